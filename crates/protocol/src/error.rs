@@ -1,0 +1,110 @@
+//! How a refusal reads: `{"error":{"code","message","details?","request_id"}}`.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a request was refused. The name is the contract; the status follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// 400: the request is malformed; `details` name the field.
+    ValidationError,
+    /// 400: neither header, body nor query names an organisation and a user.
+    ScopeRequired,
+    /// 400: two sources name different scopes.
+    ScopeConflict,
+    /// 401: no credential, or a bad one.
+    Unauthorized,
+    /// 403: the credential lacks a right.
+    Forbidden,
+    /// 403: the request names a scope wider than its credential's.
+    ScopeMismatch,
+    /// 404: no such row in this scope, or no such path.
+    NotFound,
+    /// 405: the path is there, the method is not.
+    MethodNotAllowed,
+    /// 408: the request did not arrive in time.
+    RequestTimeout,
+    /// 409: the run has ended.
+    RunAlreadyFinished,
+    /// 409: the state of the row forbids it.
+    Conflict,
+    /// 413: the body is over its limit.
+    PayloadTooLarge,
+    /// 414: the path and query are over their limit.
+    UriTooLong,
+    /// 415: the content type or encoding is not understood.
+    UnsupportedMediaType,
+    /// 422: the idempotency key was used with another body.
+    IdempotencyMismatch,
+    /// 429: too many requests in a short time.
+    RateLimited,
+    /// 429: a quota of the organisation is used up.
+    QuotaExceeded,
+    /// 431: the headers are over their limit.
+    HeadersTooLarge,
+    /// 500: a defect of ours.
+    Internal,
+    /// 503: the database is away or we are overloaded.
+    Unavailable,
+}
+
+impl ErrorCode {
+    /// The HTTP status that goes with the code.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::ValidationError | Self::ScopeRequired | Self::ScopeConflict => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden | Self::ScopeMismatch => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::RequestTimeout => 408,
+            Self::RunAlreadyFinished | Self::Conflict => 409,
+            Self::PayloadTooLarge => 413,
+            Self::UriTooLong => 414,
+            Self::UnsupportedMediaType => 415,
+            Self::IdempotencyMismatch => 422,
+            Self::RateLimited | Self::QuotaExceeded => 429,
+            Self::HeadersTooLarge => 431,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
+}
+
+/// The body of every refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ErrorBody {
+    /// What went wrong.
+    pub error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ErrorDetail {
+    /// The code to act on.
+    pub code: ErrorCode,
+    /// A sentence for a person.
+    pub message: String,
+    /// The fields at fault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<FieldError>,
+    /// Names this request in our logs.
+    pub request_id: String,
+}
+
+/// One field of a request that is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Where: a JSON pointer into the body, or the name of a header or query parameter.
+    #[schema(example = "/input")]
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl FieldError {
+    /// Names a field and its fault.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}

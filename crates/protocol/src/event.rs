@@ -1,0 +1,376 @@
+//! An event: an immutable fact about a run, the same JSON wherever it is read.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    id::{CallId, RunId, SpanId},
+    memory::Hit,
+    message::{FinishReason, ToolCall, Usage},
+    name::{AgentId, SessionKey},
+    run::{RunError, RunLimits},
+    time::Timestamp,
+    tool::{Effect, Outcome},
+};
+
+/// The version of the envelope.
+pub const ENVELOPE_VERSION: u8 = 1;
+
+/// An event with its envelope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Event {
+    /// Version of the envelope: 1.
+    pub v: u8,
+    /// 1, 2, 3, … within the run, without gaps.
+    pub seq: u64,
+    /// When it was written.
+    pub ts: Timestamp,
+    /// The run.
+    pub run_id: RunId,
+    /// The run's conversation.
+    pub session_key: SessionKey,
+    /// The agent that acted.
+    pub agent_id: AgentId,
+    /// `step_0001`, …; null on events of the run as a whole.
+    pub step_id: Option<String>,
+    /// The span this event speaks of.
+    pub span_id: SpanId,
+    /// The span around it; null for the run's own.
+    pub parent_span_id: Option<SpanId>,
+    /// What happened.
+    #[serde(flatten)]
+    pub fact: Fact,
+    /// What the redactor found.
+    pub redaction: Redaction,
+}
+
+/// An [`Event`] whose payload nobody here needs to understand: the same JSON, passed on as it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoredEvent {
+    /// Version of the envelope: 1.
+    pub v: u8,
+    /// 1, 2, 3, … within the run, without gaps.
+    pub seq: u64,
+    /// When it was written.
+    pub ts: Timestamp,
+    /// The run.
+    pub run_id: RunId,
+    /// The run's conversation.
+    pub session_key: SessionKey,
+    /// The agent that acted.
+    pub agent_id: AgentId,
+    /// `step_0001`, …; null on events of the run as a whole.
+    pub step_id: Option<String>,
+    /// The span this event speaks of.
+    pub span_id: SpanId,
+    /// The span around it; null for the run's own.
+    pub parent_span_id: Option<SpanId>,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Its particulars.
+    pub payload: Box<RawValue>,
+    /// What the redactor found.
+    pub redaction: Redaction,
+}
+
+impl StoredEvent {
+    /// No event follows it.
+    pub fn is_terminal(&self) -> bool {
+        TERMINAL_TYPE_NAMES.contains(&self.type_name.as_str())
+    }
+}
+
+/// What the redactor found in an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Redaction {
+    /// Secrets were found and masked.
+    pub contains_secrets: bool,
+}
+
+/// What happened: `type` and `payload`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", content = "payload")]
+pub enum Fact {
+    /// The first event of every run that a worker took.
+    #[serde(rename = "run.started")]
+    RunStarted {
+        /// The task.
+        input: String,
+        /// The model, `<provider>/<model>`.
+        model: String,
+        /// The bounds in force.
+        limits: RunLimits,
+        /// The worker's claim.
+        epoch: u64,
+    },
+    /// Another worker, or the same again, goes on from a checkpoint.
+    #[serde(rename = "run.resumed")]
+    RunResumed {
+        /// The worker's claim.
+        epoch: u64,
+        /// The last completed step; 0 for none.
+        from_step: u32,
+        /// Why it had stopped.
+        reason: ResumeReason,
+    },
+    /// A step begins.
+    #[serde(rename = "step.started")]
+    StepStarted {
+        /// 1, 2, 3, …
+        step: u32,
+    },
+    /// Memories were looked up for the step.
+    #[serde(rename = "memory.recalled")]
+    MemoryRecalled {
+        /// What was looked for.
+        query: String,
+        /// What was found.
+        hits: Vec<Hit>,
+        /// How long it took.
+        duration_ms: u64,
+    },
+    /// The model answered, whole.
+    #[serde(rename = "llm.called")]
+    LlmCalled {
+        /// Who answered.
+        provider: String,
+        /// The provider's name for the model.
+        model: String,
+        /// The words.
+        content: String,
+        /// The calls it asks for.
+        tool_calls: Vec<ToolCall>,
+        /// Why it stopped.
+        finish_reason: FinishReason,
+        /// What it consumed.
+        usage: Usage,
+        /// What that costs, by the price table.
+        cost_usd: f64,
+        /// Time to the first token.
+        time_to_first_token_ms: u64,
+        /// Time to the last.
+        duration_ms: u64,
+        /// How often it had to be asked.
+        attempts: u32,
+    },
+    /// A tool is about to be called; committed before it runs.
+    #[serde(rename = "tool.called")]
+    ToolCalled {
+        /// The call.
+        tool_call_id: CallId,
+        /// The tool.
+        tool: String,
+        /// Its arguments.
+        #[schema(value_type = Value)]
+        args: Value,
+        /// What may be done again after a crash.
+        effect: Effect,
+    },
+    /// A tool answered, or did not.
+    #[serde(rename = "tool.result")]
+    ToolResult {
+        /// The call.
+        tool_call_id: CallId,
+        /// The tool.
+        tool: String,
+        /// What the model reads.
+        #[schema(value_type = Value)]
+        result: Value,
+        /// The tool failed.
+        is_error: bool,
+        /// How it ended.
+        outcome: Outcome,
+        /// The result was cut to its bound.
+        truncated: bool,
+        /// How long it took.
+        duration_ms: u64,
+    },
+    /// A step ended; its checkpoint is committed with this event.
+    #[serde(rename = "step.completed")]
+    StepCompleted {
+        /// 1, 2, 3, …
+        step: u32,
+        /// What came out of it.
+        result_type: StepResult,
+        /// How long it took.
+        duration_ms: u64,
+    },
+    /// Something a person should know; the run goes on.
+    #[serde(rename = "run.warning")]
+    RunWarning {
+        /// The code to act on.
+        code: String,
+        /// A sentence for a person.
+        message: String,
+    },
+    /// The run gave its answer. Terminal.
+    #[serde(rename = "run.completed")]
+    RunCompleted {
+        /// The answer.
+        output: String,
+        /// The sum of its model calls.
+        usage: Usage,
+        /// What they cost.
+        cost_usd: f64,
+        /// From start to end.
+        duration_ms: u64,
+    },
+    /// The run ended without an answer. Terminal.
+    #[serde(rename = "run.failed")]
+    RunFailed {
+        /// Why.
+        error: RunError,
+        /// From start to end.
+        duration_ms: u64,
+    },
+    /// Somebody stopped the run. Terminal.
+    #[serde(rename = "run.cancelled")]
+    RunCancelled {
+        /// Who.
+        by: String,
+        /// Why, if said.
+        reason: Option<String>,
+        /// Calls that were stopped.
+        stopped: Vec<CallId>,
+        /// Calls of which we cannot know whether they happened.
+        unknown: Vec<CallId>,
+    },
+}
+
+impl Fact {
+    /// The name of its type.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run.started",
+            Self::RunResumed { .. } => "run.resumed",
+            Self::StepStarted { .. } => "step.started",
+            Self::MemoryRecalled { .. } => "memory.recalled",
+            Self::LlmCalled { .. } => "llm.called",
+            Self::ToolCalled { .. } => "tool.called",
+            Self::ToolResult { .. } => "tool.result",
+            Self::StepCompleted { .. } => "step.completed",
+            Self::RunWarning { .. } => "run.warning",
+            Self::RunCompleted { .. } => "run.completed",
+            Self::RunFailed { .. } => "run.failed",
+            Self::RunCancelled { .. } => "run.cancelled",
+        }
+    }
+}
+
+/// The names of all event types.
+pub const TYPE_NAMES: [&str; 12] = [
+    "run.started",
+    "run.resumed",
+    "step.started",
+    "memory.recalled",
+    "llm.called",
+    "tool.called",
+    "tool.result",
+    "step.completed",
+    "run.warning",
+    "run.completed",
+    "run.failed",
+    "run.cancelled",
+];
+
+/// The names of the event types after which none follows.
+pub const TERMINAL_TYPE_NAMES: [&str; 3] = ["run.completed", "run.failed", "run.cancelled"];
+
+/// Why a run had stopped before it was resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeReason {
+    /// Its worker died or lost its lease.
+    WorkerLost,
+    /// Its worker handed it back.
+    Released,
+    /// A person decided.
+    Approval,
+    /// A run that it waited for ended.
+    ChildDone,
+}
+
+/// What came out of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    /// Tools were called; another step follows.
+    ToolCalls,
+    /// The answer.
+    FinalAnswer,
+}
+
+/// The name of a step in events: `step_0001`.
+pub fn step_id(step: u32) -> String {
+    format!("step_{step:04}")
+}
+
+/// A page of events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EventPage {
+    /// In the order of `seq`.
+    pub events: Vec<Event>,
+    /// How many events this page has.
+    pub total: u64,
+    /// Pass it as `cursor` to read on; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// `event: llm.delta`: text of a model's answer as it comes. Provisional until `llm.called`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LlmDelta {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: String,
+    /// 1, 2, 3, … after the event `seq` of the frame's id.
+    pub n: u64,
+    /// What to append.
+    pub text: String,
+}
+
+/// `event: llm.reset`: the text of this step so far is void.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LlmReset {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: String,
+    /// 1, 2, 3, … after the event `seq` of the frame's id.
+    pub n: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_envelope_is_the_contract() {
+        let run_id: RunId = "run_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+        let event = Event {
+            v: ENVELOPE_VERSION,
+            seq: 2,
+            ts: Timestamp::new("2026-02-09T00:00:00.001Z".parse().unwrap()),
+            run_id,
+            session_key: SessionKey::default(),
+            agent_id: AgentId::default(),
+            step_id: Some(step_id(1)),
+            span_id: SpanId::from_bits(1),
+            parent_span_id: Some(SpanId::from_bits(-1)),
+            fact: Fact::StepStarted { step: 1 },
+            redaction: Redaction::default(),
+        };
+        let want = json!({
+            "v": 1, "seq": 2, "ts": "2026-02-09T00:00:00.001Z",
+            "run_id": "run_01h455vb4pex5vsknk084sn02q", "session_key": "s_default",
+            "agent_id": "main", "step_id": "step_0001", "span_id": "0000000000000001",
+            "parent_span_id": "ffffffffffffffff", "type": "step.started",
+            "payload": {"step": 1}, "redaction": {"contains_secrets": false}
+        });
+        assert_eq!(serde_json::to_value(&event).unwrap(), want);
+        assert_eq!(serde_json::from_value::<Event>(want).unwrap(), event);
+    }
+}

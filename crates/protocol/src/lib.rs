@@ -1,0 +1,17 @@
+//! What we say: the types that cross a border of the system (HTTP, SSE, the database, a model).
+//!
+//! The only crate whose types are promises to outsiders. It does no IO and knows nobody else.
+//! A value that exists here is valid: parsing is done once, at the border.
+
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod limits;
+pub mod memory;
+pub mod message;
+pub mod name;
+pub mod page;
+pub mod run;
+pub mod scope;
+pub mod time;
+pub mod tool;

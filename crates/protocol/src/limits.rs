@@ -1,0 +1,26 @@
+//! The bounds of what may be said, each with its unit. Bounds of how we work live where we work.
+
+/// Longest `input` of a run, in characters.
+pub const INPUT_MAX_CHARS: usize = 256 * 1024;
+/// Largest `metadata` of a run or memory, in bytes of compact JSON.
+pub const METADATA_MAX_BYTES: usize = 16 * 1024;
+/// Longest `text` of a memory, in bytes.
+pub const MEMORY_TEXT_MAX_BYTES: usize = 512 * 1024;
+/// Longest `query` of a memory search, in bytes.
+pub const MEMORY_QUERY_MAX_BYTES: usize = 4096;
+/// Most hits of a memory search.
+pub const MEMORY_TOP_K_MAX: u32 = 50;
+/// Hits of a memory search that names no `top_k`.
+pub const MEMORY_TOP_K_DEFAULT: u32 = 8;
+/// Most memories of one bulk write.
+pub const MEMORY_BULK_MAX: usize = 500;
+/// Most rows of a page.
+pub const PAGE_LIMIT_MAX: u32 = 500;
+/// Rows of a page that names no `limit`.
+pub const PAGE_LIMIT_DEFAULT: u32 = 100;
+/// Longest `Idempotency-Key`, in bytes of visible ASCII.
+pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+/// Deepest nesting of a JSON body.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Largest request body, in bytes.
+pub const BODY_MAX_BYTES: usize = 1024 * 1024;

@@ -1,0 +1,484 @@
+//! What is remembered, as the API and the tools speak of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::FieldError,
+    id::MemoryId,
+    limits::{
+        MEMORY_QUERY_MAX_BYTES, MEMORY_TEXT_MAX_BYTES, MEMORY_TOP_K_DEFAULT, MEMORY_TOP_K_MAX,
+        METADATA_MAX_BYTES,
+    },
+    time::Timestamp,
+};
+
+/// The memory layer. (`working`, the fourth, is the checkpoint and is never written here.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryType {
+    /// Always in the prompt.
+    Core,
+    /// What happened.
+    Episodic,
+    /// What is known.
+    Archival,
+}
+
+impl MemoryType {
+    /// The name, as the API and the database write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Episodic => "episodic",
+            Self::Archival => "archival",
+        }
+    }
+}
+
+impl std::str::FromStr for MemoryType {
+    type Err = UnknownMemoryType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMemoryType> {
+        [Self::Core, Self::Episodic, Self::Archival]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(UnknownMemoryType)
+    }
+}
+
+/// The text is no memory layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`type` must be one of `core episodic archival`")]
+pub struct UnknownMemoryType;
+
+/// The body of `POST /api/memories`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteMemory {
+    /// The layer.
+    #[serde(rename = "type")]
+    pub kind: MemoryType,
+    /// What to remember: 1 byte to 512 KiB.
+    #[schema(min_length = 1, max_length = 524288)]
+    pub text: String,
+    /// Yours: kept, given back, and searchable by containment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, additional_properties = true)]
+    pub metadata: Option<Map<String, Value>>,
+    /// 0 (trifle) to 1 (vital).
+    #[serde(default = "middling", deserialize_with = "null_is_middling")]
+    #[schema(minimum = 0, maximum = 1, default = 0.5)]
+    pub importance: f32,
+    /// Memories of one group (a session, a document) are neighbours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub group_key: Option<String>,
+    /// The place in its group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<i32>,
+    /// When it happened: RFC 3339, or a plain date `YYYY-MM-DD`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2026-05-04")]
+    pub occurred_at: Option<OccurredAt>,
+}
+
+const fn middling() -> f32 {
+    0.5
+}
+
+fn null_is_middling<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(middling()))
+}
+
+impl WriteMemory {
+    /// A memory without metadata, of middling importance.
+    pub fn new(kind: MemoryType, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            metadata: None,
+            importance: middling(),
+            group_key: None,
+            position: None,
+            occurred_at: None,
+        }
+    }
+
+    /// What the types alone cannot say: every field at fault, each under `at`.
+    pub fn check(&self, at: &str) -> Result<(), Vec<FieldError>> {
+        let mut faults = Vec::new();
+        check_text(&self.text, at, &mut faults);
+        check_metadata(self.metadata.as_ref(), at, &mut faults);
+        check_importance(self.importance, at, &mut faults);
+        if self.group_key.as_ref().is_some_and(|key| !(1..=256).contains(&key.chars().count())) {
+            faults.push(FieldError::new(format!("{at}/group_key"), "must be 1 to 256 characters"));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+fn check_text(text: &str, at: &str, faults: &mut Vec<FieldError>) {
+    if text.trim().is_empty() {
+        faults.push(FieldError::new(format!("{at}/text"), "must not be empty"));
+    } else if text.len() > MEMORY_TEXT_MAX_BYTES {
+        faults.push(FieldError::new(
+            format!("{at}/text"),
+            format!("must be at most {MEMORY_TEXT_MAX_BYTES} bytes"),
+        ));
+    }
+}
+
+fn check_metadata(metadata: Option<&Map<String, Value>>, at: &str, faults: &mut Vec<FieldError>) {
+    if metadata.is_some_and(|map| {
+        serde_json::to_string(map).is_ok_and(|text| text.len() > METADATA_MAX_BYTES)
+    }) {
+        faults.push(FieldError::new(
+            format!("{at}/metadata"),
+            format!("must be at most {METADATA_MAX_BYTES} bytes of JSON"),
+        ));
+    }
+}
+
+fn check_importance(importance: f32, at: &str, faults: &mut Vec<FieldError>) {
+    if !(0.0..=1.0).contains(&importance) {
+        faults.push(FieldError::new(format!("{at}/importance"), "must be 0 to 1"));
+    }
+}
+
+/// When a remembered thing happened: an instant, or a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum OccurredAt {
+    /// An instant.
+    Instant(Timestamp),
+    /// A day, without a time zone.
+    Day(jiff::civil::Date),
+}
+
+/// The text is neither an instant nor a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be an RFC 3339 timestamp or a date `YYYY-MM-DD`, from 1970 to 9999")]
+pub struct OccurredAtError;
+
+impl OccurredAt {
+    /// The instant, midnight UTC for a day.
+    pub fn instant(self) -> Timestamp {
+        match self {
+            Self::Instant(at) => at,
+            Self::Day(day) => Timestamp::new(
+                day.to_zoned(jiff::tz::TimeZone::UTC)
+                    .map_or(jiff::Timestamp::MIN, |at| at.timestamp()),
+            ),
+        }
+    }
+
+    /// The day, in UTC.
+    pub fn day(self) -> jiff::civil::Date {
+        match self {
+            Self::Instant(at) => at.get().to_zoned(jiff::tz::TimeZone::UTC).date(),
+            Self::Day(day) => day,
+        }
+    }
+}
+
+impl TryFrom<String> for OccurredAt {
+    type Error = OccurredAtError;
+
+    fn try_from(text: String) -> Result<Self, OccurredAtError> {
+        let parsed = match text.len() {
+            10 => text.parse().map(Self::Day).map_err(|_| OccurredAtError)?,
+            _ => text
+                .parse()
+                .map(|at| Self::Instant(Timestamp::new(at)))
+                .map_err(|_| OccurredAtError)?,
+        };
+        if (1970..=9999).contains(&parsed.day().year()) { Ok(parsed) } else { Err(OccurredAtError) }
+    }
+}
+
+impl From<OccurredAt> for String {
+    fn from(at: OccurredAt) -> String {
+        match at {
+            OccurredAt::Instant(at) => at.to_string(),
+            OccurredAt::Day(day) => day.to_string(),
+        }
+    }
+}
+
+/// The body of `POST /api/memories/bulk`: at most 500, all or none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteMemories {
+    /// The memories, in the order of the answer's `ids`.
+    #[schema(min_items = 1, max_items = 500)]
+    pub memories: Vec<WriteMemory>,
+}
+
+/// The body of `PATCH /api/memories/{id}`: what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditMemory {
+    /// The new text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 524288)]
+    pub text: Option<String>,
+    /// The new metadata, in place of the old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, additional_properties = true)]
+    pub metadata: Option<Map<String, Value>>,
+    /// The new importance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1)]
+    pub importance: Option<f32>,
+}
+
+impl EditMemory {
+    /// What the types alone cannot say: every field at fault.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut faults = Vec::new();
+        if let Some(text) = &self.text {
+            check_text(text, "", &mut faults);
+        }
+        check_metadata(self.metadata.as_ref(), "", &mut faults);
+        if let Some(importance) = self.importance {
+            check_importance(importance, "", &mut faults);
+        }
+        if *self == Self::default() {
+            faults.push(FieldError::new("", "names nothing to change"));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+/// The answer to `POST /api/memories`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryWritten {
+    /// The memory.
+    pub id: MemoryId,
+}
+
+/// The answer to `POST /api/memories/bulk`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoriesWritten {
+    /// The memories, in the order of the request.
+    pub ids: Vec<MemoryId>,
+}
+
+/// A memory, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Memory {
+    /// Its id.
+    pub id: MemoryId,
+    /// Its layer.
+    #[serde(rename = "type")]
+    pub kind: MemoryType,
+    /// All of the text.
+    pub text: String,
+    /// Yours.
+    #[schema(value_type = Object, additional_properties = true)]
+    pub metadata: Map<String, Value>,
+    /// 0 (trifle) to 1 (vital).
+    pub importance: f32,
+    /// The group it belongs to.
+    pub group_key: Option<String>,
+    /// The place in its group.
+    pub position: Option<i32>,
+    /// When it happened.
+    #[schema(value_type = Option<String>, example = "2026-05-04")]
+    pub occurred_at: Option<OccurredAt>,
+    /// When it was first written.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A memory in a list: a snippet in place of the text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemorySummary {
+    /// Its id.
+    pub id: MemoryId,
+    /// Its layer.
+    #[serde(rename = "type")]
+    pub kind: MemoryType,
+    /// The beginning of the text.
+    pub snippet: String,
+    /// Yours.
+    #[schema(value_type = Object, additional_properties = true)]
+    pub metadata: Map<String, Value>,
+    /// 0 (trifle) to 1 (vital).
+    pub importance: f32,
+    /// The group it belongs to.
+    pub group_key: Option<String>,
+    /// The place in its group.
+    pub position: Option<i32>,
+    /// When it happened.
+    #[schema(value_type = Option<String>, example = "2026-05-04")]
+    pub occurred_at: Option<OccurredAt>,
+    /// When it was first written.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A page of memories.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryPage {
+    /// Newest first.
+    pub memories: Vec<MemorySummary>,
+    /// Pass it as `cursor` to read on; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// The body of `POST /api/memories/search`, and the arguments of `memory_search`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SearchMemories {
+    /// What to look for: 1 to 4,096 bytes.
+    #[schema(min_length = 1, max_length = 4096)]
+    pub query: String,
+    /// Most hits: 1 to 50.
+    #[serde(default = "default_top_k", deserialize_with = "null_is_default_top_k")]
+    #[schema(minimum = 1, maximum = 50, default = 8)]
+    pub top_k: u32,
+    /// What a hit must satisfy besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<MemoryFilters>,
+    /// Say of each hit what each leg found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub explain: bool,
+}
+
+const fn default_top_k() -> u32 {
+    MEMORY_TOP_K_DEFAULT
+}
+
+fn null_is_default_top_k<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<u32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(MEMORY_TOP_K_DEFAULT))
+}
+
+impl SearchMemories {
+    /// A search without filters for the default number of hits.
+    pub fn new(query: impl Into<String>) -> Self {
+        Self { query: query.into(), top_k: MEMORY_TOP_K_DEFAULT, filters: None, explain: false }
+    }
+
+    /// What the types alone cannot say: every field at fault.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut faults = Vec::new();
+        if self.query.trim().is_empty() {
+            faults.push(FieldError::new("/query", "must not be empty"));
+        } else if self.query.len() > MEMORY_QUERY_MAX_BYTES {
+            faults.push(FieldError::new(
+                "/query",
+                format!("must be at most {MEMORY_QUERY_MAX_BYTES} bytes"),
+            ));
+        }
+        if !(1..=MEMORY_TOP_K_MAX).contains(&self.top_k) {
+            faults.push(FieldError::new("/top_k", format!("must be 1 to {MEMORY_TOP_K_MAX}")));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+/// What a hit must satisfy: all of them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryFilters {
+    /// One of these layers.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<MemoryType>>,
+    /// This group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_key: Option<String>,
+    /// Metadata that contains this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, additional_properties = true)]
+    pub metadata: Option<Map<String, Value>>,
+    /// It happened at this time or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2026-05-04")]
+    pub occurred_after: Option<OccurredAt>,
+    /// It happened before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2026-05-04")]
+    pub occurred_before: Option<OccurredAt>,
+}
+
+/// A memory that was found: never its whole text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Hit {
+    /// The memory.
+    pub id: MemoryId,
+    /// Its best chunk, or a part of it.
+    pub snippet: String,
+    /// 0 to 1; comparable within one answer.
+    pub score: f64,
+    /// Its layer.
+    #[serde(rename = "type")]
+    pub kind: MemoryType,
+    /// What each leg found, where the request asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Explanation>,
+}
+
+/// How a hit came by its score.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Explanation {
+    /// The full-text leg.
+    pub lexical: Leg,
+    /// The vector leg.
+    pub vector: Leg,
+    /// Query terms that the chunk or its neighbours have.
+    pub matched_terms: Vec<String>,
+    /// Factor of importance.
+    pub importance_factor: f64,
+    /// Factor of recency.
+    pub recency_factor: f64,
+    /// How vectors were scanned: `exact`, `hnsw`, or `none`.
+    pub vector_scan: String,
+}
+
+/// What one leg of the search found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Leg {
+    /// Place in this leg's own ranking, from 1; null if it did not find the chunk.
+    pub rank: Option<u32>,
+    /// The leg's own value (BM25, cosine).
+    pub value: f64,
+    /// What the leg counts in the sum.
+    pub weight: f64,
+}
+
+/// The answer to `POST /api/memories/search`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Hits {
+    /// Best first, one hit per memory.
+    pub hits: Vec<Hit>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn occurred_at_reads_instants_and_days() {
+        let check = |text: &str, want: Option<&str>| {
+            let got = OccurredAt::try_from(text.to_owned()).ok().map(String::from);
+            assert_eq!(got.as_deref(), want, "{text}");
+        };
+        check("2023-05-04", Some("2023-05-04"));
+        check("2023-05-04T13:56:00+08:00", Some("2023-05-04T05:56:00.000Z"));
+        check("2023-02-30", None);
+        check("1969-12-31", None);
+        check("yesterday", None);
+    }
+
+    #[test]
+    fn an_empty_edit_is_a_fault() {
+        assert!(EditMemory::default().check().is_err());
+        assert!(EditMemory { importance: Some(1.0), ..Default::default() }.check().is_ok());
+    }
+}

@@ -1,0 +1,157 @@
+//! The conversation between the agent and a model.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::id::CallId;
+
+/// One entry of a conversation, as the working state keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Message {
+    /// What the user asked.
+    User {
+        /// The words.
+        content: String,
+    },
+    /// What the model said and wants done.
+    Assistant {
+        /// The words; may be empty beside tool calls.
+        content: String,
+        /// The calls it asks for, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        tool_calls: Vec<ToolCall>,
+        /// The provider's own blocks (reasoning, signatures), sent back untouched to the same provider.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replay: Option<Replay>,
+    },
+    /// What a tool answered.
+    Tool {
+        /// The call it answers.
+        tool_call_id: CallId,
+        /// The tool's name.
+        tool: String,
+        /// The answer as the model reads it.
+        content: String,
+        /// The tool failed.
+        #[serde(default)]
+        is_error: bool,
+    },
+}
+
+/// A tool call that a model asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ToolCall {
+    /// Ours, derived; never the model's.
+    pub id: CallId,
+    /// The tool's name, as the model said it.
+    pub tool: String,
+    /// The arguments: an object, or the unparsable text of the model as a string.
+    #[schema(value_type = Value)]
+    pub args: Value,
+}
+
+/// Opaque blocks of a provider, kept to be sent back to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Who made them.
+    pub provider: String,
+    /// As they came.
+    pub blocks: Value,
+}
+
+/// What a model call consumed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Usage {
+    /// Tokens of the prompt, cached ones included.
+    pub input_tokens: u64,
+    /// Tokens of the answer.
+    pub output_tokens: u64,
+    /// Tokens of the prompt that the provider had cached.
+    pub cached_tokens: u64,
+    /// `input_tokens + output_tokens`.
+    pub total_tokens: u64,
+}
+
+impl Usage {
+    /// Input and output, with the total worked out.
+    pub const fn new(input_tokens: u64, output_tokens: u64, cached_tokens: u64) -> Self {
+        Self {
+            input_tokens,
+            output_tokens,
+            cached_tokens,
+            total_tokens: input_tokens.saturating_add(output_tokens),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Usage {
+    fn add_assign(&mut self, more: Usage) {
+        self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(more.cached_tokens);
+        self.total_tokens = self.total_tokens.saturating_add(more.total_tokens);
+    }
+}
+
+/// Why a model stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// It had said all.
+    Stop,
+    /// It wants tools called.
+    ToolCalls,
+    /// It ran into its token limit.
+    Length,
+    /// The provider withheld the rest.
+    ContentFilter,
+}
+
+/// The same value always gives the same text: keys sorted, no spaces.
+pub fn canonical_json(value: &Value) -> String {
+    fn sorted(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut pairs: Vec<_> = map.iter().collect();
+                pairs.sort_by_key(|(key, _)| *key);
+                let sorted: Map<_, _> =
+                    pairs.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+                Value::Object(sorted)
+            }
+            Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+        }
+    }
+    sorted(value).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn canonical_json_ignores_key_order() {
+        let a: Value = serde_json::from_str(r#"{"b":[{"y":1,"x":2}],"a":"中"}"#).unwrap();
+        let b: Value = serde_json::from_str(r#"{"a":"中","b":[{"x":2,"y":1}]}"#).unwrap();
+        assert_eq!(canonical_json(&a), canonical_json(&b));
+        assert_eq!(canonical_json(&a), r#"{"a":"中","b":[{"x":2,"y":1}]}"#);
+    }
+
+    #[test]
+    fn a_message_survives_storage() {
+        let message = Message::Assistant {
+            content: "好".into(),
+            tool_calls: vec![ToolCall {
+                id: CallId::derive(crate::id::RunId::generate(), 1, 0, "t", "{}"),
+                tool: "t".into(),
+                args: json!({"a": 1}),
+            }],
+            replay: None,
+        };
+        let stored = serde_json::to_value(&message).unwrap();
+        assert_eq!(serde_json::from_value::<Message>(stored).unwrap(), message);
+    }
+}

@@ -1,0 +1,444 @@
+//! A run: one request to the agent, from `pending` to a terminal status.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::FieldError,
+    id::RunId,
+    limits::{INPUT_MAX_CHARS, METADATA_MAX_BYTES},
+    message::Usage,
+    name::{AgentId, SessionKey},
+    time::Timestamp,
+};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// In the queue.
+    Pending,
+    /// A worker holds its lease.
+    Running,
+    /// It waits for a person.
+    Waiting,
+    /// It gave its answer.
+    Completed,
+    /// It ended without one.
+    Failed,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// The name, as the API and the database write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Nothing follows it.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl std::fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for RunStatus {
+    type Err = UnknownRunStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRunStatus> {
+        [
+            Self::Pending,
+            Self::Running,
+            Self::Waiting,
+            Self::Completed,
+            Self::Failed,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or(UnknownRunStatus)
+    }
+}
+
+/// The text is no run status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`status` must be one of `pending running waiting completed failed cancelled`")]
+pub struct UnknownRunStatus;
+
+/// The body of `POST /api/runs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRun {
+    /// The task: 1 to 262,144 characters.
+    #[schema(min_length = 1, max_length = 262144, example = "帮我总结今天的工作")]
+    pub input: String,
+    /// The conversation it belongs to.
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(default = "s_default")]
+    pub session_key: SessionKey,
+    /// The agent that does it.
+    #[serde(default, deserialize_with = "null_is_default")]
+    #[schema(default = "main")]
+    pub agent_id: AgentId,
+    /// The model to ask, where it differs from the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm_config: Option<LlmConfig>,
+    /// Yours: kept and given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, additional_properties = true)]
+    pub metadata: Option<Map<String, Value>>,
+    /// Bounds of this run; they may only lower the configured ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RunLimits>,
+}
+
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl CreateRun {
+    /// A run of the default agent in the default session.
+    pub fn new(input: impl Into<String>) -> Self {
+        Self {
+            input: input.into(),
+            session_key: SessionKey::default(),
+            agent_id: AgentId::default(),
+            llm_config: None,
+            metadata: None,
+            limits: None,
+        }
+    }
+
+    /// What the types alone cannot say: every field at fault.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut faults = Vec::new();
+        let chars = self.input.chars().take(INPUT_MAX_CHARS + 1).count();
+        if self.input.trim().is_empty() {
+            faults.push(FieldError::new("/input", "must not be empty"));
+        } else if chars > INPUT_MAX_CHARS {
+            faults.push(FieldError::new(
+                "/input",
+                format!("must be at most {INPUT_MAX_CHARS} characters"),
+            ));
+        }
+        if let Some(metadata) = &self.metadata
+            && serde_json::to_string(metadata).is_ok_and(|text| text.len() > METADATA_MAX_BYTES)
+        {
+            faults.push(FieldError::new(
+                "/metadata",
+                format!("must be at most {METADATA_MAX_BYTES} bytes of JSON"),
+            ));
+        }
+        if let Some(limits) = &self.limits {
+            limits.check(&mut faults);
+        }
+        if let Some(llm_config) = &self.llm_config {
+            llm_config.check(&mut faults);
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+/// The model to ask, where it differs from the agent's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LlmConfig {
+    /// The provider's name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256, example = "openai")]
+    pub provider: Option<String>,
+    /// The provider's name for the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub model: Option<String>,
+    /// Sampling temperature, 0 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 2)]
+    pub temperature: Option<f64>,
+    /// Most tokens of one answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub max_tokens: Option<u32>,
+}
+
+impl LlmConfig {
+    fn check(&self, faults: &mut Vec<FieldError>) {
+        for (field, value) in [("provider", &self.provider), ("model", &self.model)] {
+            if value.as_ref().is_some_and(|text| !(1..=256).contains(&text.chars().count())) {
+                faults.push(FieldError::new(
+                    format!("/llm_config/{field}"),
+                    "must be 1 to 256 characters",
+                ));
+            }
+        }
+        if self.temperature.is_some_and(|degrees| !(0.0..=2.0).contains(&degrees)) {
+            faults.push(FieldError::new("/llm_config/temperature", "must be 0 to 2"));
+        }
+        if self.max_tokens == Some(0) {
+            faults.push(FieldError::new("/llm_config/max_tokens", "must be at least 1"));
+        }
+    }
+}
+
+/// Bounds of one run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunLimits {
+    /// Most steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub max_steps: Option<u32>,
+    /// Most tokens, input and output together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub max_tokens: Option<u64>,
+    /// Most money.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0)]
+    pub max_cost_usd: Option<f64>,
+    /// Most seconds from the first start to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub max_wall_s: Option<u64>,
+}
+
+impl RunLimits {
+    /// The stricter of the two, bound by bound.
+    pub fn lowered_by(self, asked: RunLimits) -> RunLimits {
+        fn lower<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(if b < a { b } else { a }),
+                (a, None) => a,
+                (None, b) => b,
+            }
+        }
+        RunLimits {
+            max_steps: lower(self.max_steps, asked.max_steps),
+            max_tokens: lower(self.max_tokens, asked.max_tokens),
+            max_cost_usd: lower(self.max_cost_usd, asked.max_cost_usd),
+            max_wall_s: lower(self.max_wall_s, asked.max_wall_s),
+        }
+    }
+
+    fn check(&self, faults: &mut Vec<FieldError>) {
+        for (field, is_zero) in [
+            ("max_steps", self.max_steps == Some(0)),
+            ("max_tokens", self.max_tokens == Some(0)),
+            ("max_wall_s", self.max_wall_s == Some(0)),
+        ] {
+            if is_zero {
+                faults.push(FieldError::new(format!("/limits/{field}"), "must be at least 1"));
+            }
+        }
+        if self.max_cost_usd.is_some_and(|usd| !(0.0..=1e9).contains(&usd)) {
+            faults.push(FieldError::new("/limits/max_cost_usd", "must be 0 to 1000000000"));
+        }
+    }
+}
+
+/// The answer to `POST /api/runs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunCreated {
+    /// The new run.
+    pub run_id: RunId,
+    /// Always `pending`.
+    pub status: RunStatus,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+}
+
+/// The answer to `POST /api/runs/{run_id}/cancel`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunCancelled {
+    /// The run.
+    pub run_id: RunId,
+    /// `cancelled`, or `running` until its worker has stopped.
+    pub status: RunStatus,
+    /// Always true.
+    pub cancel_requested: bool,
+}
+
+/// A run, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Run {
+    /// Its id.
+    pub run_id: RunId,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// The conversation it belongs to.
+    pub session_key: SessionKey,
+    /// The agent that does it.
+    pub agent_id: AgentId,
+    /// The task.
+    pub input: String,
+    /// The answer, once completed.
+    pub output: Option<String>,
+    /// Why it failed.
+    pub error: Option<RunError>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When a worker first took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Milliseconds from start to end.
+    pub duration_ms: Option<u64>,
+    /// Steps completed.
+    pub step_count: u32,
+    /// Tool calls made.
+    pub tool_call_count: u32,
+    /// Events written; the `seq` of the last one.
+    pub event_count: u64,
+    /// The sum of its model calls.
+    pub usage: Usage,
+    /// What its model calls cost, by the price table.
+    pub cost_usd: f64,
+    /// The model it asks, `<provider>/<model>`, once started.
+    pub model: Option<String>,
+    /// Yours.
+    #[schema(value_type = Object, additional_properties = true)]
+    pub metadata: Map<String, Value>,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunError {
+    /// The code to act on.
+    pub code: RunErrorCode,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+/// Why a run failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunErrorCode {
+    /// The model did not answer, however often it was asked.
+    ModelError,
+    /// The model's provider refuses the credentials.
+    ModelAuth,
+    /// `max_steps` is reached.
+    StepLimit,
+    /// `max_tokens` is reached.
+    TokenLimit,
+    /// `max_cost_usd` is reached.
+    CostLimit,
+    /// `max_wall_s` is reached.
+    TimeLimit,
+    /// The model repeats itself without getting on.
+    NoProgress,
+    /// Worker after worker died with this run in hand.
+    MaxAttempts,
+    /// A defect of ours.
+    Internal,
+}
+
+/// A page of runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunPage {
+    /// Newest first.
+    pub runs: Vec<Run>,
+    /// Pass it as `cursor` to read on; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// A conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Session {
+    /// Its name.
+    pub session_key: SessionKey,
+    /// How many runs it has.
+    pub run_count: u64,
+    /// Its newest run.
+    pub last_run_id: RunId,
+    /// Where that run stands.
+    pub last_status: RunStatus,
+    /// The beginning of that run's task, at most 200 characters.
+    pub last_input: String,
+    /// When that run was accepted.
+    pub last_run_at: Timestamp,
+}
+
+/// A page of sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SessionPage {
+    /// Most recently used first.
+    pub sessions: Vec<Session>,
+    /// Pass it as `cursor` to read on; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// An agent that runs can use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AgentInfo {
+    /// Its name.
+    pub agent_id: AgentId,
+    /// What it is for.
+    pub description: String,
+    /// The model it asks, `<provider>/<model>`.
+    pub model: String,
+    /// The bounds of its runs.
+    pub limits: RunLimits,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seed_body_is_understood_and_the_unknown_refused() {
+        let body: CreateRun =
+            serde_json::from_str(r#"{"input":"你好","session_key":null}"#).unwrap();
+        assert_eq!(body, CreateRun::new("你好"));
+        assert!(serde_json::from_str::<CreateRun>(r#"{"input":"a","colour":1}"#).is_err());
+        assert!(serde_json::from_str::<CreateRun>(r#"{"input":"a","session_key":"a b"}"#).is_err());
+    }
+
+    #[test]
+    fn faults_name_their_fields() {
+        let body: CreateRun = serde_json::from_str(
+            r#"{"input":"  ","limits":{"max_steps":0},"llm_config":{"temperature":3,"model":""}}"#,
+        )
+        .unwrap();
+        let fields: Vec<_> = body.check().unwrap_err().into_iter().map(|f| f.field).collect();
+        assert_eq!(
+            fields,
+            ["/input", "/limits/max_steps", "/llm_config/model", "/llm_config/temperature"]
+        );
+        assert!(CreateRun::new("字".repeat(INPUT_MAX_CHARS)).check().is_ok());
+        assert!(CreateRun::new("字".repeat(INPUT_MAX_CHARS + 1)).check().is_err());
+    }
+
+    #[test]
+    fn limits_only_lower() {
+        let ours = RunLimits { max_steps: Some(50), max_wall_s: Some(1800), ..Default::default() };
+        let asked = RunLimits {
+            max_steps: Some(80),
+            max_wall_s: Some(5),
+            max_tokens: Some(9),
+            ..Default::default()
+        };
+        let both = ours.lowered_by(asked);
+        assert_eq!(
+            (both.max_steps, both.max_wall_s, both.max_tokens),
+            (Some(50), Some(5), Some(9))
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! What a run can call.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What may be done again after a crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Changes nothing: may be sent again.
+    ReadOnly,
+    /// Sent again under the same id it changes nothing more.
+    Idempotent,
+    /// Never sent twice: a lost answer stays unknown.
+    AtMostOnce,
+}
+
+/// How a tool call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The tool answered.
+    Ok,
+    /// The tool said that it failed, or refused the arguments.
+    Error,
+    /// The tool did not answer in time.
+    Timeout,
+    /// A person or a rule said no.
+    Denied,
+    /// We cannot know whether it happened.
+    Unknown,
+}
+
+/// Whether a person decides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// Nobody is asked.
+    #[default]
+    Never,
+    /// A person is asked, and may allow it for the rest of the run.
+    Ask,
+    /// A person decides each call.
+    Always,
+}
+
+/// Where a tool comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ToolSource {
+    /// Every run has it.
+    Builtin,
+    /// An MCP server offers it.
+    Mcp {
+        /// The name of the server in the configuration.
+        server: String,
+    },
+}
+
+/// A named function that the model may call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ToolInfo {
+    /// Matches `[a-zA-Z0-9_-]{1,64}`; tools of an MCP server are `<server>__<tool>`.
+    #[schema(pattern = "^[a-zA-Z0-9_-]{1,64}$", example = "memory_search")]
+    pub name: String,
+    /// What it does, as the model is told.
+    pub description: String,
+    /// JSON Schema of its arguments, an object.
+    #[schema(value_type = Object, additional_properties = true)]
+    pub input_schema: Value,
+    /// What may be done again after a crash.
+    pub effect: Effect,
+    /// Whether a person decides.
+    #[serde(default)]
+    pub approval: Approval,
+    /// Where it comes from.
+    pub source: ToolSource,
+}
