@@ -1,0 +1,177 @@
+//! The MCP conversation with one running server, through the SDK. Starts and stops no process.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use rmcp::{
+    ClientHandler, Peer, RoleClient,
+    model::{
+        CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, Implementation,
+        JsonObject, MetaObject, PaginatedRequestParams, ProtocolVersion, RequestMetaObject, Tool,
+    },
+    service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, ServiceError},
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    call::{CallContext, CallError, CallResult},
+    catalog::{TOOLS_MAX, printable},
+};
+
+/// So many calls in a row without an answer, and the server is restarted.
+const TIMEOUTS_MAX: u32 = 2;
+/// Most pages of a tool list.
+const PAGES_MAX: usize = 32;
+/// Longest refusal that is handed on, in bytes.
+const MESSAGE_MAX_BYTES: usize = 1024;
+
+/// Asks one server. Cheap to clone; useless once its process has ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    peer: Peer<RoleClient>,
+    timeouts: Arc<AtomicU32>,
+    unresponsive: CancellationToken,
+}
+
+/// Keeps the conversation going. Dropped, it closes the server's input.
+pub(crate) struct Conversation {
+    connection: Connection,
+    /// Owns the SDK's side, and is done when the server's output has been read to its end.
+    finished: BoxFuture<'static, ()>,
+}
+
+/// Our side of what a server may tell us. What it may ask of us (sampling, roots) is refused.
+#[derive(Debug)]
+struct Client {
+    tools_changed: Arc<Notify>,
+}
+
+impl ClientHandler for Client {
+    fn get_info(&self) -> ClientConfig {
+        let ours = Implementation::new("openintern", env!("CARGO_PKG_VERSION"));
+        ClientConfig::new(ClientCapabilities::default(), ours)
+    }
+
+    async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
+        self.tools_changed.notify_one();
+    }
+}
+
+impl Conversation {
+    /// Greets the server. It speaks the protocol of 2026-07-28, or an older one with `initialize`.
+    ///
+    /// `tools_changed` is rung when the server says that its tools are others now.
+    pub(crate) async fn open(
+        from_server: impl AsyncRead + Send + Unpin + 'static,
+        to_server: impl AsyncWrite + Send + Unpin + 'static,
+        tools_changed: Arc<Notify>,
+    ) -> Result<Self, String> {
+        let lifecycle = ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::V_2025_11_25),
+        };
+        let service = Client { tools_changed }
+            .serve_with_lifecycle((from_server, to_server), lifecycle)
+            .await
+            .map_err(|error| printable(&error.to_string(), MESSAGE_MAX_BYTES))?;
+        let connection = Connection {
+            peer: service.peer().clone(),
+            timeouts: Arc::default(),
+            unresponsive: CancellationToken::new(),
+        };
+        Ok(Self { connection, finished: service.waiting().map(|_| ()).boxed() })
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// Waits until there is nothing more to hope for, and says why.
+    pub(crate) async fn end(&mut self) -> &'static str {
+        tokio::select! {
+            () = &mut self.finished => "it closed its output",
+            () = self.connection.unresponsive.cancelled() => "it left calls unanswered",
+        }
+    }
+}
+
+impl Connection {
+    /// All tools, page by page, bounded.
+    pub(crate) async fn list_tools(&self) -> Result<Vec<Tool>, String> {
+        let mut tools = Vec::new();
+        let mut cursor = None;
+        for _ in 0..PAGES_MAX {
+            let mut params = PaginatedRequestParams::default();
+            params.cursor = cursor;
+            let page = self
+                .peer
+                .list_tools(Some(params))
+                .await
+                .map_err(|error| printable(&error.to_string(), MESSAGE_MAX_BYTES))?;
+            tools.extend(page.tools);
+            cursor = page.next_cursor;
+            if cursor.is_none() || tools.len() > TOOLS_MAX {
+                return Ok(tools);
+            }
+        }
+        Ok(tools)
+    }
+
+    /// One call. Giving it up, for whatever reason, tells the server so (`notifications/cancelled`).
+    pub(crate) async fn call(
+        &self,
+        server: &str,
+        tool: &str,
+        args: JsonObject,
+        after: Duration,
+        context: &CallContext,
+    ) -> Result<CallResult, CallError> {
+        let mut meta = MetaObject::new();
+        meta.insert("openintern/call-id".into(), Value::String(context.call_id.to_string()));
+        let mut params = CallToolRequestParams::new(tool.to_owned()).with_arguments(args);
+        params.meta = Some(RequestMetaObject(meta));
+        // The SDK's future sends the cancellation when it is dropped unfinished.
+        let answer = tokio::select! {
+            answer = timeout(after, self.peer.call_tool_once(params)) => answer,
+            () = context.cancel.cancelled() => return Err(CallError::Cancelled),
+        };
+        let Ok(answer) = answer else {
+            if self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_MAX {
+                self.unresponsive.cancel();
+            }
+            return Err(CallError::Timeout { after });
+        };
+        self.timeouts.store(0, Ordering::Relaxed);
+        match answer {
+            Ok(CallToolResponse::Complete(result)) => Ok(CallResult::from_sdk(result)),
+            Ok(_) => Err(CallError::Protocol {
+                message: "it asks for input or offers a task, and neither was offered to it".into(),
+            }),
+            Err(error) => Err(call_error(server, error)),
+        }
+    }
+}
+
+fn call_error(server: &str, error: ServiceError) -> CallError {
+    match error {
+        ServiceError::McpError(error) => {
+            CallError::Refused { message: printable(&error.message, MESSAGE_MAX_BYTES) }
+        }
+        ServiceError::TransportSend(_) | ServiceError::TransportClosed => {
+            CallError::Lost { server: server.to_owned() }
+        }
+        other => CallError::Protocol { message: printable(&other.to_string(), MESSAGE_MAX_BYTES) },
+    }
+}

@@ -1,0 +1,50 @@
+//! The end of what a server writes to its standard error, across restarts.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// How much is kept, in bytes.
+pub(crate) const STDERR_MAX_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StderrTail(Arc<Mutex<VecDeque<u8>>>);
+
+impl StderrTail {
+    pub(crate) fn text(&self) -> String {
+        let bytes: Vec<u8> =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Reads to the end, always: a server whose standard error fills up would stand still.
+    pub(crate) async fn drain(self, server: String, mut stderr: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 8 * 1024];
+        while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+            let read = buffer.get(..count).unwrap_or_default();
+            tracing::debug!(server, text = %String::from_utf8_lossy(read).trim_end(), "stderr");
+            let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            tail.extend(read);
+            let excess = tail.len().saturating_sub(STDERR_MAX_BYTES);
+            tail.drain(..excess);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_the_end() {
+        let tail = StderrTail::default();
+        let mut text = vec![b'x'; 200_000];
+        text.extend_from_slice(b"the end");
+        tail.clone().drain("s".into(), text.as_slice()).await;
+        assert_eq!(tail.text().len(), STDERR_MAX_BYTES);
+        assert!(tail.text().ends_with("xthe end"));
+    }
+}

@@ -1,0 +1,267 @@
+//! The life of one server: start, watch, restart with growing pauses, give up for a while, stop.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    ffi::OsString,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use rmcp::model::Tool;
+use tokio::{
+    io::{DuplexStream, duplex},
+    process::{ChildStdin, ChildStdout},
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    catalog::{Catalog, is_server_name},
+    config::ServerConfig,
+    connection::{Connection, Conversation},
+    process::Process,
+    status::ServerState,
+    stderr::StderrTail,
+    wire,
+};
+
+/// So many crashes within [`CRASH_WINDOW`], and the server is left alone for [`SUSPENSION`].
+const CRASHES_MAX: usize = 5;
+/// See [`CRASHES_MAX`].
+const CRASH_WINDOW: Duration = Duration::from_secs(60);
+/// After it one more start is tried; failing again means another pause.
+const SUSPENSION: Duration = Duration::from_secs(60);
+/// Pause after the first crash; doubled with each further one within the window.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// Shortest time between two readings of a tool list that keeps changing.
+const RELIST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the rest of a dead server's output may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// Bytes between the wire and the SDK.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// One configured server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) config: ServerConfig,
+    pub(crate) live: watch::Sender<Live>,
+    pub(crate) stderr: StderrTail,
+}
+
+/// What is true of a server now.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub(crate) state: ServerState,
+    /// As last listed; kept through a restart, gone when suspended.
+    pub(crate) catalog: Arc<Catalog>,
+    /// Present while the server runs.
+    pub(crate) connection: Option<Connection>,
+    pub(crate) starts: u32,
+    pub(crate) last_error: Option<String>,
+}
+
+impl Server {
+    pub(crate) fn new(name: String, config: ServerConfig) -> Self {
+        let live = Live {
+            state: ServerState::Starting,
+            catalog: Arc::default(),
+            connection: None,
+            starts: 0,
+            last_error: None,
+        };
+        Self { name, config, live: watch::Sender::new(live), stderr: StderrTail::default() }
+    }
+
+    /// Keeps the server running until `stop`; returns when its processes are gone.
+    pub(crate) async fn supervise(
+        &self,
+        inherited: &BTreeMap<OsString, OsString>,
+        stop: &CancellationToken,
+    ) {
+        if !is_server_name(&self.name) {
+            let error =
+                "the server's name must be of `A-Z a-z 0-9 _ -`, without `__` or a final `_`";
+            self.down(ServerState::Stopped, Some(error.into()));
+            return;
+        }
+        let mut crashes = Crashes::default();
+        while !stop.is_cancelled() {
+            let start = Instant::now();
+            let Err(error) = self.live_once(inherited, stop).await else { break };
+            let (state, pause) = crashes.add(Instant::now(), start.elapsed());
+            self.down(state, Some(error));
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        self.down(ServerState::Stopped, None);
+    }
+
+    /// One process from start to end. `Ok` when it was asked to stop, `Err` says what went wrong.
+    async fn live_once(
+        &self,
+        inherited: &BTreeMap<OsString, OsString>,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        self.live.send_modify(|live| live.starts += 1);
+        let (mut process, stdin, stdout) =
+            Process::start(&self.name, &self.config, inherited, &self.stderr)
+                .map_err(|error| format!("cannot start `{}`: {error}", self.config.command))?;
+        let end = tokio::select! {
+            end = self.converse(stdin, stdout, &mut process) => Err(end),
+            () = stop.cancelled() => Ok(()),
+        };
+        self.live.send_modify(|live| live.connection = None);
+        let status = process.stop().await;
+        end.map_err(|error| match status {
+            Some(status) => format!("{error} ({status})"),
+            None => error,
+        })
+    }
+
+    /// Talks until something goes wrong, and says what.
+    async fn converse(
+        &self,
+        stdin: ChildStdin,
+        stdout: ChildStdout,
+        process: &mut Process,
+    ) -> String {
+        let (ours, theirs) = duplex(PIPE_BYTES);
+        let mut talk = pin!(self.talk(ours, stdin));
+        let died = async {
+            process.ended().await;
+            // Its output ends too, unless someone it started holds it open.
+            sleep(LAST_WORDS).await;
+        };
+        let error = tokio::select! {
+            biased;
+            end = wire::forward(stdout, theirs) => end.to_string(),
+            () = died => "it ended".into(),
+            error = &mut talk => return error,
+        };
+        // What it said last is still on its way to the callers.
+        let _ = timeout(LAST_WORDS, talk).await;
+        error
+    }
+
+    async fn talk(&self, ours: DuplexStream, stdin: ChildStdin) -> String {
+        let changed = Arc::new(Notify::new());
+        let opening = async {
+            let conversation = Conversation::open(ours, stdin, changed.clone()).await?;
+            let tools = conversation.connection().list_tools().await?;
+            Ok::<_, String>((conversation, tools))
+        };
+        let (mut conversation, tools) = match timeout(self.config.startup_timeout, opening).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return error,
+            Err(_) => {
+                let ms = self.config.startup_timeout.as_millis();
+                return format!("it did not list its tools within {ms} ms");
+            }
+        };
+        let connection = conversation.connection();
+        self.up(&connection, tools);
+        tokio::select! {
+            never = self.relist(&connection, &changed) => match never {},
+            end = conversation.end() => end.into(),
+        }
+    }
+
+    /// Reads the tool list again whenever the server says that it changed.
+    async fn relist(&self, connection: &Connection, changed: &Notify) -> Infallible {
+        loop {
+            changed.notified().await;
+            match timeout(self.config.call_timeout, connection.list_tools()).await {
+                Ok(Ok(tools)) => self.up(connection, tools),
+                Ok(Err(error)) => tracing::warn!(server = self.name, error, "tools not listed"),
+                Err(_) => tracing::warn!(server = self.name, "tools not listed in time"),
+            }
+            sleep(RELIST_PAUSE).await;
+        }
+    }
+
+    fn up(&self, connection: &Connection, tools: Vec<Tool>) {
+        let catalog = Catalog::new(&self.name, &self.config, tools);
+        tracing::info!(server = self.name, tools = catalog.offered.len(), "MCP server is running");
+        self.live.send_modify(|live| {
+            live.state = ServerState::Running;
+            live.catalog = Arc::new(catalog);
+            live.connection = Some(connection.clone());
+        });
+    }
+
+    fn down(&self, state: ServerState, error: Option<String>) {
+        if let Some(error) = &error {
+            tracing::warn!(server = self.name, error, ?state, "MCP server is not running");
+        }
+        self.live.send_modify(|live| {
+            live.state = state;
+            live.connection = None;
+            live.last_error = error.or(live.last_error.take());
+            if !matches!(state, ServerState::Running | ServerState::Restarting) {
+                live.catalog = Arc::default();
+            }
+        });
+    }
+}
+
+/// The recent crashes of one server.
+#[derive(Debug, Default)]
+struct Crashes {
+    recent: VecDeque<Instant>,
+    open: bool,
+}
+
+impl Crashes {
+    /// What follows the end of a process that `lived` so long: a state, and a pause before the next.
+    fn add(&mut self, now: Instant, lived: Duration) -> (ServerState, Duration) {
+        self.recent.push_back(now);
+        while self.recent.front().is_some_and(|&crash| now - crash > CRASH_WINDOW) {
+            self.recent.pop_front();
+        }
+        // The first start after a suspension is a trial.
+        let trial_failed = self.open && lived < CRASH_WINDOW;
+        self.open = self.recent.len() >= CRASHES_MAX || trial_failed;
+        if self.open {
+            self.recent.clear();
+            return (ServerState::Suspended, SUSPENSION);
+        }
+        let doublings = u32::try_from(self.recent.len() - 1).unwrap_or(u32::MAX);
+        (ServerState::Restarting, RESTART_PAUSE * 2_u32.saturating_pow(doublings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ServerState::{Restarting, Suspended};
+
+    use super::*;
+
+    #[test]
+    fn crashes_in_a_row_suspend_and_a_good_trial_forgives() {
+        const fn s(seconds: u64) -> Duration {
+            Duration::from_secs(seconds)
+        }
+        let start = Instant::now();
+        let mut crashes = Crashes::default();
+        let mut check = |at, lived, state, pause_ms| {
+            let expected = (state, Duration::from_millis(pause_ms));
+            assert_eq!(crashes.add(start + at, lived), expected, "{at:?}");
+        };
+        check(s(0), s(0), Restarting, 200);
+        check(s(1), s(0), Restarting, 400);
+        check(s(2), s(0), Restarting, 800);
+        check(s(70), s(60), Restarting, 200);
+        check(s(71), s(0), Restarting, 400);
+        check(s(72), s(0), Restarting, 800);
+        check(s(73), s(0), Restarting, 1600);
+        check(s(74), s(0), Suspended, 60_000);
+        check(s(135), s(1), Suspended, 60_000);
+        check(s(300), s(100), Restarting, 200);
+    }
+}

@@ -1,0 +1,118 @@
+//! What a server writes to its standard output, on its way to the SDK: whole lines of JSON,
+//! bounded in size, number and speed. Does not know what the lines mean.
+
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    time::{Instant, sleep_until},
+};
+
+/// Longest message, in bytes.
+pub(crate) const LINE_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Most lines that are no message, in the life of a process.
+pub(crate) const GARBAGE_MAX_LINES: usize = 100;
+/// What is read in one second, in bytes; then the pipe fills, and the server waits.
+pub(crate) const READ_MAX_BYTES_PER_S: usize = 16 * 1024 * 1024;
+
+/// Why no more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WireEnd {
+    #[error("it closed its output")]
+    Closed,
+    #[error("it wrote a line of more than {LINE_MAX_BYTES} bytes")]
+    LineTooLong,
+    #[error(
+        "it wrote more than {GARBAGE_MAX_LINES} lines that are not JSON; hint: logs belong on standard error"
+    )]
+    Garbage,
+}
+
+/// Forwards messages until the server closes its output or breaks a bound.
+pub(crate) async fn forward(
+    from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> WireEnd {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    let mut garbage = 0;
+    let mut second = (Instant::now(), 0);
+    loop {
+        line.clear();
+        line.shrink_to(64 * 1024);
+        let mut bounded = (&mut from).take(LINE_MAX_BYTES as u64 + 1);
+        match bounded.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return WireEnd::Closed,
+            Ok(_) if line.len() > LINE_MAX_BYTES => return WireEnd::LineTooLong,
+            Ok(count) => throttle(&mut second, count).await,
+        }
+        let text = line.trim_ascii();
+        if text.is_empty() {
+            continue;
+        }
+        if !is_message(text) {
+            garbage += 1;
+            if garbage > GARBAGE_MAX_LINES {
+                return WireEnd::Garbage;
+            }
+            continue;
+        }
+        if to.write_all(&line).await.is_err() {
+            return WireEnd::Closed;
+        }
+    }
+}
+
+fn is_message(text: &[u8]) -> bool {
+    text.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(text).is_ok()
+}
+
+async fn throttle((since, bytes): &mut (Instant, usize), count: usize) {
+    const SECOND: Duration = Duration::from_secs(1);
+    *bytes += count;
+    if *bytes > READ_MAX_BYTES_PER_S {
+        sleep_until(*since + SECOND).await;
+    }
+    if since.elapsed() >= SECOND {
+        (*since, *bytes) = (Instant::now(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn check(input: &[u8], forwarded: &str, end: WireEnd) {
+        let mut output = Vec::new();
+        assert_eq!(forward(input, &mut output).await, end);
+        assert_eq!(String::from_utf8_lossy(&output), forwarded);
+    }
+
+    #[tokio::test]
+    async fn only_messages_pass() {
+        check(b"", "", WireEnd::Closed).await;
+        check(b"{\"a\":1}\r\n\n  {}\n", "{\"a\":1}\r\n  {}\n", WireEnd::Closed).await;
+        check(b"hello\n\xff\xfe\n{\"a\":\n[]\n1\n{}\n", "{}\n", WireEnd::Closed).await;
+        check("log\n".repeat(100).as_bytes(), "", WireEnd::Closed).await;
+        check("log\n".repeat(101).as_bytes(), "", WireEnd::Garbage).await;
+    }
+
+    #[tokio::test]
+    async fn a_line_without_end_is_not_collected() {
+        let mut line = vec![b' '; LINE_MAX_BYTES - 3];
+        line.extend_from_slice(b"{}\n");
+        let fits = String::from_utf8(line.clone()).unwrap();
+        check(&line, &fits, WireEnd::Closed).await;
+        line.insert(0, b' ');
+        check(&line, "", WireEnd::LineTooLong).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_slowed() {
+        let line = format!("{{\"a\":\"{}\"}}\n", "x".repeat(1024 * 1024));
+        let start = Instant::now();
+        forward(line.repeat(40).as_bytes(), tokio::io::sink()).await;
+        assert_eq!(start.elapsed().as_secs(), 2);
+    }
+}
