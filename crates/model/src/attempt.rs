@@ -1,0 +1,144 @@
+//! One attempt at a model over HTTP: a request goes out, an answer comes in whole or fails.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use async_stream::try_stream;
+use futures::Stream;
+use protocol::message::{FinishReason, Usage};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    answer::{Answer, PartialCall, Progress},
+    anthropic,
+    chat::{ChatRequest, RequestedCall},
+    error::ModelError,
+    http::{send, with_key},
+    limits::RESPONSE_MAX_BYTES,
+    openai,
+    settings::{Kind, Provider},
+    sse::{Decoder, Event},
+    tokens::estimate_usage,
+};
+
+/// What an attempt gives: text as it comes, and then, if all went well, the whole.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// More text.
+    Text(String),
+    /// The whole answer. Nothing follows.
+    Whole(Whole),
+}
+
+/// A whole answer of one attempt.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) content: String,
+    pub(crate) tool_calls: Vec<RequestedCall>,
+    pub(crate) replay: Option<Value>,
+    pub(crate) finish_reason: FinishReason,
+    pub(crate) usage: Usage,
+    pub(crate) first_token_at: Option<Instant>,
+}
+
+/// Asks once. Dropping the stream closes the connection.
+pub(crate) fn attempt(
+    client: reqwest::Client,
+    provider: Arc<Provider>,
+    request: Arc<ChatRequest>,
+    deadline: Instant,
+) -> impl Stream<Item = Result<Piece, ModelError>> + Send {
+    try_stream! {
+        let (mut reader, path, body) = match provider.kind {
+            Kind::Anthropic => (
+                Reader::Anthropic(anthropic::Reader::default()),
+                if provider.base_url.ends_with("/v1") { "messages" } else { "v1/messages" },
+                anthropic::body(&request),
+            ),
+            Kind::OpenAi | Kind::Demo => (
+                Reader::OpenAi(openai::Reader::new(&provider)),
+                "chat/completions",
+                openai::body(&request, &provider),
+            ),
+        };
+        let post = client.post(format!("{}/{path}", provider.base_url)).json(&body);
+        let bound = ("RESPONSE_MAX_BYTES", RESPONSE_MAX_BYTES);
+        let mut body = send(with_key(post, &provider), &provider, deadline, bound).await?;
+
+        let (mut decoder, mut events) = (Decoder::default(), VecDeque::new());
+        let mut first_token_at = None;
+        let (mut has_more, mut has_events) = (true, false);
+        'body: while has_more {
+            match body.chunk().await? {
+                Some(chunk) => decoder.feed(&chunk, &mut events)?,
+                None => {
+                    has_more = false;
+                    decoder.finish(&mut events)?;
+                }
+            }
+            has_events |= !events.is_empty();
+            while let Some(event) = events.pop_front() {
+                match reader.read(&event)? {
+                    Progress::Nothing => {}
+                    Progress::Part => {
+                        first_token_at.get_or_insert_with(Instant::now);
+                    }
+                    Progress::Text(text) => {
+                        first_token_at.get_or_insert_with(Instant::now);
+                        yield Piece::Text(text);
+                    }
+                    Progress::End => {
+                        body.drain().await;
+                        break 'body;
+                    }
+                }
+            }
+        }
+        if !has_events {
+            Err(ModelError::protocol("the answer is no event stream; hint: check the base URL"))?;
+        }
+        yield Piece::Whole(whole(reader.finish()?, &request, first_token_at)?);
+    }
+}
+
+/// The two wire formats.
+enum Reader {
+    OpenAi(openai::Reader),
+    Anthropic(anthropic::Reader),
+}
+
+impl Reader {
+    fn read(&mut self, event: &Event) -> Result<Progress, ModelError> {
+        match self {
+            Self::OpenAi(reader) => reader.read(event),
+            Self::Anthropic(reader) => reader.read(event),
+        }
+    }
+
+    fn finish(self) -> Result<Answer, ModelError> {
+        match self {
+            Self::OpenAi(reader) => reader.finish(),
+            Self::Anthropic(reader) => reader.finish(),
+        }
+    }
+}
+
+fn whole(
+    answer: Answer,
+    request: &ChatRequest,
+    first_token_at: Option<Instant>,
+) -> Result<Whole, ModelError> {
+    let finish_reason = answer.finish_reason().ok_or(ModelError::Truncated)?;
+    let usage = answer.usage.filter(|usage| usage.total_tokens > 0).unwrap_or_else(|| {
+        let parts = answer.calls.iter().flat_map(|call| [call.tool.as_str(), call.args.as_str()]);
+        estimate_usage(request, parts.chain([answer.text.as_str()]))
+    });
+    Ok(Whole {
+        content: answer.text,
+        tool_calls: answer.calls.into_iter().map(PartialCall::into_requested).collect(),
+        replay: answer.replay,
+        finish_reason,
+        usage,
+        first_token_at,
+    })
+}

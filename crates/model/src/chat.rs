@@ -1,0 +1,109 @@
+//! What is asked of a model and what comes back, whatever the wire format.
+
+use std::time::Duration;
+
+use protocol::{
+    message::{FinishReason, Message, Replay, Usage},
+    tool::ToolInfo,
+};
+use serde_json::{Value, json};
+
+use crate::error::ModelError;
+
+/// A provider and one of its models; written `<provider>/<model>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ModelRef {
+    /// The provider's name in the configuration.
+    pub provider: String,
+    /// The provider's name for the model; may itself contain `/`.
+    pub model: String,
+}
+
+impl std::fmt::Display for ModelRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.provider, self.model)
+    }
+}
+
+/// One question to a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatRequest {
+    /// Whom to ask: see [`crate::Models::resolve`].
+    pub provider: String,
+    /// Which of its models.
+    pub model: String,
+    /// The system prompt; may be empty.
+    pub system: String,
+    /// The conversation, oldest first.
+    pub messages: Vec<Message>,
+    /// What the model may call.
+    pub tools: Vec<ToolInfo>,
+    /// Sampling temperature; the provider's default when absent.
+    pub temperature: Option<f64>,
+    /// Most tokens of the answer; the provider's default when absent.
+    pub max_tokens: Option<u32>,
+}
+
+/// A tool call that the model asks for. It gets its id from the agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestedCall {
+    /// The tool's name as the model said it; it may not exist.
+    pub tool: String,
+    /// An object; or, where the model's text is no JSON object, that text as a string.
+    pub args: Value,
+}
+
+/// A whole answer: its end marker has been seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatResponse {
+    /// Who answered.
+    pub provider: String,
+    /// With which model.
+    pub model: String,
+    /// The words; may be empty beside tool calls.
+    pub content: String,
+    /// The calls it asks for, in order.
+    pub tool_calls: Vec<RequestedCall>,
+    /// Opaque blocks to be sent back with this message.
+    pub replay: Option<Replay>,
+    /// Why it stopped.
+    pub finish_reason: FinishReason,
+    /// As the provider counts; estimated from the characters where it does not say.
+    pub usage: Usage,
+    /// By the price table; 0 for a model that is not in it.
+    pub cost_usd: f64,
+    /// Milliseconds from the call to the first text or tool call of the attempt that succeeded.
+    pub time_to_first_token_ms: u64,
+    /// Milliseconds from the call to the end, failed attempts included.
+    pub duration_ms: u64,
+    /// How often the provider was asked.
+    pub attempts: u32,
+}
+
+/// What happens while a model answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ChatEvent {
+    /// More text of the current attempt.
+    Text(String),
+    /// An attempt failed; another follows.
+    AttemptFailed {
+        /// Why.
+        error: ModelError,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// When the next one begins.
+        retry_in: Duration,
+        /// Text was already emitted, and is void.
+        void: bool,
+    },
+    /// The whole answer. Nothing follows.
+    Done(Box<ChatResponse>),
+}
+
+/// Arguments as an object: providers refuse a history with text that is no JSON.
+pub(crate) fn parsable(args: &Value) -> Value {
+    match args {
+        Value::Object(_) => args.clone(),
+        other => json!({"unparsable": other}),
+    }
+}

@@ -1,0 +1,221 @@
+//! What goes wrong when a model is asked, by what the caller can do about it.
+//!
+//! Errors name neither the provider (the caller knows whom it asked) nor any secret.
+
+use std::time::Duration;
+
+/// Longest text of a provider that an error repeats, in characters.
+pub const PROVIDER_MESSAGE_MAX_CHARS: usize = 500;
+
+/// A model did not answer as it should. One attempt's fault, or the last one's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// 401 or 403. The operator must act; asking again is useless.
+    #[error("the provider refuses the credentials; hint: check the provider's API key")]
+    Auth,
+    /// Another 4xx: this request will never be accepted.
+    #[error("the provider refuses the request: {message}")]
+    BadRequest {
+        /// The HTTP status; 400 where the provider said it in a stream.
+        status: u16,
+        /// The provider's words, cut.
+        message: String,
+    },
+    /// 429: ask again later.
+    #[error("the provider limits the rate: {message}")]
+    RateLimited {
+        /// How long the provider asks us to wait.
+        retry_after: Option<Duration>,
+        /// The provider's words, cut.
+        message: String,
+    },
+    /// It cannot be reached, or says 408, 409 or 5xx.
+    #[error("the provider is unavailable: {message}")]
+    Unavailable {
+        /// The HTTP status, where one came.
+        status: Option<u16>,
+        /// How long the provider asks us to wait.
+        retry_after: Option<Duration>,
+        /// The provider's or the transport's words, cut.
+        message: String,
+    },
+    /// The answer ended before its end marker.
+    #[error("the answer broke off before its end")]
+    Truncated,
+    /// The answer is not what the wire format says.
+    #[error("the provider does not keep to the wire format: {message}")]
+    Protocol {
+        /// What is wrong, without the text itself.
+        message: String,
+    },
+    /// The answer is larger than we take.
+    #[error("the answer is larger than `{limit}` = {max}")]
+    Limit {
+        /// The name of the bound.
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
+    /// It took too long.
+    #[error("the provider took longer than {after:?} ({phase})")]
+    Timeout {
+        /// What we were waiting for.
+        phase: Phase,
+        /// How long we waited.
+        after: Duration,
+    },
+}
+
+/// What we were waiting for when time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The connection.
+    Connect,
+    /// The first byte of the answer.
+    FirstByte,
+    /// The next byte.
+    Idle,
+    /// The end, all attempts together.
+    Total,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "to connect",
+            Self::FirstByte => "to the first byte",
+            Self::Idle => "between two bytes",
+            Self::Total => "in all",
+        })
+    }
+}
+
+impl ModelError {
+    /// Asking again may help.
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::RateLimited { .. }
+            | Self::Unavailable { .. }
+            | Self::Truncated
+            | Self::Protocol { .. }
+            | Self::Timeout { phase: Phase::Connect | Phase::FirstByte | Phase::Idle, .. } => true,
+            Self::Auth
+            | Self::BadRequest { .. }
+            | Self::Limit { .. }
+            | Self::Timeout { phase: Phase::Total, .. } => false,
+        }
+    }
+
+    /// How long the provider asks us to wait before the next attempt.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => {
+                *retry_after
+            }
+            Self::Auth
+            | Self::BadRequest { .. }
+            | Self::Truncated
+            | Self::Protocol { .. }
+            | Self::Limit { .. }
+            | Self::Timeout { .. } => None,
+        }
+    }
+
+    pub(crate) fn protocol(message: impl Into<String>) -> Self {
+        Self::Protocol { message: message.into() }
+    }
+
+    /// The error that an HTTP status stands for.
+    pub(crate) fn from_status(
+        status: u16,
+        retry_after: Option<Duration>,
+        message: String,
+    ) -> ModelError {
+        match status {
+            401 | 403 => Self::Auth,
+            429 => Self::RateLimited { retry_after, message },
+            408 | 409 | 500.. => Self::Unavailable { status: Some(status), retry_after, message },
+            _ => Self::BadRequest { status, message },
+        }
+    }
+
+    /// The error that a provider reports inside of a stream that began well.
+    ///
+    /// `kind` is Anthropic's `error.type` or OpenAI's `type`; `code` is a number with some gateways.
+    pub(crate) fn from_stream(kind: &str, code: Option<u16>, message: String) -> ModelError {
+        let status = code.filter(|code| (400..600).contains(code)).unwrap_or(match kind {
+            "authentication_error" | "permission_error" => 401,
+            "rate_limit_error" | "rate_limit_exceeded" => 429,
+            "invalid_request_error" | "not_found_error" | "request_too_large" => 400,
+            _ => 500,
+        });
+        Self::from_status(status, None, message)
+    }
+}
+
+/// A setting is wrong. Only the operator can act.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{setting}` {problem}")]
+pub struct SettingsError {
+    /// Where in the `[model]` or `[embedding]` table.
+    pub setting: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl SettingsError {
+    pub(crate) fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { setting: setting.into(), problem: problem.into() }
+    }
+}
+
+/// The model that a run asks for is not to be had here. The caller can ask for another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// No such provider.
+    #[error("provider `{provider}` is unknown; configured are {configured}")]
+    UnknownProvider {
+        /// What was asked for.
+        provider: String,
+        /// What there is.
+        configured: String,
+    },
+    /// The provider needs a key and has none.
+    #[error("provider `{provider}` has no API key; configured are {configured}")]
+    NoKey {
+        /// What was asked for.
+        provider: String,
+        /// What there is.
+        configured: String,
+    },
+    /// The provider has no default model and none was named.
+    #[error("provider `{provider}` has no default model: name one")]
+    NoModel {
+        /// What was asked for.
+        provider: String,
+    },
+    /// The provider has a fixed set of models and this is none of them.
+    #[error("provider `{provider}` has no model `{model}`; it has {known}")]
+    UnknownModel {
+        /// What was asked for.
+        provider: String,
+        /// What was asked for.
+        model: String,
+        /// What there is.
+        known: String,
+    },
+    /// The text is not `<provider>/<model>`.
+    #[error("`{text}` is not of the form `<provider>/<model>`")]
+    Form {
+        /// What was said.
+        text: String,
+    },
+}
+
+/// At most `max` characters, with `…` where something was left out.
+pub(crate) fn cut(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default().trim_end()),
+    }
+}

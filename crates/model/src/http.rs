@@ -1,0 +1,235 @@
+//! One HTTP exchange with a provider: sent, classified, read in bounded pieces.
+//!
+//! Redirects and proxies are off, so that a key reaches only the configured address. Nothing is
+//! tried twice here: see [`crate::retry`].
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::{
+    RequestBuilder, Response, StatusCode,
+    header::{HeaderMap, HeaderValue},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, Phase, SettingsError, cut},
+    limits::{ERROR_BODY_MAX_BYTES, check},
+    retry::parse_retry_after,
+    settings::{Kind, Provider},
+};
+
+/// How long the rest of a body may take behind its end marker, so that the connection can be kept.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(25);
+const ANTHROPIC_VERSION: &str = "2023-06-01";
+
+/// The client that all providers share.
+pub(crate) fn client(connect_timeout: Duration) -> Result<reqwest::Client, SettingsError> {
+    reqwest::Client::builder()
+        .user_agent(concat!("openintern/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(connect_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .tcp_nodelay(true)
+        .build()
+        .map_err(|error| SettingsError::new("model", format!("no HTTP client: {}", chain(&error))))
+}
+
+/// Puts the provider's key where its wire format wants it.
+pub(crate) fn with_key(request: RequestBuilder, provider: &Provider) -> RequestBuilder {
+    let request = match provider.kind {
+        Kind::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
+        Kind::OpenAi | Kind::Demo => request,
+    };
+    match (&provider.api_key, provider.kind) {
+        (Some(key), Kind::Anthropic) => request.header("x-api-key", sensitive(key, "")),
+        (Some(key), Kind::OpenAi) => request.header("authorization", sensitive(key, "Bearer ")),
+        (Some(_), Kind::Demo) | (None, _) => request,
+    }
+}
+
+/// A header value that never shows itself; a key that is none gives an empty value, and a 401.
+fn sensitive(key: &SecretString, prefix: &str) -> HeaderValue {
+    let text = SecretString::from(format!("{prefix}{}", key.expose_secret()));
+    let mut value =
+        HeaderValue::from_str(text.expose_secret()).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
+}
+
+/// Sends a request and gives the body of a good answer.
+///
+/// `deadline` is that of the whole call, `max_bytes` bounds the body.
+pub(crate) async fn send(
+    request: RequestBuilder,
+    provider: &Provider,
+    deadline: Instant,
+    max_bytes: (&'static str, usize),
+) -> Result<Body, ModelError> {
+    let timeouts = provider.timeouts;
+    let sent = timeout_at(deadline, timeout(timeouts.first_byte, request.send())).await;
+    let response = sent
+        .map_err(|_| timed_out(Phase::Total, timeouts.total))?
+        .map_err(|_| timed_out(Phase::FirstByte, timeouts.first_byte))?
+        .map_err(|error| not_sent(&error, timeouts.connect))?;
+    let status = response.status();
+    let retry_after = retry_after(response.headers());
+    let (idle, total) = (timeouts.idle, timeouts.total);
+    let mut body = Body { response, idle, total, deadline, read: 0, max_bytes };
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let message = match status.is_redirection() {
+        true => "it redirects elsewhere, and redirects are not followed".to_owned(),
+        false => said(status, &body.beginning().await, provider.api_key.as_ref()),
+    };
+    Err(match status.is_informational() || status.is_success() {
+        true => ModelError::protocol(message),
+        false => ModelError::from_status(status.as_u16(), retry_after, message),
+    })
+}
+
+/// How long the provider asks us to wait. OpenAI and Azure also say it in milliseconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let millis = text("retry-after-ms").and_then(|value| value.trim().parse().ok());
+    millis
+        .map(Duration::from_millis)
+        .or_else(|| parse_retry_after(text("retry-after")?, SystemTime::now()))
+}
+
+/// The body of an answer, read piece by piece.
+pub(crate) struct Body {
+    response: Response,
+    idle: Duration,
+    total: Duration,
+    deadline: Instant,
+    read: usize,
+    max_bytes: (&'static str, usize),
+}
+
+impl Body {
+    /// The next piece; `None` at a clean end.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ModelError> {
+        let next = timeout_at(self.deadline, timeout(self.idle, self.response.chunk())).await;
+        let chunk = next
+            .map_err(|_| timed_out(Phase::Total, self.total))?
+            .map_err(|_| timed_out(Phase::Idle, self.idle))?
+            .map_err(|_| ModelError::Truncated)?;
+        self.read += chunk.as_ref().map_or(0, Bytes::len);
+        check(self.max_bytes.0, self.read, self.max_bytes.1)?;
+        Ok(chunk)
+    }
+
+    /// Everything that is left.
+    pub(crate) async fn whole(&mut self) -> Result<Vec<u8>, ModelError> {
+        let mut whole = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole)
+    }
+
+    /// Waits a moment for the end, so that the connection can be used again.
+    pub(crate) async fn drain(mut self) {
+        let end = async { while let Ok(Some(_)) = self.chunk().await {} };
+        // A server that keeps the body open only loses its connection.
+        let _ = timeout(DRAIN_TIMEOUT, end).await;
+    }
+
+    async fn beginning(&mut self) -> Vec<u8> {
+        let mut beginning = Vec::new();
+        while let Ok(Some(chunk)) = self.chunk().await {
+            beginning.extend_from_slice(&chunk);
+            if beginning.len() > ERROR_BODY_MAX_BYTES {
+                break;
+            }
+        }
+        beginning
+    }
+}
+
+/// What the provider says of an error, without the key if it repeats it.
+fn said(status: StatusCode, body: &[u8], key: Option<&SecretString>) -> String {
+    let text = String::from_utf8_lossy(body);
+    let said = match serde_json::from_str::<Value>(&text) {
+        Ok(value) => error_message(&value).unwrap_or_default(),
+        Err(_) => text.trim().to_owned(),
+    };
+    let said = match key.map(ExposeSecret::expose_secret).filter(|key| !key.is_empty()) {
+        Some(key) => said.replace(key, "[redacted]"),
+        None => said,
+    };
+    match said.is_empty() {
+        true => format!("HTTP {status}"),
+        false => format!("HTTP {}: {}", status.as_u16(), cut(&said, PROVIDER_MESSAGE_MAX_CHARS)),
+    }
+}
+
+/// The words in an error body: `{error: {message}}`, `{error: "…"}`, `{message}`, or such a list.
+pub(crate) fn error_message(body: &Value) -> Option<String> {
+    let body = body.get(0).unwrap_or(body); // Gemini wraps it in a list.
+    ["/error/message", "/error", "/message", "/detail"]
+        .into_iter()
+        .filter_map(|path| body.pointer(path)?.as_str())
+        .map(str::to_owned)
+        .next()
+}
+
+const fn timed_out(phase: Phase, after: Duration) -> ModelError {
+    ModelError::Timeout { phase, after }
+}
+
+fn not_sent(error: &reqwest::Error, connect_timeout: Duration) -> ModelError {
+    match error.is_timeout() {
+        true => timed_out(Phase::Connect, connect_timeout), // The client has no other timeout.
+        false => ModelError::Unavailable { status: None, retry_after: None, message: chain(error) },
+    }
+}
+
+/// The causes in one line. The URL is left out: it is the operator's business.
+fn chain(error: &reqwest::Error) -> String {
+    let mut words = Vec::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words.push(error.to_string());
+        cause = error.source();
+    }
+    let text = match words.is_empty() {
+        true => "the connection failed".to_owned(),
+        false => words.join(": "),
+    };
+    cut(&text, PROVIDER_MESSAGE_MAX_CHARS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn error_bodies_of_many_servers_are_read() {
+        for body in [
+            json!({"error": {"message": "no", "type": "x"}}),
+            json!({"error": "no"}),
+            json!({"message": "no"}),
+            json!({"detail": "no"}),
+            json!([{"error": {"code": 400, "message": "no"}}]),
+        ] {
+            assert_eq!(error_message(&body).as_deref(), Some("no"), "{body}");
+        }
+        assert_eq!(error_message(&json!({"detail": [1]})), None);
+    }
+
+    #[test]
+    fn an_error_repeats_neither_the_key_nor_too_much() {
+        let key = SecretString::from("sk-secret");
+        let body = format!(r#"{{"error":"bad sk-secret {}"}}"#, "字".repeat(600));
+        let said = said(StatusCode::BAD_REQUEST, body.as_bytes(), Some(&key));
+        assert!(said.starts_with("HTTP 400: bad [redacted] 字"), "{said}");
+        assert!(said.ends_with('…') && said.chars().count() < 520);
+    }
+}

@@ -1,0 +1,260 @@
+//! A model that follows a script: for the tests of whoever asks models.
+//!
+//! Each attempt takes one reply, so a reply that fails is followed by the next one at once. Pauses
+//! are gates that the test opens; nothing sleeps.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_stream::try_stream;
+use futures::Stream;
+use protocol::message::{FinishReason, Usage};
+use serde_json::Value;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    attempt::{Piece, Whole},
+    chat::{ChatRequest, RequestedCall},
+    error::ModelError,
+    settings::Retry,
+    tokens::estimate_usage,
+};
+
+/// The name of the scripted provider's model.
+pub(crate) const MODEL: &str = "script";
+
+pub(crate) const LIMITS: (Retry, Duration) =
+    (Retry { max_attempts: 4, backoff: Duration::from_millis(1) }, Duration::from_secs(600));
+
+/// Answers by a script, and remembers what it was asked.
+#[derive(Clone)]
+pub struct Scripted {
+    reply: Arc<dyn Fn(&ChatRequest) -> Reply + Send + Sync>,
+    requests: Arc<watch::Sender<Vec<ChatRequest>>>,
+}
+
+impl Scripted {
+    /// Answers each attempt by a function of what was asked.
+    pub fn new(reply: impl Fn(&ChatRequest) -> Reply + Send + Sync + 'static) -> Self {
+        Self { reply: Arc::new(reply), requests: Arc::new(watch::Sender::new(Vec::new())) }
+    }
+
+    /// Answers the attempts in this order, whoever asks; refuses further ones.
+    pub fn in_order(replies: impl IntoIterator<Item = Reply>) -> Self {
+        let replies: Mutex<VecDeque<Reply>> = Mutex::new(replies.into_iter().collect());
+        Self::new(move |_| {
+            let next = replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            next.unwrap_or_else(|| {
+                Reply::error(ModelError::BadRequest {
+                    status: 400,
+                    message: "the script has no further reply".into(),
+                })
+            })
+        })
+    }
+
+    /// Every attempt so far, in the order of arrival.
+    pub fn requests(&self) -> Vec<ChatRequest> {
+        self.requests.borrow().clone()
+    }
+
+    /// Waits until that many attempts have arrived, and gives them.
+    pub async fn wait_for_requests(&self, count: usize) -> Vec<ChatRequest> {
+        let mut arrivals = self.requests.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = arrivals.wait_for(|requests| requests.len() >= count).await;
+        self.requests()
+    }
+
+    pub(crate) fn answer(
+        &self,
+        request: Arc<ChatRequest>,
+    ) -> impl Stream<Item = Result<Piece, ModelError>> + Send + 'static {
+        let script = self.clone();
+        try_stream! {
+            script.requests.send_modify(|requests| requests.push(ChatRequest::clone(&request)));
+            let reply = (script.reply)(&request);
+            let mut content = String::new();
+            let mut first_token_at = None;
+            for part in reply.parts {
+                match part {
+                    Part::Text(text) => {
+                        content.push_str(&text);
+                        first_token_at.get_or_insert_with(Instant::now);
+                        yield Piece::Text(text);
+                    }
+                    Part::Wait(gate) => gate.pass().await,
+                    Part::Fail(error) => Err(error)?,
+                }
+            }
+            let called = if reply.calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
+            let usage = reply.usage.unwrap_or_else(|| {
+                let calls: String = reply.calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
+                estimate_usage(&request, [content.as_str(), calls.as_str()])
+            });
+            yield Piece::Whole(Whole {
+                content,
+                tool_calls: reply.calls,
+                replay: reply.replay,
+                finish_reason: reply.finish_reason.unwrap_or(called),
+                usage,
+                first_token_at,
+            });
+        }
+    }
+}
+
+/// What the script says to one attempt.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    parts: Vec<Part>,
+    calls: Vec<RequestedCall>,
+    usage: Option<Usage>,
+    replay: Option<Value>,
+    finish_reason: Option<FinishReason>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Text(String),
+    Wait(Gate),
+    Fail(ModelError),
+}
+
+impl Reply {
+    /// A text in one piece.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::default().chunk(text)
+    }
+
+    /// A text in these pieces.
+    pub fn chunks(chunks: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        chunks.into_iter().fold(Self::default(), Self::chunk)
+    }
+
+    /// One tool call, by name and arguments.
+    pub fn call(tool: impl Into<String>, args: Value) -> Self {
+        Self::default().and_call(tool, args)
+    }
+
+    /// The attempt fails.
+    pub fn error(error: ModelError) -> Self {
+        Self::default().fail(error)
+    }
+
+    /// The answer breaks off behind this text.
+    pub fn truncated(text: impl Into<String>) -> Self {
+        Self::text(text).fail(ModelError::Truncated)
+    }
+
+    /// Then more text.
+    pub fn chunk(mut self, text: impl Into<String>) -> Self {
+        self.parts.push(Part::Text(text.into()));
+        self
+    }
+
+    /// Then waits until the test opens the gate.
+    pub fn wait(mut self, gate: &Gate) -> Self {
+        self.parts.push(Part::Wait(gate.clone()));
+        self
+    }
+
+    /// Then fails.
+    pub fn fail(mut self, error: ModelError) -> Self {
+        self.parts.push(Part::Fail(error));
+        self
+    }
+
+    /// And asks for a tool call; a string as `args` stands for text that is no JSON.
+    pub fn and_call(mut self, tool: impl Into<String>, args: Value) -> Self {
+        self.calls.push(RequestedCall { tool: tool.into(), args });
+        self
+    }
+
+    /// With this usage instead of an estimate.
+    pub fn with_usage(mut self, usage: Usage) -> Self {
+        self.usage = Some(usage);
+        self
+    }
+
+    /// With blocks to be sent back.
+    pub fn with_replay(mut self, blocks: Value) -> Self {
+        self.replay = Some(blocks);
+        self
+    }
+
+    /// With this reason to stop.
+    pub fn with_finish_reason(mut self, reason: FinishReason) -> Self {
+        self.finish_reason = Some(reason);
+        self
+    }
+}
+
+/// A place in a reply where the model waits for the test.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    state: Arc<watch::Sender<GateState>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct GateState {
+    is_open: bool,
+    reached: bool,
+    abandoned: bool,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn new() -> Self {
+        Self { state: Arc::new(watch::Sender::new(GateState::default())) }
+    }
+
+    /// Lets whoever waits, or comes later, pass.
+    pub fn open(&self) {
+        self.state.send_modify(|state| state.is_open = true);
+    }
+
+    /// Waits until a reply has come to the gate.
+    pub async fn reached(&self) {
+        self.until(|state| state.reached).await;
+    }
+
+    /// Waits until a reply that waited at the gate was dropped: its caller has hung up.
+    pub async fn abandoned(&self) {
+        self.until(|state| state.abandoned).await;
+    }
+
+    async fn pass(&self) {
+        let mut watched = OnAbandon { gate: self, has_passed: false };
+        self.state.send_modify(|state| state.reached = true);
+        self.until(|state| state.is_open).await;
+        watched.has_passed = true;
+    }
+
+    async fn until(&self, condition: impl Fn(&GateState) -> bool) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.state.subscribe().wait_for(|state| condition(state)).await;
+    }
+}
+
+struct OnAbandon<'a> {
+    gate: &'a Gate,
+    has_passed: bool,
+}
+
+impl Drop for OnAbandon<'_> {
+    fn drop(&mut self) {
+        if !self.has_passed {
+            self.gate.state.send_modify(|state| state.abandoned = true);
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! What the operator says about models: the `[model]` table, and the well-known environment names.
+//!
+//! Pure: the executable reads files and the environment and hands them in.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use reqwest::Url;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::{error::SettingsError, prices::Price};
+
+/// The `[model]` table.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSettings {
+    /// `<provider>/<model>`, or `<provider>` for its default model. When absent: the default model
+    /// of the first of `openai`, `anthropic`, `gemini` that has a key, else `demo/default`.
+    pub default: Option<String>,
+    /// Milliseconds to connect. Default 5,000.
+    pub connect_timeout_ms: Option<u64>,
+    /// By name. `openai`, `anthropic`, `gemini`, `ollama` and `demo` need not be listed.
+    pub providers: BTreeMap<String, ProviderSettings>,
+    /// By `<provider>/<model>`, with an optional `*` at the end; over the built-in table.
+    pub prices: BTreeMap<String, Price>,
+}
+
+/// A table `[model.providers.<name>]`. What is absent has the default of the well-known name.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderSettings {
+    /// The wire format; needed where the name is not well known.
+    pub kind: Option<Kind>,
+    /// Where it is reached, `http` or `https`, without credentials.
+    pub base_url: Option<String>,
+    /// The key. Never shown.
+    pub api_key: Option<SecretString>,
+    /// The model when only the provider is named.
+    pub default_model: Option<String>,
+    /// Milliseconds to the first byte of an answer. Default 60,000.
+    pub first_byte_timeout_ms: Option<u64>,
+    /// Milliseconds between two bytes. Default 45,000.
+    pub idle_timeout_ms: Option<u64>,
+    /// Milliseconds of a call with all its attempts. Default 600,000.
+    pub total_timeout_ms: Option<u64>,
+    /// Most attempts of a call, 1 to 4. Default 4.
+    pub max_attempts: Option<u32>,
+    /// Milliseconds of the first wait between attempts; it doubles. Default 500.
+    pub backoff_ms: Option<u64>,
+    /// Send the model's reasoning back to it (OpenAI wire only; some servers want it, some refuse
+    /// it). Default false.
+    pub replay_reasoning: Option<bool>,
+}
+
+/// A wire format, or the planner that needs none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// OpenAI's chat completions, which most servers understand.
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+    /// The demo planner: no network, no key.
+    Demo,
+}
+
+/// Most attempts that may be configured.
+pub const ATTEMPTS_MAX: u32 = 4;
+
+const WELL_KNOWN: &[(&str, Kind, &str, Option<&str>)] = &[
+    ("openai", Kind::OpenAi, "https://api.openai.com/v1", Some("gpt-5-mini")),
+    ("anthropic", Kind::Anthropic, "https://api.anthropic.com", Some("claude-sonnet-4-5")),
+    (
+        "gemini",
+        Kind::OpenAi,
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        Some("gemini-2.5-flash"),
+    ),
+    ("ollama", Kind::OpenAi, "http://127.0.0.1:11434/v1", None),
+    ("demo", Kind::Demo, "", Some("default")),
+];
+
+impl ModelSettings {
+    /// Lays the well-known variables over the settings: `OPENAI_API_KEY`, `OPENAI_BASE_URL`,
+    /// `ANTHROPIC_API_KEY`, `ANTHROPIC_BASE_URL`, `GEMINI_API_KEY` or `GOOGLE_API_KEY`,
+    /// `OLLAMA_HOST`, `OPENINTERN_MODEL`. Empty ones count as absent.
+    pub fn apply_environment(&mut self, get: impl Fn(&str) -> Option<String>) {
+        let get = |name: &str| get(name).filter(|value| !value.trim().is_empty());
+        let mut lay = |provider: &str, key: Option<String>, base_url: Option<String>| {
+            if key.is_none() && base_url.is_none() {
+                return;
+            }
+            let settings = self.providers.entry(provider.to_owned()).or_default();
+            if let Some(key) = key {
+                settings.api_key = Some(key.trim().to_owned().into());
+            }
+            if base_url.is_some() {
+                settings.base_url = base_url;
+            }
+        };
+        lay("openai", get("OPENAI_API_KEY"), get("OPENAI_BASE_URL"));
+        lay("anthropic", get("ANTHROPIC_API_KEY"), get("ANTHROPIC_BASE_URL"));
+        lay("gemini", get("GEMINI_API_KEY").or_else(|| get("GOOGLE_API_KEY")), None);
+        lay("ollama", None, get("OLLAMA_HOST").map(|host| ollama_base_url(&host)));
+        if let Some(model) = get("OPENINTERN_MODEL") {
+            self.default = Some(model);
+        }
+    }
+
+    /// How long connecting may take, whoever the provider is: they share a client.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms.unwrap_or(5_000).max(1))
+    }
+
+    /// Every provider, with its defaults filled in.
+    pub(crate) fn resolved(&self) -> Result<BTreeMap<String, Provider>, SettingsError> {
+        let mut names: Vec<&str> = WELL_KNOWN.iter().map(|known| known.0).collect();
+        names.extend(self.providers.keys().map(String::as_str));
+        let none = ProviderSettings::default();
+        names
+            .into_iter()
+            .map(|name| {
+                let settings = self.providers.get(name).unwrap_or(&none);
+                Ok((name.to_owned(), Provider::new(name, settings, self.connect_timeout())?))
+            })
+            .collect()
+    }
+}
+
+/// `OLLAMA_HOST` as Ollama itself reads it: scheme and port may be left out, `0.0.0.0` is here.
+fn ollama_base_url(host: &str) -> String {
+    let (scheme, rest) = host.trim().split_once("://").unwrap_or(("http", host.trim()));
+    let rest = rest.trim_end_matches('/').replace("0.0.0.0", "127.0.0.1");
+    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    match (has_port, scheme) {
+        (true, _) => format!("{scheme}://{rest}/v1"),
+        (false, "https") => format!("https://{rest}/v1"),
+        (false, _) => format!("{scheme}://{rest}:11434/v1"),
+    }
+}
+
+/// A provider with every default filled in.
+#[derive(Debug, Clone)]
+pub(crate) struct Provider {
+    pub(crate) kind: Kind,
+    /// Without a slash at the end. Meaningless for the demo.
+    pub(crate) base_url: String,
+    pub(crate) api_key: Option<SecretString>,
+    /// It is of no use without a key.
+    pub(crate) needs_key: bool,
+    pub(crate) default_model: Option<String>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) retry: Retry,
+    pub(crate) replay_reasoning: bool,
+    /// OpenAI itself has its own name for the bound on tokens.
+    pub(crate) is_openai_itself: bool,
+    /// It has ended a stream with `[DONE]` (OpenAI wire only): one without has broken off.
+    pub(crate) sends_done: Arc<AtomicBool>,
+}
+
+/// How long we wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) connect: Duration,
+    pub(crate) first_byte: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) total: Duration,
+}
+
+/// How often we ask.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retry {
+    pub(crate) max_attempts: u32,
+    pub(crate) backoff: Duration,
+}
+
+impl Provider {
+    fn new(
+        name: &str,
+        settings: &ProviderSettings,
+        connect: Duration,
+    ) -> Result<Self, SettingsError> {
+        let at = |field: &str| format!("model.providers.{name}.{field}");
+        let known = WELL_KNOWN.iter().find(|known| known.0 == name);
+        let kind = settings.kind.or(known.map(|known| known.1)).ok_or_else(|| {
+            SettingsError::new(at("kind"), "must be `openai`, `anthropic` or `demo`")
+        })?;
+        if name.is_empty() || name.contains('/') {
+            return Err(SettingsError::new(at("kind"), "has a name that is empty or contains `/`"));
+        }
+        let usual_url = known.filter(|known| known.1 == kind).map_or("", |known| known.2);
+        let base_url = settings.base_url.as_deref().unwrap_or(usual_url).trim_end_matches('/');
+        let host = match kind {
+            Kind::Demo => None,
+            Kind::OpenAi | Kind::Anthropic => checked_host(&at("base_url"), base_url)?,
+        };
+        let max_attempts = settings.max_attempts.unwrap_or(ATTEMPTS_MAX);
+        if !(1..=ATTEMPTS_MAX).contains(&max_attempts) {
+            return Err(SettingsError::new(
+                at("max_attempts"),
+                format!("must be 1 to {ATTEMPTS_MAX}"),
+            ));
+        }
+        let is_openai_itself = host.as_deref() == Some("api.openai.com");
+        let millis = |value: Option<u64>, default: u64| {
+            Duration::from_millis(value.unwrap_or(default).max(1))
+        };
+        Ok(Self {
+            kind,
+            needs_key: base_url.starts_with("https://") && base_url == usual_url,
+            base_url: base_url.to_owned(),
+            api_key: settings.api_key.clone(),
+            default_model: settings
+                .default_model
+                .clone()
+                .or(known.and_then(|known| known.3).map(str::to_owned)),
+            timeouts: Timeouts {
+                connect,
+                first_byte: millis(settings.first_byte_timeout_ms, 60_000),
+                idle: millis(settings.idle_timeout_ms, 45_000),
+                total: millis(settings.total_timeout_ms, 600_000),
+            },
+            retry: Retry { max_attempts, backoff: millis(settings.backoff_ms, 500) },
+            replay_reasoning: settings.replay_reasoning.unwrap_or(false),
+            is_openai_itself,
+            sends_done: Arc::new(AtomicBool::new(is_openai_itself)),
+        })
+    }
+
+    /// It can be asked.
+    pub(crate) fn is_configured(&self) -> bool {
+        !self.needs_key || self.api_key.is_some()
+    }
+}
+
+fn checked_host(setting: &str, base_url: &str) -> Result<Option<String>, SettingsError> {
+    let url = Url::parse(base_url)
+        .map_err(|error| SettingsError::new(setting, format!("is not a URL: {error}")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(SettingsError::new(setting, "must begin with `https://` or `http://`"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(SettingsError::new(setting, "must not contain credentials"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(SettingsError::new(setting, "must have neither `?` nor `#`"));
+    }
+    Ok(url.host_str().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn from_environment(pairs: &[(&str, &str)]) -> ModelSettings {
+        let mut settings = ModelSettings::default();
+        settings.apply_environment(|name| {
+            pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+        });
+        settings
+    }
+
+    #[test]
+    fn the_environment_names_map_to_providers() {
+        let settings = from_environment(&[
+            ("OPENAI_API_KEY", " sk-1\n"),
+            ("OPENAI_BASE_URL", "http://localhost:8000/v1/"),
+            ("ANTHROPIC_API_KEY", "  "),
+            ("GOOGLE_API_KEY", "g"),
+            ("OPENINTERN_MODEL", "openai/x"),
+        ]);
+        assert_eq!(settings.default.as_deref(), Some("openai/x"));
+        let providers = settings.resolved().unwrap();
+        assert_eq!(providers["openai"].api_key.as_ref().unwrap().expose_secret(), "sk-1");
+        assert_eq!(providers["openai"].base_url, "http://localhost:8000/v1");
+        assert!(!providers["anthropic"].is_configured());
+        assert!(providers["gemini"].is_configured());
+        assert!(providers["ollama"].is_configured());
+        assert!(providers["demo"].is_configured());
+        assert!(from_environment(&[]).providers.is_empty());
+    }
+
+    #[test]
+    fn ollama_host_is_read_as_ollama_reads_it() {
+        for (host, url) in [
+            ("127.0.0.1:11434", "http://127.0.0.1:11434/v1"),
+            ("0.0.0.0", "http://127.0.0.1:11434/v1"),
+            ("http://gpu:9999/", "http://gpu:9999/v1"),
+            ("https://ollama.example.com", "https://ollama.example.com/v1"),
+        ] {
+            assert_eq!(ollama_base_url(host), url);
+        }
+    }
+
+    #[test]
+    fn a_key_is_needed_only_at_the_usual_address() {
+        let own = from_environment(&[("OPENAI_BASE_URL", "http://localhost:8000/v1")]);
+        assert!(own.resolved().unwrap()["openai"].is_configured());
+        assert!(!own.resolved().unwrap()["openai"].is_openai_itself);
+        let usual = ModelSettings::default().resolved().unwrap();
+        assert!(!usual["openai"].is_configured() && usual["openai"].is_openai_itself);
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let check = |provider: &str, json: &str, expected: &str| {
+            let mut settings = ModelSettings::default();
+            settings.providers.insert(provider.into(), serde_json::from_str(json).unwrap());
+            assert_eq!(settings.resolved().unwrap_err().to_string(), expected);
+        };
+        check("x", "{}", "`model.providers.x.kind` must be `openai`, `anthropic` or `demo`");
+        check(
+            "x",
+            r#"{"kind":"openai"}"#,
+            "`model.providers.x.base_url` is not a URL: relative URL without a base",
+        );
+        check(
+            "openai",
+            r#"{"base_url":"https://a:b@c"}"#,
+            "`model.providers.openai.base_url` must not contain credentials",
+        );
+        check(
+            "openai",
+            r#"{"base_url":"file:///etc"}"#,
+            "`model.providers.openai.base_url` must begin with `https://` or `http://`",
+        );
+        check(
+            "openai",
+            r#"{"max_attempts":5}"#,
+            "`model.providers.openai.max_attempts` must be 1 to 4",
+        );
+        assert!(serde_json::from_str::<ProviderSettings>(r#"{"api_kye":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let settings = from_environment(&[("OPENAI_API_KEY", "sk-secret")]);
+        let shown = format!("{settings:?} {:?}", settings.resolved().unwrap());
+        assert!(!shown.contains("sk-secret"), "{shown}");
+    }
+}

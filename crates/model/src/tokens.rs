@@ -1,0 +1,78 @@
+//! Tokens by class of character, for providers that do not count them.
+//!
+//! An estimate is better than zero: budgets and the event log need a figure. English prose comes
+//! within about 15 % of the usual tokenizers, Chinese within about 30 %; code is underestimated.
+
+use protocol::message::{Message, Usage};
+
+use crate::chat::ChatRequest;
+
+/// Tokens that the frame of a message costs.
+const MESSAGE_TOKENS: u64 = 4;
+
+/// Tokens of a text: four letters, two signs, or one character of another script are one.
+pub fn estimate(text: &str) -> u64 {
+    let quarters: u64 = text
+        .chars()
+        .map(|c| match c {
+            'a'..='z' | 'A'..='Z' | ' ' => 1,
+            '\0'..='\x7f' => 2,
+            '\u{80}'..='\u{7ff}' => 2, // accented Latin, Greek, Cyrillic, Hebrew, Arabic
+            _ => 4,
+        })
+        .sum();
+    quarters.div_ceil(4)
+}
+
+/// Tokens of everything that a request sends.
+pub fn estimate_request(request: &ChatRequest) -> u64 {
+    let messages: u64 = request.messages.iter().map(estimate_message).sum();
+    let tools: u64 = request
+        .tools
+        .iter()
+        .map(|tool| {
+            MESSAGE_TOKENS
+                + estimate(&tool.name)
+                + estimate(&tool.description)
+                + estimate(&tool.input_schema.to_string())
+        })
+        .sum();
+    estimate(&request.system) + messages + tools
+}
+
+/// Tokens of one message.
+pub fn estimate_message(message: &Message) -> u64 {
+    MESSAGE_TOKENS
+        + match message {
+            Message::User { content } | Message::Tool { content, .. } => estimate(content),
+            Message::Assistant { content, tool_calls, .. } => {
+                let calls: u64 = tool_calls
+                    .iter()
+                    .map(|call| estimate(&call.tool) + estimate(&call.args.to_string()))
+                    .sum();
+                estimate(content) + calls
+            }
+        }
+}
+
+/// The estimated usage of a request and its answer.
+pub(crate) fn estimate_usage<'a>(
+    request: &ChatRequest,
+    answer: impl IntoIterator<Item = &'a str>,
+) -> Usage {
+    Usage::new(estimate_request(request), answer.into_iter().map(estimate).sum(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_count_by_class() {
+        for (text, tokens) in
+            [("", 0), ("a", 1), ("hello world!", 4), ("你好", 2), ("{\"a\":1}", 4), ("née", 1)]
+        {
+            assert_eq!(estimate(text), tokens, "{text:?}");
+        }
+    }
+}
