@@ -1,0 +1,154 @@
+//! One ranking out of two legs, words and vectors, and the factors of importance and age.
+//!
+//! Pure. Scores are fused, not ranks: rank fusion lets a weak vector leg spoil a good lexical one
+//! (measured, see docs/memory.md).
+
+use std::{collections::HashMap, hash::Hash};
+
+use protocol::memory::Leg;
+
+/// How many memories each leg hands over. Source: measured, see docs/memory.md.
+pub const LEG_SIZE: usize = 100;
+/// LEX at which a hit found by words alone has the score ½. Source: see docs/memory.md.
+const HALF_SCORE: f64 = 8.0;
+/// Half the span of the factor of importance. Source: measured, see docs/memory.md.
+const IMPORTANCE_SPAN: f64 = 0.05;
+/// Half the span of the factor of recency. Source: measured, see docs/memory.md.
+const RECENCY_SPAN: f64 = 0.05;
+/// Days in which recency halves. Source: measured, see docs/memory.md.
+const RECENCY_HALF_LIFE_DAYS: f64 = 90.0;
+
+/// What each leg counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights {
+    /// The words.
+    pub lexical: f64,
+    /// The vectors.
+    pub vector: f64,
+    /// A vector farther than this from the question is not found.
+    pub min_cosine: f64,
+}
+
+impl Weights {
+    /// No vector is to be had. Source: measured, see docs/memory.md.
+    pub const WORDS_ONLY: Self = Self { lexical: 1.0, vector: 0.0, min_cosine: 1.0 };
+    /// Vectors that only say which letters a text has: they catch misspellings. Weights measured,
+    /// bound of the cosine judgement, see docs/memory.md.
+    pub const HASHED: Self = Self { lexical: 0.9, vector: 0.1, min_cosine: 0.3 };
+    /// Vectors of a model that knows meanings. Source: measured, see docs/memory.md.
+    pub const SEMANTIC: Self = Self { lexical: 0.6, vector: 0.4, min_cosine: 0.0 };
+}
+
+/// A found thing with what each leg said of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fused<K> {
+    /// The thing.
+    pub key: K,
+    /// 0 to 1.
+    pub score: f64,
+    /// What the words found.
+    pub lexical: Leg,
+    /// What the vectors found.
+    pub vector: Leg,
+}
+
+/// Fuses two legs, each best first; the answer is in no order.
+///
+/// With words alone the score is LEX / (LEX + 8), which can be compared between questions. With
+/// both it is the weighted sum of the legs, each stretched to 0…1 over what it handed over.
+pub fn fuse<K: Copy + Eq + Hash>(
+    lexical: &[(K, f64)],
+    vector: &[(K, f64)],
+    weights: Weights,
+) -> Vec<Fused<K>> {
+    let mut found: HashMap<K, Fused<K>> = HashMap::new();
+    let empty = |key| Fused {
+        key,
+        score: 0.0,
+        lexical: Leg { weight: weights.lexical, ..Leg::default() },
+        vector: Leg { weight: weights.vector, ..Leg::default() },
+    };
+    for ((rank, &(key, value)), stretched) in (1..).zip(lexical).zip(stretched(lexical)) {
+        let fused = found.entry(key).or_insert_with(|| empty(key));
+        fused.lexical.rank = Some(rank);
+        fused.lexical.value = value;
+        fused.score += if weights.vector == 0.0 {
+            value / (value + HALF_SCORE)
+        } else {
+            weights.lexical * stretched
+        };
+    }
+    for ((rank, &(key, value)), stretched) in (1..).zip(vector).zip(stretched(vector)) {
+        let fused = found.entry(key).or_insert_with(|| empty(key));
+        fused.vector.rank = Some(rank);
+        fused.vector.value = value;
+        fused.score += weights.vector * stretched;
+    }
+    found.into_values().collect()
+}
+
+/// Each value of a leg from 0, its worst, to 1, its best; a leg of equals is all best.
+fn stretched<K>(leg: &[(K, f64)]) -> impl Iterator<Item = f64> {
+    let best = leg.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
+    let worst = leg.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
+    leg.iter().map(
+        move |(_, value)| {
+            if best > worst { (value - worst) / (best - worst) } else { 1.0 }
+        },
+    )
+}
+
+/// 0.95 for a trifle to 1.05 for what is vital.
+pub fn importance_factor(importance: f32) -> f64 {
+    1.0 - IMPORTANCE_SPAN + 2.0 * IMPORTANCE_SPAN * f64::from(importance)
+}
+
+/// 1.05 for what is new, falling to 0.95 for what is old.
+pub fn recency_factor(age_days: f64) -> f64 {
+    let fresh = (-age_days.max(0.0) / RECENCY_HALF_LIFE_DAYS).exp2();
+    1.0 - RECENCY_SPAN + 2.0 * RECENCY_SPAN * fresh
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranking(lexical: &[(u8, f64)], vector: &[(u8, f64)], weights: Weights) -> Vec<(u8, f64)> {
+        let mut fused = fuse(lexical, vector, weights);
+        fused.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.key.cmp(&b.key)));
+        fused.iter().map(|each| (each.key, (each.score * 1000.0).round() / 1000.0)).collect()
+    }
+
+    #[test]
+    fn words_alone_keep_their_own_scale() {
+        assert_eq!(ranking(&[(1, 8.0), (2, 2.0)], &[], Weights::WORDS_ONLY), [(1, 0.5), (2, 0.2)]);
+        assert_eq!(ranking(&[], &[], Weights::WORDS_ONLY), []);
+    }
+
+    #[test]
+    fn two_legs_are_stretched_and_weighed() {
+        let words = [(1, 9.0), (2, 3.0)];
+        let near = [(2, 0.9), (3, 0.5)];
+        assert_eq!(ranking(&words, &near, Weights::SEMANTIC), [(1, 0.6), (2, 0.4), (3, 0.0)]);
+        assert_eq!(ranking(&words, &near, Weights::HASHED), [(1, 0.9), (2, 0.1), (3, 0.0)]);
+        assert_eq!(ranking(&[], &[(3, 0.5)], Weights::SEMANTIC), [(3, 0.4)]);
+    }
+
+    #[test]
+    fn legs_say_what_they_found() {
+        let fused = fuse(&[(1, 9.0)], &[(1, 0.5)], Weights::SEMANTIC);
+        assert_eq!(fused[0].lexical, Leg { rank: Some(1), value: 9.0, weight: 0.6 });
+        assert_eq!(fused[0].vector, Leg { rank: Some(1), value: 0.5, weight: 0.4 });
+    }
+
+    #[test]
+    fn factors_stay_within_five_percent() {
+        assert!((importance_factor(0.0) - 0.95).abs() < 1e-6);
+        assert!((importance_factor(0.5) - 1.0).abs() < 1e-6);
+        assert!((importance_factor(1.0) - 1.05).abs() < 1e-6);
+        assert!((recency_factor(0.0) - 1.05).abs() < 1e-6);
+        assert!((recency_factor(-3.0) - 1.05).abs() < 1e-6, "the future is new");
+        assert!((recency_factor(90.0) - 1.0).abs() < 1e-6);
+        assert!((recency_factor(1e6) - 0.95).abs() < 1e-6);
+    }
+}

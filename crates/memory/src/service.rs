@@ -1,0 +1,221 @@
+//! The memory service: write, get, list, edit, delete, and the core layer. `search` finds.
+//!
+//! Tokenising and embedding are done before a transaction is opened. A memory whose chunks have no
+//! vectors is found by its words.
+
+mod content;
+mod search;
+
+use std::sync::Arc;
+
+use model::embedding::Embedder;
+use protocol::{
+    error::FieldError,
+    id::MemoryId,
+    limits::MEMORY_BULK_MAX,
+    memory::{EditMemory, Memory, MemorySummary, WriteMemory},
+    page::{Page, PageLimit},
+    scope::Scope,
+};
+use store::{
+    Store,
+    error::StoreError,
+    memories::{MemoryChange, MemoryFilter, NewMemory, Origin},
+};
+use uuid::Uuid;
+
+use crate::{embed::Embedding, snippet};
+
+/// Most text of one bulk write, in bytes.
+pub const BULK_TEXT_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// What is remembered, for all scopes. Cheap to clone.
+#[derive(Clone)]
+pub struct MemoryService {
+    store: Store,
+    embedding: Embedding,
+}
+
+/// A memory could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// The request is malformed: each field at fault.
+    #[error("the request is malformed: {}", listed(.0))]
+    Invalid(Vec<FieldError>),
+    /// No such memory in this scope. A foreign tenant's memory is the same.
+    #[error("there is no such memory in this scope")]
+    NotFound,
+    /// The database did not do it.
+    #[error("the memory store failed")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for MemoryError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound,
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl MemoryService {
+    /// A service that also searches by vectors where there is an embedder.
+    pub fn new(store: Store, embedder: Option<Arc<dyn Embedder>>) -> Self {
+        Self { store, embedding: Embedding::new(embedder) }
+    }
+
+    /// Remembers a text. An exact duplicate answers the id of what is there.
+    pub async fn write(
+        &self,
+        scope: &Scope,
+        memory: &WriteMemory,
+        origin: Option<Origin>,
+    ) -> Result<MemoryId, MemoryError> {
+        self.write_as(scope, MemoryId::generate(), memory, origin).await
+    }
+
+    /// Like [`Self::write`], under an id of the caller's: doing it again changes nothing.
+    pub async fn write_as(
+        &self,
+        scope: &Scope,
+        id: MemoryId,
+        memory: &WriteMemory,
+        origin: Option<Origin>,
+    ) -> Result<MemoryId, MemoryError> {
+        checked(content::faults(memory, ""))?;
+        let ids = self.write_all(scope, &[(id, memory)], origin).await?;
+        Ok(ids.into_iter().next().unwrap_or(id))
+    }
+
+    /// Remembers up to 500 texts, all or none, and answers their ids in order.
+    pub async fn write_bulk(
+        &self,
+        scope: &Scope,
+        memories: &[WriteMemory],
+    ) -> Result<Vec<MemoryId>, MemoryError> {
+        let mut faults = Vec::new();
+        if !(1..=MEMORY_BULK_MAX).contains(&memories.len()) {
+            let message = format!("must have 1 to {MEMORY_BULK_MAX} items");
+            faults.push(FieldError::new("/memories", message));
+        } else if memories.iter().map(|memory| memory.text.len()).sum::<usize>()
+            > BULK_TEXT_MAX_BYTES
+        {
+            let message = format!("must have at most {BULK_TEXT_MAX_BYTES} bytes of text together");
+            faults.push(FieldError::new("/memories", message));
+        } else {
+            for (at, memory) in memories.iter().enumerate() {
+                faults.extend(content::faults(memory, &format!("/memories/{at}")));
+            }
+        }
+        checked(faults)?;
+        let named: Vec<_> = memories.iter().map(|memory| (MemoryId::generate(), memory)).collect();
+        self.write_all(scope, &named, None).await
+    }
+
+    /// The memory, whole.
+    pub async fn get(&self, scope: &Scope, id: MemoryId) -> Result<Memory, MemoryError> {
+        Ok(self.store.scoped(scope).get_memory(id).await?)
+    }
+
+    /// Memories, newest first. `cursor` is the `next_cursor` of the page before.
+    pub async fn list(
+        &self,
+        scope: &Scope,
+        filter: &MemoryFilter,
+        cursor: Option<&str>,
+        limit: PageLimit,
+    ) -> Result<Page<MemorySummary>, MemoryError> {
+        let cursor = cursor.map(str::parse).transpose().map_err(|fault| {
+            MemoryError::Invalid(vec![FieldError::new("cursor", format!("{fault}"))])
+        })?;
+        if filter.group_key.as_ref().is_some_and(|key| key.contains('\0')) {
+            return Ok(Page { items: Vec::new(), next_cursor: None }); // No group is called that.
+        }
+        let page = self.store.scoped(scope).list_memories(filter, cursor, limit).await?;
+        Ok(page
+            .map(|memory| MemorySummary { snippet: snippet::beginning(&memory.snippet), ..memory }))
+    }
+
+    /// Changes a memory and answers it as it is now.
+    pub async fn edit(
+        &self,
+        scope: &Scope,
+        id: MemoryId,
+        edit: &EditMemory,
+    ) -> Result<Memory, MemoryError> {
+        checked(content::edit_faults(edit))?;
+        let store = self.store.scoped(scope);
+        let content = match &edit.text {
+            // When it happened never changes, so that nothing can come between reading and writing.
+            Some(text) => {
+                let day = store.get_memory(id).await?.occurred_at.map(|at| at.day());
+                self.contents(vec![(text.clone(), day)]).await.into_iter().next()
+            }
+            None => None,
+        };
+        let change =
+            MemoryChange { content, metadata: edit.metadata.clone(), importance: edit.importance };
+        Ok(store.edit_memory(id, &change).await?)
+    }
+
+    /// Forgets a memory and every trace of its words.
+    pub async fn delete(&self, scope: &Scope, id: MemoryId) -> Result<(), MemoryError> {
+        Ok(self.store.scoped(scope).delete_memory(id).await?)
+    }
+
+    /// The core layer, most important first, as far as `max_chars` reach.
+    pub async fn core(&self, scope: &Scope, max_chars: u32) -> Result<Vec<Memory>, MemoryError> {
+        Ok(self.store.scoped(scope).core_memories(max_chars).await?)
+    }
+
+    async fn write_all(
+        &self,
+        scope: &Scope,
+        memories: &[(MemoryId, &WriteMemory)],
+        origin: Option<Origin>,
+    ) -> Result<Vec<MemoryId>, MemoryError> {
+        let texts = memories
+            .iter()
+            .map(|(_, memory)| (memory.text.clone(), memory.occurred_at.map(|at| at.day())))
+            .collect();
+        let contents = self.contents(texts).await;
+        let new: Vec<_> = memories
+            .iter()
+            .zip(contents)
+            .map(|((id, memory), content)| NewMemory {
+                id: *id,
+                kind: memory.kind,
+                content,
+                metadata: memory.metadata.clone().unwrap_or_default(),
+                importance: memory.importance,
+                group_key: memory.group_key.clone(),
+                position: memory.position,
+                occurred_at: memory.occurred_at,
+                parent_id: parent_id(*id, memory.group_key.as_deref()),
+                origin,
+            })
+            .collect();
+        Ok(self.store.scoped(scope).write_memories(&new).await?)
+    }
+}
+
+/// A group's name as an id; a memory without a group is its own parent.
+fn parent_id(id: MemoryId, group_key: Option<&str>) -> Uuid {
+    group_key.map_or(id.uuid(), |key| {
+        let mut bits = [0; 16];
+        let digest = content::sha256(key);
+        bits.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Uuid::new_v8(bits)
+    })
+}
+
+fn listed(faults: &[FieldError]) -> String {
+    let faults: Vec<_> =
+        faults.iter().map(|fault| format!("`{}` {}", fault.field, fault.message)).collect();
+    faults.join("; ")
+}
+
+fn checked(faults: Vec<FieldError>) -> Result<(), MemoryError> {
+    if faults.is_empty() { Ok(()) } else { Err(MemoryError::Invalid(faults)) }
+}

@@ -1,0 +1,109 @@
+//! From a text to what is kept of it: chunks, terms, vectors, hash; and what is wrong with one.
+
+use jiff::civil::Date;
+use protocol::{
+    error::FieldError,
+    memory::{EditMemory, WriteMemory},
+};
+use sha2::{Digest, Sha256};
+use store::memories::{Content, NewChunk};
+use unicode_normalization::UnicodeNormalization;
+
+use super::MemoryService;
+use crate::{chunk::chunks, tokens::Tokenizer};
+
+impl MemoryService {
+    /// Cuts, tokenises and embeds texts, each with the day that it happened on.
+    pub(super) async fn contents(&self, texts: Vec<(String, Option<Date>)>) -> Vec<Content> {
+        let mut contents = off_the_async_threads(move || {
+            texts.into_iter().map(|(text, day)| by_words(text, day)).collect::<Vec<_>>()
+        })
+        .await;
+        let Some(embedding_model) = self.embedding.id() else { return contents };
+        let passages: Vec<_> =
+            contents.iter().flat_map(|content| &content.chunks).map(|c| c.text.clone()).collect();
+        let mut vectors = self.embedding.passages(&passages).await.into_iter();
+        for content in &mut contents {
+            content.embedding_model = Some(embedding_model.to_owned());
+            for chunk in &mut content.chunks {
+                chunk.embedding = vectors.next().flatten();
+            }
+        }
+        contents
+    }
+}
+
+/// Runs what takes long without waiting for anything.
+pub(super) async fn off_the_async_threads<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+fn by_words(text: String, day: Option<Date>) -> Content {
+    let tokenizer = Tokenizer::load();
+    let chunks = chunks(&text)
+        .into_iter()
+        .map(|chunk| NewChunk {
+            text: chunk.text.to_owned(),
+            terms: tokenizer.read(chunk.text, day).counts.into_iter().collect(),
+            embedding: None,
+        })
+        .collect();
+    let text_hash = sha256(&without_form(&text));
+    Content { text, text_hash, chunks, embedding_model: None }
+}
+
+/// The text without differences of spacing and of Unicode form, which nobody sees.
+fn without_form(text: &str) -> String {
+    let text: String = text.nfkc().collect();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// Everything that is wrong with a memory to write.
+pub(super) fn faults(memory: &WriteMemory, at: &str) -> Vec<FieldError> {
+    let mut faults = memory.check(at).err().unwrap_or_default();
+    let metadata = memory.metadata.as_ref().map(|map| serde_json::Value::Object(map.clone()));
+    faults.extend(nul_fault(Some(&memory.text), &format!("{at}/text")));
+    faults.extend(nul_fault(memory.group_key.as_ref(), &format!("{at}/group_key")));
+    faults.extend(metadata.filter(has_nul).map(|_| nul(&format!("{at}/metadata"))));
+    faults
+}
+
+/// Everything that is wrong with a change to a memory.
+pub(super) fn edit_faults(edit: &EditMemory) -> Vec<FieldError> {
+    let mut faults = edit.check().err().unwrap_or_default();
+    let metadata = edit.metadata.as_ref().map(|map| serde_json::Value::Object(map.clone()));
+    faults.extend(nul_fault(edit.text.as_ref(), "/text"));
+    faults.extend(metadata.filter(has_nul).map(|_| nul("/metadata")));
+    faults
+}
+
+fn nul_fault(text: Option<&String>, at: &str) -> Option<FieldError> {
+    text.filter(|text| text.contains('\0')).map(|_| nul(at))
+}
+
+fn nul(at: &str) -> FieldError {
+    FieldError::new(at, "must not contain the character U+0000")
+}
+
+/// Whether a name or a text within has the one character that PostgreSQL cannot keep.
+pub(super) fn has_nul(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(items) => items.iter().any(has_nul),
+        serde_json::Value::Object(map) => {
+            map.iter().any(|(name, value)| name.contains('\0') || has_nul(value))
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+            false
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Finding memories: words and vectors, one ranking, one hit a memory.
+
+use std::collections::{HashMap, HashSet};
+
+use protocol::{
+    memory::{Explanation, Hit, MemoryFilters, SearchMemories},
+    scope::Scope,
+    time::Timestamp,
+};
+use store::{
+    memories::search::{FoundChunk, MemoryTotals, NearChunk},
+    scoped::Scoped,
+};
+use uuid::Uuid;
+
+use super::{MemoryError, MemoryService, checked, content};
+use crate::{
+    fuse::{Fused, LEG_SIZE, Weights, fuse, importance_factor, recency_factor},
+    rank::{Layout, Placed, Postings, inverse_document_frequency, lexical, matched_terms},
+    snippet::snippet,
+    tokens::Tokenizer,
+};
+
+/// Most distinct terms of a question that are looked up.
+const ASKED_TERMS_MAX: usize = 256;
+/// Most terms that are scored, rarest first. Source: measured, see docs/memory.md.
+const SCORED_TERMS_MAX: u32 = 24;
+/// Most postings that are read for one search.
+const POSTINGS_MAX: u32 = 200_000;
+/// A scope of up to this many chunks is laid out whole; of a larger one, only the parents in which
+/// a term occurs.
+const WHOLE_LAYOUT_MAX: u64 = 20_000;
+
+impl MemoryService {
+    /// The memories that fit a question best, at most `top_k`, best first.
+    pub async fn search(
+        &self,
+        scope: &Scope,
+        search: &SearchMemories,
+    ) -> Result<Vec<Hit>, MemoryError> {
+        checked(search.check().err().unwrap_or_default())?;
+        let filters = search.filters.clone().unwrap_or_default();
+        if names_nul(&filters) {
+            return Ok(Vec::new()); // Nothing that is kept can contain it.
+        }
+        let store = self.store.scoped(scope);
+        let totals = store.memory_totals().await?;
+        if totals.chunk_count == 0 {
+            return Ok(Vec::new());
+        }
+        let vector = self.embedding.question(&search.query).await;
+        let wanted = match filters == MemoryFilters::default() {
+            true => None,
+            false => Some(store.memory_chunks_matching(&filters).await?),
+        };
+        let words = self.by_words(&store, &search.query, totals, wanted.as_deref()).await?;
+        let (near, weights) = match (&vector, self.embedding.id()) {
+            (Some(vector), Some(id)) => {
+                let found =
+                    store.nearest_chunks(vector, id, wanted.as_deref(), LEG_SIZE as u32).await?;
+                (found, self.embedding.weights())
+            }
+            _ => (Vec::new(), Weights::WORDS_ONLY),
+        };
+        self.hits(&store, search, words, &near, weights, totals).await
+    }
+
+    /// The lexical leg: the best chunk of every memory that the words find.
+    async fn by_words(
+        &self,
+        store: &Scoped,
+        query: &str,
+        totals: MemoryTotals,
+        wanted: Option<&[i64]>,
+    ) -> Result<Words, MemoryError> {
+        let (query, today) = (query.to_owned(), day_of(totals.now));
+        let mut terms =
+            content::off_the_async_threads(move || Tokenizer::load().ask(&query, today)).await;
+        terms.truncate(ASKED_TERMS_MAX);
+        let postings: Vec<Postings> = store
+            .memory_postings(&terms, SCORED_TERMS_MAX, POSTINGS_MAX)
+            .await?
+            .into_iter()
+            .map(|found| Postings {
+                term: found.term,
+                found: found
+                    .chunk_ids
+                    .into_iter()
+                    .zip(found.frequencies.into_iter().map(i32::cast_unsigned))
+                    .collect(),
+            })
+            .collect();
+        if postings.is_empty() {
+            return Ok(Words::default());
+        }
+        let near: Option<Vec<i64>> = (totals.chunk_count > WHOLE_LAYOUT_MAX).then(|| {
+            let ids = postings.iter().flat_map(|posting| &posting.found).map(|(id, _)| *id);
+            ids.collect::<HashSet<_>>().into_iter().collect()
+        });
+        let places = store.memory_layout(near.as_deref()).await?;
+        let wanted: Option<HashSet<i64>> = wanted.map(|ids| ids.iter().copied().collect());
+        Ok(content::off_the_async_threads(move || {
+            let memory_ids: Vec<Uuid> = places.iter().map(|place| place.memory_id).collect();
+            let placed = places.into_iter().map(|place| Placed {
+                chunk_id: place.chunk_id,
+                parent: place.parent_id.as_u128(),
+                length: place.length.cast_unsigned(),
+            });
+            let layout = Layout::new(placed.collect());
+            let scores = lexical(&layout, &postings, totals.chunk_count, totals.term_count);
+            let best = best_of_memories(&layout, &memory_ids, &scores, wanted.as_ref());
+            Words { layout, postings, best }
+        })
+        .await)
+    }
+
+    async fn hits(
+        &self,
+        store: &Scoped,
+        search: &SearchMemories,
+        words: Words,
+        near: &[NearChunk],
+        weights: Weights,
+        totals: MemoryTotals,
+    ) -> Result<Vec<Hit>, MemoryError> {
+        let lexical: Vec<_> = words.best.iter().map(|best| (best.memory_id, best.score)).collect();
+        let vector: Vec<_> = near
+            .iter()
+            .filter(|chunk| chunk.cosine > weights.min_cosine)
+            .map(|chunk| (chunk.memory_id, chunk.cosine))
+            .collect();
+        // The words say more about which part of a memory answers than the vectors do.
+        let mut chunk_of: HashMap<Uuid, i64> =
+            near.iter().map(|chunk| (chunk.memory_id, chunk.chunk_id)).collect();
+        chunk_of.extend(words.best.iter().map(|best| (best.memory_id, best.chunk_id)));
+        let fused = fuse(&lexical, &vector, weights);
+        let chunk_ids: Vec<i64> =
+            fused.iter().filter_map(|each| chunk_of.get(&each.key).copied()).collect();
+        let mut found: HashMap<Uuid, FoundChunk> = store
+            .found_chunks(&chunk_ids)
+            .await?
+            .into_iter()
+            .map(|chunk| (chunk.memory_id.uuid(), chunk))
+            .collect();
+        // A memory that was deleted meanwhile is missing here, and so from the answer.
+        let mut ranked: Vec<Ranked> = fused
+            .into_iter()
+            .filter_map(|fused| Some(Ranked::new(found.remove(&fused.key)?, fused, totals.now)))
+            .collect();
+        ranked.sort_by(|a, b| {
+            b.score
+                .total_cmp(&a.score)
+                .then(b.chunk.at.cmp(&a.chunk.at))
+                .then(b.chunk.memory_id.cmp(&a.chunk.memory_id))
+        });
+        ranked.truncate(search.top_k as usize);
+        let explain = search.explain.then_some(weights);
+        Ok(content::off_the_async_threads(move || {
+            let tokenizer = Tokenizer::load();
+            let weights = words.term_weights(totals);
+            ranked.into_iter().map(|hit| words.hit(hit, explain, &weights, tokenizer)).collect()
+        })
+        .await)
+    }
+}
+
+/// What the words found.
+#[derive(Default)]
+struct Words {
+    layout: Layout,
+    postings: Vec<Postings>,
+    best: Vec<BestChunk>,
+}
+
+/// The chunk for which a memory is found.
+struct BestChunk {
+    memory_id: Uuid,
+    chunk_id: i64,
+    score: f64,
+}
+
+/// A memory in the ranking.
+struct Ranked {
+    chunk: FoundChunk,
+    fused: Fused<Uuid>,
+    importance_factor: f64,
+    recency_factor: f64,
+    score: f64,
+}
+
+impl Ranked {
+    fn new(chunk: FoundChunk, fused: Fused<Uuid>, now: Timestamp) -> Self {
+        const DAY_MS: f64 = 86_400_000.0;
+        let age_days = now.millis_since(chunk.at) as f64 / DAY_MS;
+        let (importance_factor, recency_factor) =
+            (importance_factor(chunk.importance), recency_factor(age_days));
+        let score = fused.score * importance_factor * recency_factor;
+        Self { chunk, fused, importance_factor, recency_factor, score }
+    }
+}
+
+impl Words {
+    fn term_weights(&self, totals: MemoryTotals) -> HashMap<&str, f64> {
+        let chunks = totals.chunk_count as f64;
+        self.postings
+            .iter()
+            .map(|posting| {
+                let weight = inverse_document_frequency(chunks, posting.found.len() as f64);
+                (posting.term.as_str(), weight)
+            })
+            .collect()
+    }
+
+    fn hit(
+        &self,
+        ranked: Ranked,
+        explain: Option<Weights>,
+        term_weights: &HashMap<&str, f64>,
+        tokenizer: &Tokenizer,
+    ) -> Hit {
+        let chunk = ranked.chunk;
+        Hit {
+            id: chunk.memory_id,
+            snippet: snippet(&chunk.text, term_weights, tokenizer),
+            score: ranked.score.clamp(0.0, 1.0),
+            kind: chunk.kind,
+            explain: explain.map(|weights| Explanation {
+                lexical: ranked.fused.lexical,
+                vector: ranked.fused.vector,
+                matched_terms: self
+                    .layout
+                    .place(chunk.chunk_id)
+                    .map(|place| matched_terms(&self.layout, &self.postings, place))
+                    .unwrap_or_default(),
+                importance_factor: ranked.importance_factor,
+                recency_factor: ranked.recency_factor,
+                vector_scan: if weights.vector > 0.0 { "exact" } else { "none" }.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The best memories by their best chunk, best first and newest first among equals.
+fn best_of_memories(
+    layout: &Layout,
+    memory_ids: &[Uuid],
+    scores: &[f64],
+    wanted: Option<&HashSet<i64>>,
+) -> Vec<BestChunk> {
+    let mut best: HashMap<Uuid, BestChunk> = HashMap::new();
+    for (place, (&memory_id, &score)) in memory_ids.iter().zip(scores).enumerate() {
+        let Some(chunk_id) = layout.chunk_id(place) else { continue };
+        if score <= 0.0 || wanted.is_some_and(|wanted| !wanted.contains(&chunk_id)) {
+            continue;
+        }
+        let chunk = best.entry(memory_id).or_insert(BestChunk { memory_id, chunk_id, score });
+        if score > chunk.score {
+            *chunk = BestChunk { memory_id, chunk_id, score };
+        }
+    }
+    let mut best: Vec<_> = best.into_values().collect();
+    best.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.chunk_id.cmp(&a.chunk_id)));
+    best.truncate(LEG_SIZE);
+    best
+}
+
+fn names_nul(filters: &MemoryFilters) -> bool {
+    filters.group_key.as_ref().is_some_and(|key| key.contains('\0'))
+        || filters
+            .metadata
+            .as_ref()
+            .is_some_and(|map| content::has_nul(&serde_json::Value::Object(map.clone())))
+}
+
+fn day_of(now: Timestamp) -> jiff::civil::Date {
+    now.get().to_zoned(jiff::tz::TimeZone::UTC).date()
+}

@@ -1,0 +1,632 @@
+//! The memory service on a real Postgres: what is written is found, edited and forgotten, by its
+//! owner alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt, join_all};
+use memory::service::{MemoryError, MemoryService};
+use model::{
+    embedding::{Embedder, Hashed, Purpose},
+    error::ModelError,
+};
+use protocol::{
+    id::{MemoryId, RunId},
+    memory::{EditMemory, Hit, MemoryFilters, MemoryType, OccurredAt, SearchMemories, WriteMemory},
+    name::{OrgId, ProjectId, UserId},
+    page::PageLimit,
+    scope::Scope,
+};
+use serde_json::{Map, Value, json};
+use store::{
+    Store,
+    connect::{StoreSettings, migrate},
+    memories::{MemoryFilter, Origin},
+};
+
+async fn store() -> Store {
+    let database = postgres::scratch::database().await;
+    migrate(&database.app_url).await.unwrap();
+    Store::connect(&StoreSettings { url: database.app_url, max_connections: 8 }).await.unwrap()
+}
+
+async fn service() -> MemoryService {
+    MemoryService::new(store().await, None)
+}
+
+fn scope(org: &str, user: &str, project: Option<&str>) -> Scope {
+    Scope {
+        org_id: OrgId::new(org).unwrap(),
+        user_id: UserId::new(user).unwrap(),
+        project_id: project.map(|project| ProjectId::new(project).unwrap()),
+    }
+}
+
+fn mine() -> Scope {
+    scope("acme", "ada", None)
+}
+
+/// Scopes that differ from [`mine`] in one part each.
+fn strangers() -> [Scope; 3] {
+    [scope("other", "ada", None), scope("acme", "bob", None), scope("acme", "ada", Some("p"))]
+}
+
+fn fact(text: &str) -> WriteMemory {
+    WriteMemory::new(MemoryType::Archival, text)
+}
+
+fn on(day: &str, text: &str) -> WriteMemory {
+    WriteMemory { occurred_at: Some(day.to_owned().try_into().unwrap()), ..fact(text) }
+}
+
+fn turn(group: &str, position: i32, text: &str) -> WriteMemory {
+    WriteMemory { group_key: Some(group.into()), position: Some(position), ..fact(text) }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+async fn write(service: &MemoryService, memory: WriteMemory) -> MemoryId {
+    service.write(&mine(), &memory, None).await.unwrap()
+}
+
+async fn find(service: &MemoryService, query: &str) -> Vec<Hit> {
+    service.search(&mine(), &SearchMemories::new(query)).await.unwrap()
+}
+
+async fn found(service: &MemoryService, query: &str) -> Vec<String> {
+    find(service, query).await.into_iter().map(|hit| hit.snippet).collect()
+}
+
+#[tokio::test]
+async fn questions_find_the_facts_that_answer_them() {
+    let service = service().await;
+    for text in [
+        "Melanie painted a sunrise over the lake",
+        "Caroline's support group meets on Tuesdays",
+        "The deployment runs on three servers in Frankfurt",
+        "我喜欢攀岩，每个周末都去岩馆",
+        "我的女儿叫小雨，今年上小学三年级",
+        "公司的年会定在上海的和平饭店举行",
+        "服务器的密码保存在运维团队的保险箱里",
+    ] {
+        write(&service, fact(text)).await;
+    }
+    let check = async |query: &str, want: &str| {
+        let hits = found(&service, query).await;
+        assert!(hits.first().is_some_and(|first| first.contains(want)), "{query}: {hits:?}");
+    };
+    check("What did Melanie paint?", "sunrise").await;
+    check("when does the supporting group meet", "Tuesdays").await;
+    check("where is the DEPLOYMENT running?", "Frankfurt").await;
+    check("我周末有什么爱好？", "攀岩").await;
+    check("我女儿几年级了？", "小雨").await;
+    check("年会在哪里举行？", "和平饭店").await;
+    check("密碼保存在哪裡", "保险箱").await; // asked in traditional characters
+    check("小雨", "小雨").await; // a name that no dictionary has
+}
+
+#[tokio::test]
+async fn dates_find_what_happened_then() {
+    let service = service().await;
+    write(&service, on("2023-05-04", "去公园跑步，跑了一个小时")).await;
+    write(&service, on("2023-05-09", "去公园跑步，跑了两个小时")).await;
+    write(&service, on("2023-06-04", "walked in the park")).await;
+    write(&service, on("2023-06-21", "walked in the park again")).await;
+    let check = async |query: &str, want: &str| {
+        assert!(found(&service, query).await[0].contains(want), "{query}");
+    };
+    check("5月4号在公园跑了多久", "一个小时").await;
+    check("五月九日在公园跑了多久", "两个小时").await;
+    check("What did I do in the park on June 21?", "again").await;
+    check("walk in the park, 4 June 2023", "walked in the park").await;
+
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let yesterday = now.yesterday().unwrap().to_string();
+    write(&service, on(&yesterday, "lunch with Noor")).await;
+    write(&service, on("2020-02-02", "lunch with Bao")).await;
+    check("lunch yesterday", "Noor").await;
+    check("昨天的 lunch", "Noor").await;
+}
+
+#[tokio::test]
+async fn a_written_memory_is_read_back_whole() {
+    let service = service().await;
+    let memory = WriteMemory {
+        kind: MemoryType::Episodic,
+        text: "  Tea at four.\n茶 ".into(),
+        metadata: Some(object(json!({"b": 1, "a": {"deep": [true, null]}}))),
+        importance: 0.75,
+        group_key: Some("会话 1".into()),
+        position: Some(-3),
+        occurred_at: Some(OccurredAt::try_from("2023-05-04T13:56:00+08:00".to_owned()).unwrap()),
+    };
+    let origin = Origin { run_id: RunId::generate(), step: 2 };
+    let id = service.write(&mine(), &memory, Some(origin)).await.unwrap();
+    let got = service.get(&mine(), id).await.unwrap();
+    assert_eq!((got.id, got.kind, &got.text), (id, memory.kind, &memory.text));
+    assert_eq!(Some(got.metadata), memory.metadata);
+    assert_eq!((got.importance, got.group_key, got.position), (0.75, memory.group_key, Some(-3)));
+    assert_eq!(got.occurred_at, memory.occurred_at);
+
+    let id = write(&service, on("2023-05-04", "a day")).await;
+    let day = service.get(&mine(), id).await.unwrap().occurred_at.unwrap();
+    assert_eq!(String::from(day), "2023-05-04");
+}
+
+#[tokio::test]
+async fn strangers_see_nothing_and_change_nothing() {
+    let service = service().await;
+    let id = write(&service, fact("the launch code is 4711")).await;
+    for stranger in strangers() {
+        let edit = EditMemory { importance: Some(1.0), ..Default::default() };
+        let search = SearchMemories::new("launch code 4711");
+        assert!(matches!(service.get(&stranger, id).await, Err(MemoryError::NotFound)));
+        assert!(matches!(service.edit(&stranger, id, &edit).await, Err(MemoryError::NotFound)));
+        assert!(matches!(service.delete(&stranger, id).await, Err(MemoryError::NotFound)));
+        assert_eq!(service.search(&stranger, &search).await.unwrap(), []);
+        let filter = MemoryFilter::default();
+        let page = service.list(&stranger, &filter, None, PageLimit::default()).await.unwrap();
+        assert_eq!(page.items, []);
+        let theirs =
+            service.write(&stranger, &fact("the launch code is 4711"), None).await.unwrap();
+        assert_ne!(theirs, id, "a duplicate is one only within its scope");
+    }
+    assert_eq!(service.get(&mine(), id).await.unwrap().importance, 0.5);
+    assert_eq!(find(&service, "launch code 4711").await.len(), 1);
+}
+
+#[tokio::test]
+async fn other_tenants_words_do_not_move_scores() {
+    let service = service().await;
+    write(&service, fact("tea in the garden")).await;
+    write(&service, fact("milk in the kitchen")).await;
+    let before = find(&service, "tea").await;
+    for at in 0..20 {
+        let text = fact(&format!("tea number {at}"));
+        service.write(&strangers()[0], &text, None).await.unwrap();
+    }
+    let after = find(&service, "tea").await;
+    assert!((before[0].score - after[0].score).abs() < 1e-6);
+}
+
+#[tokio::test]
+async fn an_edit_changes_what_finds_the_memory() {
+    let service = service().await;
+    let id = write(&service, on("2023-05-04", "the meeting is in Lisbon")).await;
+    let edit = EditMemory { text: Some("the meeting is in Porto".into()), ..Default::default() };
+    let edited = service.edit(&mine(), id, &edit).await.unwrap();
+    assert_eq!(edited.text, "the meeting is in Porto");
+    assert!(edited.updated_at > edited.created_at);
+    assert_eq!(find(&service, "Lisbon").await, []);
+    assert_eq!(find(&service, "Porto").await[0].id, id);
+    assert_eq!(find(&service, "May 4").await[0].id, id, "its date stays");
+
+    let edit = EditMemory {
+        metadata: Some(object(json!({"k": 1}))),
+        importance: Some(1.0),
+        ..Default::default()
+    };
+    let edited = service.edit(&mine(), id, &edit).await.unwrap();
+    assert_eq!((edited.importance, edited.metadata["k"].as_i64()), (1.0, Some(1)));
+    assert_eq!(edited.text, "the meeting is in Porto");
+    let absent = service.edit(&mine(), MemoryId::generate(), &edit_of("x")).await;
+    assert!(matches!(absent, Err(MemoryError::NotFound)));
+}
+
+fn edit_of(text: &str) -> EditMemory {
+    EditMemory { text: Some(text.into()), ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_deleted_memory_leaves_no_trace() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None);
+    let scoped = store.scoped(&mine());
+    let kept = write(&service, fact("tea and 牛奶 in the garden")).await;
+    let before = scoped.memory_totals().await.unwrap();
+    let long = "Tea with milk. 今天喝了牛奶。".repeat(100);
+    let id = write(&service, turn("g", 1, &long)).await;
+    assert!(scoped.memory_totals().await.unwrap().chunk_count > before.chunk_count + 3);
+    service.edit(&mine(), id, &edit_of("only tea remains")).await.unwrap();
+    let totals = scoped.memory_totals().await.unwrap();
+    assert_eq!(totals.chunk_count, before.chunk_count + 1);
+    service.delete(&mine(), id).await.unwrap();
+
+    let after = scoped.memory_totals().await.unwrap();
+    assert_eq!((after.chunk_count, after.term_count), (before.chunk_count, before.term_count));
+    let terms = ["tea", "milk", "牛奶", "b:牛奶", "remain"].map(str::to_owned);
+    let mut postings = scoped.memory_postings(&terms, 24, 1000).await.unwrap();
+    postings.sort_by(|a, b| a.term.cmp(&b.term));
+    let left: Vec<_> = postings.iter().map(|p| (p.term.as_str(), p.chunk_ids.len())).collect();
+    assert_eq!(left, [("b:牛奶", 1), ("tea", 1), ("牛奶", 1)]);
+    assert_eq!(scoped.memory_layout(None).await.unwrap().len(), 1);
+    assert!(matches!(service.delete(&mine(), id).await, Err(MemoryError::NotFound)));
+    assert_eq!(find(&service, "tea").await[0].id, kept);
+}
+
+#[tokio::test]
+async fn exact_duplicates_are_kept_once() {
+    let service = service().await;
+    let first = write(&service, fact("Tea at four")).await;
+    assert_eq!(write(&service, fact(" Ｔea  at\nfour ")).await, first, "form is no difference");
+    for different in [
+        fact("tea at four"),
+        WriteMemory { kind: MemoryType::Core, ..fact("Tea at four") },
+        turn("g", 1, "Tea at four"),
+        turn("g", 2, "Tea at four"),
+        on("2023-05-04", "Tea at four"),
+        WriteMemory { metadata: Some(object(json!({"a": 1}))), ..fact("Tea at four") },
+    ] {
+        assert_ne!(write(&service, different.clone()).await, first, "{different:?}");
+    }
+    let bulk = [fact("new"), fact("Tea at four"), fact("new")];
+    let ids = service.write_bulk(&mine(), &bulk).await.unwrap();
+    assert_eq!((ids[1], ids[0]), (first, ids[2]));
+    assert_ne!(ids[0], first);
+
+    // Written at the same time by many: one memory.
+    let racing = fact("all at once");
+    let ids = join_all((0..6).map(|_| write(&service, racing.clone()))).await;
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
+
+#[tokio::test]
+async fn writing_again_under_the_same_id_changes_nothing() {
+    let service = service().await;
+    let id = MemoryId::generate();
+    for text in ["the first text", "the first text", "another text"] {
+        assert_eq!(service.write_as(&mine(), id, &fact(text), None).await.unwrap(), id);
+    }
+    assert_eq!(service.get(&mine(), id).await.unwrap().text, "the first text");
+    assert_eq!(find(&service, "another").await, []);
+}
+
+#[tokio::test]
+async fn bulk_writes_are_all_or_none_and_bounded() {
+    let service = service().await;
+    let many: Vec<_> =
+        (0..500).map(|at| turn("log", at, &format!("entry {at} about tea"))).collect();
+    let ids = service.write_bulk(&mine(), &many).await.unwrap();
+    assert_eq!(ids.len(), 500);
+    assert_eq!(service.get(&mine(), ids[499]).await.unwrap().position, Some(499));
+
+    let faults = async |memories: &[WriteMemory]| match service.write_bulk(&mine(), memories).await
+    {
+        Err(MemoryError::Invalid(faults)) => {
+            faults.into_iter().map(|fault| fault.field).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let bad = [fact("good milk"), fact(" "), WriteMemory { importance: 2.0, ..fact("\0") }];
+    let want = ["/memories/1/text", "/memories/2/importance", "/memories/2/text"];
+    assert_eq!(faults(&bad).await, want);
+    assert_eq!(faults(&[]).await, ["/memories"]);
+    assert_eq!(faults(&vec![fact("x"); 501]).await, ["/memories"]);
+    let large = fact(&"x ".repeat(256 * 1024));
+    assert_eq!(faults(&vec![large; 9]).await, ["/memories"]);
+    assert_eq!(find(&service, "milk").await, [], "nothing of a refused bulk is kept");
+}
+
+#[tokio::test]
+async fn neighbours_of_a_group_help_each_other() {
+    let service = service().await;
+    write(&service, turn("chat", 0, "Where did you go for your holiday?")).await;
+    let answer = write(&service, turn("chat", 1, "To the mountains, with my brother.")).await;
+    for at in 10..30 {
+        write(&service, turn("chat", at, &format!("Small talk number {at}."))).await;
+    }
+    let lone = write(&service, fact("To the mountains, said the poster.")).await;
+    let ids: Vec<_> =
+        find(&service, "holiday in the mountains").await.iter().map(|hit| hit.id).collect();
+    let place = |id| ids.iter().position(|each| *each == id).unwrap();
+    assert!(place(answer) < place(lone), "its neighbour speaks of a holiday");
+    let talk = find(&service, "holiday").await;
+    assert!(talk.iter().all(|hit| !hit.snippet.starts_with("Small talk number 2")), "{talk:?}");
+}
+
+#[tokio::test]
+async fn filters_narrow_and_never_starve() {
+    let service = service().await;
+    for at in 0..30 {
+        write(&service, WriteMemory { kind: MemoryType::Episodic, ..fact(&format!("tea {at}")) })
+            .await;
+    }
+    let core = write(
+        &service,
+        WriteMemory {
+            kind: MemoryType::Core,
+            metadata: Some(object(json!({"tags": ["x", "y"], "n": 1}))),
+            ..fact("tea with a long, long story around it that lowers its score a little")
+        },
+    )
+    .await;
+    let dated = write(&service, on("2023-05-04", "tea of that day")).await;
+    let grouped = write(&service, turn("g", 0, "tea in a group")).await;
+    let check = async |filters: MemoryFilters, want: &[MemoryId]| {
+        let search = SearchMemories {
+            filters: Some(filters.clone()),
+            top_k: 50,
+            ..SearchMemories::new("tea")
+        };
+        let hits = service.search(&mine(), &search).await.unwrap();
+        let mut ids: Vec<_> = hits.iter().map(|hit| hit.id).collect();
+        ids.sort();
+        assert_eq!(ids, want, "{filters:?}");
+    };
+    let at = |day: &str| Some(OccurredAt::try_from(day.to_owned()).unwrap());
+    let filters = MemoryFilters::default;
+    check(MemoryFilters { kinds: Some(vec![MemoryType::Core]), ..filters() }, &[core]).await;
+    check(MemoryFilters { kinds: Some(vec![]), ..filters() }, &[]).await;
+    check(MemoryFilters { group_key: Some("g".into()), ..filters() }, &[grouped]).await;
+    check(MemoryFilters { group_key: Some("\0".into()), ..filters() }, &[]).await;
+    let tagged = Some(object(json!({"tags": ["y"]})));
+    check(MemoryFilters { metadata: tagged, ..filters() }, &[core]).await;
+    let other = Some(object(json!({"n": 2})));
+    check(MemoryFilters { metadata: other, ..filters() }, &[]).await;
+    check(MemoryFilters { occurred_after: at("2023-05-04"), ..filters() }, &[dated]).await;
+    check(MemoryFilters { occurred_before: at("2023-05-04"), ..filters() }, &[]).await;
+    let window = MemoryFilters {
+        occurred_after: at("2023-05-01"),
+        occurred_before: at("2023-05-04T00:00:01Z"),
+        ..filters()
+    };
+    check(window, &[dated]).await;
+
+    let all = SearchMemories { top_k: 50, ..SearchMemories::new("tea") };
+    assert_eq!(service.search(&mine(), &all).await.unwrap().len(), 33);
+}
+
+#[tokio::test]
+async fn one_hit_a_memory_with_a_bounded_snippet() {
+    let service = service().await;
+    let mut long = "Nothing of note happened that day in the town. ".repeat(100);
+    long.push_str("The kayak is kept in the blue shed. ");
+    long.push_str(&"Tea was served and drunk and served again. ".repeat(100));
+    let id = write(&service, fact(&long)).await;
+    let short = write(&service, fact("Tea is served at four.")).await;
+    let hits = find(&service, "Where is the kayak kept?").await;
+    assert_eq!(hits.len(), 1);
+    assert_eq!(hits[0].id, id);
+    assert!(hits[0].snippet.contains("blue shed") && hits[0].snippet.len() < 500, "{hits:?}");
+    let hits = find(&service, "tea served").await;
+    assert_eq!(hits.len(), 2, "a hundred chunks of one memory are one hit");
+    assert!(hits.iter().any(|hit| hit.id == short));
+    assert!(hits.iter().all(|hit| (0.0..=1.0).contains(&hit.score)));
+}
+
+#[tokio::test]
+async fn explain_says_what_each_leg_found() {
+    let store = store().await;
+    let by_words = MemoryService::new(store.clone(), None);
+    write(&by_words, fact("tea with milk")).await;
+    let asked = SearchMemories { explain: true, ..SearchMemories::new("milk, tea or salt") };
+    let hits = by_words.search(&mine(), &asked).await.unwrap();
+    let explain = hits[0].explain.clone().unwrap();
+    assert_eq!(explain.lexical.rank, Some(1));
+    assert!(explain.lexical.value > 0.0);
+    assert_eq!((explain.vector.rank, explain.vector_scan.as_str()), (None, "none"));
+    let mut terms = explain.matched_terms;
+    terms.sort();
+    assert_eq!(terms, ["milk", "tea"]);
+    assert!((explain.importance_factor - 1.0).abs() < 1e-6);
+    assert!((explain.recency_factor - 1.05).abs() < 1e-3);
+
+    let hashed = MemoryService::new(store, Some(Arc::new(Hashed::new(256))));
+    let id = write(&hashed, fact("strawberry marmalade")).await;
+    let asked = SearchMemories { explain: true, ..SearchMemories::new("strawbery marmelade") };
+    let hits = hashed.search(&mine(), &asked).await.unwrap();
+    assert_eq!(hits[0].id, id, "misspelt, no word is the same");
+    let explain = hits[0].explain.clone().unwrap();
+    assert_eq!((explain.lexical.rank, explain.vector.rank), (None, Some(1)));
+    assert_eq!(explain.vector_scan, "exact");
+    assert_eq!((explain.lexical.weight, explain.vector.weight), (0.9, 0.1));
+}
+
+/// An embedder whose endpoint is away, never answers, or answers nonsense.
+struct Broken {
+    fault: Fault,
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Away,
+    Silent,
+    Zeros,
+}
+
+impl Embedder for Broken {
+    fn id(&self) -> &str {
+        "test/broken"
+    }
+
+    fn dimensions(&self) -> usize {
+        256
+    }
+
+    fn embed<'a>(
+        &'a self,
+        texts: &'a [String],
+        purpose: Purpose,
+    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, ModelError>> {
+        async move {
+            match (self.fault, purpose) {
+                (Fault::Away, _) => Err(ModelError::Auth),
+                (Fault::Silent, Purpose::Query) => std::future::pending().await,
+                _ => Ok(vec![vec![0.0; 256]; texts.len()]),
+            }
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn words_go_on_when_the_embedder_does_not() {
+    let store = store().await;
+    for (fault, text) in [
+        (Fault::Away, "apples are red"),
+        (Fault::Silent, "bananas are yellow"),
+        (Fault::Zeros, "cherries are sour"),
+    ] {
+        let service = MemoryService::new(store.clone(), Some(Arc::new(Broken { fault })));
+        let id = write(&service, fact(text)).await;
+        assert_eq!(find(&service, text).await[0].id, id);
+    }
+}
+
+#[tokio::test]
+async fn vectors_of_another_model_are_not_compared() {
+    let store = store().await;
+    struct Renamed(Hashed);
+    impl Embedder for Renamed {
+        fn id(&self) -> &str {
+            "test/renamed"
+        }
+        fn dimensions(&self) -> usize {
+            self.0.dimensions()
+        }
+        fn embed<'a>(
+            &'a self,
+            texts: &'a [String],
+            purpose: Purpose,
+        ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, ModelError>> {
+            self.0.embed(texts, purpose)
+        }
+    }
+    let old = MemoryService::new(store.clone(), Some(Arc::new(Hashed::new(256))));
+    let new = MemoryService::new(store, Some(Arc::new(Renamed(Hashed::new(256)))));
+    write(&old, fact("strawberry marmalade")).await;
+    assert_eq!(found(&old, "strawbery marmelade").await, ["strawberry marmalade"]);
+    assert_eq!(find(&new, "strawbery marmelade").await, []);
+    assert_eq!(found(&new, "strawberry").await, ["strawberry marmalade"]);
+}
+
+#[tokio::test]
+async fn lists_page_newest_first() {
+    let service = service().await;
+    let mut ids = Vec::new();
+    for at in 0..7 {
+        ids.push(
+            write(&service, turn(if at < 5 { "a" } else { "b" }, at, &format!("n {at}"))).await,
+        );
+    }
+    ids.reverse();
+    let filter = MemoryFilter::default();
+    let limit = PageLimit::try_from(3).unwrap();
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = service.list(&mine(), &filter, cursor.as_deref(), limit).await.unwrap();
+        assert!(page.items.len() <= 3);
+        seen.extend(page.items.iter().map(|memory| memory.id));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ids);
+
+    let filter = MemoryFilter { group_key: Some("b".into()), kind: Some(MemoryType::Archival) };
+    let page = service.list(&mine(), &filter, None, limit).await.unwrap();
+    assert_eq!(page.items.len(), 2);
+    assert_eq!(page.next_cursor, None);
+    let filter = MemoryFilter { kind: Some(MemoryType::Core), ..filter };
+    assert_eq!(service.list(&mine(), &filter, None, limit).await.unwrap().items, []);
+    for bad in ["", "x", "1.mem_x", "99999999999999999999.mem_01h455vb4pex5vsknk084sn02q"] {
+        let answer = service.list(&mine(), &filter, Some(bad), limit).await;
+        assert!(matches!(answer, Err(MemoryError::Invalid(_))), "{bad}");
+    }
+    write(&service, fact(&"long ".repeat(1000))).await;
+    let page = service.list(&mine(), &MemoryFilter::default(), None, limit).await.unwrap();
+    assert!(page.items[0].snippet.len() < 500);
+}
+
+#[tokio::test]
+async fn the_core_layer_comes_by_importance_within_its_bound() {
+    let service = service().await;
+    let core =
+        |importance, text: &str| WriteMemory { kind: MemoryType::Core, importance, ..fact(text) };
+    write(&service, core(0.1, "trifle")).await;
+    write(&service, core(0.9, "vital")).await;
+    write(&service, core(1.0, &"too long ".repeat(10))).await;
+    write(&service, fact("not core")).await;
+    let texts = async |max_chars| -> Vec<String> {
+        let core = service.core(&mine(), max_chars).await.unwrap();
+        core.into_iter().map(|memory| memory.text).collect()
+    };
+    assert_eq!(texts(50).await, ["vital", "trifle"]);
+    assert_eq!(texts(10).await, ["vital"]);
+    assert_eq!(texts(0).await, [""; 0]);
+    assert_eq!(texts(1000).await.len(), 3);
+}
+
+#[tokio::test]
+async fn hostile_questions_are_bounded_and_answered() {
+    let service = service().await;
+    write(&service, fact("tea")).await;
+    for query in [
+        "\0".to_owned(),
+        "tea\0tea".to_owned(),
+        "spam ".repeat(819),
+        "a".repeat(4096),
+        "字".repeat(1365),
+        "' ; drop table memories; --".to_owned(),
+        "的".to_owned(),
+        "?!".to_owned(),
+        "%_\\ & | ! ( )".to_owned(),
+        (0..1000).map(|n| format!("w{n} ")).collect::<String>().chars().take(4000).collect(),
+        "\u{202e}\u{feff}\u{1f9ea}".to_owned(),
+    ] {
+        let search = SearchMemories { explain: true, ..SearchMemories::new(query.clone()) };
+        let hits = service.search(&mine(), &search).await;
+        assert!(hits.is_ok(), "{query:?}: {hits:?}");
+    }
+    for search in [
+        SearchMemories::new(" "),
+        SearchMemories::new("x".repeat(4097)),
+        SearchMemories { top_k: 0, ..SearchMemories::new("x") },
+        SearchMemories { top_k: 51, ..SearchMemories::new("x") },
+    ] {
+        let refused = service.search(&mine(), &search).await;
+        assert!(matches!(refused, Err(MemoryError::Invalid(_))), "{search:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_texts_are_kept() {
+    let service = service().await;
+    for text in ["长".repeat(170_000), "word ".repeat(100_000), "x".repeat(512 * 1024)] {
+        let id = write(&service, fact(&text)).await;
+        assert_eq!(service.get(&mine(), id).await.unwrap().text, text);
+        service.delete(&mine(), id).await.unwrap();
+    }
+    assert_eq!(find(&service, "word").await, []);
+}
+
+#[tokio::test]
+async fn writers_of_one_scope_take_turns() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None);
+    let writers = (0..8).map(|writer| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            // Each writes the same texts, in an order of its own.
+            let mut texts: Vec<_> = (0..20).map(|at| fact(&format!("shared fact {at}"))).collect();
+            texts.rotate_left(writer * 2);
+            let ids = service.write_bulk(&mine(), &texts).await.unwrap();
+            let edit = edit_of(&format!("edited by {writer}"));
+            service.edit(&mine(), ids[writer], &edit).await.unwrap();
+            assert!(!find(&service, "shared facts").await.is_empty());
+        })
+    });
+    for writer in join_all(writers).await {
+        writer.unwrap();
+    }
+    let totals = store.scoped(&mine()).memory_totals().await.unwrap();
+    let layout = store.scoped(&mine()).memory_layout(None).await.unwrap();
+    assert_eq!(totals.chunk_count, layout.len() as u64);
+    let terms: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
+    assert_eq!(totals.term_count, terms as u64);
+}

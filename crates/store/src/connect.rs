@@ -1,0 +1,272 @@
+//! Opening the database: the pool, what the server must be able to do, and migrations.
+
+use std::{str::FromStr, sync::Arc, time::Duration};
+
+use sqlx::{
+    Connection, PgConnection, Row,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{Store, error::StoreError, notifier::Notifier};
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The oldest PostgreSQL that we use (`server_version_num`).
+const POSTGRES_MIN: i32 = 150_000;
+/// The oldest pgvector that we use: the first with iterative index scans.
+const PGVECTOR_MIN: (u32, u32) = (0, 8);
+/// How long one statement may take; one that takes longer is a defect or an overload.
+const STATEMENT_TIMEOUT: &str = "5s";
+/// How long one statement may wait for another's lock.
+const LOCK_TIMEOUT: &str = "2s";
+/// How long a transaction may sit idle.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "5s";
+/// How long a caller waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long opening the first connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How to reach the database.
+#[derive(Clone)]
+pub struct StoreSettings {
+    /// A `postgres://` URL.
+    pub url: String,
+    /// Most connections of the pool.
+    pub max_connections: u32,
+}
+
+/// The database cannot be used as it is. Each message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The URL is not one.
+    #[error(
+        "DATABASE_URL is not a PostgreSQL URL: {0} (hint: postgres://user:password@host:5432/database)"
+    )]
+    Url(String),
+    /// Nobody answers, or the credentials are refused.
+    #[error(
+        "cannot connect to PostgreSQL at {at}: {cause} (hint: check that it runs and that DATABASE_URL is right)"
+    )]
+    Unreachable {
+        /// Host, port and database, without credentials.
+        at: String,
+        /// What the driver says.
+        cause: String,
+    },
+    /// The server is too old.
+    #[error("PostgreSQL {found} is too old (hint: 15 or newer is needed)")]
+    TooOld {
+        /// Its version.
+        found: String,
+    },
+    /// pgvector is missing or too old.
+    #[error(
+        "the extension `vector` {found} (hint: install pgvector 0.8 or newer, then `create extension vector` as a superuser)"
+    )]
+    Vector {
+        /// What is there.
+        found: String,
+    },
+    /// What is acknowledged would not be on disk.
+    #[error(
+        "PostgreSQL runs with `{setting} = off`: a crash would lose acknowledged runs (hint: turn it on)"
+    )]
+    NotDurable {
+        /// The setting.
+        setting: String,
+    },
+    /// The schema belongs to another version of this program.
+    #[error("the database schema does not fit this version: {0}")]
+    Schema(String),
+    /// Something else.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for ConnectError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<MigrateError> for ConnectError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
+                Self::Schema(cause.to_string())
+            }
+            other => Self::Schema(other.to_string()),
+        }
+    }
+}
+
+impl Store {
+    /// Opens the database and checks what it can do. It does not migrate.
+    pub async fn connect(settings: &StoreSettings) -> Result<Store, ConnectError> {
+        let options = parse(&settings.url)?;
+        let mut first = open(&options).await?;
+        check_server(&mut first).await?;
+        first.close().await.ok();
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false) // A ping a checkout costs more than a retry.
+            .connect_lazy_with(options.options([
+                ("statement_timeout", STATEMENT_TIMEOUT),
+                ("lock_timeout", LOCK_TIMEOUT),
+                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+            ]));
+        let notifier = Notifier::start(pool.clone());
+        Ok(Store { pool, notifier: Arc::new(notifier) })
+    }
+
+    /// Closes every connection; pending wake-ups are dropped.
+    pub async fn close(&self) {
+        self.notifier.stop();
+        self.pool.close().await;
+    }
+
+    /// The version of the server, as it says it.
+    pub async fn server_version(&self) -> Result<String, StoreError> {
+        Ok(sqlx::query_scalar("select current_setting('server_version')")
+            .fetch_one(&self.pool)
+            .await?)
+    }
+}
+
+/// Applies the migrations that are missing, under a lock: many nodes may do it at once.
+/// Answers how many it applied.
+pub async fn migrate(url: &str) -> Result<usize, ConnectError> {
+    let mut connection = open(&parse(url)?).await?;
+    check_server(&mut connection).await?;
+    let missing = missing_migrations(&mut connection).await?;
+    MIGRATIONS.run(&mut connection).await?;
+    connection.close().await.ok();
+    Ok(missing)
+}
+
+/// How many migrations are missing; none means that this version can serve.
+pub async fn check_migrations(url: &str) -> Result<usize, ConnectError> {
+    let mut connection = open(&parse(url)?).await?;
+    check_server(&mut connection).await?;
+    let missing = missing_migrations(&mut connection).await?;
+    connection.close().await.ok();
+    Ok(missing)
+}
+
+/// What `doctor` wants to know of a database that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The version of the server.
+    pub server_version: String,
+    /// The version of pgvector in this database; none before the first migration.
+    pub vector_version: Option<String>,
+    /// Who we are there.
+    pub role: String,
+    /// That role is bound by no policy: it is a superuser, or may bypass row-level security.
+    pub bypasses_policies: bool,
+    /// How many migrations are missing.
+    pub missing_migrations: usize,
+}
+
+/// Looks at the database without changing it. Fails where it cannot be used at all.
+pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
+    let mut connection = open(&parse(url)?).await?;
+    check_server(&mut connection).await?;
+    let row = sqlx::query(
+        "select current_setting('server_version'), current_user::text,
+                rolsuper or rolbypassrls,
+                (select extversion from pg_extension where extname = 'vector')
+         from pg_roles
+         where rolname = current_user",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    let missing_migrations = missing_migrations(&mut connection).await?;
+    connection.close().await.ok();
+    Ok(Inspection {
+        server_version: row.try_get(0)?,
+        role: row.try_get(1)?,
+        bypasses_policies: row.try_get(2)?,
+        vector_version: row.try_get(3)?,
+        missing_migrations,
+    })
+}
+
+fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    let options =
+        PgConnectOptions::from_str(url).map_err(|error| ConnectError::Url(error.to_string()))?;
+    Ok(options.application_name("openintern"))
+}
+
+async fn open(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
+    let unreachable = |cause: String| ConnectError::Unreachable {
+        at: format!(
+            "{}:{}/{}",
+            options.get_socket().map_or_else(
+                || options.get_host().to_owned(),
+                |socket| socket.display().to_string()
+            ),
+            options.get_port(),
+            options.get_database().unwrap_or_else(|| options.get_username())
+        ),
+        cause,
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
+        .await
+        .map_err(|_| unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
+        .map_err(|error| unreachable(error.to_string()))
+}
+
+async fn check_server(connection: &mut PgConnection) -> Result<(), ConnectError> {
+    let row = sqlx::query(
+        "select current_setting('server_version_num')::int,
+                current_setting('server_version'),
+                current_setting('fsync'),
+                current_setting('full_page_writes'),
+                coalesce((select extversion from pg_extension where extname = 'vector'),
+                         (select default_version from pg_available_extensions where name = 'vector'))",
+    )
+    .fetch_one(connection)
+    .await?;
+    if row.try_get::<i32, _>(0)? < POSTGRES_MIN {
+        return Err(ConnectError::TooOld { found: row.try_get(1)? });
+    }
+    for (column, setting) in [(2, "fsync"), (3, "full_page_writes")] {
+        if row.try_get::<String, _>(column)? == "off" {
+            return Err(ConnectError::NotDurable { setting: setting.into() });
+        }
+    }
+    match row.try_get::<Option<String>, _>(4)? {
+        None => Err(ConnectError::Vector { found: "is not installed on the server".into() }),
+        Some(version) if version_of(&version) < PGVECTOR_MIN => {
+            Err(ConnectError::Vector { found: format!("{version} is too old") })
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+fn version_of(text: &str) -> (u32, u32) {
+    let mut numbers = text.split('.').map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+async fn missing_migrations(connection: &mut PgConnection) -> Result<usize, ConnectError> {
+    let kept: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    let applied: Vec<i64> = if kept {
+        sqlx::query_scalar("select version from _sqlx_migrations where success")
+            .fetch_all(&mut *connection)
+            .await?
+    } else {
+        Vec::new()
+    };
+    if let Some(newer) = applied.iter().find(|version| !MIGRATIONS.version_exists(**version)) {
+        return Err(ConnectError::Schema(format!(
+            "migration {newer} was applied by a newer version (hint: upgrade this program)"
+        )));
+    }
+    Ok(MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)).count())
+}

@@ -1,0 +1,57 @@
+//! What can go wrong in the database, by what the caller can do about it.
+
+/// A statement did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such row in this scope. A foreign tenant's row is the same.
+    #[error("there is no such row in this scope")]
+    NotFound,
+    /// The run has ended; nothing more can be decided about it.
+    #[error("the run has already finished")]
+    RunAlreadyFinished,
+    /// The idempotency key was used with another request.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyMismatch,
+    /// The data cannot be kept as it is (PostgreSQL classes 22 and 54).
+    #[error("the database cannot keep this value")]
+    Unstorable(#[source] sqlx::Error),
+    /// The database is away or overloaded: try again later.
+    #[error("the database does not answer")]
+    Unavailable(#[source] sqlx::Error),
+    /// A defect of ours.
+    #[error("the database refused a statement")]
+    Database(#[source] sqlx::Error),
+    /// A stored value is not what this version writes.
+    #[error("a stored value cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl StoreError {
+    /// Wraps what cannot be read back.
+    pub(crate) fn unreadable(cause: impl std::fmt::Display) -> Self {
+        Self::Unreadable(cause.to_string())
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            sqlx::Error::Database(answer) => {
+                match answer.code().as_deref().and_then(|code| code.get(..2)) {
+                    Some("22" | "54") => Self::Unstorable(error),
+                    // Connection lost, rollback asked for, out of resources, operator at work.
+                    Some("08" | "40" | "53" | "57" | "58") => Self::Unavailable(error),
+                    _ if answer.code().as_deref() == Some("55P03") => Self::Unavailable(error),
+                    _ => Self::Database(error),
+                }
+            }
+            _ => Self::Database(error),
+        }
+    }
+}

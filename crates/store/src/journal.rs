@@ -1,0 +1,376 @@
+//! What a worker writes about its run: one statement, all or none, refused if the claim is stale.
+//!
+//! The statement takes the run's row lock, checks the epoch, hands out the event numbers and inserts
+//! everything that belongs together. There is no check before the write that a pause could separate
+//! from it.
+
+use protocol::{
+    event::Fact,
+    id::{RunId, SpanId},
+    message::{Message, Usage},
+    run::{RunError, RunStatus},
+    scope::Scope,
+};
+use serde_json::Value;
+use sqlx::{Row, types::Json};
+
+use crate::{
+    Store,
+    error::StoreError,
+    notifier::Subject,
+    queue::Claim,
+    rows::{count, json, parsed, payload_of, signed, signed_total, storable_json, without_nul},
+    stream::StreamCursor,
+};
+
+/// The one writer of a run, as long as its claim is the newest.
+#[derive(Debug)]
+pub struct Journal {
+    store: Store,
+    scope: Scope,
+    run_id: RunId,
+    epoch: i64,
+    last_seq: u64,
+}
+
+/// Why a write was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Somebody else holds the run, or it has ended: stop, and write nothing more.
+    #[error("the lease on the run is lost")]
+    LeaseLost,
+    /// Somebody asked the run to stop: nothing but its end may be written.
+    #[error("the run was asked to stop")]
+    CancelRequested,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Things that are written together.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// Numbered in this order.
+    pub events: Vec<NewEvent>,
+    /// Text between the events; each names its own place.
+    pub deltas: Vec<NewDelta>,
+    /// Messages to append to the conversation, from position `messages_at` on.
+    pub messages: Vec<Message>,
+    /// How many messages are stored already.
+    pub messages_at: u32,
+    /// The working state after a completed step.
+    pub checkpoint: Option<NewCheckpoint>,
+    /// The run's counters, where they changed.
+    pub totals: Option<Totals>,
+    /// The model that the run asks, once known.
+    pub model: Option<String>,
+    /// The run ends.
+    pub end: Option<End>,
+}
+
+/// An event without its number.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// What happened.
+    pub fact: Fact,
+    /// In which step, if in one.
+    pub step: Option<u32>,
+    /// The span it speaks of.
+    pub span_id: SpanId,
+    /// The span around it.
+    pub parent_span_id: Option<SpanId>,
+}
+
+/// Text of the model as it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDelta {
+    /// Its place.
+    pub at: StreamCursor,
+    /// The step.
+    pub step: u32,
+    /// What to append; none voids the step's text so far.
+    pub text: Option<String>,
+}
+
+/// The working state after a completed step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewCheckpoint {
+    /// The step.
+    pub step: u32,
+    /// On how many messages it stands.
+    pub message_count: u32,
+    /// The rest of what the agent holds in mind.
+    pub state: Value,
+}
+
+/// The counters of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Totals {
+    /// Steps completed.
+    pub steps: u32,
+    /// Tool calls made.
+    pub tool_calls: u32,
+    /// The sum of its model calls.
+    pub usage: Usage,
+    /// What they cost.
+    pub cost_usd: f64,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// With an answer.
+    Completed {
+        /// The answer.
+        output: String,
+    },
+    /// Without one.
+    Failed {
+        /// Why.
+        error: RunError,
+    },
+    /// On request.
+    Cancelled,
+}
+
+/// The working state that a run goes on from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restored {
+    /// The last completed step.
+    pub step: u32,
+    /// The conversation up to it.
+    pub messages: Vec<Message>,
+    /// The rest of what the agent held in mind.
+    pub state: Value,
+}
+
+impl Store {
+    /// The journal of a claimed run.
+    pub fn journal(&self, claim: &Claim) -> Journal {
+        Journal {
+            store: self.clone(),
+            scope: claim.scope.clone(),
+            run_id: claim.run_id,
+            epoch: i64::try_from(claim.epoch).unwrap_or(i64::MAX),
+            last_seq: claim.last_seq,
+        }
+    }
+}
+
+impl Journal {
+    /// The number of the last event written.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Writes everything in `entry`, or nothing.
+    pub async fn commit(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        let events = EventColumns::of(&entry.events)?;
+        let deltas = DeltaColumns::of(&entry.deltas);
+        let messages: Vec<String> =
+            entry.messages.iter().map(storable_json).collect::<Result<_, _>>()?;
+        let checkpoint = entry.checkpoint.as_ref();
+        let (status, output, error) = match &entry.end {
+            None => (None, None, None),
+            Some(End::Completed { output }) => {
+                (Some(RunStatus::Completed), Some(without_nul(output)), None)
+            }
+            Some(End::Failed { error }) => (Some(RunStatus::Failed), None, Some(Json(error))),
+            Some(End::Cancelled) => (Some(RunStatus::Cancelled), None, None),
+        };
+        let before: Option<i64> = sqlx::query_scalar(
+            "with run as (
+                 update runs
+                 set last_seq = last_seq + cardinality($5::text[]),
+                     model = coalesce($18, model),
+                     step_count = coalesce($19, step_count),
+                     tool_call_count = coalesce($20, tool_call_count),
+                     input_tokens = coalesce($21, input_tokens),
+                     output_tokens = coalesce($22, output_tokens),
+                     cached_tokens = coalesce($23, cached_tokens),
+                     cost_usd = coalesce($24, cost_usd),
+                     attempts = case when $15::int is null then attempts else 0 end,
+                     status = coalesce($25, status),
+                     output = coalesce($26, output),
+                     error = coalesce($27, error),
+                     ended_at = case when $25 is not null then clock_timestamp() end
+                 where org_id = $1 and run_id = $2 and epoch = $3 and status = 'running'
+                   and (cancel_requested_by is null or $25 is not null)
+                 returning last_seq - cardinality($5::text[]) as before, agent_id
+             ), new_events as (
+                 insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id,
+                                     parent_span_id, type, payload)
+                 select $1, $2, run.before + e.place, $3, run.agent_id, e.step, e.span_id,
+                        e.parent_span_id, e.type, e.payload::jsonb
+                 from run, unnest($4::int[], $6::bigint[], $7::bigint[], $5::text[], $8::text[])
+                      with ordinality as e(step, span_id, parent_span_id, type, payload, place)
+             ), new_deltas as (
+                 insert into run_deltas (org_id, run_id, seq, n, step, text)
+                 select $1, $2, d.seq, d.n, d.step, d.text
+                 from run, unnest($9::bigint[], $10::bigint[], $11::int[], $12::text[])
+                      as d(seq, n, step, text)
+             ), new_messages as (
+                 insert into run_messages (org_id, run_id, position, message)
+                 select $1, $2, $14 + m.place - 1, m.message::jsonb
+                 from run, unnest($13::text[]) with ordinality as m(message, place)
+                 on conflict (org_id, run_id, position) do update set message = excluded.message
+             ), new_checkpoint as (
+                 insert into checkpoints (org_id, run_id, step, agent_id, message_count, state)
+                 select $1, $2, $15, run.agent_id, $16, $17
+                 from run where $15::int is not null
+             ), unqueued as (
+                 delete from queue
+                 where $25 is not null and org_id = $1 and run_id = $2
+                   and exists (select from run)
+             )
+             select before from run",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.run_id.uuid())
+        .bind(self.epoch)
+        .bind(events.steps)
+        .bind(events.types)
+        .bind(events.spans)
+        .bind(events.parents)
+        .bind(events.payloads)
+        .bind(deltas.seqs)
+        .bind(deltas.ns)
+        .bind(deltas.steps)
+        .bind(deltas.texts)
+        .bind(messages)
+        .bind(signed(entry.messages_at))
+        .bind(checkpoint.map(|checkpoint| signed(checkpoint.step)))
+        .bind(checkpoint.map(|checkpoint| signed(checkpoint.message_count)))
+        .bind(checkpoint.map(|checkpoint| Json(&checkpoint.state)))
+        .bind(entry.model.as_deref())
+        .bind(entry.totals.map(|totals| signed(totals.steps)))
+        .bind(entry.totals.map(|totals| signed(totals.tool_calls)))
+        .bind(entry.totals.map(|totals| signed_total(totals.usage.input_tokens)))
+        .bind(entry.totals.map(|totals| signed_total(totals.usage.output_tokens)))
+        .bind(entry.totals.map(|totals| signed_total(totals.usage.cached_tokens)))
+        .bind(entry.totals.map(|totals| totals.cost_usd))
+        .bind(status.map(RunStatus::as_str))
+        .bind(output)
+        .bind(error)
+        .fetch_optional(&self.store.pool)
+        .await
+        .map_err(StoreError::from)?;
+        if before.is_none() {
+            return Err(self.refusal().await?);
+        }
+        self.last_seq += entry.events.len() as u64;
+        self.store.notifier.wake(Subject::Run(self.run_id));
+        Ok(())
+    }
+
+    /// Where a run stands that was worked on before: none if no step was completed.
+    pub async fn restore(&self) -> Result<Option<Restored>, StoreError> {
+        let Some(row) = sqlx::query(
+            "select step, message_count, state from checkpoints
+             where org_id = $1 and run_id = $2
+             order by step desc
+             limit 1",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.run_id.uuid())
+        .fetch_optional(&self.store.pool)
+        .await?
+        else {
+            return Ok(None);
+        };
+        let rows = sqlx::query(
+            "select message from run_messages
+             where org_id = $1 and run_id = $2 and position < $3
+             order by position",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.run_id.uuid())
+        .bind(row.try_get::<i32, _>("message_count")?)
+        .fetch_all(&self.store.pool)
+        .await?;
+        Ok(Some(Restored {
+            step: count(&row, "step")?,
+            messages: rows.iter().map(|row| json(row, "message")).collect::<Result<_, _>>()?,
+            state: json(&row, "state")?,
+        }))
+    }
+
+    /// Who asked the run to stop, and why.
+    pub async fn cancel_request(&self) -> Result<Option<(String, Option<String>)>, StoreError> {
+        let row = sqlx::query(
+            "select cancel_requested_by, cancel_reason from runs
+             where org_id = $1 and run_id = $2",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.run_id.uuid())
+        .fetch_optional(&self.store.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let by: Option<String> = row.try_get("cancel_requested_by")?;
+        Ok(by.zip(Some(row.try_get("cancel_reason")?)))
+    }
+
+    /// Why the statement found no row to write to.
+    async fn refusal(&self) -> Result<JournalError, StoreError> {
+        let row = sqlx::query(
+            "select status, epoch, cancel_requested_by is not null as cancel_requested
+             from runs where org_id = $1 and run_id = $2",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.run_id.uuid())
+        .fetch_optional(&self.store.pool)
+        .await?;
+        let Some(row) = row else { return Ok(JournalError::LeaseLost) };
+        let status: RunStatus = parsed(row.try_get("status")?)?;
+        let ours = row.try_get::<i64, _>("epoch")? == self.epoch && status == RunStatus::Running;
+        Ok(if ours && row.try_get("cancel_requested")? {
+            JournalError::CancelRequested
+        } else {
+            JournalError::LeaseLost
+        })
+    }
+}
+
+#[derive(Default)]
+struct EventColumns {
+    types: Vec<&'static str>,
+    steps: Vec<Option<i32>>,
+    spans: Vec<i64>,
+    parents: Vec<Option<i64>>,
+    payloads: Vec<String>,
+}
+
+impl EventColumns {
+    fn of(events: &[NewEvent]) -> Result<Self, StoreError> {
+        let mut columns = Self::default();
+        for event in events {
+            columns.types.push(event.fact.type_name());
+            columns.steps.push(event.step.map(signed));
+            columns.spans.push(event.span_id.bits());
+            columns.parents.push(event.parent_span_id.map(SpanId::bits));
+            columns.payloads.push(payload_of(&event.fact)?);
+        }
+        Ok(columns)
+    }
+}
+
+#[derive(Default)]
+struct DeltaColumns {
+    seqs: Vec<i64>,
+    ns: Vec<i64>,
+    steps: Vec<i32>,
+    texts: Vec<Option<String>>,
+}
+
+impl DeltaColumns {
+    fn of(deltas: &[NewDelta]) -> Self {
+        let mut columns = Self::default();
+        for delta in deltas {
+            columns.seqs.push(signed_total(delta.at.seq));
+            columns.ns.push(signed_total(delta.at.n));
+            columns.steps.push(signed(delta.step));
+            columns.texts.push(delta.text.as_deref().map(without_nul));
+        }
+        columns
+    }
+}

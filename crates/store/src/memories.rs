@@ -1,0 +1,477 @@
+//! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
+//! `chunks`, searching is in `search`.
+//!
+//! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
+//! postings and counts change in one transaction, which first locks the counts of the scope:
+//! writers of one scope take turns, so that they cannot deadlock and duplicates cannot race.
+
+mod chunks;
+pub mod search;
+
+use std::{collections::HashMap, fmt, str::FromStr};
+
+use jiff_sqlx::{Timestamp as DbTimestamp, ToSqlx};
+use protocol::{
+    id::{MemoryId, RunId},
+    memory::{Memory, MemorySummary, MemoryType, OccurredAt},
+    page::{Page, PageLimit},
+    time::Timestamp,
+};
+use serde_json::{Map, Value};
+use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use self::chunks::{ChunkRows, Place};
+use crate::{
+    error::StoreError,
+    rows::{cut_page, json, parsed, timestamp},
+    scoped::Scoped,
+};
+
+/// Characters of a memory's beginning that a list carries.
+const SUMMARY_CHARS: i32 = 480;
+/// Most core memories of a prompt.
+const CORE_MAX: i64 = 200;
+
+/// A memory to keep.
+#[derive(Debug, Clone)]
+pub struct NewMemory {
+    /// Its name.
+    pub id: MemoryId,
+    /// Its layer.
+    pub kind: MemoryType,
+    /// The text with what is derived from it.
+    pub content: Content,
+    /// The writer's own.
+    pub metadata: Map<String, Value>,
+    /// 0 to 1.
+    pub importance: f32,
+    /// The group whose memories are its neighbours.
+    pub group_key: Option<String>,
+    /// The place in the group.
+    pub position: Option<i32>,
+    /// When it happened.
+    pub occurred_at: Option<OccurredAt>,
+    /// What its chunks have in common with their neighbours: derived from the group, or the id.
+    pub parent_id: Uuid,
+    /// The run and step that write it.
+    pub origin: Option<Origin>,
+}
+
+/// A text and what is derived from it.
+#[derive(Debug, Clone)]
+pub struct Content {
+    /// All of it.
+    pub text: String,
+    /// SHA-256 of the normalised text.
+    pub text_hash: [u8; 32],
+    /// Its chunks, in order.
+    pub chunks: Vec<NewChunk>,
+    /// Which embedder made the vectors.
+    pub embedding_model: Option<String>,
+}
+
+/// A chunk to keep.
+#[derive(Debug, Clone)]
+pub struct NewChunk {
+    /// The piece of the text.
+    pub text: String,
+    /// Its distinct terms, none of them empty, with their frequencies.
+    pub terms: Vec<(String, u32)>,
+    /// Its vector, where an embedder answered.
+    pub embedding: Option<Vec<f32>>,
+}
+
+/// The run and step that write a memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step: u32,
+}
+
+/// What of a memory to change; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryChange {
+    /// The new text.
+    pub content: Option<Content>,
+    /// The new metadata.
+    pub metadata: Option<Map<String, Value>>,
+    /// The new importance.
+    pub importance: Option<f32>,
+}
+
+/// Which memories to list.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryFilter {
+    /// Only this layer.
+    pub kind: Option<MemoryType>,
+    /// Only this group.
+    pub group_key: Option<String>,
+}
+
+/// Where a page of memories ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryCursor {
+    created_at: jiff::Timestamp,
+    id: MemoryId,
+}
+
+/// The text is no cursor of a list of memories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`cursor` is not one that this list has given out")]
+pub struct MemoryCursorError;
+
+impl fmt::Display for MemoryCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.created_at.as_microsecond(), self.id)
+    }
+}
+
+impl FromStr for MemoryCursor {
+    type Err = MemoryCursorError;
+
+    fn from_str(text: &str) -> Result<Self, MemoryCursorError> {
+        let (micros, id) = text.split_once('.').ok_or(MemoryCursorError)?;
+        let created_at =
+            micros.parse().ok().and_then(|at| jiff::Timestamp::from_microsecond(at).ok());
+        Ok(Self {
+            created_at: created_at.ok_or(MemoryCursorError)?,
+            id: id.parse().map_err(|_| MemoryCursorError)?,
+        })
+    }
+}
+
+const MEMORY_COLUMNS: &str = "memory_id, type, text, metadata, importance, group_key, position, \
+     occurred_at, occurred_on_day, created_at, updated_at";
+
+impl Scoped {
+    /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
+    /// or as an exact duplicate, is not written again: its place has the id of what is there.
+    pub async fn write_memories(&self, new: &[NewMemory]) -> Result<Vec<MemoryId>, StoreError> {
+        let mut tx = self.pool().begin().await?;
+        self.lock_memories(&mut tx).await?;
+        let known = self.known_memories(&mut tx, new).await?;
+        let mut firsts: HashMap<Identity<'_>, MemoryId> = HashMap::new();
+        let mut ids = Vec::with_capacity(new.len());
+        let mut missing = Vec::new();
+        for (at, memory) in (0..).zip(new) {
+            let id = known.get(&at).copied().unwrap_or_else(|| {
+                *firsts.entry(identity(memory)).or_insert_with(|| {
+                    missing.push(memory);
+                    memory.id
+                })
+            });
+            ids.push(id);
+        }
+        if !missing.is_empty() {
+            self.insert_memories(&mut tx, &missing).await?;
+            let mut rows = ChunkRows::default();
+            for memory in missing {
+                for chunk in &memory.content.chunks {
+                    rows.push(Place::of(memory), &memory.content, chunk);
+                }
+            }
+            self.insert_chunks(&mut tx, rows).await?;
+        }
+        tx.commit().await?;
+        Ok(ids)
+    }
+
+    /// The memory, whole.
+    pub async fn get_memory(&self, id: MemoryId) -> Result<Memory, StoreError> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "select {MEMORY_COLUMNS} from memories
+             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4"
+        )))
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(id.uuid())
+        .fetch_optional(self.pool())
+        .await?
+        .ok_or(StoreError::NotFound)
+        .and_then(|row| memory_from(&row))
+    }
+
+    /// Memories, newest first, those before `cursor`.
+    pub async fn list_memories(
+        &self,
+        filter: &MemoryFilter,
+        cursor: Option<MemoryCursor>,
+        limit: PageLimit,
+    ) -> Result<Page<MemorySummary>, StoreError> {
+        let rows = sqlx::query(
+            "select memory_id, type, left(text, $9) as text, metadata, importance, group_key,
+                    position, occurred_at, occurred_on_day, created_at, updated_at
+             from memories
+             where org_id = $1 and user_id = $2 and project_id = $3
+               and ($4::timestamptz is null or (created_at, memory_id) < ($4, $5))
+               and ($6::text is null or type = $6)
+               and ($7::text is null or group_key = $7)
+             order by created_at desc, memory_id desc
+             limit $8",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(cursor.map(|cursor| cursor.created_at.to_sqlx()))
+        .bind(cursor.map(|cursor| cursor.id.uuid()))
+        .bind(filter.kind.map(MemoryType::as_str))
+        .bind(&filter.group_key)
+        .bind(i64::from(limit.get()) + 1)
+        .bind(SUMMARY_CHARS)
+        .fetch_all(self.pool())
+        .await?;
+        let memories = rows
+            .iter()
+            .map(|row| memory_from(row).map(summary))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(cut_page(memories, limit, |last| {
+            MemoryCursor { created_at: last.created_at.get(), id: last.id }.to_string()
+        }))
+    }
+
+    /// The core memories, most important first, as far as `max_chars` of text reach.
+    pub async fn core_memories(&self, max_chars: u32) -> Result<Vec<Memory>, StoreError> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "select {MEMORY_COLUMNS} from (
+                 select *, sum(length(text)) over (
+                     order by importance desc, created_at, memory_id
+                     rows unbounded preceding) as chars_so_far
+                 from memories
+                 where org_id = $1 and user_id = $2 and project_id = $3 and type = 'core'
+                   and length(text) <= $4
+             ) core
+             where chars_so_far <= $4
+             order by chars_so_far
+             limit $5"
+        )))
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(i64::from(max_chars))
+        .bind(CORE_MAX)
+        .fetch_all(self.pool())
+        .await?
+        .iter()
+        .map(memory_from)
+        .collect()
+    }
+
+    /// Changes a memory and answers it as it is now.
+    pub async fn edit_memory(
+        &self,
+        id: MemoryId,
+        change: &MemoryChange,
+    ) -> Result<Memory, StoreError> {
+        let mut tx = self.pool().begin().await?;
+        self.lock_memories(&mut tx).await?;
+        let content = change.content.as_ref();
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "update memories
+             set text = coalesce($5, text), text_hash = coalesce($6, text_hash),
+                 metadata = coalesce($7, metadata), importance = coalesce($8, importance),
+                 updated_at = clock_timestamp()
+             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
+             returning {MEMORY_COLUMNS}"
+        )))
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(id.uuid())
+        .bind(content.map(|content| &content.text))
+        .bind(content.map(|content| content.text_hash.as_slice()))
+        .bind(change.metadata.as_ref().map(Json))
+        .bind(change.importance)
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(StoreError::NotFound)?;
+        if let Some(content) = content {
+            let place = self.remove_chunks(&mut tx, id).await?;
+            let mut rows = ChunkRows::default();
+            for chunk in &content.chunks {
+                rows.push(place, content, chunk);
+            }
+            self.insert_chunks(&mut tx, rows).await?;
+        }
+        tx.commit().await?;
+        memory_from(&row)
+    }
+
+    /// Forgets a memory and every trace of its words.
+    pub async fn delete_memory(&self, id: MemoryId) -> Result<(), StoreError> {
+        let mut tx = self.pool().begin().await?;
+        self.lock_memories(&mut tx).await?;
+        let there: bool = sqlx::query_scalar(
+            "select exists (select from memories
+             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4)",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(id.uuid())
+        .fetch_one(&mut *tx)
+        .await?;
+        if !there {
+            return Err(StoreError::NotFound);
+        }
+        self.remove_chunks(&mut tx, id).await?;
+        sqlx::query("delete from memories where org_id = $1 and memory_id = $2")
+            .bind(self.org())
+            .bind(id.uuid())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn lock_memories(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into memory_scope_stats as s (org_id, user_id, project_id) values ($1, $2, $3)
+             on conflict (org_id, user_id, project_id) do update set chunk_count = s.chunk_count",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Of each new memory that is there already, by its place: the id of what is there.
+    async fn known_memories(
+        &self,
+        connection: &mut PgConnection,
+        new: &[NewMemory],
+    ) -> Result<HashMap<i64, MemoryId>, StoreError> {
+        let rows = sqlx::query(
+            "select n.place - 1 as place, found.memory_id
+             from unnest($4::uuid[], $5::text[], $6::bytea[], $7::jsonb[], $8::text[], $9::int[],
+                         $10::timestamptz[], $11::boolean[])
+                  with ordinality as n (memory_id, type, text_hash, metadata, group_key, position,
+                                        occurred_at, occurred_on_day, place)
+             cross join lateral (
+                 select m.memory_id, 0 as age_order, m.created_at from memories m
+                 where m.org_id = $1 and m.memory_id = n.memory_id
+                 union all
+                 select m.memory_id, 1, m.created_at from memories m
+                 where m.org_id = $1 and m.user_id = $2 and m.project_id = $3
+                   and m.text_hash = n.text_hash and m.type = n.type and m.metadata = n.metadata
+                   and m.group_key is not distinct from n.group_key
+                   and m.position is not distinct from n.position
+                   and m.occurred_at is not distinct from n.occurred_at
+                   and m.occurred_on_day = n.occurred_on_day
+                 order by age_order, created_at
+                 limit 1
+             ) found",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(new.iter().map(|m| m.id.uuid()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.kind.as_str()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.content.text_hash.as_slice()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| Json(&m.metadata)).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.group_key.as_deref()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.position).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| instant(m.occurred_at)).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| is_day(m.occurred_at)).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("place")?, MemoryId::from_uuid(row.try_get("memory_id")?))))
+            .collect()
+    }
+
+    async fn insert_memories(
+        &self,
+        connection: &mut PgConnection,
+        new: &[&NewMemory],
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
+                                   metadata, importance, group_key, position, occurred_at,
+                                   occurred_on_day, run_id, step)
+             select $1, $2, $3, * from unnest(
+                 $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::jsonb[], $9::real[],
+                 $10::text[], $11::int[], $12::timestamptz[], $13::boolean[], $14::uuid[],
+                 $15::int[])",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(new.iter().map(|m| m.id.uuid()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.kind.as_str()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.content.text.as_str()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.content.text_hash.as_slice()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| Json(&m.metadata)).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.importance).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.group_key.as_deref()).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.position).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| instant(m.occurred_at)).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| is_day(m.occurred_at)).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.origin.map(|o| o.run_id.uuid())).collect::<Vec<_>>())
+        .bind(new.iter().map(|m| m.origin.map(|o| o.step.cast_signed())).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+/// What makes two new memories the same.
+type Identity<'a> = (&'a [u8; 32], &'static str, Option<&'a str>, Option<i32>, String);
+
+fn identity(memory: &NewMemory) -> Identity<'_> {
+    (
+        &memory.content.text_hash,
+        memory.kind.as_str(),
+        memory.group_key.as_deref(),
+        memory.position,
+        format!("{:?} {}", memory.occurred_at, Value::Object(memory.metadata.clone())),
+    )
+}
+
+fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
+    let occurred_at: Option<DbTimestamp> = row.try_get("occurred_at")?;
+    let on_day: bool = row.try_get("occurred_on_day")?;
+    Ok(Memory {
+        id: MemoryId::from_uuid(row.try_get("memory_id")?),
+        kind: parsed(row.try_get("type")?)?,
+        text: row.try_get("text")?,
+        metadata: json(row, "metadata")?,
+        importance: row.try_get("importance")?,
+        group_key: row.try_get("group_key")?,
+        position: row.try_get("position")?,
+        occurred_at: occurred_at.map(|at| {
+            let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()));
+            if on_day { OccurredAt::Day(at.day()) } else { at }
+        }),
+        created_at: timestamp(row, "created_at")?,
+        updated_at: timestamp(row, "updated_at")?,
+    })
+}
+
+fn summary(memory: Memory) -> MemorySummary {
+    MemorySummary {
+        id: memory.id,
+        kind: memory.kind,
+        snippet: memory.text,
+        metadata: memory.metadata,
+        importance: memory.importance,
+        group_key: memory.group_key,
+        position: memory.position,
+        occurred_at: memory.occurred_at,
+        created_at: memory.created_at,
+        updated_at: memory.updated_at,
+    }
+}
+
+pub(crate) fn instant(at: Option<OccurredAt>) -> Option<DbTimestamp> {
+    at.map(|at| at.instant().get().to_sqlx())
+}
+
+fn is_day(at: Option<OccurredAt>) -> bool {
+    matches!(at, Some(OccurredAt::Day(_)))
+}

@@ -1,0 +1,158 @@
+//! Chunks and their postings: inserted and removed together, and counted.
+
+use pgvector::Vector;
+use protocol::id::MemoryId;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::{Content, NewChunk, NewMemory};
+use crate::{error::StoreError, scoped::Scoped};
+
+/// Where the chunks of a memory stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    memory_id: Uuid,
+    parent_id: Uuid,
+    position: i32,
+}
+
+impl Place {
+    /// A memory that names no place stands after those that do, in the order of writing.
+    pub(super) fn of(memory: &NewMemory) -> Self {
+        Self {
+            memory_id: memory.id.uuid(),
+            parent_id: memory.parent_id,
+            position: memory.position.unwrap_or(i32::MAX),
+        }
+    }
+}
+
+impl Scoped {
+    /// Inserts chunks with their postings and counts them. Chunks of one memory come together.
+    pub(super) async fn insert_chunks(
+        &self,
+        connection: &mut PgConnection,
+        rows: ChunkRows<'_>,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "with chunks as (
+                 insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
+                                            position, ordinal, chunk_text, length, embedding,
+                                            embedding_model, search_tsv)
+                 select $1, $2, $3, memory_id, parent_id, position, ordinal, chunk_text, length,
+                        embedding, embedding_model, array_to_tsvector(string_to_array(terms, ' '))
+                 from unnest($4::uuid[], $5::uuid[], $6::int[], $7::int[], $8::text[], $9::int[],
+                             $10::vector[], $11::text[], $12::text[])
+                      as n (memory_id, parent_id, position, ordinal, chunk_text, length, embedding,
+                            embedding_model, terms)
+                 returning chunk_id, memory_id, ordinal, length
+             ), postings as (
+                 insert into memory_postings
+                     (org_id, user_id, project_id, term, chunk_id, frequency)
+                 select $1, $2, $3, term, chunk_id, frequency
+                 from unnest($13::uuid[], $14::int[], $15::text[], $16::int[])
+                      as n (memory_id, ordinal, term, frequency)
+                 join chunks using (memory_id, ordinal)
+             )
+             update memory_scope_stats
+             set chunk_count = chunk_count + (select count(*) from chunks),
+                 term_count = term_count + (select coalesce(sum(length), 0) from chunks)
+             where org_id = $1 and user_id = $2 and project_id = $3",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(&rows.memory_ids)
+        .bind(&rows.parent_ids)
+        .bind(&rows.positions)
+        .bind(&rows.ordinals)
+        .bind(&rows.texts)
+        .bind(&rows.lengths)
+        .bind(&rows.embeddings)
+        .bind(&rows.embedding_models)
+        .bind(&rows.joined_terms)
+        .bind(&rows.posting_memory_ids)
+        .bind(&rows.posting_ordinals)
+        .bind(&rows.terms)
+        .bind(&rows.frequencies)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// Removes the chunks of a memory with their postings, and answers where they stood.
+    pub(super) async fn remove_chunks(
+        &self,
+        connection: &mut PgConnection,
+        id: MemoryId,
+    ) -> Result<Place, StoreError> {
+        // The postings go with their chunks.
+        let row = sqlx::query(
+            "with chunks as (
+                 delete from memory_chunks where org_id = $1 and memory_id = $4
+                 returning length, parent_id, position
+             ), stats as (
+                 update memory_scope_stats
+                 set chunk_count = chunk_count - (select count(*) from chunks),
+                     term_count = term_count - (select coalesce(sum(length), 0) from chunks)
+                 where org_id = $1 and user_id = $2 and project_id = $3
+             )
+             select parent_id, position from chunks limit 1",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(id.uuid())
+        .fetch_one(connection)
+        .await?;
+        Ok(Place {
+            memory_id: id.uuid(),
+            parent_id: row.try_get("parent_id")?,
+            position: row.try_get("position")?,
+        })
+    }
+}
+
+/// Columns of the rows to insert, one vector each.
+#[derive(Default)]
+pub(super) struct ChunkRows<'a> {
+    memory_ids: Vec<Uuid>,
+    parent_ids: Vec<Uuid>,
+    positions: Vec<i32>,
+    ordinals: Vec<i32>,
+    texts: Vec<&'a str>,
+    lengths: Vec<i32>,
+    embeddings: Vec<Option<Vector>>,
+    embedding_models: Vec<Option<&'a str>>,
+    joined_terms: Vec<String>,
+    posting_memory_ids: Vec<Uuid>,
+    posting_ordinals: Vec<i32>,
+    terms: Vec<&'a str>,
+    frequencies: Vec<i32>,
+}
+
+impl<'a> ChunkRows<'a> {
+    pub(super) fn push(&mut self, place: Place, content: &'a Content, chunk: &'a NewChunk) {
+        let ordinal = match (self.memory_ids.last(), self.ordinals.last()) {
+            (Some(last), Some(ordinal)) if *last == place.memory_id => ordinal + 1,
+            _ => 0,
+        };
+        self.memory_ids.push(place.memory_id);
+        self.parent_ids.push(place.parent_id);
+        self.positions.push(place.position);
+        self.ordinals.push(ordinal);
+        self.texts.push(&chunk.text);
+        self.lengths.push(chunk.terms.iter().map(|(_, count)| count.cast_signed()).sum());
+        self.embeddings.push(chunk.embedding.clone().map(Vector::from));
+        self.embedding_models
+            .push(chunk.embedding.as_ref().and(content.embedding_model.as_deref()));
+        let terms: Vec<_> = chunk.terms.iter().map(|(term, _)| term.as_str()).collect();
+        self.joined_terms.push(terms.join(" "));
+        for (term, count) in &chunk.terms {
+            self.posting_memory_ids.push(place.memory_id);
+            self.posting_ordinals.push(ordinal);
+            self.terms.push(term);
+            self.frequencies.push(count.cast_signed());
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! What a search reads: counts, postings, the layout of a scope, vectors, and the chunks found.
+//! Scoring is not done here.
+
+use jiff_sqlx::Timestamp as DbTimestamp;
+use pgvector::Vector;
+use protocol::{
+    id::MemoryId,
+    memory::{MemoryFilters, MemoryType},
+    time::Timestamp,
+};
+use sqlx::{Row, types::Json};
+use uuid::Uuid;
+
+use super::instant;
+use crate::{
+    error::StoreError,
+    rows::{parsed, timestamp, total},
+    scoped::Scoped,
+};
+
+/// How much a scope remembers, and what time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryTotals {
+    /// Chunks.
+    pub chunk_count: u64,
+    /// Terms of all chunks, repetitions counted.
+    pub term_count: u64,
+    /// The database's time.
+    pub now: Timestamp,
+}
+
+/// The chunks that have a term.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TermPostings {
+    /// The term.
+    pub term: String,
+    /// The chunks.
+    pub chunk_ids: Vec<i64>,
+    /// How often each has it.
+    pub frequencies: Vec<i32>,
+}
+
+/// A chunk in the order of its scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// The chunk.
+    pub chunk_id: i64,
+    /// Its memory.
+    pub memory_id: Uuid,
+    /// What it has in common with its neighbours.
+    pub parent_id: Uuid,
+    /// Its terms, repetitions counted.
+    pub length: i32,
+}
+
+/// A chunk near the question's vector: the nearest of its memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NearChunk {
+    /// The chunk.
+    pub chunk_id: i64,
+    /// Its memory.
+    pub memory_id: Uuid,
+    /// The cosine, -1 to 1.
+    pub cosine: f64,
+}
+
+/// A chunk that was found, with what of its memory counts for a hit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundChunk {
+    /// The chunk.
+    pub chunk_id: i64,
+    /// Its memory.
+    pub memory_id: MemoryId,
+    /// The layer.
+    pub kind: MemoryType,
+    /// The text of the chunk.
+    pub text: String,
+    /// 0 to 1.
+    pub importance: f32,
+    /// When it happened or, if that is unknown, was written.
+    pub at: Timestamp,
+}
+
+impl Scoped {
+    /// How much this scope remembers.
+    pub async fn memory_totals(&self) -> Result<MemoryTotals, StoreError> {
+        let row = sqlx::query(
+            "select coalesce(sum(chunk_count), 0)::bigint as chunk_count,
+                    coalesce(sum(term_count), 0)::bigint as term_count,
+                    clock_timestamp() as now
+             from memory_scope_stats where org_id = $1 and user_id = $2 and project_id = $3",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .fetch_one(self.pool())
+        .await?;
+        Ok(MemoryTotals {
+            chunk_count: total(&row, "chunk_count")?,
+            term_count: total(&row, "term_count")?,
+            now: timestamp(&row, "now")?,
+        })
+    }
+
+    /// The chunks that have one of `terms`: of the rarest `max_terms` that occur at all, as long as
+    /// they have `max_rows` postings together, but at least of the rarest one.
+    pub async fn memory_postings(
+        &self,
+        terms: &[String],
+        max_terms: u32,
+        max_rows: u32,
+    ) -> Result<Vec<TermPostings>, StoreError> {
+        let rows = sqlx::query(
+            // A term at a time, by the whole key: of a tenant that came after the last `analyze`
+            // the planner believes that it has one row, and would read all its postings.
+            "with ranked as (
+                 select term, df, row_number() over rarest as place, sum(df) over rarest as rows
+                 from unnest($4) as asked (term)
+                 cross join lateral (
+                     select count(*) as df from memory_postings p
+                     where org_id = $1 and user_id = $2 and project_id = $3 and p.term = asked.term
+                 ) counted
+                 where df > 0
+                 window rarest as (order by df, term rows unbounded preceding)
+             )
+             select term, chunk_ids, frequencies
+             from ranked
+             cross join lateral (
+                 select array_agg(chunk_id) as chunk_ids, array_agg(frequency) as frequencies
+                 from memory_postings p
+                 where org_id = $1 and user_id = $2 and project_id = $3 and p.term = ranked.term
+             ) found
+             where (place <= $5 and (rows <= $6 or place = 1)) and chunk_ids is not null",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(terms)
+        .bind(i64::from(max_terms))
+        .bind(i64::from(max_rows))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TermPostings {
+                    term: row.try_get("term")?,
+                    chunk_ids: row.try_get("chunk_ids")?,
+                    frequencies: row.try_get("frequencies")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The chunks of the scope, parent by parent and each parent's in its order; with
+    /// `near_chunks`, only the parents of those.
+    pub async fn memory_layout(
+        &self,
+        near_chunks: Option<&[i64]>,
+    ) -> Result<Vec<ChunkPlace>, StoreError> {
+        let row = sqlx::query(
+            "select array_agg(chunk_id) as chunk_ids, array_agg(memory_id) as memory_ids,
+                    array_agg(parent_id) as parent_ids, array_agg(length) as lengths
+             from (
+                 select chunk_id, memory_id, parent_id, length from memory_chunks
+                 where org_id = $1 and user_id = $2 and project_id = $3
+                   and ($4::bigint[] is null or parent_id = any(array(
+                       select distinct parent_id
+                       from unnest($4) as near (chunk_id)
+                       cross join lateral (
+                           select parent_id from memory_chunks c
+                           where org_id = $1 and c.chunk_id = near.chunk_id
+                           limit 1
+                       ) c)))
+                 order by parent_id, position, memory_id, ordinal
+             ) placed",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(near_chunks)
+        .fetch_one(self.pool())
+        .await?;
+        let column = |name: &str| -> Result<Vec<Uuid>, StoreError> {
+            Ok(row.try_get::<Option<_>, _>(name)?.unwrap_or_default())
+        };
+        let chunk_ids: Option<Vec<i64>> = row.try_get("chunk_ids")?;
+        let lengths: Option<Vec<i32>> = row.try_get("lengths")?;
+        Ok(chunk_ids
+            .unwrap_or_default()
+            .into_iter()
+            .zip(column("memory_ids")?)
+            .zip(column("parent_ids")?)
+            .zip(lengths.unwrap_or_default())
+            .map(|(((chunk_id, memory_id), parent_id), length)| ChunkPlace {
+                chunk_id,
+                memory_id,
+                parent_id,
+                length,
+            })
+            .collect())
+    }
+
+    /// The chunks of memories that satisfy all filters.
+    pub async fn memory_chunks_matching(
+        &self,
+        filters: &MemoryFilters,
+    ) -> Result<Vec<i64>, StoreError> {
+        let kinds: Option<Vec<_>> =
+            filters.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect());
+        Ok(sqlx::query_scalar(
+            "select c.chunk_id
+             from memories m join memory_chunks c using (org_id, memory_id)
+             where m.org_id = $1 and m.user_id = $2 and m.project_id = $3
+               and ($4::text[] is null or m.type = any($4))
+               and ($5::text is null or m.group_key = $5)
+               and ($6::jsonb is null or m.metadata @> $6)
+               and ($7::timestamptz is null or m.occurred_at >= $7)
+               and ($8::timestamptz is null or m.occurred_at < $8)",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(kinds)
+        .bind(&filters.group_key)
+        .bind(filters.metadata.as_ref().map(Json))
+        .bind(instant(filters.occurred_after))
+        .bind(instant(filters.occurred_before))
+        .fetch_all(self.pool())
+        .await?)
+    }
+
+    /// The nearest memories by their nearest chunk, among the vectors of one embedder and, with
+    /// `among`, those chunks: an exact scan, nearest first.
+    pub async fn nearest_chunks(
+        &self,
+        vector: &[f32],
+        embedding_model: &str,
+        among: Option<&[i64]>,
+        limit: u32,
+    ) -> Result<Vec<NearChunk>, StoreError> {
+        let rows = sqlx::query(
+            "select chunk_id, memory_id, 1 - distance as cosine from (
+                 select distinct on (memory_id)
+                        memory_id, chunk_id, embedding <=> $4 as distance
+                 from memory_chunks
+                 where org_id = $1 and user_id = $2 and project_id = $3
+                   and embedding_model = $5 and ($6::bigint[] is null or chunk_id = any($6))
+                 order by memory_id, distance
+             ) nearest
+             order by distance, chunk_id desc
+             limit $7",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(Vector::from(vector.to_vec()))
+        .bind(embedding_model)
+        .bind(among)
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(NearChunk {
+                    chunk_id: row.try_get("chunk_id")?,
+                    memory_id: row.try_get("memory_id")?,
+                    cosine: row.try_get("cosine")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The text of chunks, with what of their memories counts for a hit; in no order.
+    pub async fn found_chunks(&self, chunk_ids: &[i64]) -> Result<Vec<FoundChunk>, StoreError> {
+        let rows = sqlx::query(
+            // Each chunk by its key, for the reason given at `memory_postings`.
+            "select chunk_id, memory_id, type, chunk_text, importance, at
+             from unnest($4) as asked (chunk_id)
+             cross join lateral (
+                 select c.memory_id, m.type, c.chunk_text, m.importance,
+                        coalesce(m.occurred_at, m.created_at) as at
+                 from memory_chunks c join memories m using (org_id, memory_id)
+                 where c.org_id = $1 and c.user_id = $2 and c.project_id = $3
+                   and c.chunk_id = asked.chunk_id
+                 limit 1
+             ) found",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(chunk_ids)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(FoundChunk {
+                    chunk_id: row.try_get("chunk_id")?,
+                    memory_id: MemoryId::from_uuid(row.try_get("memory_id")?),
+                    kind: parsed(row.try_get("type")?)?,
+                    text: row.try_get("chunk_text")?,
+                    importance: row.try_get("importance")?,
+                    at: Timestamp::new(row.try_get::<DbTimestamp, _>("at")?.to_jiff()),
+                })
+            })
+            .collect()
+    }
+}

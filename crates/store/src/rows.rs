@@ -1,0 +1,136 @@
+//! Reading rows into the types of `protocol`, and writing values so that PostgreSQL keeps them.
+//! No statement stands here.
+
+use jiff_sqlx::Timestamp as DbTimestamp;
+use protocol::{
+    event::Fact,
+    message::Usage,
+    page::{Page, PageLimit},
+    time::Timestamp,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::{Row, postgres::PgRow, types::Json};
+
+use crate::error::StoreError;
+
+pub(crate) fn usage_from(row: &PgRow) -> Result<Usage, StoreError> {
+    Ok(Usage::new(
+        total(row, "input_tokens")?,
+        total(row, "output_tokens")?,
+        total(row, "cached_tokens")?,
+    ))
+}
+
+/// Cuts the extra row that says whether there is a next page.
+pub(crate) fn cut_page<T>(
+    mut items: Vec<T>,
+    limit: PageLimit,
+    cursor_of: impl Fn(&T) -> String,
+) -> Page<T> {
+    let rows = limit.get() as usize;
+    let more = items.len() > rows;
+    items.truncate(rows);
+    Page { next_cursor: items.last().filter(|_| more).map(cursor_of), items }
+}
+
+pub(crate) fn parsed<T>(text: String) -> Result<T, StoreError>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(StoreError::unreadable)
+}
+
+pub(crate) fn count(row: &PgRow, column: &str) -> Result<u32, StoreError> {
+    u32::try_from(row.try_get::<i32, _>(column)?).map_err(StoreError::unreadable)
+}
+
+pub(crate) fn total(row: &PgRow, column: &str) -> Result<u64, StoreError> {
+    u64::try_from(row.try_get::<i64, _>(column)?).map_err(StoreError::unreadable)
+}
+
+pub(crate) fn timestamp(row: &PgRow, column: &str) -> Result<Timestamp, StoreError> {
+    Ok(Timestamp::new(row.try_get::<DbTimestamp, _>(column)?.to_jiff()))
+}
+
+pub(crate) fn optional_timestamp(
+    row: &PgRow,
+    column: &str,
+) -> Result<Option<Timestamp>, StoreError> {
+    let at: Option<DbTimestamp> = row.try_get(column)?;
+    Ok(at.map(|at| Timestamp::new(at.to_jiff())))
+}
+
+pub(crate) fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, StoreError> {
+    let value: Json<Value> = row.try_get(column)?;
+    serde_json::from_value(value.0).map_err(StoreError::unreadable)
+}
+
+pub(crate) fn optional_json<T: DeserializeOwned>(
+    row: &PgRow,
+    column: &str,
+) -> Result<Option<T>, StoreError> {
+    let value: Option<Json<Value>> = row.try_get(column)?;
+    value.map(|value| serde_json::from_value(value.0).map_err(StoreError::unreadable)).transpose()
+}
+
+/// The payload of a fact as JSON that `jsonb` keeps.
+pub(crate) fn payload_of(fact: &Fact) -> Result<String, StoreError> {
+    let value = serde_json::to_value(fact).map_err(StoreError::unreadable)?;
+    storable_json(value.get("payload").unwrap_or(&Value::Null))
+}
+
+/// JSON without U+0000, which PostgreSQL cannot keep: U+FFFD stands in its place.
+pub(crate) fn storable_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+    let text = serde_json::to_string(value).map_err(StoreError::unreadable)?;
+    if !text.contains("\\u0000") {
+        return Ok(text);
+    }
+    let mut value: Value = serde_json::from_str(&text).map_err(StoreError::unreadable)?;
+    replace_nul(&mut value);
+    serde_json::to_string(&value).map_err(StoreError::unreadable)
+}
+
+fn replace_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = without_nul(text),
+        Value::Array(items) => items.iter_mut().for_each(replace_nul),
+        Value::Object(map) => {
+            if map.keys().any(|key| key.contains('\0')) {
+                *map = std::mem::take(map)
+                    .into_iter()
+                    .map(|(key, value)| (without_nul(&key), value))
+                    .collect();
+            }
+            map.values_mut().for_each(replace_nul);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+pub(crate) fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
+}
+
+pub(crate) fn signed(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+pub(crate) fn signed_total(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nul_is_replaced_and_its_escaped_spelling_kept() {
+        let text = storable_json(&json!({"a\0": ["x\0y", "\\u0000"], "b": 1})).unwrap();
+        let back: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, json!({"a\u{FFFD}": ["x\u{FFFD}y", "\\u0000"], "b": 1}));
+    }
+}

@@ -1,0 +1,315 @@
+//! Runs as their tenant sees them: create, get, list, cancel.
+
+use jiff_sqlx::Timestamp as DbTimestamp;
+use protocol::{
+    event::Fact,
+    id::{RunId, SpanId},
+    name::{AgentId, SessionKey},
+    page::{Page, PageLimit},
+    run::{CreateRun, Run, RunCancelled, RunCreated, RunStatus},
+    time::Timestamp,
+};
+use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
+
+use crate::{
+    error::StoreError,
+    notifier::Subject,
+    rows::{
+        count, cut_page, json, optional_json, optional_timestamp, parsed, payload_of, timestamp,
+        total, usage_from,
+    },
+    scoped::Scoped,
+};
+
+/// A client's name for a request that it may send again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The `Idempotency-Key` header.
+    pub key: String,
+    /// SHA-256 of what was asked.
+    pub request_hash: [u8; 32],
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Only those that stand here.
+    pub status: Option<RunStatus>,
+    /// Only those of this conversation.
+    pub session_key: Option<SessionKey>,
+    /// Only those of this agent.
+    pub agent_id: Option<AgentId>,
+}
+
+const RUN_COLUMNS: &str = "run_id, status, session_key, agent_id, input, output, error, created_at, \
+     started_at, ended_at, step_count, tool_call_count, last_seq, input_tokens, output_tokens, \
+     cached_tokens, cost_usd, model, metadata";
+
+impl Scoped {
+    /// Puts a run into the queue: durable when this returns.
+    pub async fn create_run(&self, new: &CreateRun) -> Result<RunCreated, StoreError> {
+        let mut connection = self.pool().acquire().await?;
+        let created = self.insert_run(&mut connection, RunId::generate(), new).await?;
+        drop(connection);
+        self.notifier().wake(Subject::Queue);
+        Ok(created)
+    }
+
+    /// Like [`Self::create_run`], once for each key: a repetition answers the first run and `true`.
+    pub async fn create_run_once(
+        &self,
+        new: &CreateRun,
+        key: &IdempotencyKey,
+    ) -> Result<(RunCreated, bool), StoreError> {
+        let mut tx = self.pool().begin().await?;
+        let run_id = RunId::generate();
+        // A concurrent request with the same key waits here until this transaction has ended.
+        let claimed = sqlx::query(
+            "insert into idempotency_keys (org_id, user_id, project_id, key, request_hash, run_id)
+             values ($1, $2, $3, $4, $5, $6)
+             on conflict do nothing",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(&key.key)
+        .bind(key.request_hash.as_slice())
+        .bind(run_id.uuid())
+        .execute(&mut *tx)
+        .await?;
+        if claimed.rows_affected() == 0 {
+            return Ok((self.replayed_run(&mut tx, key).await?, true));
+        }
+        let created = self.insert_run(&mut tx, run_id, new).await?;
+        tx.commit().await?;
+        self.notifier().wake(Subject::Queue);
+        Ok((created, false))
+    }
+
+    /// The run, whole.
+    pub async fn get_run(&self, run_id: RunId) -> Result<Run, StoreError> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "select {RUN_COLUMNS} from runs
+             where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4"
+        )))
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .fetch_optional(self.pool())
+        .await?
+        .ok_or(StoreError::NotFound)
+        .and_then(|row| run_from(&row))
+    }
+
+    /// Runs, newest first, those before `cursor`.
+    pub async fn list_runs(
+        &self,
+        filter: &RunFilter,
+        cursor: Option<RunId>,
+        limit: PageLimit,
+    ) -> Result<Page<Run>, StoreError> {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "select {RUN_COLUMNS} from runs
+             where org_id = $1 and user_id = $2 and project_id = $3
+               and ($4::uuid is null or run_id < $4)
+               and ($5::text is null or status = $5)
+               and ($6::text is null or session_key = $6)
+               and ($7::text is null or agent_id = $7)
+             order by run_id desc
+             limit $8"
+        )))
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(cursor.map(RunId::uuid))
+        .bind(filter.status.map(RunStatus::as_str))
+        .bind(filter.session_key.as_ref().map(SessionKey::as_str))
+        .bind(filter.agent_id.as_ref().map(AgentId::as_str))
+        .bind(i64::from(limit.get()) + 1)
+        .fetch_all(self.pool())
+        .await?;
+        let runs = rows.iter().map(run_from).collect::<Result<Vec<_>, _>>()?;
+        Ok(cut_page(runs, limit, |run| run.run_id.to_string()))
+    }
+
+    /// Stops a run that has not ended: at once where no worker holds it, soon where one does.
+    pub async fn cancel_run(
+        &self,
+        run_id: RunId,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<RunCancelled, StoreError> {
+        let mut tx = self.pool().begin().await?;
+        let row = sqlx::query(
+            "select status, epoch, last_seq, agent_id from runs
+             where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4
+             for update",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(StoreError::NotFound)?;
+        let status: RunStatus = parsed(row.try_get("status")?)?;
+        let status = match status {
+            RunStatus::Completed | RunStatus::Failed | RunStatus::Cancelled => {
+                return Err(StoreError::RunAlreadyFinished);
+            }
+            RunStatus::Pending | RunStatus::Waiting => {
+                self.end_unheld_run(&mut tx, run_id, &row, by, reason).await?;
+                RunStatus::Cancelled
+            }
+            RunStatus::Running => {
+                sqlx::query(
+                    "update runs set cancel_requested_by = $3, cancel_reason = $4
+                     where org_id = $1 and run_id = $2 and cancel_requested_by is null",
+                )
+                .bind(self.org())
+                .bind(run_id.uuid())
+                .bind(by)
+                .bind(reason)
+                .execute(&mut *tx)
+                .await?;
+                RunStatus::Running
+            }
+        };
+        tx.commit().await?;
+        self.notifier().wake(match status {
+            RunStatus::Running => Subject::Cancel(run_id),
+            _ => Subject::Run(run_id),
+        });
+        Ok(RunCancelled { run_id, status, cancel_requested: true })
+    }
+
+    async fn insert_run(
+        &self,
+        connection: &mut PgConnection,
+        run_id: RunId,
+        new: &CreateRun,
+    ) -> Result<RunCreated, StoreError> {
+        let created_at: DbTimestamp = sqlx::query_scalar(
+            "with run as (
+                 insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id,
+                                   input, llm_config, limits, metadata)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, '{}'))
+                 returning created_at
+             ), queued as (
+                 insert into queue (org_id, run_id) select $1, $2 from run
+             )
+             select created_at from run",
+        )
+        .bind(self.org())
+        .bind(run_id.uuid())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(new.session_key.as_str())
+        .bind(new.agent_id.as_str())
+        .bind(&new.input)
+        .bind(new.llm_config.as_ref().map(Json))
+        .bind(new.limits.as_ref().map(Json))
+        .bind(new.metadata.as_ref().map(Json))
+        .fetch_one(connection)
+        .await?;
+        Ok(RunCreated {
+            run_id,
+            status: RunStatus::Pending,
+            created_at: Timestamp::new(created_at.to_jiff()),
+        })
+    }
+
+    async fn replayed_run(
+        &self,
+        connection: &mut PgConnection,
+        key: &IdempotencyKey,
+    ) -> Result<RunCreated, StoreError> {
+        let row = sqlx::query(
+            "select k.request_hash, r.run_id, r.created_at
+             from idempotency_keys k join runs r using (org_id, run_id)
+             where k.org_id = $1 and k.user_id = $2 and k.project_id = $3 and k.key = $4",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(&key.key)
+        .fetch_one(connection)
+        .await?;
+        if row.try_get::<Vec<u8>, _>("request_hash")? != key.request_hash {
+            return Err(StoreError::IdempotencyMismatch);
+        }
+        Ok(RunCreated {
+            run_id: RunId::from_uuid(row.try_get("run_id")?),
+            status: RunStatus::Pending,
+            created_at: timestamp(&row, "created_at")?,
+        })
+    }
+
+    /// Ends a run that no worker holds; the caller has its row locked.
+    async fn end_unheld_run(
+        &self,
+        connection: &mut PgConnection,
+        run_id: RunId,
+        locked: &PgRow,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let fact = Fact::RunCancelled {
+            by: by.to_owned(),
+            reason: reason.map(str::to_owned),
+            stopped: Vec::new(),
+            unknown: Vec::new(),
+        };
+        sqlx::query(
+            "with run as (
+                 update runs
+                 set status = 'cancelled', ended_at = clock_timestamp(), last_seq = last_seq + 1,
+                     cancel_requested_by = $3, cancel_reason = $4
+                 where org_id = $1 and run_id = $2
+             ), unqueued as (
+                 delete from queue where org_id = $1 and run_id = $2
+             )
+             insert into events (org_id, run_id, seq, epoch, agent_id, span_id, type, payload)
+             values ($1, $2, $5, $6, $7, $8, $9, $10::jsonb)",
+        )
+        .bind(self.org())
+        .bind(run_id.uuid())
+        .bind(by)
+        .bind(reason)
+        .bind(locked.try_get::<i64, _>("last_seq")? + 1)
+        .bind(locked.try_get::<i64, _>("epoch")?)
+        .bind(locked.try_get::<String, _>("agent_id")?)
+        .bind(SpanId::derive(run_id, "run").bits())
+        .bind(fact.type_name())
+        .bind(payload_of(&fact)?)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+fn run_from(row: &PgRow) -> Result<Run, StoreError> {
+    let started_at = optional_timestamp(row, "started_at")?;
+    let ended_at = optional_timestamp(row, "ended_at")?;
+    Ok(Run {
+        run_id: RunId::from_uuid(row.try_get("run_id")?),
+        status: parsed(row.try_get("status")?)?,
+        session_key: parsed(row.try_get("session_key")?)?,
+        agent_id: parsed(row.try_get("agent_id")?)?,
+        input: row.try_get("input")?,
+        output: row.try_get("output")?,
+        error: optional_json(row, "error")?,
+        created_at: timestamp(row, "created_at")?,
+        started_at,
+        ended_at,
+        duration_ms: started_at.zip(ended_at).map(|(start, end)| end.millis_since(start)),
+        step_count: count(row, "step_count")?,
+        tool_call_count: count(row, "tool_call_count")?,
+        event_count: total(row, "last_seq")?,
+        usage: usage_from(row)?,
+        cost_usd: row.try_get("cost_usd")?,
+        model: row.try_get("model")?,
+        metadata: json(row, "metadata")?,
+    })
+}

@@ -1,0 +1,111 @@
+//! Sessions: the conversations of a scope, made of its runs.
+
+use protocol::{
+    id::RunId,
+    name::SessionKey,
+    page::{Page, PageLimit},
+    run::Session,
+};
+use sqlx::Row;
+
+use crate::{
+    error::StoreError,
+    rows::{cut_page, parsed, timestamp, total},
+    scoped::Scoped,
+};
+
+/// What was asked and answered in one completed run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// The run.
+    pub run_id: RunId,
+    /// The task.
+    pub input: String,
+    /// The answer.
+    pub output: String,
+}
+
+impl Scoped {
+    /// Sessions, most recently used first; `cursor` is the last run of the last one seen.
+    pub async fn list_sessions(
+        &self,
+        cursor: Option<RunId>,
+        limit: PageLimit,
+    ) -> Result<Page<Session>, StoreError> {
+        // The newest run of a session is found by the index that orders a session's runs.
+        let rows = sqlx::query(
+            "select s.session_key, s.run_count, r.run_id, r.status, left(r.input, 200) as input,
+                    r.created_at
+             from (
+                 select session_key, count(*) as run_count from runs
+                 where org_id = $1 and user_id = $2 and project_id = $3
+                 group by session_key
+             ) s
+             cross join lateral (
+                 select run_id, status, input, created_at from runs
+                 where org_id = $1 and user_id = $2 and project_id = $3
+                   and session_key = s.session_key
+                 order by run_id desc
+                 limit 1
+             ) r
+             where $4::uuid is null or r.run_id < $4
+             order by r.run_id desc
+             limit $5",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(cursor.map(RunId::uuid))
+        .bind(i64::from(limit.get()) + 1)
+        .fetch_all(self.pool())
+        .await?;
+        let sessions = rows
+            .iter()
+            .map(|row| {
+                Ok(Session {
+                    session_key: parsed(row.try_get("session_key")?)?,
+                    run_count: total(row, "run_count")?,
+                    last_run_id: RunId::from_uuid(row.try_get("run_id")?),
+                    last_status: parsed(row.try_get("status")?)?,
+                    last_input: row.try_get("input")?,
+                    last_run_at: timestamp(row, "created_at")?,
+                })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(cut_page(sessions, limit, |session| session.last_run_id.to_string()))
+    }
+
+    /// The last `limit` completed runs of a session before `run_id`, oldest first.
+    pub async fn session_turns(
+        &self,
+        session_key: &SessionKey,
+        before: RunId,
+        limit: u32,
+    ) -> Result<Vec<Turn>, StoreError> {
+        let rows = sqlx::query(
+            "select run_id, input, output from runs
+             where org_id = $1 and user_id = $2 and project_id = $3 and session_key = $4
+               and run_id < $5 and status = 'completed'
+             order by run_id desc
+             limit $6",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(session_key.as_str())
+        .bind(before.uuid())
+        .bind(i64::from(limit))
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter()
+            .rev()
+            .map(|row| {
+                Ok(Turn {
+                    run_id: RunId::from_uuid(row.try_get("run_id")?),
+                    input: row.try_get("input")?,
+                    output: row.try_get::<Option<String>, _>("output")?.unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+}

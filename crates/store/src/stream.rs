@@ -1,0 +1,147 @@
+//! A run as it is followed live: events and, between them, the text of the model as it comes.
+//!
+//! Catching up and following are the same query: there is no hand-over in which a frame could be
+//! lost. The cursor is a place in the order (event 1, deltas 1.1, 1.2, …, event 2, …).
+
+use protocol::{
+    event::{StoredEvent, step_id},
+    id::RunId,
+    run::RunStatus,
+};
+use sqlx::{Row, postgres::PgRow};
+
+use crate::{
+    error::StoreError,
+    events::event_from,
+    notifier::{Subject, Subscription},
+    rows::{parsed, total},
+    scoped::Scoped,
+};
+
+/// Most frames of one read.
+pub const FRAMES_MAX: i64 = 500;
+
+/// A place in a run's stream: after event `seq`, and after `n` deltas that follow it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamCursor {
+    /// The last event seen; 0 for none.
+    pub seq: u64,
+    /// The deltas seen after it.
+    pub n: u64,
+}
+
+/// One thing to send to a follower.
+#[derive(Debug, Clone)]
+pub enum Frame {
+    /// A numbered event.
+    Event(Box<StoredEvent>),
+    /// Text of the step's answer, to append.
+    Delta {
+        /// Its place.
+        at: StreamCursor,
+        /// The step.
+        step_id: String,
+        /// What to append.
+        text: String,
+    },
+    /// The step's text so far is void.
+    Reset {
+        /// Its place.
+        at: StreamCursor,
+        /// The step.
+        step_id: String,
+    },
+}
+
+impl Frame {
+    /// The cursor of a reader that has seen it.
+    pub fn cursor(&self) -> StreamCursor {
+        match self {
+            Self::Event(event) => StreamCursor { seq: event.seq, n: 0 },
+            Self::Delta { at, .. } | Self::Reset { at, .. } => *at,
+        }
+    }
+}
+
+/// Some frames in order, and whether more can come.
+#[derive(Debug, Clone)]
+pub struct Frames {
+    /// What follows the cursor.
+    pub frames: Vec<Frame>,
+    /// The run's last event is among them or before the cursor: nothing will follow.
+    pub ended: bool,
+    /// The number of the run's last event.
+    pub last_seq: u64,
+}
+
+impl Scoped {
+    /// A bell for new frames of a run. Subscribe before the first read.
+    pub fn watch_run(&self, run_id: RunId) -> Subscription {
+        self.notifier().subscribe(Subject::Run(run_id))
+    }
+
+    /// What follows `cursor`, at most [`FRAMES_MAX`] frames, in one snapshot.
+    pub async fn read_frames(
+        &self,
+        run_id: RunId,
+        cursor: StreamCursor,
+        with_deltas: bool,
+    ) -> Result<Frames, StoreError> {
+        let rows = sqlx::query(
+            "select r.status, r.last_seq, r.session_key, f.*
+             from runs r
+             left join lateral (
+                 (select seq, 0::bigint as n, ts, agent_id, step, span_id, parent_span_id, type,
+                         payload::text as payload, contains_secrets, null::text as delta
+                  from events
+                  where org_id = r.org_id and run_id = r.run_id and seq > $5
+                  order by seq
+                  limit $8)
+                 union all
+                 (select seq, n, null, null, step, null, null, null, null, null, text
+                  from run_deltas
+                  where $7 and org_id = r.org_id and run_id = r.run_id and (seq, n) > ($5, $6)
+                  order by seq, n
+                  limit $8)
+                 order by seq, n
+                 limit $8
+             ) f on true
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
+             order by f.seq, f.n",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .bind(i64::try_from(cursor.seq).unwrap_or(i64::MAX))
+        .bind(i64::try_from(cursor.n).unwrap_or(i64::MAX))
+        .bind(with_deltas)
+        .bind(FRAMES_MAX)
+        .fetch_all(self.pool())
+        .await?;
+        let first = rows.first().ok_or(StoreError::NotFound)?;
+        let status: RunStatus = parsed(first.try_get("status")?)?;
+        let last_seq = total(first, "last_seq")?;
+        let mut frames = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if row.try_get::<Option<i64>, _>("seq")?.is_some() {
+                frames.push(frame_from(row, run_id)?);
+            }
+        }
+        let seen = frames.last().map_or(cursor, Frame::cursor);
+        Ok(Frames { ended: status.is_terminal() && seen.seq >= last_seq, frames, last_seq })
+    }
+}
+
+fn frame_from(row: &PgRow, run_id: RunId) -> Result<Frame, StoreError> {
+    let n = total(row, "n")?;
+    if n == 0 {
+        return event_from(row, run_id).map(Box::new).map(Frame::Event);
+    }
+    let at = StreamCursor { seq: total(row, "seq")?, n };
+    let step_id = step_id(crate::rows::count(row, "step")?);
+    Ok(match row.try_get::<Option<String>, _>("delta")? {
+        Some(text) => Frame::Delta { at, step_id, text },
+        None => Frame::Reset { at, step_id },
+    })
+}

@@ -1,0 +1,95 @@
+//! The store on a real PostgreSQL: what is kept, for whom, and which write is refused.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice
+)]
+
+#[path = "store/connect.rs"]
+mod connect;
+#[path = "store/journal.rs"]
+mod journal;
+#[path = "store/notifier.rs"]
+mod notifier;
+#[path = "store/queue.rs"]
+mod queue;
+#[path = "store/runs.rs"]
+mod runs;
+#[path = "store/stream.rs"]
+mod stream;
+
+use protocol::{
+    event::Fact,
+    id::{RunId, SpanId},
+    run::CreateRun,
+    scope::Scope,
+};
+use store::{
+    Store,
+    connect::{StoreSettings, migrate},
+    journal::{Entry, NewEvent},
+    queue::Claim,
+};
+use uuid::Uuid;
+
+/// A store on a fresh, migrated database.
+async fn fresh() -> Store {
+    fresh_with_url().await.0
+}
+
+async fn fresh_with_url() -> (Store, String) {
+    let url = postgres::scratch::database().await.app_url;
+    migrate(&url).await.unwrap();
+    (open(&url).await, url)
+}
+
+async fn open(url: &str) -> Store {
+    Store::connect(&StoreSettings { url: url.to_owned(), max_connections: 8 }).await.unwrap()
+}
+
+fn scope(org: &str, user: &str, project: Option<&str>) -> Scope {
+    Scope {
+        org_id: org.parse().unwrap(),
+        user_id: user.parse().unwrap(),
+        project_id: project.map(|name| name.parse().unwrap()),
+    }
+}
+
+fn ours() -> Scope {
+    scope("org_a", "user_a", None)
+}
+
+/// Everybody who must see nothing of ours.
+fn strangers() -> Vec<Scope> {
+    vec![
+        scope("org_b", "user_a", None),
+        scope("org_a", "user_b", None),
+        scope("org_a", "user_a", Some("proj")),
+    ]
+}
+
+async fn create(store: &Store) -> RunId {
+    store.scoped(&ours()).create_run(&CreateRun::new("任务")).await.unwrap().run_id
+}
+
+async fn claim_one(store: &Store) -> Claim {
+    let lease = std::time::Duration::from_secs(10);
+    let mut claims = store.claim(Uuid::now_v7(), 1, lease).await.unwrap();
+    assert_eq!(claims.len(), 1);
+    claims.remove(0)
+}
+
+fn event(fact: Fact) -> NewEvent {
+    NewEvent { fact, step: None, span_id: SpanId::from_bits(1), parent_span_id: None }
+}
+
+fn warning(message: &str) -> NewEvent {
+    event(Fact::RunWarning { code: "test".into(), message: message.into() })
+}
+
+fn entry(events: Vec<NewEvent>) -> Entry {
+    Entry { events, ..Entry::default() }
+}

@@ -1,0 +1,165 @@
+//! What a worker writes, and when it is refused.
+
+use std::time::Duration;
+
+use protocol::{
+    event::Fact,
+    message::{Message, Usage},
+    page::PageLimit,
+    run::{RunError, RunErrorCode, RunStatus},
+};
+use serde_json::json;
+use store::journal::{End, Entry, JournalError, NewCheckpoint, Totals};
+use uuid::Uuid;
+
+use crate::{claim_one, create, entry, event, fresh, ours, warning};
+
+#[tokio::test]
+async fn what_is_written_together_is_read_together() {
+    let store = fresh().await;
+    create(&store).await;
+    let claim = claim_one(&store).await;
+    let mut journal = store.journal(&claim);
+    journal
+        .commit(&Entry {
+            events: vec![warning("一"), warning("two")],
+            messages: vec![Message::User { content: "q".into() }],
+            checkpoint: Some(NewCheckpoint { step: 1, message_count: 1, state: json!({"a": 1}) }),
+            totals: Some(Totals {
+                steps: 1,
+                tool_calls: 2,
+                usage: Usage::new(10, 5, 3),
+                cost_usd: 0.25,
+            }),
+            model: Some("demo/instant".into()),
+            ..Entry::default()
+        })
+        .await
+        .unwrap();
+    assert_eq!(journal.last_seq(), 2);
+    let run = store.scoped(&ours()).get_run(claim.run_id).await.unwrap();
+    assert_eq!((run.event_count, run.step_count, run.tool_call_count), (2, 1, 2));
+    assert_eq!((run.usage, run.cost_usd), (Usage::new(10, 5, 3), 0.25));
+    assert_eq!(run.model.as_deref(), Some("demo/instant"));
+    let restored = journal.restore().await.unwrap().unwrap();
+    assert_eq!((restored.step, restored.state), (1, json!({"a": 1})));
+    assert_eq!(restored.messages, [Message::User { content: "q".into() }]);
+}
+
+#[tokio::test]
+async fn events_are_numbered_without_gaps_and_paged() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let claim = claim_one(&store).await;
+    let mut journal = store.journal(&claim);
+    for batch in [3, 1, 4] {
+        journal
+            .commit(&entry((0..batch).map(|n| warning(&n.to_string())).collect()))
+            .await
+            .unwrap();
+    }
+    let scoped = store.scoped(&ours());
+    let (mut seen, mut cursor) = (Vec::new(), 0);
+    loop {
+        let limit = PageLimit::try_from(3).unwrap();
+        let page = scoped.list_events(run_id, cursor, limit, &[]).await.unwrap();
+        seen.extend(page.items.iter().map(|event| event.seq));
+        let Some(next) = page.next_cursor else { break };
+        cursor = next.parse().unwrap();
+    }
+    assert_eq!(seen, (1..=8).collect::<Vec<_>>());
+    let none =
+        scoped.list_events(run_id, 0, PageLimit::default(), &["llm.called".into()]).await.unwrap();
+    assert!(none.items.is_empty());
+}
+
+#[tokio::test]
+async fn a_stale_writer_is_refused_and_leaves_nothing() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let old = store.claim(Uuid::now_v7(), 1, Duration::ZERO).await.unwrap().remove(0);
+    let mut zombie = store.journal(&old);
+    let new = claim_one(&store).await;
+    let mut writer = store.journal(&new);
+    let everything = Entry {
+        events: vec![warning("late")],
+        messages: vec![Message::User { content: "late".into() }],
+        checkpoint: Some(NewCheckpoint { step: 1, message_count: 1, state: json!({}) }),
+        end: Some(End::Completed { output: "late".into() }),
+        ..Entry::default()
+    };
+    for _ in 0..2 {
+        assert!(matches!(zombie.commit(&everything).await, Err(JournalError::LeaseLost)));
+    }
+    let run = store.scoped(&ours()).get_run(run_id).await.unwrap();
+    assert_eq!((run.status, run.event_count), (RunStatus::Running, 0));
+    assert_eq!(writer.restore().await.unwrap(), None);
+    writer.commit(&entry(vec![warning("in time")])).await.unwrap();
+    assert_eq!(store.queue_depth().await.unwrap().leased, 1);
+}
+
+#[tokio::test]
+async fn after_a_request_to_stop_only_the_end_is_written() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let mut journal = store.journal(&claim_one(&store).await);
+    let answer = store.scoped(&ours()).cancel_run(run_id, "user_a", Some("no")).await.unwrap();
+    assert_eq!(answer.status, RunStatus::Running);
+    assert!(matches!(
+        journal.commit(&entry(vec![warning("more")])).await,
+        Err(JournalError::CancelRequested)
+    ));
+    assert_eq!(
+        journal.cancel_request().await.unwrap(),
+        Some(("user_a".to_owned(), Some("no".to_owned())))
+    );
+    journal
+        .commit(&Entry { end: Some(End::Cancelled), ..entry(vec![warning("end")]) })
+        .await
+        .unwrap();
+    let run = store.scoped(&ours()).get_run(run_id).await.unwrap();
+    assert_eq!((run.status, run.event_count), (RunStatus::Cancelled, 1));
+}
+
+#[tokio::test]
+async fn nothing_follows_the_end() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let mut journal = store.journal(&claim_one(&store).await);
+    let error = RunError { code: RunErrorCode::StepLimit, message: "步".into() };
+    journal
+        .commit(&Entry {
+            end: Some(End::Failed { error: error.clone() }),
+            ..entry(vec![event(Fact::RunFailed { error: error.clone(), duration_ms: 1 })])
+        })
+        .await
+        .unwrap();
+    assert!(matches!(
+        journal.commit(&entry(vec![warning("after")])).await,
+        Err(JournalError::LeaseLost)
+    ));
+    let run = store.scoped(&ours()).get_run(run_id).await.unwrap();
+    assert_eq!((run.status, run.error), (RunStatus::Failed, Some(error)));
+    assert!(run.ended_at.is_some() && run.duration_ms.is_some());
+    let depth = store.queue_depth().await.unwrap();
+    assert_eq!((depth.ready, depth.leased), (0, 0));
+}
+
+#[tokio::test]
+async fn what_the_database_cannot_keep_does_not_stop_a_run() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let mut journal = store.journal(&claim_one(&store).await);
+    let nasty = "a\0b 👨‍👩‍👧 \u{202e}rtl 1e131071 \\u0000";
+    journal
+        .commit(&Entry {
+            events: vec![warning(nasty)],
+            messages: vec![Message::User { content: nasty.into() }],
+            end: Some(End::Completed { output: nasty.into() }),
+            ..Entry::default()
+        })
+        .await
+        .unwrap();
+    let run = store.scoped(&ours()).get_run(run_id).await.unwrap();
+    assert_eq!(run.output.as_deref(), Some(nasty.replace('\0', "\u{fffd}").as_str()));
+}

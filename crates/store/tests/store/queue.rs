@@ -1,0 +1,94 @@
+//! Claims and leases.
+
+use std::{collections::HashSet, time::Duration};
+
+use protocol::run::RunStatus;
+use store::queue::Lease;
+use uuid::Uuid;
+
+use crate::{claim_one, create, entry, fresh, ours, warning};
+
+const LEASE: Duration = Duration::from_secs(10);
+const NO_LEASE: Duration = Duration::ZERO;
+
+#[tokio::test]
+async fn each_run_is_claimed_by_one_worker_only() {
+    let store = fresh().await;
+    let mut created = HashSet::new();
+    for _ in 0..40 {
+        created.insert(create(&store).await);
+    }
+    let workers = (0..8).map(|_| store.claim(Uuid::now_v7(), 10, LEASE));
+    let mut claimed = HashSet::new();
+    for claims in futures::future::join_all(workers).await {
+        for claim in claims.unwrap() {
+            assert!(claimed.insert(claim.run_id), "claimed twice");
+            assert_eq!((claim.epoch, claim.rescued, claim.attempts), (1, false, 0));
+        }
+    }
+    // A worker may pass over a row that another is just looking at; nothing is left out for good.
+    for claim in store.claim(Uuid::now_v7(), 40, LEASE).await.unwrap() {
+        claimed.insert(claim.run_id);
+    }
+    assert_eq!(claimed, created);
+}
+
+#[tokio::test]
+async fn the_oldest_is_claimed_first_and_an_expired_lease_before_it() {
+    let store = fresh().await;
+    let lost = create(&store).await;
+    let node = Uuid::now_v7();
+    assert_eq!(store.claim(node, 1, NO_LEASE).await.unwrap()[0].run_id, lost);
+    let (first, _second) = (create(&store).await, create(&store).await);
+    let claims = store.claim(node, 2, LEASE).await.unwrap();
+    let ids: HashSet<_> = claims.iter().map(|claim| claim.run_id).collect();
+    assert_eq!(ids, HashSet::from([lost, first]));
+    let rescued = claims.iter().find(|claim| claim.run_id == lost).unwrap();
+    assert_eq!((rescued.epoch, rescued.rescued, rescued.attempts), (2, true, 1));
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_only_for_its_epoch() {
+    let store = fresh().await;
+    create(&store).await;
+    let old = store.claim(Uuid::now_v7(), 1, NO_LEASE).await.unwrap().remove(0);
+    let new = claim_one(&store).await;
+    assert_eq!(new.epoch, old.epoch + 1);
+    let renewed = store.renew(&[old.lease(), new.lease()], LEASE).await.unwrap();
+    assert_eq!(renewed.len(), 1);
+    assert_eq!((renewed[0].epoch, renewed[0].cancel_requested), (new.epoch, false));
+    store.scoped(&ours()).cancel_run(new.run_id, "me", None).await.unwrap();
+    assert!(store.renew(&[new.lease()], LEASE).await.unwrap()[0].cancel_requested);
+    assert!(store.is_cancel_requested(&new.lease()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_released_run_is_ready_at_once_and_counts_no_attempt() {
+    let store = fresh().await;
+    create(&store).await;
+    let first = claim_one(&store).await;
+    let stale = Lease { epoch: first.epoch + 7, ..first.lease() };
+    store.release(&[stale]).await.unwrap();
+    assert_eq!(store.queue_depth().await.unwrap().leased, 1);
+    store.release(&[first.lease()]).await.unwrap();
+    let second = claim_one(&store).await;
+    assert_eq!((second.epoch, second.rescued, second.attempts), (2, false, 0));
+}
+
+#[tokio::test]
+async fn a_claim_does_not_wait_for_a_run_that_is_being_written() {
+    let store = fresh().await;
+    create(&store).await;
+    let claim = claim_one(&store).await;
+    let mut journal = store.journal(&claim);
+    for round in 0..50 {
+        let (written, claims) = tokio::join!(
+            async { journal.commit(&entry(vec![warning(&round.to_string())])).await },
+            store.claim(Uuid::now_v7(), 1, LEASE)
+        );
+        written.unwrap();
+        assert!(claims.unwrap().is_empty());
+    }
+    let run = store.scoped(&ours()).get_run(claim.run_id).await.unwrap();
+    assert_eq!((run.status, run.event_count), (RunStatus::Running, 50));
+}

@@ -1,0 +1,71 @@
+//! Frames in their order.
+
+use store::{
+    journal::{End, Entry, NewDelta},
+    stream::{Frame, StreamCursor},
+};
+
+use crate::{claim_one, create, entry, fresh, ours, warning};
+
+fn at(seq: u64, n: u64) -> StreamCursor {
+    StreamCursor { seq, n }
+}
+
+fn said(seq: u64, n: u64, text: &str) -> NewDelta {
+    NewDelta { at: at(seq, n), step: 1, text: Some(text.into()) }
+}
+
+fn places(frames: &[Frame]) -> Vec<(u64, u64)> {
+    frames.iter().map(|frame| (frame.cursor().seq, frame.cursor().n)).collect()
+}
+
+#[tokio::test]
+async fn deltas_stand_between_the_events_they_came_between() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let mut journal = store.journal(&claim_one(&store).await);
+    journal.commit(&entry(vec![warning("1"), warning("2")])).await.unwrap();
+    journal
+        .commit(&Entry { deltas: vec![said(2, 1, "你"), said(2, 2, "好")], ..Entry::default() })
+        .await
+        .unwrap();
+    let void = NewDelta { at: at(3, 1), step: 1, text: None };
+    journal.commit(&Entry { deltas: vec![void], ..entry(vec![warning("3")]) }).await.unwrap();
+    let scoped = store.scoped(&ours());
+    let all = scoped.read_frames(run_id, at(0, 0), true).await.unwrap();
+    assert_eq!(places(&all.frames), [(1, 0), (2, 0), (2, 1), (2, 2), (3, 0), (3, 1)]);
+    assert!(matches!(&all.frames[5], Frame::Reset { step_id, .. } if step_id == "step_0001"));
+    assert!(!all.ended);
+    for (cursor, rest) in [
+        (at(2, 0), vec![(2, 1), (2, 2), (3, 0), (3, 1)]),
+        (at(2, 1), vec![(2, 2), (3, 0), (3, 1)]),
+        (at(3, 0), vec![(3, 1)]),
+        (at(3, 1), vec![]),
+    ] {
+        let frames = scoped.read_frames(run_id, cursor, true).await.unwrap().frames;
+        assert_eq!(places(&frames), rest, "{cursor:?}");
+    }
+    let events = scoped.read_frames(run_id, at(0, 0), false).await.unwrap().frames;
+    assert_eq!(places(&events), [(1, 0), (2, 0), (3, 0)]);
+}
+
+#[tokio::test]
+async fn the_end_is_seen_with_the_last_event_and_not_before() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let scoped = store.scoped(&ours());
+    assert!(!scoped.read_frames(run_id, at(0, 0), true).await.unwrap().ended);
+    let mut journal = store.journal(&claim_one(&store).await);
+    let events = (0..700).map(|n| warning(&n.to_string())).collect();
+    journal
+        .commit(&Entry { end: Some(End::Completed { output: "ok".into() }), ..entry(events) })
+        .await
+        .unwrap();
+    let first = scoped.read_frames(run_id, at(0, 0), true).await.unwrap();
+    assert_eq!((first.frames.len(), first.ended, first.last_seq), (500, false, 700));
+    let cursor = first.frames.last().unwrap().cursor();
+    let second = scoped.read_frames(run_id, cursor, true).await.unwrap();
+    assert_eq!((second.frames.len(), second.ended), (200, true));
+    let nothing = scoped.read_frames(run_id, at(700, 0), true).await.unwrap();
+    assert!(nothing.frames.is_empty() && nothing.ended);
+}
