@@ -1,0 +1,350 @@
+//! One step: recall, ask the model, call tools, checkpoint.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use model::{
+    chat::{ChatEvent, ChatRequest, ChatResponse},
+    error::ModelError,
+};
+use protocol::{
+    event::{Fact, StepResult},
+    id::CallId,
+    limits::MEMORY_QUERY_MAX_BYTES,
+    memory::{Hit, Memory, SearchMemories},
+    message::{Message, ToolCall, canonical_json},
+    run::RunErrorCode,
+    tool::{Effect, ToolInfo},
+};
+use tokio::time::sleep_until;
+
+use crate::{
+    context::{Ingredients, assemble},
+    recorder::Span,
+    tools::{Answer, Caller},
+};
+
+use super::{Run, Stop, millis};
+
+/// How long events wait for company when a model call begins.
+const GATHER_EVENTS: Duration = Duration::from_millis(5);
+/// How long text of a model gathers into one delta.
+const GATHER_TEXT: Duration = Duration::from_millis(40);
+/// Characters of core memory in a prompt.
+const CORE_MAX_CHARS: u32 = 8_000;
+/// Steps in a row in which no call could be made, before the run fails.
+const IMPOSSIBLE_STEPS_MAX: u32 = 3;
+/// Steps in a row with the same calls and the same results, before the run fails.
+const SAME_STEPS_MAX: u32 = 10;
+
+/// How a step ended.
+pub(super) enum StepEnd {
+    /// Tools were called: another step follows.
+    Continue,
+    /// The model gave its answer; the end of the run is to be committed with the step.
+    Answer(String),
+}
+
+impl Run<'_> {
+    /// Takes step `self.step`. A step with tool calls is committed here; one with the answer is
+    /// committed together with the end of the run.
+    pub(super) async fn take_step(&mut self) -> Result<StepEnd, Stop> {
+        let step = self.step;
+        let began = Instant::now();
+        self.recorder.record(Span::Step(step), Fact::StepStarted { step });
+        let (core, recalled) = self.recall().await;
+        let tools = self.runtime.toolbox.of(&self.agent);
+        let prompt = assemble(&Ingredients {
+            system_prompt: &self.agent.system_prompt,
+            core: &core,
+            recalled: &recalled,
+            summary: self.state.history_summary.as_deref(),
+            history: &self.history,
+            messages: &self.messages,
+            budget_tokens: self.agent.context_tokens,
+        });
+        let asked = self.claim.llm_config.as_ref();
+        let response = self
+            .ask(ChatRequest {
+                provider: self.model.provider.clone(),
+                model: self.model.model.clone(),
+                system: prompt.system,
+                messages: prompt.messages,
+                tools: tools.clone(),
+                temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
+                max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
+            })
+            .await?;
+        let content = response.content.clone();
+        let calls = self.note_answer(response);
+        let result_type =
+            if calls.is_empty() { StepResult::FinalAnswer } else { StepResult::ToolCalls };
+        if !calls.is_empty() {
+            self.call_tools(&calls, &tools).await?;
+        }
+        self.totals.steps = step;
+        self.recorder.set_totals(self.totals);
+        self.recorder.record(
+            Span::Step(step),
+            Fact::StepCompleted { step, result_type, duration_ms: millis(began.elapsed()) },
+        );
+        let state = serde_json::to_value(&self.state)
+            .map_err(|error| Stop::fail(RunErrorCode::Internal, error.to_string()))?;
+        self.recorder.checkpoint(step, &self.messages, state);
+        match result_type {
+            StepResult::FinalAnswer => Ok(StepEnd::Answer(content)),
+            StepResult::ToolCalls => {
+                self.recorder.commit().await?;
+                self.check_progress()?;
+                Ok(StepEnd::Continue)
+            }
+        }
+    }
+
+    /// Looks memories up for the task and the latest turn. Without an answer the step goes on.
+    async fn recall(&mut self) -> (Vec<Memory>, Vec<Hit>) {
+        let began = Instant::now();
+        let memory = &self.runtime.parts.memory;
+        let scope = &self.claim.scope;
+        let query = recall_query(&self.claim.input, &self.messages);
+        let mut search = SearchMemories::new(query.clone());
+        search.top_k = self.agent.recall_top_k;
+        let found =
+            tokio::try_join!(memory.core(scope, CORE_MAX_CHARS), memory.search(scope, &search));
+        match found {
+            Ok((core, hits)) => {
+                let duration_ms = millis(began.elapsed());
+                self.recorder.record(
+                    Span::Step(self.step),
+                    Fact::MemoryRecalled { query, hits: hits.clone(), duration_ms },
+                );
+                (core, hits)
+            }
+            Err(error) => {
+                self.warn("memory_unavailable", error.to_string());
+                (Vec::new(), Vec::new())
+            }
+        }
+    }
+
+    /// Asks the model, and passes its text on as it comes.
+    async fn ask(&mut self, request: ChatRequest) -> Result<ChatResponse, Stop> {
+        let step = self.step;
+        let mut answer = self.runtime.parts.models.chat(request);
+        let mut flush_at = tokio::time::Instant::now() + GATHER_EVENTS;
+        loop {
+            let event = tokio::select! {
+                event = answer.next() => event,
+                () = sleep_until(flush_at), if self.recorder.has_pending() => {
+                    self.recorder.cut_delta(step);
+                    self.recorder.commit().await?;
+                    flush_at = tokio::time::Instant::now() + GATHER_TEXT;
+                    continue;
+                }
+            };
+            match event {
+                Some(Ok(ChatEvent::Text(text))) => self.recorder.say(&text),
+                Some(Ok(ChatEvent::AttemptFailed { error, attempt, retry_in, void })) => {
+                    self.recorder.cut_delta(step);
+                    self.warn(
+                        "model_attempt_failed",
+                        format!(
+                            "attempt {attempt} failed: {error}; trying again in {} ms",
+                            retry_in.as_millis()
+                        ),
+                    );
+                    if void {
+                        self.recorder.void_text(step);
+                    }
+                }
+                Some(Ok(ChatEvent::Done(response))) => {
+                    self.recorder.cut_delta(step);
+                    return Ok(*response);
+                }
+                Some(Err(error)) => {
+                    self.recorder.cut_delta(step);
+                    return Err(failure(&self.model.to_string(), &error));
+                }
+                None => {
+                    return Err(Stop::fail(RunErrorCode::ModelError, "the model said nothing"));
+                }
+            }
+        }
+    }
+
+    /// Notes the model's answer; gives the calls their ids.
+    fn note_answer(&mut self, mut response: ChatResponse) -> Vec<ToolCall> {
+        let calls: Vec<_> = std::mem::take(&mut response.tool_calls)
+            .into_iter()
+            .zip(0..)
+            .map(|(call, index)| ToolCall {
+                id: CallId::derive(
+                    self.claim.run_id,
+                    self.step,
+                    index,
+                    &call.tool,
+                    &canonical_json(&call.args),
+                ),
+                tool: call.tool,
+                args: call.args,
+            })
+            .collect();
+        self.messages.push(Message::Assistant {
+            content: response.content.clone(),
+            tool_calls: calls.clone(),
+            replay: response.replay.take(),
+        });
+        self.count(response.usage, response.cost_usd);
+        self.recorder.record(Span::ModelCall(self.step), llm_called(response, calls.clone()));
+        calls
+    }
+
+    /// Calls the tools one after another: each call is committed before it is sent.
+    async fn call_tools(&mut self, calls: &[ToolCall], tools: &[ToolInfo]) -> Result<(), Stop> {
+        let mut impossible = true;
+        let mut fingerprint = String::new();
+        for call in calls {
+            let tool = tools.iter().find(|tool| tool.name == call.tool);
+            self.totals.tool_calls += 1;
+            self.recorder.set_totals(self.totals);
+            self.recorder.record(
+                Span::ToolCall(self.step, call.id),
+                Fact::ToolCalled {
+                    tool_call_id: call.id,
+                    tool: call.tool.clone(),
+                    args: call.args.clone(),
+                    effect: tool.map_or(Effect::ReadOnly, |tool| tool.effect),
+                },
+            );
+            let began = Instant::now();
+            let answer = match tool {
+                None => Answer::error(unknown_tool(&call.tool, tools)),
+                Some(tool) => match self.runtime.toolbox.fault(tool, &call.args) {
+                    Some(fault) => Answer::error(fault),
+                    None => {
+                        impossible = false;
+                        self.call_tool(call, tool).await?
+                    }
+                },
+            };
+            let text = answer.text();
+            fingerprint.push_str(&format!("{}{}{text}", call.tool, canonical_json(&call.args)));
+            self.messages.push(Message::Tool {
+                tool_call_id: call.id,
+                tool: call.tool.clone(),
+                content: text,
+                is_error: answer.is_error(),
+            });
+            self.recorder.record(
+                Span::ToolCall(self.step, call.id),
+                Fact::ToolResult {
+                    tool_call_id: call.id,
+                    tool: call.tool.clone(),
+                    is_error: answer.is_error(),
+                    outcome: answer.outcome,
+                    truncated: answer.truncated,
+                    duration_ms: millis(began.elapsed()),
+                    result: answer.result,
+                },
+            );
+        }
+        self.note_progress(impossible, &fingerprint);
+        Ok(())
+    }
+
+    async fn call_tool(&mut self, call: &ToolCall, tool: &ToolInfo) -> Result<Answer, Stop> {
+        self.recorder.commit().await?; // The intent, before anything is sent.
+        self.in_flight.push((call.id, tool.effect == Effect::AtMostOnce));
+        let caller = Caller {
+            scope: &self.claim.scope,
+            run_id: self.claim.run_id,
+            step: self.step,
+            call_id: call.id,
+        };
+        let answer =
+            self.runtime.toolbox.call(tool, &call.args, &caller, &self.signals.cancel).await?;
+        self.in_flight.clear();
+        Ok(answer)
+    }
+
+    fn note_progress(&mut self, impossible: bool, fingerprint: &str) {
+        let state = &mut self.state;
+        state.impossible_steps = if impossible { state.impossible_steps + 1 } else { 0 };
+        let fingerprint = digest(fingerprint);
+        state.same_steps = if state.last_step == fingerprint { state.same_steps + 1 } else { 1 };
+        state.last_step = fingerprint;
+    }
+
+    fn check_progress(&self) -> Result<(), Stop> {
+        if self.state.impossible_steps >= IMPOSSIBLE_STEPS_MAX {
+            return Err(Stop::fail(
+                RunErrorCode::ModelError,
+                format!("the model made no possible call in {IMPOSSIBLE_STEPS_MAX} steps"),
+            ));
+        }
+        if self.state.same_steps >= SAME_STEPS_MAX {
+            return Err(Stop::fail(
+                RunErrorCode::NoProgress,
+                format!("the same calls gave the same results in {SAME_STEPS_MAX} steps"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The event of a model's whole answer.
+pub(super) fn llm_called(response: ChatResponse, tool_calls: Vec<ToolCall>) -> Fact {
+    Fact::LlmCalled {
+        provider: response.provider,
+        model: response.model,
+        content: response.content,
+        tool_calls,
+        finish_reason: response.finish_reason,
+        usage: response.usage,
+        cost_usd: response.cost_usd,
+        time_to_first_token_ms: response.time_to_first_token_ms,
+        duration_ms: response.duration_ms,
+        attempts: response.attempts,
+    }
+}
+
+fn failure(model: &str, error: &ModelError) -> Stop {
+    let code = match error {
+        ModelError::Auth => RunErrorCode::ModelAuth,
+        ModelError::BadRequest { .. }
+        | ModelError::RateLimited { .. }
+        | ModelError::Unavailable { .. }
+        | ModelError::Truncated
+        | ModelError::Protocol { .. }
+        | ModelError::Limit { .. }
+        | ModelError::Timeout { .. } => RunErrorCode::ModelError,
+    };
+    Stop::fail(code, format!("{model}: {error}"))
+}
+
+/// The task and the latest turn, cut to what a search takes.
+fn recall_query(input: &str, messages: &[Message]) -> String {
+    let latest = messages.iter().rev().find_map(|message| match message {
+        Message::Assistant { content, .. } if !content.trim().is_empty() => Some(content.as_str()),
+        Message::Assistant { .. } | Message::User { .. } | Message::Tool { .. } => None,
+    });
+    let half = MEMORY_QUERY_MAX_BYTES / 2 - 1;
+    match latest {
+        None => cut(input, MEMORY_QUERY_MAX_BYTES).to_owned(),
+        Some(latest) => format!("{}\n{}", cut(input, half), cut(latest, half)),
+    }
+}
+
+fn cut(text: &str, most_bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(most_bytes)).unwrap_or(text)
+}
+
+fn unknown_tool(name: &str, tools: &[ToolInfo]) -> String {
+    let known: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
+    format!("no tool is named `{}`; there are: {}", cut(name, 128), known.join(", "))
+}
+
+fn digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

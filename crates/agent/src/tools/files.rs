@@ -1,0 +1,216 @@
+//! `read_file`: text files of the scope's own folder, and nothing outside it.
+//!
+//! The path is resolved by the kernel beneath the folder (`cap-std`, `openat2`), so neither `..` nor
+//! a link that is swapped in between leads out. Host paths never appear in an answer.
+
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use cap_std::{
+    ambient_authority,
+    fs::{Dir, MetadataExt, OpenOptions, OpenOptionsExt},
+};
+use protocol::{
+    scope::Scope,
+    tool::{Effect, ToolInfo},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{ToolError, builtin, parse};
+
+/// Largest file that is read, in bytes.
+const FILE_MAX_BYTES: u64 = 1024 * 1024;
+/// Lines of an answer that names no `limit`.
+const LINES_DEFAULT: usize = 500;
+/// Most lines of an answer.
+const LINES_MAX: usize = 5_000;
+/// `O_NONBLOCK | O_NOCTTY` of Linux: opening a FIFO or a terminal must neither wait nor take it.
+const OPEN_FLAGS: i32 = 0o4000 | 0o400;
+
+pub(super) fn tool() -> ToolInfo {
+    builtin(
+        "read_file",
+        "Reads a text file of the workspace. Paths are relative to the workspace. Answers lines from \
+         `offset` (1 is the first), and how many the file has.",
+        Effect::ReadOnly,
+        json!({
+            "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+            "offset": {"type": "integer", "minimum": 1, "default": 1},
+            "limit": {"type": "integer", "minimum": 1, "maximum": LINES_MAX, "default": LINES_DEFAULT}
+        }),
+        &["path"],
+    )
+}
+
+#[derive(Deserialize)]
+struct Args {
+    path: String,
+    offset: Option<usize>,
+    limit: Option<usize>,
+}
+
+/// The folder of a scope. The prefixes keep names such as `..` and a missing project apart.
+pub(crate) fn workspace(root: &Path, scope: &Scope) -> PathBuf {
+    root.join(format!("org-{}", scope.org_id)).join(format!("user-{}", scope.user_id)).join(
+        scope.project_id.as_ref().map_or("no-project".into(), |name| format!("project-{name}")),
+    )
+}
+
+pub(super) async fn read(root: &Path, scope: &Scope, args: &Value) -> Result<Value, ToolError> {
+    let args: Args = parse(args)?;
+    let folder = workspace(root, scope);
+    let path = args.path.clone();
+    // Disks can be slow: not on a thread that others wait for.
+    let text = tokio::task::spawn_blocking(move || read_text(&folder, &path))
+        .await
+        .map_err(|_| ToolError::Told("the file could not be read".into()))?
+        .map_err(ToolError::Told)?;
+    let lines: Vec<_> = text.lines().collect();
+    let first = args.offset.unwrap_or(1);
+    let shown: Vec<_> =
+        lines.iter().skip(first - 1).take(args.limit.unwrap_or(LINES_DEFAULT)).copied().collect();
+    Ok(json!({
+        "path": args.path,
+        "first_line": first,
+        "lines": shown.len(),
+        "total_lines": lines.len(),
+        "text": shown.join("\n"),
+    }))
+}
+
+fn read_text(folder: &Path, path: &str) -> Result<String, String> {
+    if path.contains('\0') {
+        return Err("a path cannot hold NUL".into());
+    }
+    let unreadable = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no file `{path}` in the workspace"),
+        io::ErrorKind::PermissionDenied => {
+            format!("`{path}` leads out of the workspace or is locked")
+        }
+        io::ErrorKind::IsADirectory => format!("`{path}` is a folder"),
+        io::ErrorKind::InvalidFilename => format!("`{path}` is too long for a path"),
+        _ => format!("`{path}` cannot be read"),
+    };
+    std::fs::create_dir_all(folder).map_err(unreadable)?;
+    let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(unreadable)?;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OPEN_FLAGS);
+    let file = folder.open_with(path, &options).map_err(unreadable)?;
+    let facts = file.metadata().map_err(unreadable)?;
+    if facts.is_dir() {
+        return Err(format!("`{path}` is a folder"));
+    }
+    if !facts.is_file() {
+        return Err(format!("`{path}` is not a regular file"));
+    }
+    if facts.nlink() != 1 {
+        return Err(format!("`{path}` has hard links: it may be a file from elsewhere"));
+    }
+    if facts.len() > FILE_MAX_BYTES {
+        return Err(format!(
+            "`{path}` has {} bytes; at most {FILE_MAX_BYTES} are read",
+            facts.len()
+        ));
+    }
+    let mut bytes = Vec::new();
+    // It may have grown since.
+    file.into_std().take(FILE_MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.contains(&0) {
+        return Err(format!("`{path}` is a binary file of {} bytes, not text", bytes.len()));
+    }
+    String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn scope(org: &str, project: Option<&str>) -> Scope {
+        Scope {
+            org_id: org.parse().unwrap(),
+            user_id: "u".parse().unwrap(),
+            project_id: project.map(|name| name.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn each_scope_has_a_folder_of_its_own_below_the_root() {
+        let root = Path::new("/w");
+        assert_eq!(workspace(root, &scope("..", None)), Path::new("/w/org-../user-u/no-project"));
+        assert_ne!(
+            workspace(root, &scope("a", None)),
+            workspace(root, &scope("a", Some("no-project")))
+        );
+    }
+
+    #[tokio::test]
+    async fn lines_are_counted_from_one() {
+        let root = tempfile::tempdir().unwrap();
+        let scope = scope("a", None);
+        let folder = workspace(root.path(), &scope);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("笔记.md"), "一\n二\n三\n").unwrap();
+        let answer =
+            read(root.path(), &scope, &json!({"path": "笔记.md", "offset": 2, "limit": 1}))
+                .await
+                .unwrap();
+        assert_eq!(
+            answer,
+            json!({"path": "笔记.md", "first_line": 2, "lines": 1, "total_lines": 3, "text": "二"})
+        );
+    }
+
+    #[test]
+    fn nothing_outside_the_folder_and_nothing_but_text() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("w");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(root.path().join("secret"), "SECRET").unwrap();
+        symlink("../secret", folder.join("out")).unwrap();
+        symlink(root.path().join("secret"), folder.join("absolute")).unwrap();
+        symlink("loop", folder.join("loop")).unwrap();
+        std::fs::hard_link(root.path().join("secret"), folder.join("hard")).unwrap();
+        std::fs::write(folder.join("binary"), b"a\0b").unwrap();
+        std::fs::write(folder.join("latin1"), b"caf\xe9").unwrap();
+        std::fs::create_dir(folder.join("folder")).unwrap();
+        std::fs::File::create(folder.join("huge")).unwrap().set_len(FILE_MAX_BYTES + 1).unwrap();
+        std::fs::write(folder.join("fine"), "fine").unwrap();
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(folder.join("fifo"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        for path in [
+            "../secret",
+            "out",
+            "absolute",
+            "loop",
+            "hard",
+            "binary",
+            "latin1",
+            "folder",
+            "huge",
+            "fifo",
+            "/etc/passwd",
+            "folder/../../secret",
+            ".",
+            "",
+            "a\0b",
+            "absent",
+            "/proc/self/environ",
+            &"x/".repeat(3000),
+        ] {
+            let error = read_text(&folder, path).unwrap_err();
+            assert!(!error.contains("SECRET"), "{path}: {error}");
+            assert!(!error.contains(root.path().to_str().unwrap()), "{path}: {error}");
+        }
+        assert_eq!(read_text(&folder, "folder/../fine").unwrap(), "fine");
+    }
+}

@@ -1,0 +1,285 @@
+//! The worker: claims runs for as many free places as it has, keeps their leases, hands them back
+//! when it stops.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use protocol::id::RunId;
+use store::{
+    nodes::NodeReport,
+    queue::{Claim, Lease},
+};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    Parts, Runtime,
+    run::{Parted, Signals, execute},
+    settings::WorkerSettings,
+    tools::Toolbox,
+};
+
+/// Most runs of one claim.
+const CLAIM_MAX: usize = 64;
+/// How often a node says that it is alive.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// How often a node removes what nobody can ask for any more.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// How long the last writes may take once runs were told to stop.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The part of a process that executes runs.
+pub struct Worker {
+    shared: Arc<Shared>,
+    loops: TaskTracker,
+}
+
+struct Shared {
+    runtime: Runtime,
+    settings: WorkerSettings,
+    node_id: Uuid,
+    places: Arc<Semaphore>,
+    /// The runs in hand, by claim.
+    held: Mutex<HashMap<Lease, Signals>>,
+    runs: TaskTracker,
+    place_freed: Notify,
+    stopping: CancellationToken,
+}
+
+impl Worker {
+    /// Starts claiming.
+    pub fn start(parts: Parts, settings: WorkerSettings) -> Self {
+        let toolbox = Toolbox::new(
+            parts.store.clone(),
+            parts.memory.clone(),
+            Arc::clone(&parts.mcp),
+            parts.workspace_root.clone(),
+            Duration::from_millis(settings.tool_timeout_ms),
+        );
+        let places = settings.concurrency.max(1) as usize;
+        let shared = Arc::new(Shared {
+            runtime: Runtime { parts, toolbox },
+            settings,
+            node_id: Uuid::now_v7(),
+            places: Arc::new(Semaphore::new(places)),
+            held: Mutex::default(),
+            runs: TaskTracker::new(),
+            place_freed: Notify::new(),
+            stopping: CancellationToken::new(),
+        });
+        let loops = TaskTracker::new();
+        loops.spawn(claim_runs(Arc::clone(&shared)));
+        loops.spawn(renew_leases(Arc::clone(&shared)));
+        loops.spawn(report(Arc::clone(&shared)));
+        loops.spawn(tidy_up(Arc::clone(&shared)));
+        Self { shared, loops }
+    }
+
+    /// How many runs it has in hand.
+    pub fn running(&self) -> usize {
+        self.shared.runs.len()
+    }
+
+    /// Claims no more; gives runs `grace` to end, then hands the rest back to the queue.
+    pub async fn stop(self, grace: Duration) {
+        let shared = &self.shared;
+        shared.stopping.cancel();
+        shared.runs.close();
+        if tokio::time::timeout(grace, shared.runs.wait()).await.is_err() {
+            for signals in shared.held().values() {
+                signals.abandon.cancel();
+            }
+            if tokio::time::timeout(RELEASE_TIMEOUT, shared.runs.wait()).await.is_err() {
+                tracing::warn!("some runs were not handed back; their leases will run out");
+            }
+        }
+        self.loops.close();
+        self.loops.wait().await;
+        if let Err(error) = shared.runtime.parts.store.forget_node(shared.node_id).await {
+            tracing::debug!(error = %error, "this node will be forgotten later");
+        }
+    }
+}
+
+impl Shared {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Signals>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn claim_runs(shared: Arc<Shared>) {
+    let mut bell = shared.runtime.parts.store.watch_queue();
+    while !shared.stopping.is_cancelled() {
+        let free = shared.places.available_permits();
+        if free == 0 {
+            tokio::select! {
+                () = shared.place_freed.notified() => {}
+                () = shared.stopping.cancelled() => {}
+            }
+            continue;
+        }
+        let most = u32::try_from(free.min(CLAIM_MAX)).unwrap_or(u32::MAX);
+        let store = &shared.runtime.parts.store;
+        let claimed = match store.claim(shared.node_id, most, shared.settings.lease()).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be claimed");
+                Vec::new()
+            }
+        };
+        let full = claimed.len() == most as usize;
+        for claim in claimed {
+            let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else { break };
+            let run = hold(Arc::clone(&shared), claim, place);
+            shared.runs.spawn(run);
+        }
+        if !full {
+            tokio::select! {
+                () = bell.woken() => {}
+                () = tokio::time::sleep(jittered(shared.settings.poll_every())) => {}
+                () = shared.stopping.cancelled() => {}
+            }
+        }
+    }
+}
+
+/// Works on one run, and frees its place afterwards.
+async fn hold(shared: Arc<Shared>, claim: Claim, place: OwnedSemaphorePermit) {
+    let store = &shared.runtime.parts.store;
+    let signals = Signals::default();
+    let lease = claim.lease();
+    let mut cancel_bell = store.watch_cancel(claim.run_id);
+    shared.held().insert(lease.clone(), signals.clone());
+    metrics::counter!("openintern_runs_claimed_total").increment(1);
+    let held = Held { shared: Arc::clone(&shared), lease: lease.clone() };
+    let listen = async {
+        loop {
+            cancel_bell.woken().await;
+            if store.is_cancel_requested(&lease).await.unwrap_or(false) {
+                signals.cancel.cancel();
+            }
+        }
+    };
+    let parted = tokio::select! {
+        biased;
+        parted = Box::pin(execute(&shared.runtime, &claim, &shared.settings, signals.clone())) => parted,
+        () = listen => Parted::Abandoned, // Listening never ends.
+    };
+    drop(held);
+    if parted == Parted::Abandoned
+        && let Err(error) = store.release(std::slice::from_ref(&lease)).await
+    {
+        tracing::debug!(run_id = %claim.run_id, error = %error, "a lease will run out by itself");
+    }
+    drop(place);
+    shared.place_freed.notify_one();
+}
+
+/// Takes the run out of the held ones, also when its task panics: nobody renews it then.
+struct Held {
+    shared: Arc<Shared>,
+    lease: Lease,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.held().remove(&self.lease);
+    }
+}
+
+async fn renew_leases(shared: Arc<Shared>) {
+    // A lease that could not be renewed is given up before it ends, by our own clock.
+    let give_up_after = shared.settings.lease() * 2 / 3;
+    let mut renewed_at = Instant::now();
+    while !is_done(&shared) {
+        tokio::select! {
+            () = tokio::time::sleep(shared.settings.renew_every()) => {}
+            () = done(&shared) => break,
+        }
+        let leases: Vec<Lease> = shared.held().keys().cloned().collect();
+        if leases.is_empty() {
+            renewed_at = Instant::now();
+            continue;
+        }
+        let sent_at = Instant::now();
+        let store = &shared.runtime.parts.store;
+        match store.renew(&leases, shared.settings.lease()).await {
+            Ok(renewed) => {
+                renewed_at = sent_at;
+                let renewed: HashMap<(RunId, u64), bool> = renewed
+                    .into_iter()
+                    .map(|one| ((one.run_id, one.epoch), one.cancel_requested))
+                    .collect();
+                for lease in &leases {
+                    let held = shared.held();
+                    let Some(signals) = held.get(lease) else { continue };
+                    match renewed.get(&(lease.run_id, lease.epoch)) {
+                        Some(true) => signals.cancel.cancel(),
+                        Some(false) => {}
+                        None => signals.abandon.cancel(),
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "leases were not renewed");
+                if renewed_at.elapsed() > give_up_after {
+                    for signals in shared.held().values() {
+                        signals.abandon.cancel();
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn report(shared: Arc<Shared>) {
+    loop {
+        let node = NodeReport {
+            node_id: shared.node_id,
+            version: shared.runtime.parts.version.to_owned(),
+            concurrency: shared.settings.concurrency,
+            running: u32::try_from(shared.runs.len()).unwrap_or(u32::MAX),
+            tools: shared.runtime.toolbox.all(),
+        };
+        metrics::gauge!("openintern_runs_in_hand").set(f64::from(node.running));
+        if let Err(error) = shared.runtime.parts.store.report_node(&node).await {
+            tracing::debug!(error = %error, "this node could not say that it is alive");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REPORT_EVERY) => {}
+            () = done(&shared) => return,
+        }
+    }
+}
+
+async fn tidy_up(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(jittered(TIDY_EVERY)) => {}
+            () = shared.stopping.cancelled() => return,
+        }
+        if let Err(error) = shared.runtime.parts.store.tidy_up().await {
+            tracing::debug!(error = %error, "old rows stay a little longer");
+        }
+    }
+}
+
+/// Stopping, and the last run is out of hand.
+async fn done(shared: &Shared) {
+    shared.stopping.cancelled().await;
+    shared.runs.wait().await;
+}
+
+fn is_done(shared: &Shared) -> bool {
+    shared.stopping.is_cancelled() && shared.runs.is_empty()
+}
+
+/// Up to a quarter longer, so that nodes do not poll in step.
+fn jittered(time: Duration) -> Duration {
+    let noise = Uuid::now_v7().as_u128() % 256;
+    time + time.mul_f64(noise as f64 / 1024.0)
+}

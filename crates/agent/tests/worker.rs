@@ -1,0 +1,230 @@
+//! The worker on a real PostgreSQL with a scripted model: this script and this input give these
+//! events.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice
+)]
+
+#[path = "worker/cancel.rs"]
+mod cancel;
+#[path = "worker/context.rs"]
+mod context;
+#[path = "worker/limits.rs"]
+mod limits;
+#[path = "worker/recovery.rs"]
+mod recovery;
+#[path = "worker/steps.rs"]
+mod steps;
+#[path = "worker/stream.rs"]
+mod stream;
+#[path = "worker/tools.rs"]
+mod tools;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use agent::{
+    Parts,
+    settings::{AgentSettings, WorkerSettings, default_agents},
+    worker::Worker,
+};
+use mcp::servers::Servers;
+use memory::service::MemoryService;
+use model::{Models, scripted::Scripted};
+use protocol::{
+    event::{Event, Fact},
+    id::RunId,
+    page::PageLimit,
+    run::{CreateRun, Run},
+    scope::Scope,
+};
+use store::{
+    Store,
+    connect::{StoreSettings, migrate},
+    stream::StreamCursor,
+};
+
+/// Far longer than any run here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A database, a scripted model, and what a worker needs besides.
+struct World {
+    store: Store,
+    memory: MemoryService,
+    script: Scripted,
+    scope: Scope,
+    agent: AgentSettings,
+    workspace: tempfile::TempDir,
+    mcp: Arc<Servers>,
+}
+
+impl World {
+    async fn new(script: Scripted) -> Self {
+        let url = postgres::scratch::database().await.app_url;
+        migrate(&url).await.unwrap();
+        let store = Store::connect(&StoreSettings { url, max_connections: 8 }).await.unwrap();
+        Self {
+            memory: MemoryService::new(store.clone(), None),
+            store,
+            script,
+            scope: scope("user_a"),
+            agent: AgentSettings::default(),
+            workspace: tempfile::tempdir().unwrap(),
+            mcp: Arc::new(Servers::start(BTreeMap::new(), []).await),
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        let mut agents = default_agents();
+        agents.values_mut().for_each(|agent| *agent = self.agent.clone());
+        Parts {
+            store: self.store.clone(),
+            models: Models::with_scripted(self.script.clone()),
+            memory: self.memory.clone(),
+            mcp: Arc::clone(&self.mcp),
+            agents,
+            workspace_root: self.workspace.path().to_owned(),
+            version: "test",
+        }
+    }
+
+    fn worker(&self) -> Worker {
+        self.worker_with(WorkerSettings::default())
+    }
+
+    fn worker_with(&self, settings: WorkerSettings) -> Worker {
+        Worker::start(self.parts(), settings)
+    }
+
+    async fn create(&self, new: &CreateRun) -> RunId {
+        self.store.scoped(&self.scope).create_run(new).await.unwrap().run_id
+    }
+
+    async fn ended(&self, run_id: RunId) -> Run {
+        let scoped = self.store.scoped(&self.scope);
+        let mut bell = scoped.watch_run(run_id);
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let run = scoped.get_run(run_id).await.unwrap();
+                if run.status.is_terminal() {
+                    return run;
+                }
+                bell.woken().await;
+            }
+        })
+        .await
+        .expect("the run ends")
+    }
+
+    /// Waits until the run has an event of this type.
+    async fn reached(&self, run_id: RunId, type_name: &str) {
+        let scoped = self.store.scoped(&self.scope);
+        let mut bell = scoped.watch_run(run_id);
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let types = [type_name.to_owned()];
+                let page = scoped.list_events(run_id, 0, PageLimit::default(), &types);
+                if !page.await.unwrap().items.is_empty() {
+                    return;
+                }
+                bell.woken().await;
+            }
+        })
+        .await
+        .expect("the event comes");
+    }
+
+    async fn events(&self, run_id: RunId) -> Vec<Event> {
+        let limit = PageLimit::try_from(500).unwrap();
+        let page = self.store.scoped(&self.scope).list_events(run_id, 0, limit, &[]).await.unwrap();
+        page.items
+            .iter()
+            .map(|stored| serde_json::from_value(serde_json::to_value(stored).unwrap()).unwrap())
+            .collect()
+    }
+
+    async fn frames(&self, run_id: RunId) -> Vec<store::stream::Frame> {
+        let scoped = self.store.scoped(&self.scope);
+        scoped.read_frames(run_id, StreamCursor::default(), true).await.unwrap().frames
+    }
+
+    /// One run from its creation to its end, as lines.
+    async fn story(&self, new: &CreateRun) -> String {
+        let worker = self.worker();
+        let run_id = self.create(new).await;
+        self.ended(run_id).await;
+        worker.stop(PATIENCE).await;
+        told(&self.events(run_id).await)
+    }
+}
+
+fn scope(user: &str) -> Scope {
+    Scope { org_id: "org_a".parse().unwrap(), user_id: user.parse().unwrap(), project_id: None }
+}
+
+/// Events as lines, without what differs from time to time.
+fn told(events: &[Event]) -> String {
+    for (event, seq) in events.iter().zip(1..) {
+        assert_eq!(event.seq, seq, "a gap");
+    }
+    let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+    let mut lines = String::new();
+    for event in events {
+        let mut line = match &event.fact {
+            Fact::RunStarted { input, model, .. } => format!("started {input:?} {model}"),
+            Fact::RunResumed { from_step, reason, epoch } => {
+                format!("resumed epoch {epoch} from {from_step} {reason:?}")
+            }
+            Fact::StepStarted { step } => format!("step {step}"),
+            Fact::MemoryRecalled { query, hits, .. } => {
+                let hits: Vec<_> = hits.iter().map(|hit| hit.snippet.as_str()).collect();
+                format!("recalled {query:?} {hits:?}")
+            }
+            Fact::LlmCalled { content, tool_calls, finish_reason, usage, attempts, .. } => {
+                let asks: Vec<_> =
+                    tool_calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
+                format!(
+                    "model {content:?} {asks:?} {finish_reason:?} tokens {} attempts {attempts}",
+                    usage.total_tokens
+                )
+            }
+            Fact::ToolCalled { tool, args, effect, .. } => format!("call {tool} {args} {effect:?}"),
+            Fact::ToolResult { tool, result, outcome, .. } => {
+                format!("result {tool} {outcome:?} {result}")
+            }
+            Fact::StepCompleted { step, result_type, .. } => {
+                format!("step {step} completed {result_type:?}")
+            }
+            Fact::RunWarning { code, message } => format!("warning {code} {message}"),
+            Fact::RunCompleted { output, usage, .. } => {
+                format!("completed {output:?} tokens {}", usage.total_tokens)
+            }
+            Fact::RunFailed { error, .. } => format!("failed {:?} {}", error.code, error.message),
+            Fact::RunCancelled { by, reason, stopped, unknown } => format!(
+                "cancelled by {by} {reason:?} stopped {} unknown {}",
+                stopped.len(),
+                unknown.len()
+            ),
+        };
+        // Ids differ from run to run: they are numbered in the order of their appearance.
+        for prefix in ["mem_", "call_", "run_"] {
+            let ids: Vec<_> = line
+                .match_indices(prefix)
+                .filter_map(|(at, _)| line.get(at..at + prefix.len() + 26))
+                .filter(|id| id[prefix.len()..].chars().all(|c| c.is_ascii_alphanumeric()))
+                .map(str::to_owned)
+                .collect();
+            for id in ids {
+                let next = numbers.len() + 1;
+                let number = *numbers.entry(id.clone()).or_insert(next);
+                line = line.replace(&id, &format!("#{number}"));
+            }
+        }
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    lines
+}
