@@ -128,7 +128,7 @@ impl MemoryId {
 impl CallId {
     /// The id of the `index`-th call of a step: the first 128 bits of a SHA-256 over what is called.
     ///
-    /// `args` must be canonical JSON (see [`crate::message::canonical_json`]).
+    /// `args` must be canonical JSON.
     pub fn derive(run: RunId, step: u32, index: u32, tool: &str, args: &str) -> Self {
         let digest = Sha256::new()
             .chain_update(run.0.as_bytes())

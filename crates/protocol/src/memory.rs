@@ -68,7 +68,7 @@ pub struct WriteMemory {
     pub metadata: Option<Map<String, Value>>,
     /// 0 (trifle) to 1 (vital).
     #[serde(default = "middling", deserialize_with = "null_is_middling")]
-    #[schema(minimum = 0, maximum = 1, default = 0.5)]
+    #[schema(value_type = Option<f32>, minimum = 0, maximum = 1, default = 0.5)]
     pub importance: f32,
     /// Memories of one group (a session, a document) are neighbours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -339,7 +339,7 @@ pub struct SearchMemories {
     pub query: String,
     /// Most hits: 1 to 50.
     #[serde(default = "default_top_k", deserialize_with = "null_is_default_top_k")]
-    #[schema(minimum = 1, maximum = 50, default = 8)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 50, default = 8)]
     pub top_k: u32,
     /// What a hit must satisfy besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]

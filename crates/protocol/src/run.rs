@@ -87,11 +87,11 @@ pub struct CreateRun {
     pub input: String,
     /// The conversation it belongs to.
     #[serde(default, deserialize_with = "null_is_default")]
-    #[schema(default = "s_default")]
+    #[schema(value_type = Option<SessionKey>, default = "s_default")]
     pub session_key: SessionKey,
     /// The agent that does it.
     #[serde(default, deserialize_with = "null_is_default")]
-    #[schema(default = "main")]
+    #[schema(value_type = Option<AgentId>, default = "main")]
     pub agent_id: AgentId,
     /// The model to ask, where it differs from the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,7 +211,7 @@ pub struct RunLimits {
     pub max_tokens: Option<u64>,
     /// Most money.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 1000000000)]
     pub max_cost_usd: Option<f64>,
     /// Most seconds from the first start to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]

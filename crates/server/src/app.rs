@@ -1,0 +1,38 @@
+//! What all handlers share.
+
+use std::{ops::Deref, sync::Arc};
+
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{Parts, Settings};
+
+/// What all handlers share.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    pub(crate) settings: Settings,
+    /// Cancelled when the server is to end.
+    pub(crate) shutdown: CancellationToken,
+    /// What was begun and must be waited for, even if its client is gone.
+    pub(crate) tasks: TaskTracker,
+    /// A permit for each open stream.
+    pub(crate) streams: Arc<Semaphore>,
+}
+
+impl App {
+    pub(crate) fn new(parts: Parts, settings: Settings, shutdown: CancellationToken) -> Self {
+        let streams = Arc::new(Semaphore::new(settings.streams_max));
+        Self(Arc::new(Shared { parts, settings, shutdown, tasks: TaskTracker::new(), streams }))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}

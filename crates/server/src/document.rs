@@ -1,0 +1,154 @@
+//! The OpenAPI document: its head, and what every operation has in common. What is particular to a
+//! route stands above its handler.
+
+use protocol::{
+    error::ErrorBody,
+    event::{LlmDelta, LlmReset},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Content, HeaderBuilder, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref,
+        RefOr, Required, ResponseBuilder, Type,
+        header::Header,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        response::Response,
+        tag::{Tag, TagBuilder},
+    },
+};
+
+const SCOPE_PATTERN: &str = "^[A-Za-z0-9_.:@-]{1,128}$";
+
+/// What the document says before any path.
+pub(crate) fn head() -> OpenApi {
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("OpenIntern")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(
+                    "A multi-tenant agent runtime: create runs, follow them live, and keep what \
+                     is to be remembered.",
+                ))
+                .license(Some(License::new("Apache-2.0"))),
+        )
+        .tags(Some([
+            tag("runs", "One request to an agent each, from `pending` to its end"),
+            tag("sessions", "Conversations: runs with the same `session_key`"),
+            tag("memories", "What is remembered"),
+            tag("catalog", "What runs can use"),
+            tag("operations", "Health and metrics; no scope is needed"),
+        ]))
+        .build()
+}
+
+/// Adds to every operation what all of its kind have.
+pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
+    let components = document.components.get_or_insert_default();
+    // Named by words only: the refusal below, and what stands in the stream's frames.
+    let mut schemas = vec![
+        (ErrorBody::name().into_owned(), ErrorBody::schema()),
+        (LlmDelta::name().into_owned(), LlmDelta::schema()),
+        (LlmReset::name().into_owned(), LlmReset::schema()),
+    ];
+    ErrorBody::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    for (path, item) in &mut document.paths.paths {
+        for operation in operations(item) {
+            if path.starts_with("/api/") {
+                add_scope(operation);
+            }
+            add_refusals(operation, path.starts_with("/api/"));
+        }
+    }
+    document
+}
+
+fn tag(name: &str, description: &str) -> Tag {
+    TagBuilder::new().name(name).description(Some(description)).build()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
+}
+
+fn add_scope(operation: &mut Operation) {
+    let parameters = operation.parameters.get_or_insert_default();
+    let scope = [
+        (
+            "x-org-id",
+            Required::True,
+            "Whose data: the organisation (or `org_id` in the query or body)",
+        ),
+        ("x-user-id", Required::True, "Whose data: the user (or `user_id` in the query or body)"),
+        ("x-project-id", Required::False, "Whose data: the project, if any (or `project_id`)"),
+    ];
+    parameters.extend(
+        scope
+            .into_iter()
+            .map(|(name, required, words)| RefOr::T(scope_header(name, required, words))),
+    );
+}
+
+fn scope_header(name: &str, required: Required, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(required)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some(SCOPE_PATTERN))))
+        .build()
+}
+
+fn add_refusals(operation: &mut Operation, in_scope: bool) {
+    let takes_a_body = operation.request_body.is_some();
+    let mut refusals = vec![
+        ("408", "`request_timeout`: the request did not arrive in time"),
+        ("413", "`payload_too_large`: the body is over its limit"),
+        ("414", "`uri_too_long`: path and query are over their limit"),
+        ("415", "`unsupported_media_type`: the body is no plain JSON"),
+        ("431", "`headers_too_large`: the headers are over their limit"),
+        ("500", "`internal`: a defect of ours"),
+        ("503", "`unavailable`: the database is away, or we are overloaded"),
+    ];
+    if in_scope {
+        let words = if takes_a_body {
+            "`validation_error`, `scope_required` or `scope_conflict`: `details` name the fields"
+        } else {
+            "`validation_error`, `scope_required` or `scope_conflict`"
+        };
+        refusals.push(("400", words));
+    }
+    for (status, description) in refusals {
+        operation
+            .responses
+            .responses
+            .entry(status.to_owned())
+            .or_insert_with(|| ResponseBuilder::new().description(description).build().into());
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response {
+            add_form(status, response);
+        }
+    }
+}
+
+/// A refusal has the one body that all refusals have; every response names its request.
+fn add_form(status: &str, response: &mut Response) {
+    response.headers.insert("x-request-id".to_owned(), header("Names the request in our logs"));
+    if matches!(status, "429" | "503") {
+        response.headers.insert("Retry-After".to_owned(), header("Seconds to wait"));
+    }
+    if status >= "400" && response.content.is_empty() {
+        let body = RefOr::Ref(Ref::from_schema_name(ErrorBody::name()));
+        response.content.insert("application/json".to_owned(), Content::new(Some(body)).into());
+    }
+}
+
+fn header(description: &str) -> RefOr<Header> {
+    HeaderBuilder::new()
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .description(Some(description))
+        .build()
+        .into()
+}

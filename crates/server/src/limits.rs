@@ -1,0 +1,67 @@
+//! The bounds of the border, each with its unit. Bounds of what may be said stand in
+//! `protocol::limits`; those that an operator or a test may set are fields of [`crate::Settings`],
+//! with the values here as defaults.
+
+use std::time::Duration;
+
+/// Longest wait for a whole request head, and longest idle time of a kept connection.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a whole request body.
+pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for our own answer to begin.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long open requests may go on after the shutdown was asked for.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Most connections at once; more wait in the system's backlog.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Unacknowledged data closes a connection after this: its reader has stalled.
+pub const STALLED_READER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the accept loop rests when the system has no more file descriptors for it.
+pub const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Longest path and query, in bytes.
+pub const URI_MAX_BYTES: usize = 8 * 1024;
+/// Most bytes of all header names and values.
+pub const HEADERS_MAX_BYTES: usize = 16 * 1024;
+/// Most headers.
+pub const HEADERS_MAX: usize = 100;
+/// Most headers that are read at all; between this and [`HEADERS_MAX`] the refusal is our own.
+pub const HEADERS_READ_MAX: usize = 2 * HEADERS_MAX;
+/// Read and write buffer of a connection, in bytes.
+pub const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
+/// Most query parameters.
+pub const QUERY_PARAMETERS_MAX: usize = 64;
+/// How much of a body over its limit is read and thrown away, in bytes.
+pub const DISCARD_MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How long a body over its limit is read and thrown away.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest exponent of a number in a body, as written.
+pub const JSON_EXPONENT_MAX: u32 = 308;
+/// Longest name of a field and longest words about it, in characters: they may quote what was sent.
+pub const FIELD_WORDS_MAX_CHARS: usize = 256;
+
+/// Seconds that a client is asked to wait before it tries again.
+pub const RETRY_AFTER_S: u64 = 1;
+/// Longest wait for the database in a health check.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Most streams at once, over all tenants of this process.
+pub const STREAMS_MAX: usize = 8192;
+/// Longest life of a stream; its client resumes where it was.
+pub const STREAM_LIFE_MAX: Duration = Duration::from_secs(30 * 60);
+/// Time between two signs of life of a stream.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+/// A stream looks at the rows at least this often (± a fifth), even if no bell rings.
+pub const STREAM_POLL: Duration = Duration::from_secs(1);
+/// Longest wait for a slow follower to take the next chunk; then its stream is closed.
+pub const STREAM_SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stream outlives a database that is away.
+pub const STREAM_OUTAGE_MAX: Duration = Duration::from_secs(30);
+/// Frames are sent together up to this many bytes; a larger frame goes alone.
+pub const STREAM_CHUNK_BYTES: usize = 16 * 1024;
+/// Chunks that wait for a slow follower.
+pub const STREAM_CHUNKS_WAITING: usize = 16;
+/// Bytes that wait for a slow follower, or one larger frame.
+pub const STREAM_WAITING_BYTES: usize = 256 * 1024;
+/// What a client is told to wait before it reconnects, in milliseconds.
+pub const STREAM_RETRY_MS: u64 = 1000;

@@ -1,0 +1,132 @@
+//! A request that is not granted. It becomes JSON in `dress`, which knows the request's id.
+
+use std::{error::Error, sync::Arc};
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use protocol::error::{ErrorBody, ErrorCode, ErrorDetail, FieldError};
+use store::error::StoreError;
+
+use crate::limits::{FIELD_WORDS_MAX_CHARS, RETRY_AFTER_S};
+
+/// Why, in words for the caller, and what lies behind it, in words for our log.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    code: ErrorCode,
+    message: String,
+    details: Vec<FieldError>,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Vec::new(), cause: None }
+    }
+
+    /// 400, and the fields at fault.
+    pub(crate) fn invalid(mut details: Vec<FieldError>) -> Self {
+        for FieldError { field, message } in &mut details {
+            shorten(field);
+            shorten(message);
+        }
+        let message = match details.as_slice() {
+            // Some messages name their subject themselves.
+            [only] if only.field.is_empty() || only.message.starts_with('`') => {
+                only.message.clone()
+            }
+            [only] => format!("`{}` {}", only.field, only.message),
+            _ => "several fields are at fault".to_owned(),
+        };
+        Self { details, ..Self::new(ErrorCode::ValidationError, message) }
+    }
+
+    /// 400 for one field: a JSON pointer, or the name of a header or query parameter.
+    pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError::new(field, message)])
+    }
+
+    /// 404, the same words for a row that is absent and one that is another tenant's.
+    pub(crate) fn not_found() -> Self {
+        Self::new(ErrorCode::NotFound, "there is nothing here for this scope")
+    }
+
+    /// 500; the cause goes to the log only.
+    pub(crate) fn defect(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::internal().because(cause.into())
+    }
+
+    /// 500 without a cause: it was logged where it happened.
+    pub(crate) fn internal() -> Self {
+        Self::new(ErrorCode::Internal, "something went wrong on our side")
+    }
+
+    /// 503: the caller may try again.
+    pub(crate) fn unavailable(message: &str) -> Self {
+        Self::new(ErrorCode::Unavailable, message)
+    }
+
+    pub(crate) fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What our log should know and the caller should not.
+    pub(crate) fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
+        self.cause.as_deref()
+    }
+
+    /// The refusal as the caller reads it.
+    pub(crate) fn into_body(self, request_id: String) -> ErrorBody {
+        let Self { code, message, details, cause: _ } = self;
+        ErrorBody { error: ErrorDetail { code, message, details, request_id } }
+    }
+
+    fn because(mut self, cause: Box<dyn Error + Send + Sync>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}
+
+fn shorten(words: &mut String) {
+    if let Some((end, _)) = words.char_indices().nth(FIELD_WORDS_MAX_CHARS) {
+        words.truncate(end);
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::NotFound => Self::not_found(),
+            StoreError::RunAlreadyFinished => {
+                Self::new(ErrorCode::RunAlreadyFinished, "the run has already finished")
+            }
+            StoreError::IdempotencyMismatch => Self::new(
+                ErrorCode::IdempotencyMismatch,
+                "the idempotency key was used with another request (hint: use a fresh key)",
+            ),
+            StoreError::Unstorable(_) => {
+                Self::field("", "a value cannot be kept").because(error.into())
+            }
+            StoreError::Unavailable(_) => {
+                Self::unavailable("the database does not answer (hint: try again)")
+                    .because(error.into())
+            }
+            StoreError::Database(_) | StoreError::Unreadable(_) => Self::defect(error),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = StatusCode::from_u16(self.code.status())
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response();
+        if matches!(
+            self.code,
+            ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::QuotaExceeded
+        ) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,107 @@
+//! Bodies: what is no strict JSON, too large, compressed, or of another type is refused.
+
+use serde_json::json;
+
+use crate::served::{Answer, Served, answer, served};
+
+async fn post(served: &Served, body: impl Into<Vec<u8>>) -> Answer {
+    let request = served.ask("POST", "/api/runs").header("content-type", "application/json");
+    answer(request.body(body.into())).await
+}
+
+#[tokio::test]
+async fn what_is_no_strict_json_is_refused() {
+    let served = served().await;
+    let deep =
+        format!(r#"{{"input":"a","metadata":{{"a":{}1{}}}}}"#, "[".repeat(63), "]".repeat(63));
+    for (body, field) in [
+        ("", ""),
+        ("{", ""),
+        ("[]", ""),
+        ("null", ""),
+        (r#"["a"]"#, ""),
+        (r#"{"input":"a"} x"#, ""),
+        (r#"{"input":"a","input":"b"}"#, "/input"),
+        (r#"{"input":"a","org_id":"org_a","org_id":"org_a"}"#, "/org_id"),
+        (r#"{"input":"a\u0000"}"#, "/input"),
+        (r#"{"input":"a","metadata":{"a\u0000":1}}"#, "/metadata"),
+        (r#"{"input":"a\ud800"}"#, ""),
+        (r#"{"input":"a","metadata":{"n":1e400}}"#, ""),
+        (r#"{"input":"a","metadata":{"n":1e131071}}"#, ""),
+        (r#"{"input":"a","limits":{"max_steps":1e3000}}"#, ""),
+        ("\u{feff}{\"input\":\"a\"}", ""),
+    ] {
+        post(&served, body).await.names(field);
+    }
+    post(&served, deep).await.refused(400, "validation_error");
+    post(&served, "[".repeat(100_000)).await.refused(400, "validation_error");
+    post(&served, b"{\"input\":\"\xff\xfe\"}".to_vec()).await.names("");
+    post(&served, b"{\"input\":\"\xc0\x80\"}".to_vec()).await.names("");
+    post(&served, b"{\0\"\0i\0".to_vec()).await.names("");
+    let long = format!(r#"{{"input":"a","{}":1}}"#, "中".repeat(300_000));
+    assert!(post(&served, long).await.text.len() < 4096, "what was sent is not echoed whole");
+    let deep =
+        format!(r#"{{"input":"a","metadata":{{"a":{}1{}}}}}"#, "[".repeat(62), "]".repeat(62));
+    post(&served, deep).await.expect(201);
+}
+
+#[tokio::test]
+async fn naughty_strings_come_back_as_they_went() {
+    let served = served().await;
+    for text in [
+        "\u{202e}\u{feff}",
+        "\u{1f468}\u{200d}\u{1f469}",
+        "'; drop table runs;--",
+        "\u{7f}\u{1}\r\n\t",
+        "\\u0000",
+        "<script>",
+    ] {
+        let run = served.post("/api/runs", json!({"input": text, "metadata": {text: text}})).await;
+        let path = format!("/api/runs/{}", run.expect(201)["run_id"].as_str().unwrap());
+        let run = served.get(&path).await.expect(200);
+        assert_eq!((&run["input"], &run["metadata"]), (&json!(text), &json!({text: text})));
+    }
+}
+
+#[tokio::test]
+async fn a_body_says_what_it_is() {
+    let served = served().await;
+    let body = r#"{"input":"a"}"#;
+    let typed = |content_type: &str| {
+        served.ask("POST", "/api/runs").header("content-type", content_type).body(body)
+    };
+    for content_type in [
+        "text/plain",
+        "application/json; charset=utf-16",
+        "application/jsonx",
+        "",
+        "application/x-www-form-urlencoded",
+    ] {
+        answer(typed(content_type)).await.refused(415, "unsupported_media_type");
+    }
+    answer(served.ask("POST", "/api/runs").body(body)).await.refused(415, "unsupported_media_type");
+    for content_type in ["application/json", "Application/JSON; Charset=\"UTF-8\""] {
+        answer(typed(content_type)).await.expect(201);
+    }
+    for encoding in ["gzip", "br", "identity, gzip"] {
+        let request = typed("application/json").header("content-encoding", encoding);
+        answer(request).await.refused(415, "unsupported_media_type");
+    }
+    let plain = typed("application/json").header("content-encoding", "identity");
+    answer(plain).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_body_over_its_bound_is_refused_and_its_sender_sees_it() {
+    let served = served().await;
+    let frame = json!({"input": ""}).to_string().len();
+    let fits = json!({"input": "x".repeat(200_000), "metadata": {}}).to_string();
+    let padded = format!("{fits}{}", " ".repeat(1024 * 1024 - fits.len()));
+    post(&served, padded.clone()).await.expect(201);
+    post(&served, format!("{padded} ")).await.refused(413, "payload_too_large");
+    for mebibytes in [2, 8] {
+        let body = "x".repeat(mebibytes * 1024 * 1024 - frame);
+        post(&served, body).await.refused(413, "payload_too_large");
+    }
+    served.post("/api/runs", json!({"input": "still well"})).await.expect(201);
+}

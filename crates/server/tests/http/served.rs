@@ -1,0 +1,276 @@
+//! A server on a fresh database, a client of it, and a hand that plays the worker.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use memory::service::MemoryService;
+use protocol::{
+    event::{Fact, StepResult, step_id},
+    id::{RunId, SpanId},
+    message::Usage,
+    name::AgentId,
+    run::{AgentInfo, RunLimits},
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use server::{Parts, Settings, serve};
+use store::{
+    Store,
+    connect::{StoreSettings, migrate},
+    journal::{End, Entry, Journal, NewDelta, NewEvent},
+    stream::StreamCursor,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Nothing here takes this long; a test that waits longer has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) shutdown: CancellationToken,
+    client: Client,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+/// What a response was.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) text: String,
+}
+
+pub(crate) async fn served() -> Served {
+    served_with(Settings::default()).await
+}
+
+pub(crate) async fn served_with(settings: Settings) -> Served {
+    served_by(settings, || "streams_open 0\n".to_owned()).await
+}
+
+pub(crate) async fn served_by(
+    settings: Settings,
+    metrics: impl Fn() -> String + Send + Sync + 'static,
+) -> Served {
+    let url = postgres::scratch::database().await.app_url;
+    migrate(&url).await.unwrap();
+    let store = Store::connect(&StoreSettings { url, max_connections: 8 }).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let parts = Parts {
+        store: store.clone(),
+        memory: MemoryService::new(store.clone(), None),
+        agents: ["main", "writer"].map(agent).to_vec(),
+        metrics: Arc::new(metrics),
+        version: "1.2.3",
+    };
+    let server = tokio::spawn(serve(listener, parts, settings, shutdown.clone()));
+    Served { address, store, shutdown, client: Client::new(), server }
+}
+
+fn agent(name: &str) -> AgentInfo {
+    AgentInfo {
+        agent_id: AgentId::new(name).unwrap(),
+        description: format!("The agent {name}."),
+        model: "demo/default".into(),
+        limits: RunLimits::default(),
+    }
+}
+
+impl Served {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A request without a scope.
+    pub(crate) fn bare(&self, method: &str, path: &str) -> RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        self.client.request(method, self.url(path)).timeout(PATIENCE)
+    }
+
+    /// A request of ours.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> RequestBuilder {
+        self.bare(method, path).header("x-org-id", "org_a").header("x-user-id", "user_a")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.ask("GET", path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        answer(self.ask("POST", path).json(&body)).await
+    }
+
+    /// A run of ours in the queue.
+    pub(crate) async fn create(&self, input: &str) -> RunId {
+        let created = self.post("/api/runs", json!({"input": input})).await.expect(201);
+        created["run_id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Takes the one run of the queue, as a worker would.
+    pub(crate) async fn work(&self) -> Work {
+        let lease = Duration::from_secs(60);
+        let claims = self.store.claim(Uuid::now_v7(), 1, lease).await.unwrap();
+        let [claim] = &claims[..] else { panic!("{} runs in the queue", claims.len()) };
+        Work { journal: self.store.journal(claim) }
+    }
+
+    /// A run of ours that has three events and has ended.
+    pub(crate) async fn ended(&self) -> RunId {
+        let run_id = self.create("任务").await;
+        let mut work = self.work().await;
+        work.start().await;
+        work.warn("小心").await;
+        work.complete("完成").await;
+        run_id
+    }
+
+    /// A connection without a client's manners.
+    pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        stream
+    }
+
+    /// Everything that comes back until the server closes.
+    pub(crate) async fn raw_answer(&self, bytes: impl AsRef<[u8]>) -> String {
+        rest_of(self.raw(bytes).await).await
+    }
+
+    /// Asks the server to end and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        timeout(PATIENCE, self.server).await.expect("it ends").unwrap().unwrap();
+    }
+}
+
+pub(crate) async fn rest_of(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    match timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the server closes") {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+    String::from_utf8(all).unwrap()
+}
+
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    Answer::of(request.send().await.unwrap()).await
+}
+
+impl Answer {
+    pub(crate) async fn of(response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        assert!(headers.contains_key("x-request-id"), "every response names its request");
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
+    }
+
+    /// The body, if this is the status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        self.json()
+    }
+
+    /// Checks the whole form of a refusal; answers its body.
+    #[track_caller]
+    pub(crate) fn refused(self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert!(self.header("content-type").starts_with("application/json"));
+        let body = self.json();
+        assert_eq!(body["error"]["code"], code);
+        assert!(body["error"]["message"].as_str().is_some_and(|words| !words.is_empty()));
+        assert_eq!(body["error"]["request_id"], self.header("x-request-id"));
+        let waits = StatusCode::from_u16(status).unwrap();
+        assert_eq!(
+            self.headers.contains_key("retry-after"),
+            waits == StatusCode::TOO_MANY_REQUESTS || waits == StatusCode::SERVICE_UNAVAILABLE
+        );
+        body
+    }
+
+    /// Checks a `validation_error` that names one field.
+    #[track_caller]
+    pub(crate) fn names(self, field: &str) {
+        let body = self.refused(400, "validation_error");
+        assert_eq!(body["error"]["details"][0]["field"], field, "{body}");
+    }
+}
+
+/// The hand that plays the worker of one run.
+pub(crate) struct Work {
+    journal: Journal,
+}
+
+impl Work {
+    pub(crate) async fn start(&mut self) {
+        let started = Fact::RunStarted {
+            input: "任务".into(),
+            model: "demo/default".into(),
+            limits: RunLimits::default(),
+            epoch: 1,
+        };
+        self.events(vec![started]).await;
+    }
+
+    pub(crate) async fn warn(&mut self, message: &str) {
+        self.events(vec![warning(message)]).await;
+    }
+
+    pub(crate) async fn events(&mut self, facts: Vec<Fact>) {
+        let events = facts.into_iter().map(event).collect();
+        self.journal.commit(&Entry { events, ..Entry::default() }).await.unwrap();
+    }
+
+    /// Text after the last event; none is a reset.
+    pub(crate) async fn delta(&mut self, n: u64, text: Option<&str>) {
+        let at = StreamCursor { seq: self.journal.last_seq(), n };
+        let deltas = vec![NewDelta { at, step: 1, text: text.map(str::to_owned) }];
+        self.journal.commit(&Entry { deltas, ..Entry::default() }).await.unwrap();
+    }
+
+    pub(crate) async fn complete(&mut self, output: &str) {
+        let completed = Fact::RunCompleted {
+            output: output.into(),
+            usage: Usage::default(),
+            cost_usd: 0.0,
+            duration_ms: 1,
+        };
+        let entry = Entry {
+            events: vec![
+                event(Fact::StepCompleted {
+                    step: 1,
+                    result_type: StepResult::FinalAnswer,
+                    duration_ms: 1,
+                }),
+                event(completed),
+            ],
+            end: Some(End::Completed { output: output.into() }),
+            ..Entry::default()
+        };
+        assert_eq!(step_id(1), "step_0001");
+        self.journal.commit(&entry).await.unwrap();
+    }
+}
+
+pub(crate) fn warning(message: &str) -> Fact {
+    Fact::RunWarning { code: "test".into(), message: message.into() }
+}
+
+fn event(fact: Fact) -> NewEvent {
+    NewEvent { fact, step: None, span_id: SpanId::from_bits(1), parent_span_id: None }
+}
