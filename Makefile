@@ -1,0 +1,39 @@
+# Thin: each target is a few commands that also work by hand.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+
+.PHONY: help deps build dev demo test check bench clean
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+deps: ## Fetch what builds and tests need, from package registries
+	@scripts/fetch-postgres.sh
+	@scripts/python-env.sh
+
+build: deps ## Build target/release/openintern
+	cargo build --release --locked --package openintern
+
+dev: build ## Serve API, worker and web page on 127.0.0.1:3000
+	target/release/openintern dev
+
+demo: build ## Watch an agent do a task, offline and without a key
+	@scripts/demo.sh
+
+test: deps ## Run every test: Rust, Python, browser
+	cargo test --workspace --locked
+	cd skills && ../$(PYTHON) -m pytest --quiet
+	scripts/browser-tests.sh
+
+check: deps ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+bench: build ## Print the figures of bench/README.md
+	@scripts/fetch-postgres.sh --bench
+	cargo run --release --locked --package bench
+
+clean: ## Remove what was built and fetched
+	rm -rf target .cache .venv web/node_modules

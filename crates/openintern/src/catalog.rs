@@ -1,0 +1,68 @@
+//! `tools` and `agents`: what the server offers.
+
+use protocol::{
+    run::AgentInfo,
+    tool::{Effect, ToolInfo, ToolSource},
+};
+use serde_json::Value;
+
+use crate::{
+    cli::Format,
+    client::Client,
+    exit::{Exit, Failure, Stop},
+    output::Output,
+};
+
+/// `tools`
+pub(crate) async fn tools(
+    client: &Client,
+    output: &mut Output,
+    format: Format,
+) -> Result<Exit, Stop> {
+    let list = list(client, "tools").await?;
+    if format.json {
+        return output.json(&list).map(|()| Exit::Done);
+    }
+    let row = |tool: ToolInfo| {
+        let effect = match tool.effect {
+            Effect::ReadOnly => "read_only",
+            Effect::Idempotent => "idempotent",
+            Effect::AtMostOnce => "at_most_once",
+        };
+        let source = match tool.source {
+            ToolSource::Builtin => "builtin".to_owned(),
+            ToolSource::Mcp { server } => server,
+        };
+        [tool.name, source, effect.to_owned(), tool.description]
+    };
+    let rows: Vec<_> = parsed(list)?.into_iter().map(row).collect();
+    output.table(["TOOL", "SOURCE", "EFFECT", "DESCRIPTION"], &rows)?;
+    Ok(Exit::Done)
+}
+
+/// `agents`
+pub(crate) async fn agents(
+    client: &Client,
+    output: &mut Output,
+    format: Format,
+) -> Result<Exit, Stop> {
+    let list = list(client, "agents").await?;
+    if format.json {
+        return output.json(&list).map(|()| Exit::Done);
+    }
+    let row = |agent: AgentInfo| [agent.agent_id.to_string(), agent.model, agent.description];
+    let rows: Vec<_> = parsed(list)?.into_iter().map(row).collect();
+    output.table(["AGENT", "MODEL", "DESCRIPTION"], &rows)?;
+    Ok(Exit::Done)
+}
+
+async fn list(client: &Client, what: &str) -> Result<Value, Failure> {
+    let mut answer: Value = client.get(&["api", what], &[]).await?;
+    Ok(answer.get_mut(what).map(Value::take).unwrap_or_default())
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(list: Value) -> Result<Vec<T>, Failure> {
+    serde_json::from_value(list).map_err(|error| {
+        Failure::new(Exit::Failed, format!("the answer is not understood: {error}"))
+    })
+}

@@ -1,0 +1,369 @@
+//! What can be typed: commands, flags, and the environment variable of each flag.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::{
+    id::{MemoryId, RunId},
+    memory::MemoryType,
+    name::AgentId,
+    run::RunStatus,
+};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 general failure · 2 bad usage · 3 the run failed or was cancelled · \
+4 not allowed · 5 not found · 6 server unreachable · 8 conflict, quota or rate limit · \
+130 interrupted
+
+Client commands reach the server at AGENT_API_URL (http://localhost:3000) in the scope of \
+AGENT_ORG_ID (org_default), AGENT_USER_ID (user_default) and AGENT_PROJECT_ID, with \
+OPENINTERN_API_KEY when set.";
+
+/// Multi-tenant agent runtime: one executable, one database.
+#[derive(Debug, Parser)]
+#[command(name = "openintern", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start everything for one machine: API, web UI, worker, and a database if there is none
+    Dev(ServerArgs),
+    /// Start a production server; needs DATABASE_URL, and off loopback an auth mode
+    Serve(ServeArgs),
+    /// Start a worker without an API; needs DATABASE_URL
+    Worker(ServerArgs),
+    /// Apply the migrations of the database at DATABASE_URL
+    Migrate(MigrateArgs),
+    /// Create a run; prints its id unless told to watch it
+    Run(RunArgs),
+    /// Print the events of a run: those so far, then live until it ends
+    Tail(TailArgs),
+    /// List or read runs
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Print the events of a run so far
+    Events(EventsArgs),
+    /// Ask a run to stop
+    Cancel(RunRef),
+    /// Print the whole trace of a run
+    Export(ExportArgs),
+    /// Search, read and write memories
+    #[command(subcommand)]
+    Memory(MemoryCommand),
+    /// List the tools that runs can use
+    Tools(Format),
+    /// List the agents that can run
+    Agents(Format),
+    /// Check configuration, database, model, MCP servers, disk and server; say what to do
+    Doctor(DoctorArgs),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the OpenAPI document of the API
+    Openapi,
+}
+
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Write JSON, for machines
+    #[arg(long, env = "OPENINTERN_JSON")]
+    pub(crate) json: bool,
+}
+
+/// What every process of the server side shares.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Configuration file [default: ./openintern.toml, else ~/.config/openintern/config.toml]
+    #[arg(long, value_name = "FILE", env = "OPENINTERN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of the embedded database and the workspaces [default: the platform's data folder]
+    #[arg(long, value_name = "FOLDER", env = "OPENINTERN_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How the log on standard error is written [default: text]
+    #[arg(long, env = "OPENINTERN_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// Log more; twice: much more (OPENINTERN_LOG or RUST_LOG say it in detail)
+    #[arg(long, short, action = clap::ArgAction::Count, env = "OPENINTERN_VERBOSE")]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS", env = "OPENINTERN_HOST")]
+    pub(crate) host: Option<String>,
+    /// Port to listen on; 0 is any free one, which is printed [default: 3000]
+    #[arg(long, env = "OPENINTERN_PORT")]
+    pub(crate) port: Option<u16>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Serve the API only: other nodes do the work
+    #[arg(long, env = "OPENINTERN_NO_WORKER")]
+    pub(crate) no_worker: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Apply nothing; fail when a migration is missing
+    #[arg(long, env = "OPENINTERN_CHECK")]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The task; `-` reads it from standard input
+    pub(crate) input: String,
+    /// The conversation it belongs to; a bare name gets `s_` in front
+    #[arg(long, env = "OPENINTERN_SESSION")]
+    pub(crate) session: Option<String>,
+    /// The agent that does it
+    #[arg(long, env = "OPENINTERN_AGENT")]
+    pub(crate) agent: Option<AgentId>,
+    /// The model to ask, `<provider>/<model>`
+    #[arg(long, env = "OPENINTERN_MODEL")]
+    pub(crate) model: Option<String>,
+    /// Print its events as they happen, from the first to the last
+    #[arg(long, env = "OPENINTERN_STREAM")]
+    pub(crate) stream: bool,
+    /// Wait for its end and print only the output
+    #[arg(long, env = "OPENINTERN_WAIT")]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    pub(crate) run_id: RunId,
+    /// Leave out the events up to this number
+    #[arg(long, value_name = "SEQ", default_value_t = 0, env = "OPENINTERN_CURSOR")]
+    pub(crate) cursor: u64,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunRef {
+    pub(crate) run_id: RunId,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// The runs of the scope, newest first
+    List(ListRunsArgs),
+    /// One run
+    Get(RunRef),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListRunsArgs {
+    /// Only runs that stand there: pending, running, waiting, completed, failed, cancelled
+    #[arg(long, env = "OPENINTERN_STATUS")]
+    pub(crate) status: Option<RunStatus>,
+    /// Only runs of this conversation
+    #[arg(long, env = "OPENINTERN_SESSION")]
+    pub(crate) session: Option<String>,
+    /// Only runs of this agent
+    #[arg(long, env = "OPENINTERN_AGENT")]
+    pub(crate) agent: Option<AgentId>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Most rows, 1 to 500
+    #[arg(long, default_value_t = 100, env = "OPENINTERN_LIMIT")]
+    pub(crate) limit: u32,
+    /// Go on where the page before ended
+    #[arg(long, env = "OPENINTERN_CURSOR")]
+    pub(crate) cursor: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    pub(crate) run_id: RunId,
+    /// Only events of these types, such as `tool.called,tool.result`
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', env = "OPENINTERN_TYPE")]
+    pub(crate) types: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    pub(crate) run_id: RunId,
+    /// One event a line, or one object with the run and its events
+    #[arg(long, default_value = "jsonl", env = "OPENINTERN_FORMAT")]
+    pub(crate) format: ExportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    Jsonl,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemoryCommand {
+    /// Find memories by meaning and by words
+    Search(SearchArgs),
+    /// Print the text of a memory
+    Get(MemoryRef),
+    /// Remember a text; prints the id
+    Write(WriteArgs),
+    /// Change a memory: what is not named stays
+    Edit(EditArgs),
+    /// The memories of the scope, newest first
+    List(ListMemoriesArgs),
+    /// Forget a memory
+    Delete(MemoryRef),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// What to look for
+    pub(crate) query: String,
+    /// Most hits, 1 to 50
+    #[arg(long, default_value_t = protocol::limits::MEMORY_TOP_K_DEFAULT, env = "OPENINTERN_TOP_K")]
+    pub(crate) top_k: u32,
+    /// Only these layers: core, episodic, archival
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', env = "OPENINTERN_TYPE")]
+    pub(crate) kinds: Vec<MemoryType>,
+    /// Only this group
+    #[arg(long, env = "OPENINTERN_GROUP_KEY")]
+    pub(crate) group_key: Option<String>,
+    /// Say how each hit came by its score
+    #[arg(long, env = "OPENINTERN_EXPLAIN")]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemoryRef {
+    pub(crate) id: MemoryId,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WriteArgs {
+    /// What to remember; `-` reads it from standard input
+    pub(crate) text: String,
+    /// The layer: core, episodic, archival
+    #[arg(long = "type", value_name = "TYPE", default_value = "archival", env = "OPENINTERN_TYPE")]
+    pub(crate) kind: MemoryType,
+    /// The group that it belongs to, such as a document
+    #[arg(long, env = "OPENINTERN_GROUP_KEY")]
+    pub(crate) group_key: Option<String>,
+    /// Its place in the group
+    #[arg(long, env = "OPENINTERN_POSITION")]
+    pub(crate) position: Option<i32>,
+    /// When it happened: RFC 3339, or YYYY-MM-DD
+    #[arg(long, env = "OPENINTERN_OCCURRED_AT")]
+    pub(crate) occurred_at: Option<String>,
+    #[command(flatten)]
+    pub(crate) marks: MarkArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EditArgs {
+    pub(crate) id: MemoryId,
+    /// The new text; `-` reads it from standard input
+    #[arg(long, env = "OPENINTERN_TEXT")]
+    pub(crate) text: Option<String>,
+    #[command(flatten)]
+    pub(crate) marks: MarkArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MarkArgs {
+    /// Yours: a JSON object
+    #[arg(long, value_name = "JSON", env = "OPENINTERN_METADATA")]
+    pub(crate) metadata: Option<String>,
+    /// 0 (trifle) to 1 (vital)
+    #[arg(long, env = "OPENINTERN_IMPORTANCE")]
+    pub(crate) importance: Option<f32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListMemoriesArgs {
+    /// Only this layer: core, episodic, archival
+    #[arg(long = "type", value_name = "TYPE", env = "OPENINTERN_TYPE")]
+    pub(crate) kind: Option<MemoryType>,
+    /// Only this group
+    #[arg(long, env = "OPENINTERN_GROUP_KEY")]
+    pub(crate) group_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_environment_variable() {
+        fn check(command: &clap::Command) {
+            for flag in command.get_arguments() {
+                let Some(long) =
+                    flag.get_long().filter(|long| !matches!(*long, "help" | "version"))
+                else {
+                    continue;
+                };
+                let want = format!("OPENINTERN_{}", long.replace('-', "_").to_uppercase());
+                let have = flag.get_env().and_then(|name| name.to_str());
+                assert_eq!(have, Some(want.as_str()), "{} --{long}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,309 @@
+//! The client side of the HTTP API: who we are, where the server is, and what its refusals mean.
+
+pub(crate) mod follow;
+mod sse;
+
+use std::{fmt, time::Duration};
+
+use protocol::{
+    error::{ErrorBody, ErrorCode},
+    name::{OrgId, ProjectId, UserId},
+    scope::Scope,
+};
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::exit::{Exit, Failure};
+
+const URL_DEFAULT: &str = "http://localhost:3000";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take that is not a stream.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A way to the server, in one scope.
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    scope: Scope,
+}
+
+/// The pairs of a query string.
+pub(crate) type Query<'a> = &'a [(&'a str, String)];
+
+impl Client {
+    /// Reads where the server is and who asks from the environment.
+    pub(crate) fn from_environment(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let base = set("AGENT_API_URL").unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let base = Url::parse(&base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+            .ok_or_else(|| {
+                Failure::new(Exit::Usage, format!("AGENT_API_URL is not a URL: `{base}`"))
+                    .hint(format!("it should look like {URL_DEFAULT}"))
+            })?;
+        let scope = Scope {
+            org_id: parsed("AGENT_ORG_ID", set("AGENT_ORG_ID"), OrgId::new, "org_default")?,
+            user_id: parsed("AGENT_USER_ID", set("AGENT_USER_ID"), UserId::new, "user_default")?,
+            project_id: set("AGENT_PROJECT_ID")
+                .map(|text| parsed("AGENT_PROJECT_ID", Some(text), ProjectId::new, ""))
+                .transpose()?,
+        };
+        let headers = headers(&scope, set("OPENINTERN_API_KEY"))?;
+        let mut http =
+            reqwest::Client::builder().default_headers(headers).connect_timeout(CONNECT_TIMEOUT);
+        if is_loopback(&base) {
+            http = http.no_proxy(); // A proxy cannot reach what is on this machine.
+        }
+        if base.scheme() == "http" {
+            http = http.tls_certs_only([]); // Without TLS no certificates are needed, or looked for.
+        }
+        let http = http.build().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+        Ok(Self { http, base, scope })
+    }
+
+    /// The address of a page of the web UI.
+    pub(crate) fn page(&self, path: &[&str]) -> Url {
+        self.url(path)
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: Query<'_>,
+    ) -> Result<T, Failure> {
+        self.answer(self.request(Method::GET, path).query(query)).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A POST that says all in its path.
+    pub(crate) async fn post_empty<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+    ) -> Result<T, Failure> {
+        self.answer(self.request(Method::POST, path)).await
+    }
+
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.answer(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &[&str]) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, path).timeout(ANSWER_TIMEOUT);
+        self.accepted(request).await?;
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.http.request(method, self.url(path))
+    }
+
+    fn url(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let response = self.accepted(request.timeout(ANSWER_TIMEOUT)).await?;
+        let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::new(Exit::Failed, format!("the answer is not understood: {error}"))
+                .hint(format!("is {} an OpenIntern server of this version?", self.base))
+        })
+    }
+
+    /// Sends the request; every status but a success is a failure.
+    async fn accepted(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.unwrap_or_default();
+        Err(self.refusal(status, &body))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let why: &dyn fmt::Display =
+            if error.is_timeout() { &"it took too long" } else { &root(error) };
+        let failure = Failure::new(
+            Exit::Unreachable,
+            format!("the server at {} does not answer: {why}", self.base),
+        );
+        failure.hint("start one with `openintern dev`, or set AGENT_API_URL to where it is")
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Failure {
+        let Ok(ErrorBody { error }) = serde_json::from_slice(body) else {
+            return Failure::new(
+                exit_of_status(status),
+                format!("the server at {} answered {status}", self.base),
+            );
+        };
+        let details =
+            error.details.iter().map(|fault| format!("{} {}", fault.field, fault.message));
+        let mut message = error.message;
+        for detail in
+            details.filter(|detail| !message.contains(detail.as_str())).collect::<Vec<_>>()
+        {
+            message = format!("{message}; {detail}");
+        }
+        Failure {
+            exit: exit_of_status(status),
+            message,
+            hint: self.hint(error.code),
+            request_id: Some(error.request_id),
+        }
+    }
+
+    fn hint(&self, code: ErrorCode) -> Option<String> {
+        let hint = match code {
+            ErrorCode::NotFound => format!(
+                "this is scope {}; AGENT_ORG_ID, AGENT_USER_ID and AGENT_PROJECT_ID choose another",
+                self.scope
+            ),
+            ErrorCode::Unauthorized => "set OPENINTERN_API_KEY to a key of this server".into(),
+            ErrorCode::Forbidden | ErrorCode::ScopeMismatch => {
+                "use a key that is allowed to do this in this scope".into()
+            }
+            ErrorCode::RateLimited | ErrorCode::QuotaExceeded => "try again later".into(),
+            ErrorCode::Unavailable => {
+                "try again in a moment; `openintern doctor` looks closer".into()
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+fn exit_of_status(status: StatusCode) -> Exit {
+    match status.as_u16() {
+        401 | 403 => Exit::Denied,
+        404 => Exit::NotFound,
+        408 | 502..=504 => Exit::Unreachable,
+        409 | 429 => Exit::Conflict,
+        400..=499 => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+fn parsed<T, E: fmt::Display>(
+    variable: &str,
+    value: Option<String>,
+    parse: impl Fn(String) -> Result<T, E>,
+    default: &str,
+) -> Result<T, Failure> {
+    parse(value.unwrap_or_else(|| default.to_owned()))
+        .map_err(|error| Failure::new(Exit::Usage, format!("{variable}: {error}")))
+}
+
+fn headers(scope: &Scope, key: Option<String>) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    let project = scope.project_id.as_ref().map(ProjectId::as_str);
+    for (name, value) in [
+        ("x-org-id", Some(scope.org_id.as_str())),
+        ("x-user-id", Some(scope.user_id.as_str())),
+        ("x-project-id", project),
+    ] {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    if let Some(key) = key {
+        let mut bearer =
+            HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
+                Failure::new(Exit::Usage, "OPENINTERN_API_KEY is not a key: it has odd characters")
+            })?;
+        bearer.set_sensitive(true);
+        headers.insert(AUTHORIZATION, bearer);
+    }
+    Ok(headers)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
+
+fn root(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(variables: &[(&str, &str)]) -> Result<Client, Failure> {
+        Client::from_environment(|name| {
+            variables.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_says_where_and_who() {
+        let usual = client(&[]).unwrap();
+        assert_eq!(usual.scope.to_string(), "org_default/user_default");
+        assert_eq!(usual.url(&["api", "runs"]).as_str(), "http://localhost:3000/api/runs");
+        let other = client(&[
+            ("AGENT_API_URL", "https://example.com/base/"),
+            ("AGENT_PROJECT_ID", "p"),
+            ("AGENT_ORG_ID", ""),
+        ])
+        .unwrap();
+        assert_eq!(other.scope.to_string(), "org_default/user_default/p");
+        assert_eq!(other.url(&["api", "a/b"]).as_str(), "https://example.com/base/api/a%2Fb");
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_environment_is_named() {
+        let check = |name: &str, value: &str| {
+            let failure = client(&[(name, value)]).err().unwrap();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(name), "{}", failure.message);
+        };
+        check("AGENT_API_URL", "localhost:3000");
+        check("AGENT_ORG_ID", "a b");
+        check("AGENT_PROJECT_ID", "组织");
+        check("OPENINTERN_API_KEY", "a\nb");
+    }
+
+    #[test]
+    fn refusals_have_exit_codes() {
+        for (status, exit) in [
+            (400, Exit::Usage),
+            (401, Exit::Denied),
+            (403, Exit::Denied),
+            (404, Exit::NotFound),
+            (409, Exit::Conflict),
+            (422, Exit::Usage),
+            (429, Exit::Conflict),
+            (500, Exit::Failed),
+            (503, Exit::Unreachable),
+        ] {
+            assert_eq!(exit_of_status(StatusCode::from_u16(status).unwrap()), exit, "{status}");
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! The configuration: a TOML file, the environment over it; commands lay their flags over both.
+//!
+//! Every table belongs to the crate that obeys it. Secrets are read into types that never show
+//! them. An unknown key is an error that names the nearest known one.
+
+mod fault;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use agent::settings::{AgentSettings, WorkerSettings};
+use config::{Config as Layers, File, FileFormat};
+use mcp::config::ServerConfig;
+use model::{embedding::EmbeddingSettings, settings::ModelSettings};
+use protocol::name::AgentId;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::{
+    cli::{LogFormat, NodeArgs},
+    exit::{Exit, Failure},
+    folders,
+};
+
+/// The file in the current folder.
+const FILE_NAME: &str = "openintern.toml";
+/// What every variable begins with that sets a key of the file.
+const VARIABLE_PREFIX: &str = "OPENINTERN__";
+/// What stands between the parts of such a variable's name.
+const VARIABLE_SEPARATOR: &str = "__";
+
+/// All that can be configured.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) server: ServerTable,
+    pub(crate) worker: WorkerSettings,
+    pub(crate) model: ModelSettings,
+    pub(crate) embedding: EmbeddingSettings,
+    pub(crate) agents: BTreeMap<AgentId, AgentSettings>,
+    pub(crate) mcp_servers: BTreeMap<String, ServerConfig>,
+}
+
+/// `[server]`
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ServerTable {
+    /// Where it listens.
+    pub(crate) host: String,
+    /// 0 is any free one.
+    pub(crate) port: u16,
+    /// Who may ask.
+    pub(crate) auth: AuthMode,
+    /// The embedded database and the workspaces; the platform's data folder when absent.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// A `postgres://` URL; `DATABASE_URL` is over it.
+    pub(crate) database_url: Option<SecretString>,
+    /// Most connections of this process to the database.
+    pub(crate) database_connections: u32,
+    /// How the log is written.
+    pub(crate) log_format: LogFormat,
+}
+
+/// How requests are authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum AuthMode {
+    /// Not at all: only for loopback.
+    None,
+}
+
+impl Default for ServerTable {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port: 3000,
+            auth: AuthMode::None,
+            data_dir: None,
+            database_url: None,
+            database_connections: 32,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// The environment, as it was when we started.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// That of this process. What is no Unicode is none of ours.
+    pub(crate) fn of_process() -> Self {
+        let pairs = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self(pairs.collect())
+    }
+
+    /// A variable that is set to something.
+    pub(crate) fn get(&self, name: &str) -> Option<String> {
+        self.0.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+}
+
+/// A configuration, and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    /// The file; none when there is none.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Reads file, environment and the flags that all nodes share.
+pub(crate) fn load(args: &NodeArgs, environment: &Environment) -> Result<Loaded, Failure> {
+    let file = match &args.config {
+        Some(path) => Some(path.clone()),
+        None => [Some(PathBuf::from(FILE_NAME)), folders::config_file()]
+            .into_iter()
+            .flatten()
+            .find(|path| path.is_file()),
+    };
+    let text = file.as_deref().map(read).transpose()?.unwrap_or_default();
+    let named = file.as_ref().map(|path| path.display().to_string());
+    let mut config = parse(&text, named.as_deref(), environment)?;
+    if let Some(data_dir) = &args.data_dir {
+        config.server.data_dir = Some(data_dir.clone());
+    }
+    if let Some(log_format) = args.log_format {
+        config.server.log_format = log_format;
+    }
+    Ok(Loaded { config, file })
+}
+
+impl Config {
+    /// The folder of the embedded database and the workspaces.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        self.server.data_dir.clone().or_else(folders::data_dir).ok_or_else(|| {
+            Failure::new(Exit::Usage, "there is no home folder to keep data in")
+                .hint("name a folder with --data-dir")
+        })
+    }
+
+    /// Every secret that we were told, for whoever must not repeat it.
+    pub(crate) fn secrets(&self) -> Vec<SecretString> {
+        let keys = self.model.providers.values().filter_map(|provider| provider.api_key.clone());
+        let url = self.server.database_url.as_ref().map(|url| url.expose_secret());
+        let password = url
+            .and_then(|url| reqwest::Url::parse(url).ok())
+            .and_then(|url| url.password().map(|password| SecretString::from(password.to_owned())));
+        let of_servers = self.mcp_servers.values().flat_map(|server| &server.env);
+        let of_servers = of_servers
+            .filter(|(name, _)| is_secret_name(name))
+            .map(|(_, value)| SecretString::from(value.as_str()));
+        keys.chain(password).chain(of_servers).collect()
+    }
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word))
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            format!("cannot read the configuration `{}`: {error}", path.display()),
+        )
+        .hint("check the path in --config or OPENINTERN_CONFIG")
+    })
+}
+
+fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Config, Failure> {
+    let mut layers = Layers::builder().add_source(File::from_str(text, FileFormat::Toml));
+    for (variable, value) in &environment.0 {
+        let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
+        let key = key_of(name);
+        layers = layers.set_override(&key, value.as_str()).map_err(|_| {
+            Failure::new(Exit::Usage, format!("the variable `{variable}` names no key"))
+                .hint("it should look like OPENINTERN__SERVER__PORT")
+        })?;
+    }
+    let origin = |key: &str| {
+        let is_set = |variable: &&String| {
+            variable.strip_prefix(VARIABLE_PREFIX).is_some_and(|name| key_of(name) == key)
+        };
+        let variable =
+            environment.0.keys().find(is_set).map(|variable| format!("variable `{variable}`"));
+        variable.or_else(|| file.map(|file| format!("`{file}`")))
+    };
+    let layers = layers.build().map_err(|error| fault::of_file(&error, file))?;
+    let mut config: Config = serde_path_to_error::deserialize(layers).map_err(|error| {
+        fault::of_key(&error.path().to_string(), &error.inner().to_string(), origin)
+    })?;
+    config.model.apply_environment(|name| environment.get(name));
+    if let Some(model) = environment.get("OPENINTERN_EMBEDDING") {
+        config.embedding.model = Some(model);
+    }
+    if let Some(url) = environment.get("DATABASE_URL") {
+        config.server.database_url = Some(url.into());
+    }
+    config.agents.entry(AgentId::default()).or_default(); // Runs that name no agent mean it.
+    Ok(config)
+}
+
+/// `MODEL__PROVIDERS__LOCAL__API_KEY` → `model.providers.local.api_key`. The variables of an MCP
+/// server keep their case.
+fn key_of(variable: &str) -> String {
+    let parts: Vec<&str> = variable.split(VARIABLE_SEPARATOR).collect();
+    let lower = |part: &&str| part.to_lowercase();
+    match parts.as_slice() {
+        [table @ ("MCP_SERVERS" | "mcp_servers"), server, env @ ("ENV" | "env"), name @ ..] => {
+            [lower(table), lower(server), lower(env), name.join(VARIABLE_SEPARATOR)].join(".")
+        }
+        parts => parts.iter().map(lower).collect::<Vec<_>>().join("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        Environment(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
+    fn check_fault(text: &str, pairs: &[(&str, &str)], expected: Expect) {
+        let failure = parse(text, Some("openintern.toml"), &environment(pairs)).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        expected.assert_eq(&format!("{}\n{}", failure.message, failure.hint.unwrap_or_default()));
+    }
+
+    #[test]
+    fn the_environment_is_over_the_file() {
+        let text = r#"
+            [server]
+            port = 4000
+            host = "::1"
+            [worker]
+            concurrency = 3
+            [model]
+            default = "local/a"
+            [model.providers.local]
+            kind = "openai"
+            base_url = "http://localhost:8000/v1"
+            [agents.main]
+            tools = ["read_file"]
+            [agents.main.limits]
+            max_steps = 5
+            [mcp_servers.files]
+            command = "files"
+            args = ["-x"]
+            env = { API_KEY = "of the file", Path = "kept" }
+            [mcp_servers.files.tools.read]
+            effect = "read_only"
+        "#;
+        let config = parse(
+            text,
+            None,
+            &environment(&[
+                ("OPENINTERN__SERVER__PORT", "5000"),
+                ("OPENINTERN__WORKER__LEASE_MS", "7000"),
+                ("OPENINTERN__MODEL__PROVIDERS__LOCAL__API_KEY", "0123"),
+                ("OPENINTERN__MCP_SERVERS__FILES__ENV__API_KEY", "of the environment"),
+                ("OPENINTERN_MODEL", "local/b"),
+                ("OPENINTERN_EMBEDDING", "local/hashed"),
+                ("OPENINTERN_PORT", "is a flag"),
+                ("DATABASE_URL", "postgres://u:p@h/d"),
+            ]),
+        )
+        .unwrap();
+        assert_eq!((config.server.port, config.server.host.as_str()), (5000, "::1"));
+        assert_eq!((config.worker.concurrency, config.worker.lease_ms), (3, 7000));
+        assert_eq!(config.model.default.as_deref(), Some("local/b"));
+        let key = config.model.providers["local"].api_key.clone().unwrap();
+        assert_eq!(key.expose_secret(), "0123");
+        assert_eq!(config.embedding.model.as_deref(), Some("local/hashed"));
+        let main = &config.agents[&AgentId::default()];
+        assert_eq!(main.limits.max_steps, Some(5));
+        assert_eq!(main.tools.as_deref(), Some(["read_file".to_owned()].as_slice()));
+        let files = &config.mcp_servers["files"];
+        assert_eq!(files.env["API_KEY"], "of the environment");
+        assert_eq!(files.env["Path"], "kept");
+        let secrets = config.secrets();
+        let secrets: Vec<_> = secrets.iter().map(|secret| secret.expose_secret()).collect();
+        assert_eq!(secrets, ["0123", "p", "of the environment"]);
+        assert!(!format!("{config:?}").contains("0123"));
+    }
+
+    #[test]
+    fn nothing_configured_is_a_configuration() {
+        let config = parse("", None, &Environment::default()).unwrap();
+        assert_eq!((config.server.host.as_str(), config.server.port), ("127.0.0.1", 3000));
+        assert!(config.agents.contains_key(&AgentId::default()));
+        assert!(config.model.default.is_none());
+    }
+
+    #[test]
+    fn faults_are_named() {
+        check_fault(
+            "[sever]\nport = 1",
+            &[],
+            expect![[r#"
+            unknown key `sever` in `openintern.toml`
+            did you mean `server`? Known here: server, worker, model, embedding, agents, mcp_servers"#]],
+        );
+        check_fault(
+            "[server]\nprot = 1",
+            &[],
+            expect![[r#"
+            unknown key `server.prot` in `openintern.toml`
+            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_connections, log_format"#]],
+        );
+        check_fault(
+            "[model.providers.openai]\napi_kye = 'x'",
+            &[],
+            expect![[r#"
+            unknown key `model.providers.openai.api_kye` in `openintern.toml`
+            did you mean `api_key`? Known here: kind, base_url, api_key, default_model, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, max_attempts, backoff_ms, replay_reasoning"#]],
+        );
+        check_fault(
+            "[mcp_servers.a]\ncommand = 'x'\nargz = []",
+            &[],
+            expect![[r#"
+            unknown key `mcp_servers.a.argz` in `openintern.toml`
+            did you mean `args`? Known here: command, args, env, cwd, startup_timeout_ms, call_timeout_ms, tools, url, headers"#]],
+        );
+        check_fault(
+            "[mcp_servers.a.tools.t]\nefect = 'x'",
+            &[],
+            expect![[r#"
+            unknown key `mcp_servers.a.tools.t.efect` in `openintern.toml`
+            did you mean `effect`? Known here: effect, approval"#]],
+        );
+        check_fault(
+            "[agents.main.limits]\nmax_stepps = 1",
+            &[],
+            expect![[r#"
+            unknown key `agents.main.limits.max_stepps` in `openintern.toml`
+            did you mean `max_steps`? Known here: max_steps, max_tokens, max_cost_usd, max_wall_s"#]],
+        );
+        check_fault(
+            "[agents.'a b']",
+            &[],
+            expect![[r#"
+            `agents.a b` in `openintern.toml`: `agent_id` must be 1 to 64 characters of `A-Z a-z 0-9 _-`
+        "#]],
+        );
+        check_fault(
+            "[server]\nport = 'many'",
+            &[],
+            expect![[r#"
+            `server.port` in `openintern.toml`: invalid type: string "many", expected an integer
+        "#]],
+        );
+        check_fault(
+            "[server]\nport = 70000",
+            &[],
+            expect![[r#"
+            `server.port` in `openintern.toml`: invalid type: 64-bit unsigned integer `70000`, expected an unsigned 16 bit integer
+        "#]],
+        );
+        check_fault(
+            "[server]\nauth = 'keys'",
+            &[],
+            expect![[r#"
+            `server.auth` in `openintern.toml`: there is no such choice as `keys`
+        "#]],
+        );
+        check_fault(
+            "[model.providers.openai]\napi_key = 'sk-secret",
+            &[],
+            expect![[r#"
+            openintern.toml is no TOML: line 2, column 21: invalid literal string, expected `'`
+        "#]],
+        );
+        check_fault(
+            "",
+            &[("OPENINTERN__SERVER__PROT", "1")],
+            expect![[r#"
+            unknown key `server.prot` in variable `OPENINTERN__SERVER__PROT`
+            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_connections, log_format"#]],
+        );
+        check_fault(
+            "",
+            &[("OPENINTERN__SERVER__PORT", "x")],
+            expect![[r#"
+            `server.port` in variable `OPENINTERN__SERVER__PORT`: invalid type: string "x", expected an integer
+        "#]],
+        );
+        check_fault(
+            "",
+            &[("OPENINTERN__A/B", "x")],
+            expect![[r#"
+            the variable `OPENINTERN__A/B` names no key
+            it should look like OPENINTERN__SERVER__PORT"#]],
+        );
+    }
+}

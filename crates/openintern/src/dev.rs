@@ -1,0 +1,215 @@
+//! `dev`: everything for one machine, with a database of its own where none is named.
+
+use std::{net::SocketAddr, path::Path};
+
+use mcp::status::ServerState;
+use model::Models;
+use postgres::error::StartError;
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cli::ServerArgs,
+    config::{self, Config, Environment, Loaded},
+    exit::{Exit, Failure, Stop},
+    listen::Place,
+    logging::{self, Usual},
+    node::{self, Node, Role},
+    output::{FAINT, GOOD, ODD, Output, say, styled},
+    shutdown, skills,
+    skills::Skills,
+};
+
+/// `dev`
+pub(crate) async fn dev(
+    output: &mut Output,
+    args: ServerArgs,
+    environment: &Environment,
+) -> Result<Exit, Stop> {
+    let Loaded { config, file } = config::load(&args.node, environment)?;
+    logging::start(
+        config.server.log_format,
+        Usual::Warnings,
+        args.node.verbose,
+        environment,
+        config.secrets(),
+    )?;
+    let host = args.host.as_deref().unwrap_or(&config.server.host);
+    let place = Place::find(host, args.port.unwrap_or(config.server.port)).await?;
+    if let Some(missing) = place.missing_auth(config.server.auth) {
+        let failure = Failure::new(Exit::Usage, format!("`dev` needs {missing}"));
+        return Err(failure.hint("listen on 127.0.0.1").into());
+    }
+    let models = node::models(&config)?;
+    let listener = place.bind().await?;
+    let shutdown = shutdown::listen()?;
+    good("config", file.map_or_else(|| "none: defaults".into(), |file| file.display().to_string()));
+
+    let database = Database::open(&config).await?;
+    let started = start(config, models, &database).await;
+    let node = match started {
+        Ok(node) => node,
+        Err(failure) => {
+            database.close().await;
+            return Err(failure.into());
+        }
+    };
+    let address =
+        listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    output.line(&format!("listening on http://{address}"))?;
+    say_addresses(address);
+    let probe = tokio::spawn(probe(node.models().clone()));
+    let told = tokio::spawn(say_stopping(shutdown.clone()));
+    let ran = node.run(Some(listener), shutdown).await;
+    probe.abort();
+    told.abort();
+    database.close().await;
+    ran?;
+    Ok(Exit::Done)
+}
+
+async fn start(mut config: Config, models: Models, database: &Database) -> Result<Node, Failure> {
+    let skills_note = offer_skills(&mut config).await;
+    let concurrency = config.worker.concurrency;
+    let node = Node::start(config, models, database.url(), Role::Works).await?;
+    say_parts(&node, database, skills_note, concurrency);
+    Ok(node)
+}
+
+async fn say_stopping(shutdown: CancellationToken) {
+    shutdown.cancelled().await;
+    say("stopping: runs in hand may end first; Ctrl-C again stops at once");
+}
+
+/// The database: one that is named, or our own.
+enum Database {
+    Named { url: String },
+    Embedded(Box<postgres::Server>),
+}
+
+impl Database {
+    async fn open(config: &Config) -> Result<Self, Failure> {
+        if let Some(url) = &config.server.database_url {
+            return Ok(Self::Named { url: url.expose_secret().to_owned() });
+        }
+        let folder = config.data_dir()?.join("postgres");
+        let server = postgres::start(&postgres::Settings::new(folder)).await.map_err(|error| {
+            let failure = Failure::from_error(Exit::Failed, &error);
+            match error {
+                StartError::Io { .. } => {
+                    failure.hint("choose a data folder that you may write to with --data-dir")
+                }
+                _ => failure,
+            }
+        })?;
+        Ok(Self::Embedded(Box::new(server)))
+    }
+
+    fn url(&self) -> &str {
+        match self {
+            Self::Named { url } => url,
+            Self::Embedded(server) => server.app_url(),
+        }
+    }
+
+    fn line(&self) -> String {
+        match self {
+            Self::Named { .. } => "the one at DATABASE_URL".into(),
+            Self::Embedded(server) => {
+                let adopted = if server.adopted() { ", was still running" } else { "" };
+                format!("{} in {}{adopted}", server.version(), server.data_dir().display())
+            }
+        }
+    }
+
+    async fn close(self) {
+        if let Self::Embedded(server) = self
+            && let Err(error) = server.stop().await
+        {
+            say(&styled(ODD, format_args!("! postgres    {error}")));
+        }
+    }
+}
+
+/// Adds the Python skills where the configuration names no MCP server. Answers what to say if they
+/// cannot be had.
+async fn offer_skills(config: &mut Config) -> Option<String> {
+    if !config.mcp_servers.is_empty() {
+        return None;
+    }
+    let here = std::env::current_dir().unwrap_or_else(|_| Path::new(".").to_owned());
+    match skills::find(&here).await {
+        Skills::Ready(server) => {
+            config.mcp_servers.insert(skills::TEXTKIT.into(), *server);
+            None
+        }
+        Skills::NoPython { folder } => Some(format!(
+            "{}: no Python with the package `mcp` (hint: scripts/python-env.sh makes one)",
+            folder.display()
+        )),
+        Skills::Absent => None,
+    }
+}
+
+fn say_parts(node: &Node, database: &Database, skills_note: Option<String>, concurrency: u32) {
+    good("postgres", database.line());
+    let model = node.models().default_model();
+    match model.provider.as_str() {
+        "demo" => good("model", format!("{model}: a planner, no language model; needs no key")),
+        _ => good("model", model.to_string()),
+    }
+    let servers = node.mcp_status();
+    for server in &servers {
+        if server.state == ServerState::Running {
+            good("mcp", format!("{}: {} tools", server.name, server.tools.len()));
+        } else {
+            let why = server.last_error.as_deref().unwrap_or("not running");
+            odd("mcp", &format!("{}: {why}", server.name));
+        }
+    }
+    match skills_note {
+        Some(note) => odd("mcp", &note),
+        None if servers.is_empty() => good("mcp", "none configured".into()),
+        None => {}
+    }
+    good("worker", format!("up to {concurrency} runs at once"));
+}
+
+fn say_addresses(address: SocketAddr) {
+    let faint = |text: &str| styled(FAINT, text);
+    say("");
+    say(&format!("  {}  http://{address}", faint("web UI ")));
+    say(&format!(
+        "  {}  http://{address}/api      {} http://{address}/docs",
+        faint("API    "),
+        faint("reference")
+    ));
+    say(&format!(
+        "  {}  org_default / user_default {}",
+        faint("scope  "),
+        faint("(headers x-org-id, x-user-id)")
+    ));
+    say("");
+    say("Press Ctrl-C to stop.");
+}
+
+/// Asks the default model's provider whether it would answer; says so if not.
+async fn probe(models: Models) {
+    let default = models.default_model();
+    if default.provider == "demo" {
+        return;
+    }
+    for probe in models.probe().await {
+        if let (true, Err(error)) = (probe.provider == default.provider, probe.outcome) {
+            odd("model", &format!("{}: {error} (runs that ask it will fail)", probe.provider));
+        }
+    }
+}
+
+fn good(part: &str, what: String) {
+    say(&format!("{} {part:<10}  {what}", styled(GOOD, "✓")));
+}
+
+fn odd(part: &str, what: &str) {
+    say(&format!("{} {part:<10}  {what}", styled(ODD, "!")));
+}

@@ -1,0 +1,304 @@
+//! `doctor`: looks at everything a node needs, changes nothing, and says what to do.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use mcp::{servers::Servers, status::ServerState};
+use model::{Models, embedding::Purpose};
+use nix::sys::statvfs::statvfs;
+use postgres::error::StartError;
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::{
+    cli::DoctorArgs,
+    client::Client,
+    config::{self, Config, Environment, Loaded},
+    exit::{Exit, Failure, Stop},
+    logging::{self, Usual},
+    node::{database_failure, models},
+    output::{BAD, GOOD, ODD, Output, styled},
+    render::counted,
+    skills::{self, Skills},
+};
+
+/// Less free space than this needs a look.
+const DISK_LOW_BYTES: u64 = 1 << 30;
+/// With less free space than this the database may stop.
+const DISK_FULL_BYTES: u64 = 200 << 20;
+/// How long the embedder may take for one short text.
+const EMBED_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What was found of one part.
+#[derive(Debug, Serialize)]
+struct Check {
+    part: &'static str,
+    state: State,
+    found: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Good,
+    Odd,
+    Bad,
+}
+
+impl Check {
+    fn good(part: &'static str, found: impl Into<String>) -> Self {
+        Self { part, state: State::Good, found: found.into(), fix: None }
+    }
+
+    fn odd(part: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { part, state: State::Odd, found: found.into(), fix: Some(fix.into()) }
+    }
+
+    fn bad(part: &'static str, failure: Failure) -> Self {
+        Self { part, state: State::Bad, found: failure.message, fix: failure.hint }
+    }
+}
+
+/// `doctor`
+pub(crate) async fn doctor(
+    output: &mut Output,
+    args: DoctorArgs,
+    environment: &Environment,
+) -> Result<Exit, Stop> {
+    let mut checks = Vec::new();
+    match config::load(&args.node, environment) {
+        Err(failure) => checks.push(Check::bad("config", failure)),
+        Ok(Loaded { config, file }) => {
+            let format = config.server.log_format;
+            let secrets = config.secrets();
+            logging::start(format, Usual::Warnings, args.node.verbose, environment, secrets)?;
+            let file = file.map_or("no file: defaults".into(), |file| file.display().to_string());
+            checks.push(Check::good("config", file));
+            checks.push(database(&config).await);
+            checks.extend(model_and_embedding(&config).await);
+            checks.extend(mcp_servers(config.mcp_servers.clone()).await);
+            checks.extend(config.data_dir().ok().and_then(|folder| disk(&folder)));
+        }
+    }
+    checks.push(server(environment).await);
+
+    if args.format.json {
+        output.json(&checks)?;
+    } else {
+        draw(output, &checks)?;
+    }
+    let is_bad = checks.iter().any(|check| check.state == State::Bad);
+    Ok(if is_bad { Exit::Failed } else { Exit::Done })
+}
+
+async fn database(config: &Config) -> Check {
+    if let Some(url) = &config.server.database_url {
+        return inspected(url.expose_secret(), "").await;
+    }
+    let folder = match config.data_dir() {
+        Ok(folder) => folder.join("postgres"),
+        Err(failure) => return Check::bad("database", failure),
+    };
+    if !folder.exists() {
+        return Check::good(
+            "database",
+            format!("embedded; made at first start in {}", folder.display()),
+        );
+    }
+    match postgres::start(&postgres::Settings::new(folder)).await {
+        Ok(server) => {
+            let check = inspected(server.app_url(), "embedded, ").await;
+            match server.stop().await {
+                Ok(()) => check,
+                Err(error) => Check::bad("database", Failure::from_error(Exit::Failed, &error)),
+            }
+        }
+        Err(StartError::InUse { data_dir, .. }) => {
+            Check::good("database", format!("embedded, in use in {}", data_dir.display()))
+        }
+        Err(error) => Check::bad("database", Failure::from_error(Exit::Failed, &error)),
+    }
+}
+
+async fn inspected(url: &str, kind: &str) -> Check {
+    let found = match store::connect::inspect(url).await {
+        Ok(found) => found,
+        Err(error) => return Check::bad("database", database_failure(error)),
+    };
+    let vector = found.vector_version.map_or("not yet created".into(), |version| version);
+    let line = format!(
+        "{kind}PostgreSQL {}, pgvector {vector}, role {}",
+        found.server_version, found.role
+    );
+    if found.bypasses_policies {
+        return Check::bad(
+            "database",
+            Failure::new(Exit::Failed, format!("{line}: a role that no policy binds")).hint(
+                "use a role of its own that owns the database and is no superuser: \
+                 create role openintern login password '…'; alter database … owner to openintern",
+            ),
+        );
+    }
+    match found.missing_migrations {
+        0 => Check::good("database", format!("{line}, schema up to date")),
+        missing => Check::odd(
+            "database",
+            format!("{line}, {} missing", counted(missing as u64, "migration")),
+            "they are applied at the next start, or by `openintern migrate`",
+        ),
+    }
+}
+
+async fn model_and_embedding(config: &Config) -> Vec<Check> {
+    let models = match models(config) {
+        Ok(models) => models,
+        Err(failure) => return vec![Check::bad("model", failure)],
+    };
+    vec![model(&models).await, embedding(config, &models).await]
+}
+
+async fn model(models: &Models) -> Check {
+    let default = models.default_model();
+    if default.provider == "demo" {
+        return Check::odd(
+            "model",
+            format!("{default}: a planner, no language model"),
+            "set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or OPENINTERN_MODEL",
+        );
+    }
+    let probe = models.probe().await.into_iter().find(|probe| probe.provider == default.provider);
+    match probe.map(|probe| probe.outcome) {
+        Some(Ok(took)) => {
+            Check::good("model", format!("{default}: answers in {} ms", took.as_millis()))
+        }
+        Some(Err(error)) => {
+            let failure = Failure::new(Exit::Failed, format!("{default}: {error}"));
+            Check::bad("model", failure.hint("check the provider's key and address"))
+        }
+        None => Check::good("model", default.to_string()),
+    }
+}
+
+async fn embedding(config: &Config, models: &Models) -> Check {
+    let embedder = match models.embedder(&config.embedding) {
+        Ok(embedder) => embedder,
+        Err(error) => return Check::bad("embedding", Failure::from_error(Exit::Usage, &error)),
+    };
+    let text = ["doctor".to_owned()];
+    let line = format!("{}, {} dimensions", embedder.id(), embedder.dimensions());
+    let problem = match timeout(EMBED_TIMEOUT, embedder.embed(&text, Purpose::Query)).await {
+        Ok(Ok(_)) => return Check::good("embedding", line),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", EMBED_TIMEOUT.as_secs()),
+    };
+    let failure = Failure::new(Exit::Failed, format!("{line}: {problem}"));
+    Check::bad(
+        "embedding",
+        failure.hint("check the table [embedding] and its provider, or leave it out"),
+    )
+}
+
+async fn mcp_servers(
+    configured: std::collections::BTreeMap<String, mcp::config::ServerConfig>,
+) -> Vec<Check> {
+    let mut configs = configured;
+    if configs.is_empty() {
+        let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+        match skills::find(&here).await {
+            Skills::Ready(server) => {
+                configs.insert(skills::TEXTKIT.into(), *server);
+            }
+            Skills::NoPython { folder } => {
+                return vec![Check::odd(
+                    "mcp",
+                    format!("{}: no Python with the package `mcp`", folder.display()),
+                    "scripts/python-env.sh makes one",
+                )];
+            }
+            Skills::Absent => return vec![Check::good("mcp", "none configured")],
+        }
+    }
+    let servers = Arc::new(Servers::start(configs, std::env::vars_os()).await);
+    let checks = servers.status().into_iter().map(|server| {
+        let tools = counted(server.tools.len() as u64, "tool");
+        match (server.state, server.last_error) {
+            (ServerState::Running, _) if server.warnings.is_empty() => {
+                Check::good("mcp", format!("{}: {tools}", server.name))
+            }
+            (ServerState::Running, _) => Check::odd(
+                "mcp",
+                format!("{}: {tools}; {}", server.name, server.warnings.join("; ")),
+                format!("check [mcp_servers.{}]", server.name),
+            ),
+            (_, error) => {
+                let why = error.unwrap_or_else(|| "not running".into());
+                let failure = Failure::new(Exit::Failed, format!("{}: {why}", server.name));
+                Check::bad("mcp", failure.hint(format!("check [mcp_servers.{}]", server.name)))
+            }
+        }
+    });
+    let checks = checks.collect();
+    servers.stop().await;
+    checks
+}
+
+fn disk(folder: &Path) -> Option<Check> {
+    let there = folder.ancestors().find(|folder| folder.exists())?;
+    let stat = statvfs(there).ok()?;
+    #[allow(clippy::useless_conversion, reason = "narrower on macOS")]
+    let free = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
+    let line = format!("{:.1} GiB free in {}", free as f64 / f64::from(1 << 30), there.display());
+    let fix = "make room, or choose another folder with --data-dir";
+    Some(match free {
+        0..DISK_FULL_BYTES => Check::bad("disk", Failure::new(Exit::Failed, line).hint(fix)),
+        DISK_FULL_BYTES..DISK_LOW_BYTES => Check::odd("disk", line, fix),
+        _ => Check::good("disk", line),
+    })
+}
+
+async fn server(environment: &Environment) -> Check {
+    let client = match Client::from_environment(|name| environment.get(name)) {
+        Ok(client) => client,
+        Err(failure) => return Check::bad("server", failure),
+    };
+    match client.get::<Value>(&["health"], &[]).await {
+        Ok(health) => {
+            let text =
+                |key: &str| health.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+            let line = format!("version {}, {}", text("version"), text("status"));
+            match text("status").as_str() {
+                "ok" => Check::good("server", line),
+                _ => Check::odd("server", line, "start a worker: `openintern worker`"),
+            }
+        }
+        Err(failure) if failure.exit == Exit::Unreachable => {
+            Check::odd("server", failure.message, failure.hint.unwrap_or_default())
+        }
+        Err(failure) => Check::bad("server", failure),
+    }
+}
+
+fn draw(output: &mut Output, checks: &[Check]) -> Result<(), Stop> {
+    for check in checks {
+        let sign = match check.state {
+            State::Good => styled(GOOD, "✓"),
+            State::Odd => styled(ODD, "!"),
+            State::Bad => styled(BAD, "✗"),
+        };
+        output.line(&format!("{sign} {:<10}  {}", check.part, check.found))?;
+        if let Some(fix) = &check.fix {
+            output.line(&format!("  {:<10}  fix: {fix}", ""))?;
+        }
+    }
+    let count = |state| checks.iter().filter(|check| check.state == state).count() as u64;
+    let (bad, odd) = (count(State::Bad), count(State::Odd));
+    output.line(&format!("{}, {}", counted(bad, "problem"), counted(odd, "warning")))
+}

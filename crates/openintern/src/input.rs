@@ -1,0 +1,82 @@
+//! What was typed, made into values of the API.
+
+use std::io::Read;
+
+use protocol::{limits::BODY_MAX_BYTES, name::SessionKey, run::LlmConfig};
+use serde_json::{Map, Value};
+
+use crate::exit::{Exit, Failure};
+
+/// What goes before a bare session name.
+const SESSION_PREFIX: &str = "s_";
+
+/// The text of an argument; `-` stands for standard input.
+pub(crate) fn text(argument: String) -> Result<String, Failure> {
+    if argument != "-" {
+        return Ok(argument);
+    }
+    let mut text = String::new();
+    let most = BODY_MAX_BYTES as u64 + 1;
+    std::io::stdin().lock().take(most).read_to_string(&mut text).map_err(|error| {
+        Failure::new(Exit::Usage, format!("cannot read standard input: {error}"))
+    })?;
+    if text.len() > BODY_MAX_BYTES {
+        let message = format!("standard input is longer than {BODY_MAX_BYTES} bytes");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    Ok(text)
+}
+
+/// A session by its name, or by its key.
+pub(crate) fn session_key(name: &str) -> Result<SessionKey, Failure> {
+    let key = if name.starts_with(SESSION_PREFIX) {
+        name.to_owned()
+    } else {
+        format!("{SESSION_PREFIX}{name}")
+    };
+    SessionKey::new(key).map_err(|error| Failure::new(Exit::Usage, format!("--session: {error}")))
+}
+
+/// `<provider>/<model>`, or `<provider>` for its default model.
+pub(crate) fn llm_config(model: &str) -> LlmConfig {
+    let (provider, model) = match model.split_once('/') {
+        Some((provider, model)) => (provider, Some(model.to_owned())),
+        None => (model, None),
+    };
+    LlmConfig { provider: Some(provider.to_owned()), model, ..LlmConfig::default() }
+}
+
+/// A JSON object.
+pub(crate) fn metadata(json: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(json).map_err(|error| {
+        Failure::new(Exit::Usage, format!("--metadata is no JSON object: {error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_session_name_gets_its_prefix() {
+        let check = |name: &str, key: &str| assert_eq!(session_key(name).unwrap().as_str(), key);
+        check("demo", "s_demo");
+        check("s_demo", "s_demo");
+        assert!(session_key("中文").is_err());
+        assert!(session_key("").is_ok(), "`s_` is a name");
+    }
+
+    #[test]
+    fn a_model_is_a_provider_and_a_name() {
+        let check = |text: &str, provider: &str, model: Option<&str>| {
+            let config = llm_config(text);
+            assert_eq!(
+                (config.provider.as_deref(), config.model.as_deref()),
+                (Some(provider), model)
+            );
+        };
+        check("openai/gpt-5-mini", "openai", Some("gpt-5-mini"));
+        check("local/org/model", "local", Some("org/model"));
+        check("ollama", "ollama", None);
+    }
+}

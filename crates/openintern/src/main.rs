@@ -1,0 +1,98 @@
+//! The executable: configuration, commands, and the wiring of all parts.
+//!
+//! | module | what |
+//! |---|---|
+//! | `cli`, `input` | what can be typed, and its values |
+//! | `config`, `folders`, `logging` | what is configured, where things lie, what is logged |
+//! | `dev`, `serve`, `doctor` | commands of the server side |
+//! | `node`, `listen`, `skills`, `shutdown` | what they are wired from |
+//! | `run`, `runs`, `memory`, `catalog` | commands that ask a server |
+//! | `client`, `render` | how they ask, and how events look |
+//! | `output`, `exit` | what is printed, and how a command ends |
+
+mod catalog;
+mod cli;
+mod client;
+mod config;
+mod dev;
+mod doctor;
+mod exit;
+mod folders;
+mod input;
+mod listen;
+mod logging;
+mod memory;
+mod node;
+mod output;
+mod render;
+mod run;
+mod runs;
+mod serve;
+mod shutdown;
+mod skills;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    cli::{Cli, Command},
+    client::Client,
+    config::Environment,
+    exit::{Exit, Failure, Stop},
+    output::{Output, say_failure},
+};
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let mut output = Output::new();
+    let exit = match execute(command, &mut output) {
+        Ok(exit) => exit,
+        Err(Stop::OutputClosed) => Exit::Done,
+        Err(Stop::Failure(failure)) => {
+            say_failure(&failure);
+            failure.exit
+        }
+    };
+    exit.into()
+}
+
+fn execute(command: Command, output: &mut Output) -> Result<Exit, Stop> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let exit = runtime.block_on(dispatch(command, output, &Environment::of_process()));
+    runtime.shutdown_background();
+    exit
+}
+
+async fn dispatch(
+    command: Command,
+    output: &mut Output,
+    environment: &Environment,
+) -> Result<Exit, Stop> {
+    let client = || Client::from_environment(|name| environment.get(name));
+    match command {
+        Command::Dev(args) => dev::dev(output, args, environment).await,
+        Command::Serve(args) => serve::serve(output, args, environment).await,
+        Command::Worker(args) => serve::worker(args, environment).await,
+        Command::Migrate(args) => serve::migrate(output, args, environment).await,
+        Command::Run(args) => run::run(&client()?, output, args).await,
+        Command::Tail(args) => run::tail(&client()?, output, args).await,
+        Command::Runs(command) => runs::runs(&client()?, output, command).await,
+        Command::Events(args) => runs::events(&client()?, output, args).await,
+        Command::Cancel(args) => runs::cancel(&client()?, output, args).await,
+        Command::Export(args) => runs::export(&client()?, output, args).await,
+        Command::Memory(command) => memory::memory(&client()?, output, command).await,
+        Command::Tools(format) => catalog::tools(&client()?, output, format).await,
+        Command::Agents(format) => catalog::agents(&client()?, output, format).await,
+        Command::Doctor(args) => doctor::doctor(output, args, environment).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "openintern", &mut script);
+            output.text(&String::from_utf8_lossy(&script)).map(|()| Exit::Done)
+        }
+        Command::Openapi => output.json(&server::openapi()).map(|()| Exit::Done),
+    }
+}

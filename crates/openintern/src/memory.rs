@@ -1,0 +1,165 @@
+//! `memory`: the memory service from the shell.
+
+use protocol::{
+    error::FieldError,
+    memory::{
+        EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryPage, MemorySummary,
+        MemoryWritten, OccurredAt, SearchMemories, WriteMemory,
+    },
+};
+use serde_json::Value;
+
+use crate::{
+    cli::{EditArgs, ListMemoriesArgs, MarkArgs, MemoryCommand, MemoryRef, SearchArgs, WriteArgs},
+    client::Client,
+    exit::{Exit, Failure, Stop},
+    input,
+    output::Output,
+    runs::say_more,
+};
+
+/// `memory`
+pub(crate) async fn memory(
+    client: &Client,
+    output: &mut Output,
+    command: MemoryCommand,
+) -> Result<Exit, Stop> {
+    match command {
+        MemoryCommand::Search(args) => search(client, output, args).await?,
+        MemoryCommand::Get(args) => get(client, output, args).await?,
+        MemoryCommand::Write(args) => write(client, output, args).await?,
+        MemoryCommand::Edit(args) => edit(client, output, args).await?,
+        MemoryCommand::List(args) => list(client, output, args).await?,
+        MemoryCommand::Delete(args) => delete(client, output, args).await?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn search(client: &Client, output: &mut Output, args: SearchArgs) -> Result<(), Stop> {
+    let filters = MemoryFilters {
+        kinds: (!args.kinds.is_empty()).then_some(args.kinds),
+        group_key: args.group_key,
+        ..MemoryFilters::default()
+    };
+    let body = SearchMemories {
+        query: args.query,
+        top_k: args.top_k,
+        filters: (filters != MemoryFilters::default()).then_some(filters),
+        explain: args.explain,
+    };
+    body.check().map_err(faults)?;
+    let found: Hits = client.post(&["api", "memories", "search"], &body).await?;
+    if args.format.json {
+        return output.json(&found.hits);
+    }
+    let row = |hit: &Hit| {
+        [
+            format!("{:.3}", hit.score),
+            hit.kind.as_str().to_owned(),
+            hit.id.to_string(),
+            hit.snippet.clone(),
+        ]
+    };
+    let explained = |hit: &Hit| {
+        let explanation = hit.explain.clone().unwrap_or_default();
+        let leg = |leg: &Leg| {
+            leg.rank.map_or_else(|| "–".to_owned(), |rank| format!("#{rank} {:.2}", leg.value))
+        };
+        let [score, kind, id, snippet] = row(hit);
+        let (lexical, vector) = (leg(&explanation.lexical), leg(&explanation.vector));
+        [score, lexical, vector, explanation.matched_terms.join(" "), kind, id, snippet]
+    };
+    if args.explain {
+        let rows: Vec<_> = found.hits.iter().map(explained).collect();
+        output.table(["SCORE", "WORDS", "VECTOR", "TERMS", "TYPE", "ID", "SNIPPET"], &rows)
+    } else {
+        let rows: Vec<_> = found.hits.iter().map(row).collect();
+        output.table(["SCORE", "TYPE", "ID", "SNIPPET"], &rows)
+    }
+}
+
+async fn get(client: &Client, output: &mut Output, args: MemoryRef) -> Result<(), Stop> {
+    let path = ["api", "memories", &args.id.to_string()];
+    if args.format.json {
+        return output.json(&client.get::<Value>(&path, &[]).await?);
+    }
+    let memory: Memory = client.get(&path, &[]).await?;
+    output.text(&(memory.text + "\n"))
+}
+
+async fn write(client: &Client, output: &mut Output, args: WriteArgs) -> Result<(), Stop> {
+    let mut body = WriteMemory::new(args.kind, input::text(args.text)?);
+    let changes = marks(&args.marks)?;
+    body.metadata = changes.metadata;
+    body.importance = changes.importance.unwrap_or(body.importance);
+    body.group_key = args.group_key;
+    body.position = args.position;
+    body.occurred_at = args
+        .occurred_at
+        .map(OccurredAt::try_from)
+        .transpose()
+        .map_err(|error| Failure::new(Exit::Usage, format!("--occurred-at {error}")))?;
+    body.check("").map_err(faults)?;
+    let written: MemoryWritten = client.post(&["api", "memories"], &body).await?;
+    match args.format.json {
+        true => output.json(&written),
+        false => output.line(&written.id.to_string()),
+    }
+}
+
+async fn edit(client: &Client, output: &mut Output, args: EditArgs) -> Result<(), Stop> {
+    let text = args.text.map(input::text).transpose()?;
+    let body = EditMemory { text, ..marks(&args.marks)? };
+    body.check().map_err(faults)?;
+    let path = ["api", "memories", &args.id.to_string()];
+    let memory: Value = client.patch(&path, &body).await?;
+    match args.format.json {
+        true => output.json(&memory),
+        false => output.line(&args.id.to_string()),
+    }
+}
+
+async fn list(client: &Client, output: &mut Output, args: ListMemoriesArgs) -> Result<(), Stop> {
+    let mut query = vec![("limit", args.page.limit.to_string())];
+    query.extend(args.kind.map(|kind| ("type", kind.as_str().to_owned())));
+    query.extend(args.group_key.map(|key| ("group_key", key)));
+    query.extend(args.page.cursor.map(|cursor| ("cursor", cursor)));
+    let page: MemoryPage = client.get(&["api", "memories"], &query).await?;
+    if args.format.json {
+        output.json(&page.memories)?;
+    } else {
+        let row = |memory: &MemorySummary| {
+            [
+                memory.id.to_string(),
+                memory.kind.as_str().to_owned(),
+                memory.created_at.to_string(),
+                memory.snippet.clone(),
+            ]
+        };
+        let rows: Vec<_> = page.memories.iter().map(row).collect();
+        output.table(["ID", "TYPE", "CREATED", "SNIPPET"], &rows)?;
+    }
+    say_more(page.next_cursor.as_deref());
+    Ok(())
+}
+
+async fn delete(client: &Client, output: &mut Output, args: MemoryRef) -> Result<(), Stop> {
+    client.delete(&["api", "memories", &args.id.to_string()]).await?;
+    match args.format.json {
+        true => output.json(&serde_json::json!({ "id": args.id })),
+        false => output.line(&format!("{} is forgotten", args.id)),
+    }
+}
+
+fn marks(args: &MarkArgs) -> Result<EditMemory, Failure> {
+    let metadata = args.metadata.as_deref().map(input::metadata).transpose()?;
+    Ok(EditMemory { text: None, metadata, importance: args.importance })
+}
+
+fn faults(faults: Vec<FieldError>) -> Failure {
+    let each = faults.into_iter().map(|fault| {
+        let field = fault.field.trim_start_matches('/');
+        format!("{field} {}", fault.message).trim_start().to_owned()
+    });
+    Failure::new(Exit::Usage, each.collect::<Vec<_>>().join("; "))
+}

@@ -1,0 +1,198 @@
+//! One process of the server side: what `dev`, `serve` and `worker` have in common. Starts the parts
+//! in the order of their needs and stops them in the reverse.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use agent::{
+    settings::{AgentSettings, agent_infos},
+    worker::Worker,
+};
+use mcp::{servers::Servers, status::ServerStatus};
+use memory::service::MemoryService;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use model::Models;
+use protocol::name::AgentId;
+use store::{
+    Store,
+    connect::{ConnectError, StoreSettings, migrate},
+};
+use tokio::{net::TcpListener, task::JoinHandle, time::interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    exit::{Exit, Failure},
+};
+
+/// Our version.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long runs in hand may go on once we are told to stop; then they are handed back.
+const WORKER_GRACE: Duration = Duration::from_secs(25);
+/// How often the metrics recorder drops what it has summed up.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// The parts of a process that runs.
+pub(crate) struct Node {
+    store: Store,
+    memory: MemoryService,
+    models: Models,
+    agents: BTreeMap<AgentId, AgentSettings>,
+    metrics: PrometheusHandle,
+    upkeep: JoinHandle<()>,
+    work: Option<Work>,
+}
+
+struct Work {
+    worker: Worker,
+    servers: Arc<Servers>,
+}
+
+/// Whether a node executes runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It does.
+    Works,
+    /// It only serves the API.
+    ServesOnly,
+}
+
+impl Node {
+    /// Migrates the database, and starts everything but the listener.
+    pub(crate) async fn start(
+        config: Config,
+        models: Models,
+        url: &str,
+        role: Role,
+    ) -> Result<Self, Failure> {
+        let embedder = models
+            .embedder(&config.embedding)
+            .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+        let workspace_root = config.data_dir()?.join("workspaces");
+        let metrics = PrometheusBuilder::new()
+            .install_recorder()
+            .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+
+        migrate(url).await.map_err(database_failure)?;
+        let max_connections = config.server.database_connections;
+        let store = Store::connect(&StoreSettings { url: url.to_owned(), max_connections })
+            .await
+            .map_err(database_failure)?;
+        let memory = MemoryService::new(store.clone(), Some(embedder));
+        let work = match role {
+            Role::ServesOnly => None,
+            Role::Works => {
+                let servers = Servers::start(config.mcp_servers, std::env::vars_os()).await;
+                let servers = Arc::new(servers);
+                let parts = agent::Parts {
+                    store: store.clone(),
+                    models: models.clone(),
+                    memory: memory.clone(),
+                    mcp: Arc::clone(&servers),
+                    agents: config.agents.clone(),
+                    workspace_root,
+                    version: VERSION,
+                };
+                Some(Work { worker: Worker::start(parts, config.worker), servers })
+            }
+        };
+        let upkeep = tokio::spawn(keep_up(metrics.clone()));
+        Ok(Self { store, memory, models, agents: config.agents, metrics, upkeep, work })
+    }
+
+    pub(crate) fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// How the MCP servers are; empty where this node does not work.
+    pub(crate) fn mcp_status(&self) -> Vec<ServerStatus> {
+        self.work.as_ref().map(|work| work.servers.status()).unwrap_or_default()
+    }
+
+    /// Works, and serves the API where there is a listener, until `shutdown`. Then runs in hand may
+    /// end, or are handed back, while what is open at the listener ends, too; then all parts stop.
+    pub(crate) async fn run(
+        self,
+        listener: Option<TcpListener>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Failure> {
+        let metrics = self.metrics.clone();
+        let parts = server::Parts {
+            store: self.store.clone(),
+            memory: self.memory,
+            agents: agent_infos(&self.agents, &self.models.default_model().to_string()),
+            metrics: Arc::new(move || metrics.render()),
+            version: VERSION,
+        };
+        let serve = async {
+            let Some(listener) = listener else { return Ok(()) };
+            let settings = server::Settings::default();
+            let served = server::serve(listener, parts, settings, shutdown.clone()).await;
+            shutdown.cancel(); // A server that ended by itself ends the node.
+            served
+        };
+        let work = async {
+            shutdown.cancelled().await;
+            tracing::info!("stopping");
+            if let Some(Work { worker, servers }) = self.work {
+                worker.stop(WORKER_GRACE).await;
+                servers.stop().await;
+            }
+        };
+        let (served, ()) = tokio::join!(serve, work);
+        self.upkeep.abort();
+        self.store.close().await;
+        served.map_err(|error| Failure::from_error(Exit::Failed, &error))
+    }
+}
+
+/// The models as configured; every agent's model is one that can be asked.
+pub(crate) fn models(config: &Config) -> Result<Models, Failure> {
+    let models = Models::new(&config.model).map_err(|error| {
+        let failure = Failure::from_error(Exit::Usage, &error);
+        model_hint(failure, config.model.default.as_deref())
+    })?;
+    for (agent_id, agent) in &config.agents {
+        models.resolve(None, agent.model.as_deref()).map_err(|error| {
+            let failure =
+                Failure::new(Exit::Usage, format!("`agents.{agent_id}.model` is no use: {error}"));
+            model_hint(failure, agent.model.as_deref())
+        })?;
+    }
+    Ok(models)
+}
+
+fn model_hint(failure: Failure, model: Option<&str>) -> Failure {
+    if !failure.message.contains("has no API key") {
+        return failure;
+    }
+    let provider = model.unwrap_or_default().split('/').next().unwrap_or_default();
+    let way = match provider {
+        "openai" => "OPENAI_API_KEY",
+        "anthropic" => "ANTHROPIC_API_KEY",
+        "gemini" => "GEMINI_API_KEY",
+        _ => "its `api_key` in the configuration",
+    };
+    failure.hint(format!("set {way}, or OPENINTERN_MODEL=demo/default to try without a key"))
+}
+
+/// Why the database is of no use.
+pub(crate) fn database_failure(error: ConnectError) -> Failure {
+    let exit = match error {
+        ConnectError::Url(_) => Exit::Usage,
+        ConnectError::Unreachable { .. }
+        | ConnectError::TooOld { .. }
+        | ConnectError::Vector { .. }
+        | ConnectError::NotDurable { .. }
+        | ConnectError::Schema(_)
+        | ConnectError::Store(_) => Exit::Failed,
+    };
+    Failure::from_error(exit, &error)
+}
+
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut ticks = interval(METRICS_UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
+    }
+}

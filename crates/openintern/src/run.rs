@@ -1,0 +1,199 @@
+//! `run` and `tail`: a run is created, or is there, and is watched to its end.
+
+use std::time::Duration;
+
+use protocol::{
+    id::RunId,
+    run::{CreateRun, Run, RunCancelled, RunCreated, RunStatus},
+};
+use serde_json::Value;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::timeout,
+};
+
+use crate::{
+    cli::{RunArgs, TailArgs},
+    client::{
+        Client,
+        follow::{Follower, Seen},
+    },
+    exit::{Exit, Failure, Stop},
+    input,
+    output::{FAINT, ODD, Output, say, styled},
+    render::{Renderer, duration, error_line},
+};
+
+/// A second Ctrl-C within this time cancels the run.
+const CANCEL_WINDOW: Duration = Duration::from_secs(2);
+
+/// What somebody who watches wants to see.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// Every event, for people.
+    Lines,
+    /// Every event, as it is.
+    Json,
+    /// Nothing but the end.
+    End,
+}
+
+/// What Ctrl-C may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Interrupt {
+    /// Stop watching; a second one cancels the run.
+    ThenCancel,
+    /// Stop watching.
+    Leave,
+}
+
+/// `run`: creates one, and watches it if asked.
+pub(crate) async fn run(client: &Client, output: &mut Output, args: RunArgs) -> Result<Exit, Stop> {
+    let mut body = CreateRun::new(input::text(args.input)?);
+    if let Some(name) = &args.session {
+        body.session_key = input::session_key(name)?;
+    }
+    body.agent_id = args.agent.unwrap_or_default();
+    body.llm_config = args.model.as_deref().map(input::llm_config);
+    let created: RunCreated = client.post(&["api", "runs"], &body).await?;
+    let run_id = created.run_id;
+
+    let watch = match (args.stream, args.wait, args.format.json) {
+        (true, _, true) => Watch::Json,
+        (true, _, false) => Watch::Lines,
+        (false, true, _) => Watch::End,
+        (false, false, true) => return output.json(&created).map(|()| Exit::Done),
+        (false, false, false) => return output.line(&run_id.to_string()).map(|()| Exit::Done),
+    };
+    if watch == Watch::Lines {
+        say_head(client, run_id, body.session_key.as_str(), body.agent_id.as_str());
+    }
+    let exit = watch_run(client, output, (run_id, 0), watch, Interrupt::ThenCancel).await?;
+    if watch == Watch::End && exit != Exit::Interrupted {
+        print_end(client, output, run_id, args.format.json).await?;
+    }
+    Ok(exit)
+}
+
+/// `tail`: the events so far, then live until the end.
+pub(crate) async fn tail(
+    client: &Client,
+    output: &mut Output,
+    args: TailArgs,
+) -> Result<Exit, Stop> {
+    let run: Run = client.get(&["api", "runs", &args.run_id.to_string()], &[]).await?;
+    let watch = if args.format.json { Watch::Json } else { Watch::Lines };
+    if watch == Watch::Lines {
+        say_head(client, run.run_id, run.session_key.as_str(), run.agent_id.as_str());
+    }
+    watch_run(client, output, (run.run_id, args.cursor), watch, Interrupt::Leave).await
+}
+
+async fn watch_run(
+    client: &Client,
+    output: &mut Output,
+    (run_id, cursor): (RunId, u64),
+    watch: Watch,
+    interrupt: Interrupt,
+) -> Result<Exit, Stop> {
+    let mut follower = Follower::new(client, run_id, cursor, watch == Watch::Lines);
+    let mut renderer = Renderer::new(output);
+    // One listener for the whole watch: a signal between two looks is not lost.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    loop {
+        let seen = tokio::select! {
+            biased;
+            _ = interrupts.recv() => {
+                renderer.end_line()?;
+                let at = (run_id, follower.cursor());
+                return interrupted(client, at, interrupt, &mut interrupts).await;
+            }
+            seen = follower.next() => seen?,
+        };
+        match seen {
+            Seen::Event { json } => match watch {
+                Watch::Lines => renderer.event(&json)?,
+                Watch::Json => renderer.raw(&json)?,
+                Watch::End => {}
+            },
+            Seen::Delta(delta) => renderer.delta(&delta)?,
+            Seen::Reset(reset) => renderer.reset(&reset)?,
+            Seen::Lost { wait } => {
+                renderer.end_line()?;
+                let wait = duration(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+                say(&styled(ODD, format_args!("! connection lost, trying again in {wait}")));
+            }
+            Seen::Resumed { cursor } => {
+                say(&styled(FAINT, format_args!("· connected again, after event {cursor}")));
+            }
+            Seen::End(status) => return Ok(exit_of(status)),
+        }
+    }
+}
+
+/// Ctrl-C while watching: the run goes on, unless a second one follows at once.
+async fn interrupted(
+    client: &Client,
+    (run_id, cursor): (RunId, u64),
+    interrupt: Interrupt,
+    interrupts: &mut Signal,
+) -> Result<Exit, Stop> {
+    say(&format!(
+        "stopped watching; {run_id} goes on. Resume: openintern tail {run_id} --cursor {cursor}"
+    ));
+    if interrupt == Interrupt::Leave {
+        return Ok(Exit::Interrupted);
+    }
+    say(&format!("Ctrl-C again within {} s cancels it", CANCEL_WINDOW.as_secs()));
+    if timeout(CANCEL_WINDOW, interrupts.recv()).await.is_ok() {
+        let answer: Result<RunCancelled, Failure> =
+            client.post_empty(&["api", "runs", &run_id.to_string(), "cancel"]).await;
+        match answer {
+            Ok(answer) => say(&cancel_line(&answer)),
+            Err(failure) if failure.exit == Exit::Conflict => say(&failure.message),
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Ok(Exit::Interrupted)
+}
+
+/// What became of a request to cancel.
+pub(crate) fn cancel_line(answer: &RunCancelled) -> String {
+    match answer.status.is_terminal() {
+        true => format!("{} is {}", answer.run_id, answer.status),
+        false => format!("{} is asked to stop", answer.run_id),
+    }
+}
+
+fn say_head(client: &Client, run_id: RunId, session: &str, agent: &str) {
+    let page = client.page(&["runs", &run_id.to_string()]);
+    say(&format!("{run_id} · {session} · {agent}  {}", styled(FAINT, format_args!("↗ {page}"))));
+}
+
+async fn print_end(
+    client: &Client,
+    output: &mut Output,
+    run_id: RunId,
+    json: bool,
+) -> Result<(), Stop> {
+    let path = ["api", "runs", &run_id.to_string()];
+    if json {
+        return output.json(&client.get::<Value>(&path, &[]).await?);
+    }
+    let run: Run = client.get(&path, &[]).await?;
+    match (run.output, run.error) {
+        (Some(text), _) => output.text(&(text + "\n"))?,
+        (None, Some(error)) => say(&format!("{run_id} failed: {}", error_line(&error))),
+        (None, None) => say(&format!("{run_id} is {}", run.status)),
+    }
+    Ok(())
+}
+
+fn exit_of(status: RunStatus) -> Exit {
+    match status {
+        RunStatus::Completed => Exit::Done,
+        RunStatus::Failed | RunStatus::Cancelled => Exit::RunFailed,
+        RunStatus::Pending | RunStatus::Running | RunStatus::Waiting => Exit::Failed,
+    }
+}

@@ -1,0 +1,202 @@
+//! `runs`, `events`, `cancel`, `export`: reading runs that are there, and asking them to stop.
+
+use protocol::{
+    id::RunId,
+    limits::PAGE_LIMIT_MAX,
+    run::{Run, RunCancelled, RunPage},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    cli::{EventsArgs, ExportArgs, ExportFormat, ListRunsArgs, RunRef, RunsCommand},
+    client::Client,
+    exit::{Exit, Failure, Stop},
+    input,
+    output::{Output, say},
+    render::{Renderer, counted, duration, error_line, money, tokens},
+    run::cancel_line,
+};
+
+/// `runs`
+pub(crate) async fn runs(
+    client: &Client,
+    output: &mut Output,
+    command: RunsCommand,
+) -> Result<Exit, Stop> {
+    match command {
+        RunsCommand::List(args) => list(client, output, args).await,
+        RunsCommand::Get(args) => get(client, output, args).await,
+    }
+}
+
+/// `events`
+pub(crate) async fn events(
+    client: &Client,
+    output: &mut Output,
+    args: EventsArgs,
+) -> Result<Exit, Stop> {
+    let mut pages = EventPages::new(client, args.run_id, &args.types);
+    let mut renderer = Renderer::new(output);
+    while let Some(events) = pages.next().await? {
+        for event in events {
+            match args.format.json {
+                true => renderer.raw(event.get())?,
+                false => renderer.event(event.get())?,
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// `cancel`
+pub(crate) async fn cancel(
+    client: &Client,
+    output: &mut Output,
+    args: RunRef,
+) -> Result<Exit, Stop> {
+    let path = ["api", "runs", &args.run_id.to_string(), "cancel"];
+    let answer: RunCancelled = client.post_empty(&path).await?;
+    match args.format.json {
+        true => output.json(&answer)?,
+        false => output.line(&cancel_line(&answer))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// `export`
+pub(crate) async fn export(
+    client: &Client,
+    output: &mut Output,
+    args: ExportArgs,
+) -> Result<Exit, Stop> {
+    let mut pages = EventPages::new(client, args.run_id, &[]);
+    match args.format {
+        ExportFormat::Jsonl => {
+            while let Some(events) = pages.next().await? {
+                for event in events {
+                    output.text(&format!("{event}\n"))?;
+                }
+            }
+        }
+        ExportFormat::Json => {
+            let mut events = Vec::new();
+            while let Some(page) = pages.next().await? {
+                events.extend(page);
+            }
+            let run = client.get(&["api", "runs", &args.run_id.to_string()], &[]).await?;
+            output.json(&Trace { run, events })?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A run with all that it did.
+#[derive(Serialize)]
+struct Trace {
+    run: Value,
+    events: Vec<Box<RawValue>>,
+}
+
+async fn list(client: &Client, output: &mut Output, args: ListRunsArgs) -> Result<Exit, Stop> {
+    let session = args.session.as_deref().map(input::session_key).transpose()?;
+    let mut query = vec![("limit", args.page.limit.to_string())];
+    query.extend(args.status.map(|status| ("status", status.to_string())));
+    query.extend(session.map(|key| ("session_key", key.to_string())));
+    query.extend(args.agent.map(|agent| ("agent_id", agent.to_string())));
+    query.extend(args.page.cursor.map(|cursor| ("cursor", cursor)));
+    let page: RunPage = client.get(&["api", "runs"], &query).await?;
+    if args.format.json {
+        output.json(&page.runs)?;
+    } else {
+        let row = |run: &Run| {
+            [
+                run.run_id.to_string(),
+                run.status.to_string(),
+                run.duration_ms.map_or_else(String::new, duration),
+                run.session_key.to_string(),
+                run.input.clone(),
+            ]
+        };
+        let rows: Vec<_> = page.runs.iter().map(row).collect();
+        output.table(["RUN", "STATUS", "TOOK", "SESSION", "INPUT"], &rows)?;
+    }
+    say_more(page.next_cursor.as_deref());
+    Ok(Exit::Done)
+}
+
+async fn get(client: &Client, output: &mut Output, args: RunRef) -> Result<Exit, Stop> {
+    let path = ["api", "runs", &args.run_id.to_string()];
+    if args.format.json {
+        output.json(&client.get::<Value>(&path, &[]).await?)?;
+        return Ok(Exit::Done);
+    }
+    let run: Run = client.get(&path, &[]).await?;
+    let mut rows = vec![
+        ["run", run.run_id.to_string().as_str()].map(str::to_owned),
+        ["status".into(), run.status.to_string()],
+        ["session".into(), run.session_key.to_string()],
+        ["agent".into(), run.agent_id.to_string()],
+        ["model".into(), run.model.unwrap_or_default()],
+        ["created".into(), run.created_at.to_string()],
+    ];
+    rows.extend(run.ended_at.map(|at| ["ended".into(), at.to_string()]));
+    let took = run.duration_ms.map_or_else(|| "not ended".into(), duration);
+    rows.push([
+        "work".into(),
+        format!(
+            "{took} · {} · {}{}{}",
+            counted(run.step_count.into(), "step"),
+            counted(run.tool_call_count.into(), "tool call"),
+            tokens(&run.usage),
+            money(run.cost_usd)
+        ),
+    ]);
+    rows.push(["input".into(), run.input]);
+    rows.extend(run.error.map(|error| ["error".into(), error_line(&error)]));
+    rows.extend(run.output.map(|text| ["output".into(), text]));
+    output.fields(&rows)?;
+    Ok(Exit::Done)
+}
+
+/// Says how to read on, where there is more.
+pub(crate) fn say_more(next_cursor: Option<&str>) {
+    if let Some(cursor) = next_cursor {
+        say(&format!("there are more: --cursor {cursor}"));
+    }
+}
+
+/// The events of a run, a page at a time, each as the server wrote it.
+struct EventPages<'a> {
+    client: &'a Client,
+    run_id: RunId,
+    types: String,
+    cursor: Option<String>,
+    is_done: bool,
+}
+
+#[derive(Deserialize)]
+struct RawEventPage {
+    events: Vec<Box<RawValue>>,
+    next_cursor: Option<String>,
+}
+
+impl<'a> EventPages<'a> {
+    fn new(client: &'a Client, run_id: RunId, types: &[String]) -> Self {
+        Self { client, run_id, types: types.join(","), cursor: None, is_done: false }
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<Box<RawValue>>>, Failure> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let mut query = vec![("limit", PAGE_LIMIT_MAX.to_string())];
+        query.extend((!self.types.is_empty()).then(|| ("type", self.types.clone())));
+        query.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
+        let path = ["api", "runs", &self.run_id.to_string(), "events"];
+        let page: RawEventPage = self.client.get(&path, &query).await?;
+        self.is_done = page.next_cursor.is_none();
+        self.cursor = page.next_cursor;
+        Ok(Some(page.events))
+    }
+}

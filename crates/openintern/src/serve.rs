@@ -1,0 +1,109 @@
+//! `serve`, `worker`, `migrate`: production, on a database that others may share.
+
+use secrecy::ExposeSecret;
+use store::connect::{check_migrations, migrate as apply_migrations};
+
+use crate::{
+    cli::{MigrateArgs, NodeArgs, ServeArgs, ServerArgs},
+    config::{self, Config, Environment, Loaded},
+    exit::{Exit, Failure, Stop},
+    listen::Place,
+    logging::{self, Usual},
+    node::{self, Node, Role, database_failure},
+    output::Output,
+    shutdown,
+};
+
+const DATABASE_HINT: &str = "set DATABASE_URL to postgres://user:password@host:5432/database \
+(PostgreSQL 15 or newer with pgvector), or use `openintern dev`, which brings its own";
+
+/// `serve`
+pub(crate) async fn serve(
+    output: &mut Output,
+    args: ServeArgs,
+    environment: &Environment,
+) -> Result<Exit, Stop> {
+    let config = load(&args.server.node, environment)?;
+    let host = args.server.host.as_deref().unwrap_or(&config.server.host);
+    let place = Place::find(host, args.server.port.unwrap_or(config.server.port)).await?;
+    let url = everything_needed(&config, &place)?;
+    let role = if args.no_worker { Role::ServesOnly } else { Role::Works };
+
+    let models = node::models(&config)?;
+    let listener = place.bind().await?;
+    let shutdown = shutdown::listen()?;
+    let node = Node::start(config, models, &url, role).await?;
+    let address =
+        listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    output.line(&format!("listening on http://{address}"))?;
+    tracing::info!(%address, version = node::VERSION, "listening");
+    node.run(Some(listener), shutdown).await?;
+    Ok(Exit::Done)
+}
+
+/// `worker`
+pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Result<Exit, Stop> {
+    let config = load(&args.node, environment)?;
+    let url = database_url(&config)?;
+    let models = node::models(&config)?;
+    let shutdown = shutdown::listen()?;
+    let concurrency = config.worker.concurrency;
+    let node = Node::start(config, models, &url, Role::Works).await?;
+    tracing::info!(concurrency, version = node::VERSION, "working");
+    node.run(None, shutdown).await?;
+    Ok(Exit::Done)
+}
+
+/// `migrate`
+pub(crate) async fn migrate(
+    output: &mut Output,
+    args: MigrateArgs,
+    environment: &Environment,
+) -> Result<Exit, Stop> {
+    let config = load(&args.node, environment)?;
+    let url = database_url(&config)?;
+    if args.check {
+        let missing = check_migrations(&url).await.map_err(database_failure)?;
+        if missing > 0 {
+            let failure = Failure::new(Exit::Failed, format!("migrations are missing: {missing}"));
+            return Err(failure.hint("apply them with `openintern migrate`").into());
+        }
+        output.line("no migration is missing")?;
+    } else {
+        let applied = apply_migrations(&url).await.map_err(database_failure)?;
+        output.line(&format!("migrations applied: {applied}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn load(args: &NodeArgs, environment: &Environment) -> Result<Config, Failure> {
+    let Loaded { config, .. } = config::load(args, environment)?;
+    let format = config.server.log_format;
+    logging::start(format, Usual::Events, args.verbose, environment, config.secrets())?;
+    Ok(config)
+}
+
+fn database_url(config: &Config) -> Result<String, Failure> {
+    let url = config.server.database_url.as_ref().map(|url| url.expose_secret().to_owned());
+    url.ok_or_else(|| {
+        Failure::new(Exit::Usage, "no database: DATABASE_URL is not set").hint(DATABASE_HINT)
+    })
+}
+
+/// The database's URL, if nothing is missing; all that is missing, if something is.
+fn everything_needed(config: &Config, place: &Place) -> Result<String, Failure> {
+    let no_database = || "`DATABASE_URL`: a production server brings no database".to_owned();
+    match (database_url(config), place.missing_auth(config.server.auth)) {
+        (Ok(url), None) => Ok(url),
+        (url, auth) => {
+            let missing: Vec<_> =
+                url.err().map(|_| no_database()).into_iter().chain(auth).collect();
+            let failure =
+                Failure::new(Exit::Usage, format!("`serve` needs {}", missing.join("; and ")));
+            Err(failure.hint(
+                "DATABASE_URL looks like postgres://user:password@host:5432/database; \
+                 without an auth mode the server listens on loopback only (--host 127.0.0.1)",
+            ))
+        }
+    }
+}

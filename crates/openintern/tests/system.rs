@@ -1,0 +1,26 @@
+//! The whole system through the built program, as a person at a shell sees it.
+//!
+//! Needs the embedded PostgreSQL and the Python skills: `make deps` fetches both. A test without
+//! them fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+#[path = "system/commands.rs"]
+mod commands;
+#[path = "system/production.rs"]
+mod production;
+#[path = "system/program.rs"]
+mod program;
+#[path = "system/refusals.rs"]
+mod refusals;
+#[path = "system/story.rs"]
+mod story;
+#[path = "system/watching.rs"]
+mod watching;

@@ -1,0 +1,147 @@
+//! Client commands: what they print, and their exit codes.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::program::{Dev, answer, folder, openintern};
+
+const ABSENT_RUN: &str = "run_01h455vb4pex5vsknk084sn02q";
+const ABSENT_MEMORY: &str = "mem_01h455vb4pex5vsknk084sn02q";
+
+#[test]
+fn what_commands_print_and_how_they_end() {
+    let folder = folder();
+    let dev = Dev::start(&folder.path().join("data"));
+    runs(&dev);
+    memories(&dev);
+    scopes(&dev);
+    catalogs(&dev);
+    a_reader_that_goes_away(&dev);
+    doctor(&dev);
+}
+
+fn runs(dev: &Dev) {
+    let run_id = dev.ask(["run", "hello", "--session", "talk"]).expect(0);
+    let run_id = run_id.trim();
+    assert!(run_id.starts_with("run_"), "{run_id}");
+    let created = dev.ask(["run", "hello", "--json"]).expect(0);
+    let created: Value = serde_json::from_str(&created).unwrap();
+    assert_eq!(created["status"], "pending");
+    dev.ask(["tail", run_id]).expect(0);
+
+    let ended = dev.ask(["cancel", run_id]);
+    assert!(ended.stderr.starts_with("error: "), "{ended:?}");
+    assert!(ended.stderr.contains("\nrequest: "), "{ended:?}");
+    ended.expect(8);
+    for command in [["cancel"].as_slice(), &["tail"], &["events"], &["export"], &["runs", "get"]] {
+        let absent = dev.ask(command.iter().copied().chain([ABSENT_RUN]));
+        assert!(absent.stderr.contains("hint: "), "{absent:?}");
+        assert_eq!(absent.expect(5), "", "{command:?}");
+    }
+    dev.ask(["cancel", "run_1"]).expect(2);
+    dev.ask(["run", " "]).expect(2);
+    dev.ask(["run", "x", "--model", "nowhere/x", "--wait"]).expect(3);
+    dev.ask(["run", "x", "--agent", "nobody"]).expect(2);
+
+    let mut piped = dev.client(["run", "-", "--wait", "--json"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    piped.stdin(reader);
+    std::io::Write::write_all(&mut &writer, "from a pipe".as_bytes()).unwrap();
+    drop(writer);
+    let run: Value = serde_json::from_str(&answer(piped).expect(0)).unwrap();
+    assert_eq!(run["input"], "from a pipe");
+
+    let list = dev.ask(["runs", "list", "--session", "talk", "--json"]).expect(0);
+    let list: Vec<Value> = serde_json::from_str(&list).unwrap();
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0]["session_key"], "s_talk");
+    let page = dev.ask(["runs", "list", "--limit", "1"]);
+    assert!(page.stderr.contains("--cursor "), "{page:?}");
+    assert_eq!(page.expect(0).lines().count(), 1);
+    dev.ask(["runs", "list", "--limit", "0"]).expect(2);
+}
+
+fn memories(dev: &Dev) {
+    let id = dev.ask(["memory", "write", "The gate code is 4711", "--importance", "0.9"]).expect(0);
+    let id = id.trim();
+    assert_eq!(dev.ask(["memory", "get", id]).expect(0), "The gate code is 4711\n");
+    let hits = dev.ask(["memory", "search", "gate code"]).expect(0);
+    assert!(hits.contains("4711") && hits.contains(id), "{hits}");
+    let explained = dev.ask(["memory", "search", "gate code", "--explain", "--json"]).expect(0);
+    assert!(explained.contains("\"lexical\""), "{explained}");
+    dev.ask(["memory", "edit", id, "--text", "The gate code is 1234"]).expect(0);
+    assert_eq!(dev.ask(["memory", "get", id]).expect(0), "The gate code is 1234\n");
+    let list = dev.ask(["memory", "list", "--type", "archival", "--json"]).expect(0);
+    assert!(list.contains(id), "{list}");
+    dev.ask(["memory", "delete", id]).expect(0);
+    dev.ask(["memory", "get", id]).expect(5);
+    dev.ask(["memory", "get", ABSENT_MEMORY]).expect(5);
+    dev.ask(["memory", "write", "x", "--importance", "2"]).expect(2);
+    dev.ask(["memory", "write", "x", "--metadata", "[]"]).expect(2);
+    dev.ask(["memory", "edit", id]).expect(2);
+}
+
+fn scopes(dev: &Dev) {
+    let id = dev.ask(["memory", "write", "ours alone"]).expect(0);
+    let mut stranger = dev.client(["memory", "get", id.trim()]);
+    stranger.env("AGENT_ORG_ID", "another");
+    answer(stranger).expect(5);
+    let mut project = dev.client(["memory", "get", id.trim()]);
+    project.env("AGENT_PROJECT_ID", "p");
+    answer(project).expect(5);
+    let mut odd = dev.client(["runs", "list"]);
+    odd.env("AGENT_USER_ID", "a b");
+    answer(odd).expect(2);
+}
+
+fn catalogs(dev: &Dev) {
+    let tools = dev.ask(["tools", "--json"]).expect(0);
+    let tools: Vec<Value> = serde_json::from_str(&tools).unwrap();
+    let names: Vec<_> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
+    for name in ["memory_search", "memory_get", "memory_write", "read_file", "export_trace"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert!(names.contains(&"textkit__date_add"), "{names:?}");
+    assert!(dev.ask(["tools"]).expect(0).contains("memory_search\tbuiltin\tread_only\t"));
+    assert!(dev.ask(["agents"]).expect(0).starts_with("main\tdemo/default\t"));
+
+    let document: Value = serde_json::from_str(&answer(openintern(["openapi"])).expect(0)).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(answer(openintern(["completions", shell])).expect(0).contains("openintern"));
+    }
+    let version = answer(openintern(["--version"])).expect(0);
+    assert_eq!(version, format!("openintern {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+fn a_reader_that_goes_away(dev: &Dev) {
+    let mut child =
+        dev.client(["runs", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()));
+}
+
+fn doctor(dev: &Dev) {
+    let mut command = dev.client(["doctor", "--json", "--data-dir"]);
+    let checks = answer({
+        command.arg(std::env::temp_dir().join("openintern-doctor-none"));
+        command
+    });
+    let checks: Vec<Value> = serde_json::from_str(&checks.expect(0)).unwrap();
+    let state = |part: &str| {
+        let check = checks.iter().find(|check| check["part"] == part);
+        check.unwrap_or_else(|| panic!("no {part} in {checks:?}"))["state"].clone()
+    };
+    for part in ["config", "database", "embedding", "mcp", "disk", "server"] {
+        assert_eq!(state(part), "good", "{checks:?}");
+    }
+    assert_eq!(state("model"), "odd", "the demo is no language model");
+
+    let mut broken = dev.client(["doctor"]);
+    broken.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");
+    let broken = answer(broken).expect(1);
+    assert!(broken.contains("✗ database"), "{broken}");
+    assert!(broken.contains("fix: "), "{broken}");
+}
