@@ -48,8 +48,10 @@ cat >"$workspace/notes.md" <<'NOTES'
 - 待办：发布会的签到表
 NOTES
 
+set -m # The server in a process group of its own: Ctrl-C reaches it once, through us.
 "$openintern" dev --port 0 --data-dir "$folder" >"$folder/address" 2>"$folder/log" &
 server=$!
+set +m
 until grep -q '^listening on' "$folder/address"; do
     kill -0 "$server" 2>/dev/null || { cat "$folder/log" >&2; exit 1; }
     sleep 0.05

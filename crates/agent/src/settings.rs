@@ -117,11 +117,6 @@ pub fn agent_infos(
         .collect()
 }
 
-/// The agents when none is configured: `main`, as it is.
-pub fn default_agents() -> BTreeMap<AgentId, AgentSettings> {
-    BTreeMap::from([(AgentId::default(), AgentSettings::default())])
-}
-
 /// How a process works: `[worker]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agent::{
     Parts,
-    settings::{AgentSettings, WorkerSettings, default_agents},
+    settings::{AgentSettings, WorkerSettings},
     worker::Worker,
 };
 use mcp::servers::Servers;
@@ -37,6 +37,7 @@ use model::{Models, scripted::Scripted};
 use protocol::{
     event::{Event, Fact},
     id::RunId,
+    name::AgentId,
     page::PageLimit,
     run::{CreateRun, Run},
     scope::Scope,
@@ -78,8 +79,7 @@ impl World {
     }
 
     fn parts(&self) -> Parts {
-        let mut agents = default_agents();
-        agents.values_mut().for_each(|agent| *agent = self.agent.clone());
+        let agents = BTreeMap::from([(AgentId::default(), self.agent.clone())]);
         Parts {
             store: self.store.clone(),
             models: Models::with_scripted(self.script.clone()),

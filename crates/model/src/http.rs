@@ -27,13 +27,21 @@ const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// The client that all providers share.
 pub(crate) fn client(connect_timeout: Duration) -> Result<reqwest::Client, SettingsError> {
-    reqwest::Client::builder()
-        .user_agent(concat!("openintern/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(connect_timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .tcp_nodelay(true)
+    let builder = || {
+        reqwest::Client::builder()
+            .user_agent(concat!("openintern/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tcp_nodelay(true)
+    };
+    builder()
         .build()
+        .or_else(|error| {
+            // A bare machine has no certificates; local providers and the demo need none.
+            tracing::warn!(error = chain(&error), "providers behind https cannot be asked");
+            builder().tls_certs_only([]).build()
+        })
         .map_err(|error| SettingsError::new("model", format!("no HTTP client: {}", chain(&error))))
 }
 

@@ -59,13 +59,12 @@ pub(crate) async fn dev(
     output.line(&format!("listening on http://{address}"))?;
     say_addresses(address);
     let probe = tokio::spawn(probe(node.models().clone()));
-    let told = tokio::spawn(say_stopping(shutdown.clone()));
+    let told = tokio::spawn(say_stopping(shutdown.asked.clone()));
     let ran = node.run(Some(listener), shutdown).await;
     probe.abort();
     told.abort();
     database.close().await;
-    ran?;
-    Ok(Exit::Done)
+    Ok(ran?)
 }
 
 async fn start(mut config: Config, models: Models, database: &Database) -> Result<Node, Failure> {

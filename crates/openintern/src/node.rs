@@ -17,11 +17,11 @@ use store::{
     connect::{ConnectError, StoreSettings, migrate},
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::interval};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::Config,
     exit::{Exit, Failure},
+    shutdown::Shutdown,
 };
 
 /// Our version.
@@ -108,13 +108,14 @@ impl Node {
         self.work.as_ref().map(|work| work.servers.status()).unwrap_or_default()
     }
 
-    /// Works, and serves the API where there is a listener, until `shutdown`. Then runs in hand may
-    /// end, or are handed back, while what is open at the listener ends, too; then all parts stop.
+    /// Works, and serves the API where there is a listener, until it is asked to stop. Then runs in
+    /// hand may end, or are handed back, while what is open at the listener ends, too; then all parts
+    /// stop. If somebody insists, nothing is waited for.
     pub(crate) async fn run(
         self,
         listener: Option<TcpListener>,
-        shutdown: CancellationToken,
-    ) -> Result<(), Failure> {
+        Shutdown { asked: shutdown, insisted }: Shutdown,
+    ) -> Result<Exit, Failure> {
         let metrics = self.metrics.clone();
         let parts = server::Parts {
             store: self.store.clone(),
@@ -138,10 +139,14 @@ impl Node {
                 servers.stop().await;
             }
         };
-        let (served, ()) = tokio::join!(serve, work);
+        let served = tokio::select! {
+            biased;
+            () = insisted.cancelled() => return Ok(Exit::Interrupted),
+            (served, ()) = async { tokio::join!(serve, work) } => served,
+        };
         self.upkeep.abort();
         self.store.close().await;
-        served.map_err(|error| Failure::from_error(Exit::Failed, &error))
+        served.map(|()| Exit::Done).map_err(|error| Failure::from_error(Exit::Failed, &error))
     }
 }
 

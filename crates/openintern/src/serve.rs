@@ -37,8 +37,7 @@ pub(crate) async fn serve(
         listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     output.line(&format!("listening on http://{address}"))?;
     tracing::info!(%address, version = node::VERSION, "listening");
-    node.run(Some(listener), shutdown).await?;
-    Ok(Exit::Done)
+    Ok(node.run(Some(listener), shutdown).await?)
 }
 
 /// `worker`
@@ -50,8 +49,7 @@ pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Resul
     let concurrency = config.worker.concurrency;
     let node = Node::start(config, models, &url, Role::Works).await?;
     tracing::info!(concurrency, version = node::VERSION, "working");
-    node.run(None, shutdown).await?;
-    Ok(Exit::Done)
+    Ok(node.run(None, shutdown).await?)
 }
 
 /// `migrate`

@@ -1,9 +1,9 @@
-//! Ctrl-C and SIGTERM: the first asks to stop, the second insists.
+//! Ctrl-C and SIGTERM: the first asks to stop, the second insists, the third ends the process.
 
 use std::time::Duration;
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
@@ -13,29 +13,56 @@ use crate::{
     output::say,
 };
 
-/// How long stopping may take in all.
+/// How long runs in hand and open connections may take to end.
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// How long the rest may take then, such as our own database.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
-/// Listens from now on. The token is cancelled by the first signal; a second, or a stop that takes
-/// too long, ends the process at once.
-pub(crate) fn listen() -> Result<CancellationToken, Failure> {
+/// What somebody asked of this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Shutdown {
+    /// Stop: what is in hand may end first.
+    pub(crate) asked: CancellationToken,
+    /// Stop now: what is in hand is picked up later. Only what would stay behind is still closed.
+    pub(crate) insisted: CancellationToken,
+}
+
+/// Listens from now on. A stop that takes too long is insisted on.
+pub(crate) fn listen() -> Result<Shutdown, Failure> {
     let failed = |error: std::io::Error| Failure::from_error(Exit::Failed, &error);
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminations = signal(SignalKind::terminate()).map_err(failed)?;
-    let asked = CancellationToken::new();
-    let token = asked.clone();
+    let mut signals = Signals {
+        interrupts: signal(SignalKind::interrupt()).map_err(failed)?,
+        terminations: signal(SignalKind::terminate()).map_err(failed)?,
+    };
+    let shutdown = Shutdown { asked: CancellationToken::new(), insisted: CancellationToken::new() };
+    let told = shutdown.clone();
     tokio::spawn(async move {
+        signals.next().await;
+        told.asked.cancel();
         tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => {}
-        }
-        asked.cancel();
-        tokio::select! {
-            _ = interrupts.recv() => say("stopped at once; what was in hand is picked up later"),
-            _ = terminations.recv() => say("stopped at once; what was in hand is picked up later"),
+            () = signals.next() => say("stopped at once; what was in hand is picked up later"),
             () = sleep(STOP_MAX) => say("stopping took too long; what was in hand is picked up later"),
+        }
+        told.insisted.cancel();
+        tokio::select! {
+            () = signals.next() => {}
+            () = sleep(CLOSE_MAX) => {}
         }
         std::process::exit(Exit::Interrupted as i32);
     });
-    Ok(token)
+    Ok(shutdown)
+}
+
+struct Signals {
+    interrupts: Signal,
+    terminations: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupts.recv() => {}
+            _ = self.terminations.recv() => {}
+        }
+    }
 }

@@ -6,8 +6,6 @@ use std::str::FromStr;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Error};
 
-use crate::cluster::Passwords;
-
 /// The superuser.
 pub(crate) const ADMIN: &str = "openintern_admin";
 /// The role of the runtime.
@@ -18,12 +16,12 @@ const FIRST_DATABASE: &str = "postgres";
 const STATEMENT_TIMEOUT: &str = "30s";
 
 /// Makes what is missing, and says the version of the server.
-pub(crate) async fn prepare(admin_url: &str, passwords: &Passwords) -> Result<String, Error> {
+pub(crate) async fn prepare(admin_url: &str, app_password: &str) -> Result<String, Error> {
     let options =
         PgConnectOptions::from_str(admin_url)?.options([("statement_timeout", STATEMENT_TIMEOUT)]);
     let mut connection = match PgConnection::connect_with(&options).await {
         Err(error) if is_unknown_database(&error) => {
-            create(&options.clone().database(FIRST_DATABASE), passwords).await?;
+            create(&options.clone().database(FIRST_DATABASE), app_password).await?;
             PgConnection::connect_with(&options).await?
         }
         connected => connected?,
@@ -37,7 +35,7 @@ pub(crate) async fn prepare(admin_url: &str, passwords: &Passwords) -> Result<St
     Ok(version)
 }
 
-async fn create(options: &PgConnectOptions, passwords: &Passwords) -> Result<(), Error> {
+async fn create(options: &PgConnectOptions, app_password: &str) -> Result<(), Error> {
     let mut connection = PgConnection::connect_with(options).await?;
     // The role may be there already, from a start that was cut short.
     let exists: bool =
@@ -48,8 +46,7 @@ async fn create(options: &PgConnectOptions, passwords: &Passwords) -> Result<(),
     if !exists {
         // DDL takes no parameters. The password is hexadecimal.
         let role = format!(
-            "create role {APP} login nosuperuser nocreatedb nocreaterole nobypassrls password '{}'",
-            passwords.app
+            "create role {APP} login nosuperuser nocreatedb nocreaterole nobypassrls password '{app_password}'"
         );
         sqlx::query(AssertSqlSafe(role)).execute(&mut connection).await?;
     }

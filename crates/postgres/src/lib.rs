@@ -11,6 +11,7 @@ mod database;
 pub mod error;
 mod home;
 mod install;
+mod pid_file;
 mod postmaster;
 mod residents;
 #[cfg(feature = "scratch")]
@@ -179,7 +180,7 @@ impl Ground {
 
     async fn set_up(&self, postmaster: &mut Postmaster) -> Result<String, StartError> {
         postmaster.ready(&self.home).await?;
-        database::prepare(&self.admin_url(), &self.passwords).await.map_err(StartError::SetUp)
+        database::prepare(&self.admin_url(), &self.passwords.app).await.map_err(StartError::SetUp)
     }
 
     fn admin_url(&self) -> String {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cluster::{self, CommandLine};
 use crate::error::{StartError, StopError, io_error};
 use crate::home::Home;
+use crate::pid_file::PidFile;
 use crate::residents::Residence;
 use crate::socket::Socket;
 
@@ -34,13 +35,6 @@ const ORPHANS_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Postmaster {
     pid: u32,
     child: Option<Child>,
-}
-
-/// What `postmaster.pid` says.
-pub(crate) struct PidFile {
-    pub(crate) pid: u32,
-    is_ready: bool,
-    is_stopping: bool,
 }
 
 /// Finds a server that an earlier process of ours left in this cluster, provided that it runs
@@ -156,17 +150,6 @@ impl Postmaster {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
             None => !Residence::of(home).holds(self.pid),
         }
-    }
-}
-
-impl PidFile {
-    pub(crate) fn read(cluster: &Path) -> Option<Self> {
-        let text = fs::read(cluster.join("postmaster.pid")).ok()?;
-        let text = String::from_utf8_lossy(&text);
-        let pid = text.lines().next()?.trim().parse().ok()?;
-        // LOCK_FILE_LINE_PM_STATUS in PostgreSQL's pidfile.h.
-        let status = text.lines().nth(7).unwrap_or_default().trim();
-        Some(Self { pid, is_ready: status == "ready", is_stopping: status == "stopping" })
     }
 }
 

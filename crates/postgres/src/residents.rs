@@ -56,7 +56,7 @@ impl Residence {
 #[cfg(not(target_os = "linux"))]
 impl Residence {
     pub(crate) fn processes(&self) -> Vec<u32> {
-        let file = crate::postmaster::PidFile::read(&self.cluster);
+        let file = crate::pid_file::PidFile::read(&self.cluster);
         file.map(|file| file.pid).into_iter().filter(|pid| self.holds(*pid)).collect()
     }
 

@@ -24,7 +24,7 @@ use store::{
     error::StoreError,
     notifier::Subscription,
     scoped::Scoped,
-    stream::{FRAMES_MAX, Frame, Frames, StreamCursor},
+    stream::{Frame, Frames, StreamCursor},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -244,12 +244,12 @@ impl Follower {
         self.send(format!("retry: {STREAM_RETRY_MS}\n\n")).await?;
         let mut frames = first;
         loop {
-            let (ended, full) = (frames.ended, frames.frames.len() as i64 >= FRAMES_MAX);
+            let (ended, more) = (frames.ended, frames.more);
             self.send_frames(frames.frames).await?;
             if ended {
                 return Ok(());
             }
-            if !full {
+            if !more {
                 self.wait().await?;
             }
             frames = self.read().await?;
@@ -316,7 +316,12 @@ impl Follower {
                 }
                 // The bell may be what rings: without a rest here this would be a busy loop.
                 sleep_until(Instant::now() + with_jitter(STREAM_POLL)).await;
-                Ok(Frames { frames: Vec::new(), ended: false, last_seq: self.cursor.seq })
+                Ok(Frames {
+                    frames: Vec::new(),
+                    ended: false,
+                    more: false,
+                    last_seq: self.cursor.seq,
+                })
             }
             Err(error) => {
                 tracing::error!(%error, run_id = %self.run_id, "a stream cannot be read");

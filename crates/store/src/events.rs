@@ -13,8 +13,12 @@ use crate::{
     scoped::Scoped,
 };
 
+/// Most bytes of payloads of one page, but always one event.
+pub const PAGE_MAX_BYTES: i64 = 4 * 1024 * 1024;
+
 impl Scoped {
-    /// Events after `cursor`, in order; `types` filters before the page is cut.
+    /// Events after `cursor`, in order; `types` filters before the page is cut. A page is also cut
+    /// at about [`PAGE_MAX_BYTES`].
     pub async fn list_events(
         &self,
         run_id: RunId,
@@ -24,15 +28,20 @@ impl Scoped {
     ) -> Result<Page<StoredEvent>, StoreError> {
         let rows = sqlx::query(
             "select r.session_key, e.seq, e.ts, e.agent_id, e.step, e.span_id, e.parent_span_id,
-                    e.type, e.payload::text as payload, e.contains_secrets
+                    e.type, e.payload::text as payload, e.contains_secrets, e.found_count
              from runs r
              left join lateral (
-                 select * from events
-                 where org_id = r.org_id and run_id = r.run_id and seq > $5
-                   and (cardinality($6::text[]) = 0 or type = any ($6))
-                 order by seq
-                 limit $7
-             ) e on true
+                 select *, count(*) over () as found_count,
+                        sum(octet_length(payload::text)) over (order by seq)
+                        - octet_length(payload::text) as bytes_before
+                 from (
+                     select * from events
+                     where org_id = r.org_id and run_id = r.run_id and seq > $5
+                       and (cardinality($6::text[]) = 0 or type = any ($6))
+                     order by seq
+                     limit $7
+                 ) found
+             ) e on e.bytes_before < $8
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
              order by e.seq",
         )
@@ -43,18 +52,23 @@ impl Scoped {
         .bind(i64::try_from(cursor).unwrap_or(i64::MAX))
         .bind(types)
         .bind(i64::from(limit.get()) + 1)
+        .bind(PAGE_MAX_BYTES)
         .fetch_all(self.pool())
         .await?;
-        if rows.is_empty() {
-            return Err(StoreError::NotFound); // The run's row alone would be one.
-        }
+        let first = rows.first().ok_or(StoreError::NotFound)?; // The run's row alone is one.
+        let found: Option<i64> = first.try_get("found_count")?;
         let mut events = Vec::with_capacity(rows.len());
         for row in &rows {
             if row.try_get::<Option<i64>, _>("seq")?.is_some() {
                 events.push(event_from(row, run_id)?);
             }
         }
-        Ok(cut_page(events, limit, |event| event.seq.to_string()))
+        let cut_by_bytes = found.is_some_and(|found| events.len() < found as usize);
+        let mut page = cut_page(events, limit, |event| event.seq.to_string());
+        if cut_by_bytes && page.next_cursor.is_none() {
+            page.next_cursor = page.items.last().map(|event| event.seq.to_string());
+        }
+        Ok(page)
     }
 }
 

@@ -20,6 +20,8 @@ use crate::{
 
 /// Most frames of one read.
 pub const FRAMES_MAX: i64 = 500;
+/// Most bytes of one read, but always one frame.
+pub const FRAMES_MAX_BYTES: i64 = 1024 * 1024;
 
 /// A place in a run's stream: after event `seq`, and after `n` deltas that follow it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +72,8 @@ pub struct Frames {
     pub frames: Vec<Frame>,
     /// The run's last event is among them or before the cursor: nothing will follow.
     pub ended: bool,
+    /// There may be more already: read again at once.
+    pub more: bool,
     /// The number of the run's last event.
     pub last_seq: u64,
 }
@@ -80,7 +84,8 @@ impl Scoped {
         self.notifier().subscribe(Subject::Run(run_id))
     }
 
-    /// What follows `cursor`, at most [`FRAMES_MAX`] frames, in one snapshot.
+    /// What follows `cursor`, at most [`FRAMES_MAX`] frames and about [`FRAMES_MAX_BYTES`], in one
+    /// snapshot.
     pub async fn read_frames(
         &self,
         run_id: RunId,
@@ -90,7 +95,9 @@ impl Scoped {
         let rows = sqlx::query(
             "select r.status, r.last_seq, r.session_key, f.*
              from runs r
-             left join lateral (
+             left join lateral (select *, sum(octet_length(coalesce(payload, delta, '')))
+                                            over (order by seq, n) as bytes,
+                                        count(*) over () as found_count from (
                  (select seq, 0::bigint as n, ts, agent_id, step, span_id, parent_span_id, type,
                          payload::text as payload, contains_secrets, null::text as delta
                   from events
@@ -105,7 +112,7 @@ impl Scoped {
                   limit $8)
                  order by seq, n
                  limit $8
-             ) f on true
+             ) found) f on f.bytes - octet_length(coalesce(f.payload, f.delta, '')) < $9
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
              order by f.seq, f.n",
         )
@@ -117,11 +124,13 @@ impl Scoped {
         .bind(i64::try_from(cursor.n).unwrap_or(i64::MAX))
         .bind(with_deltas)
         .bind(FRAMES_MAX)
+        .bind(FRAMES_MAX_BYTES)
         .fetch_all(self.pool())
         .await?;
         let first = rows.first().ok_or(StoreError::NotFound)?;
         let status: RunStatus = parsed(first.try_get("status")?)?;
         let last_seq = total(first, "last_seq")?;
+        let found: Option<i64> = first.try_get("found_count")?;
         let mut frames = Vec::with_capacity(rows.len());
         for row in &rows {
             if row.try_get::<Option<i64>, _>("seq")?.is_some() {
@@ -129,7 +138,13 @@ impl Scoped {
             }
         }
         let seen = frames.last().map_or(cursor, Frame::cursor);
-        Ok(Frames { ended: status.is_terminal() && seen.seq >= last_seq, frames, last_seq })
+        Ok(Frames {
+            ended: status.is_terminal() && seen.seq >= last_seq,
+            more: frames.len() as i64 >= FRAMES_MAX
+                || found.is_some_and(|found| found > frames.len() as i64),
+            frames,
+            last_seq,
+        })
     }
 }
 

@@ -82,3 +82,19 @@ fn a_first_day() {
     assert_eq!(status.code(), Some(0), "{stderr}");
     assert!(!data_dir.join("postgres/cluster/postmaster.pid").exists());
 }
+
+/// A run that does not end by itself soon is in hand; whoever insists does not wait for it.
+#[test]
+fn insisting_on_a_stop_does_not_wait_and_still_takes_postgres_along() {
+    let folder = folder();
+    let data_dir = folder.path().join("data");
+    let dev = Dev::start(&data_dir);
+    let many = "read the file a.md; ".repeat(12);
+    dev.ask(["run", &many, "--model", "demo/paced"]).expect(0);
+    dev.running.signal(Signal::SIGINT);
+    dev.running.wait_until_said("stopping");
+    dev.running.signal(Signal::SIGTERM);
+    let (status, _, stderr) = dev.running.end();
+    assert!([Some(0), Some(130)].contains(&status.code()), "{status}: {stderr}");
+    assert!(!data_dir.join("postgres/cluster/postmaster.pid").exists(), "{stderr}");
+}

@@ -69,3 +69,35 @@ async fn the_end_is_seen_with_the_last_event_and_not_before() {
     let nothing = scoped.read_frames(run_id, at(700, 0), true).await.unwrap();
     assert!(nothing.frames.is_empty() && nothing.ended);
 }
+
+#[tokio::test]
+async fn a_read_is_bounded_in_bytes_and_loses_nothing() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let mut journal = store.journal(&claim_one(&store).await);
+    let large = "x".repeat(700_000);
+    for _ in 0..8 {
+        journal.commit(&entry(vec![warning(&large)])).await.unwrap();
+    }
+    let void = NewDelta { at: at(8, 1), step: 1, text: None };
+    journal.commit(&Entry { deltas: vec![void], ..Entry::default() }).await.unwrap();
+    let scoped = store.scoped(&ours());
+    let (mut seen, mut cursor) = (Vec::new(), at(0, 0));
+    loop {
+        let read = scoped.read_frames(run_id, cursor, true).await.unwrap();
+        assert!(read.frames.len() <= 3, "{}", read.frames.len());
+        seen.extend(places(&read.frames));
+        cursor = read.frames.last().unwrap().cursor();
+        if !read.more && cursor == at(8, 1) {
+            break;
+        }
+    }
+    let mut all: Vec<_> = (1..=8).map(|seq| (seq, 0)).collect();
+    all.push((8, 1));
+    assert_eq!(seen, all);
+    let limit = protocol::page::PageLimit::default();
+    let page = scoped.list_events(run_id, 0, limit, &[]).await.unwrap();
+    assert_eq!((page.items.len(), page.next_cursor.as_deref()), (6, Some("6")));
+    let page = scoped.list_events(run_id, 6, limit, &[]).await.unwrap();
+    assert_eq!((page.items.len(), page.next_cursor), (2, None));
+}
