@@ -24,14 +24,17 @@ const WORDS = navigator.language.startsWith("zh")
 const page = Object.fromEntries(
   ["runs", "ask", "label", "input", "send", "fresh"].map((id) => [id, document.getElementById(id)]),
 );
-const session = sessionOfAddress();
+let session; // named in the address, or that of the run in the address
 let current = null; // the run that is being worked on
 
 document.documentElement.lang = WORDS.lang;
 page.label.textContent = page.input.placeholder = WORDS.ask;
 page.fresh.textContent = WORDS.fresh;
 showBusy(null);
-showEarlierRuns();
+sessionOfAddress().then((key) => {
+  session = key;
+  showEarlierRuns();
+});
 
 page.ask.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -45,8 +48,15 @@ page.input.addEventListener("keydown", (event) => {
   if (!current) send();
 });
 
-function sessionOfAddress() {
+async function sessionOfAddress() {
   const address = new URL(location.href);
+  const run = address.pathname.match(/^\/runs\/(run_[0-9a-z]{26})$/);
+  if (run) {
+    const found = await api("GET", `/api/runs/${run[1]}`).catch(() => null);
+    address.pathname = "/";
+    if (found) address.searchParams.set("session", found.session_key);
+    history.replaceState(null, "", address);
+  }
   const named = address.searchParams.get("session");
   if (named && /^[A-Za-z0-9_.:-]{1,128}$/.test(named)) return named;
   const bytes = crypto.getRandomValues(new Uint8Array(8));

@@ -96,11 +96,14 @@ impl Recorder {
         self.pending.totals = Some(totals);
     }
 
-    /// The step is done: `messages` is the whole conversation so far.
-    pub(crate) fn checkpoint(&mut self, step: u32, messages: &[Message], state: serde_json::Value) {
-        let written = self.messages_written as usize;
-        self.pending.messages = messages.get(written..).unwrap_or_default().to_vec();
-        let message_count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+    /// Adds a message to the conversation.
+    pub(crate) fn append(&mut self, message: Message) {
+        self.pending.messages.push(message);
+    }
+
+    /// The step is done: what was said so far is the conversation to go on from.
+    pub(crate) fn checkpoint(&mut self, step: u32, state: serde_json::Value) {
+        let message_count = self.messages_written + as_count(self.pending.messages.len());
         self.pending.checkpoint = Some(NewCheckpoint { step, message_count, state });
     }
 
@@ -122,10 +125,12 @@ impl Recorder {
     /// Writes everything noted since the last time, or nothing.
     pub(crate) async fn commit(&mut self) -> Result<(), JournalError> {
         self.journal.commit(&self.pending).await?;
-        if let Some(checkpoint) = &self.pending.checkpoint {
-            self.messages_written = checkpoint.message_count;
-        }
+        self.messages_written += as_count(self.pending.messages.len());
         self.pending = Entry { messages_at: self.messages_written, ..Entry::default() };
         Ok(())
     }
+}
+
+fn as_count(messages: usize) -> u32 {
+    u32::try_from(messages).unwrap_or(u32::MAX)
 }

@@ -5,7 +5,10 @@
 
 mod step;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use model::chat::{ChatEvent, ChatRequest, ModelRef};
@@ -14,11 +17,13 @@ use protocol::{
     id::CallId,
     message::{Message, Usage},
     run::{RunError, RunErrorCode, RunLimits},
+    tool::Effect,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use store::{
     error::StoreError,
-    journal::{End, JournalError, Totals},
+    journal::{End, JournalError, KnownCall, Totals},
     queue::Claim,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,6 +33,7 @@ use crate::{
     history::{History, TURNS_MAX},
     recorder::{Recorder, Span},
     settings::{AgentSettings, HistorySummary, WorkerSettings},
+    tools::Answer,
 };
 
 use self::step::{StepEnd, llm_called};
@@ -116,11 +122,15 @@ struct Run<'a> {
     recorder: Recorder,
     history: Vec<Message>,
     messages: Vec<Message>,
+    /// A step was not completed: its recorded answer and results end the conversation.
+    unfinished: bool,
+    /// What an earlier worker intended in that step.
+    known_calls: HashMap<CallId, KnownCall>,
     state: WorkingState,
     step: u32,
     totals: Totals,
-    /// Calls that were sent and have not answered; `true` if an end unknown to us is possible.
-    in_flight: Vec<(CallId, bool)>,
+    /// The call that was sent and has not answered.
+    in_flight: Option<(CallId, KnownCall)>,
     signals: Signals,
     claimed_at: Instant,
 }
@@ -169,39 +179,38 @@ impl<'a> Run<'a> {
         let agent = runtime.parts.agents.get(&claim.agent_id).cloned().unwrap_or_default();
         let journal = runtime.parts.store.journal(claim);
         // A run that no worker had before has nothing to restore.
-        let restored = if claim.epoch > 1 { journal.restore().await? } else { None };
-        let (step, messages, state) = match restored {
-            None => (0, vec![Message::User { content: claim.input.clone() }], None),
-            Some(restored) => (restored.step, restored.messages, Some(restored.state)),
+        let restored = if claim.epoch > 1 { Some(journal.restore().await?) } else { None };
+        let known = restored.unwrap_or_default();
+        let state = match known.state {
+            Value::Null => WorkingState::default(), // No step was completed.
+            state => serde_json::from_value(state)
+                .map_err(|error| StoreError::Unreadable(error.to_string()))?,
         };
-        let written = if step == 0 { 0 } else { messages.len() };
-        let state = state
-            .map(serde_json::from_value)
-            .transpose()
-            .map_err(|error| StoreError::Unreadable(error.to_string()))?
-            .unwrap_or_default();
+        let written = u32::try_from(known.messages.len()).unwrap_or(u32::MAX);
         Ok(Self {
             runtime,
             claim,
             limits: agent.limits().lowered_by(claim.limits.unwrap_or_default()),
             agent,
             model: ModelRef { provider: String::new(), model: String::new() },
-            recorder: Recorder::new(
-                claim.run_id,
-                journal,
-                u32::try_from(written).unwrap_or(u32::MAX),
-            ),
+            recorder: Recorder::new(claim.run_id, journal, written),
             history: Vec::new(),
-            messages,
+            unfinished: known
+                .messages
+                .iter()
+                .skip(known.message_count as usize)
+                .any(|message| matches!(message, Message::Assistant { .. })),
+            messages: known.messages,
+            known_calls: known.calls,
             state,
-            step,
+            step: known.step,
             totals: Totals {
                 steps: claim.step_count,
                 tool_calls: claim.tool_call_count,
                 usage: claim.usage,
                 cost_usd: claim.cost_usd,
             },
-            in_flight: Vec::new(),
+            in_flight: None,
             signals,
             claimed_at: Instant::now(),
         })
@@ -233,12 +242,19 @@ impl<'a> Run<'a> {
             return stop;
         }
         loop {
-            if let Some(stop) = self.limit_reached() {
+            // A step whose answer was recorded is finished before any limit is looked at.
+            let unfinished = std::mem::take(&mut self.unfinished);
+            if !unfinished && let Some(stop) = self.limit_reached() {
                 return stop;
             }
             self.step += 1;
             // Boxed: a step's future is large, and nested ones multiply.
-            match Box::pin(self.take_step()).await {
+            let step = if unfinished {
+                Box::pin(self.finish_step()).await
+            } else {
+                Box::pin(self.take_step()).await
+            };
+            match step {
                 Ok(StepEnd::Continue) => {}
                 Ok(StepEnd::Answer(output)) => return self.complete(output).await,
                 Err(stop) => return stop,
@@ -253,6 +269,9 @@ impl<'a> Run<'a> {
             .resolve(self.claim.llm_config.as_ref(), self.agent.model.as_deref())
             .map_err(|error| Stop::fail(RunErrorCode::ModelError, error.to_string()))?;
         self.recorder.set_model(self.model.to_string());
+        if self.messages.is_empty() {
+            self.push(Message::User { content: self.claim.input.clone() });
+        }
         if self.claim.last_seq == 0 {
             self.recorder.record(
                 Span::Run,
@@ -270,8 +289,10 @@ impl<'a> Run<'a> {
                 Span::Run,
                 Fact::RunResumed { epoch: self.claim.epoch, from_step: self.step, reason },
             );
-            // Whoever followed the lost worker may have seen text of a step that begins anew.
-            self.recorder.void_text(self.step + 1);
+            if !self.unfinished {
+                // Whoever followed the lost worker may have seen text of an answer that comes anew.
+                self.recorder.void_text(self.step + 1);
+            }
         }
         let turns = self
             .runtime
@@ -347,6 +368,12 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Adds a message to the conversation; it is written with the next commit.
+    fn push(&mut self, message: Message) {
+        self.recorder.append(message.clone());
+        self.messages.push(message);
+    }
+
     fn count(&mut self, usage: Usage, cost_usd: f64) {
         self.totals.usage += usage;
         self.totals.cost_usd += cost_usd;
@@ -386,6 +413,7 @@ impl<'a> Run<'a> {
             }
             Stop::Cancelled => self.cancelled().await,
             Stop::Fail(error) => {
+                self.settle_open_calls();
                 self.recorder.record(
                     Span::Run,
                     Fact::RunFailed { error: error.clone(), duration_ms: millis(self.elapsed()) },
@@ -404,15 +432,44 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Calls that were intended and have no result: ours, and those of a worker that is gone.
+    fn open_calls(&mut self) -> impl Iterator<Item = (CallId, KnownCall)> {
+        let known = std::mem::take(&mut self.known_calls).into_iter();
+        self.in_flight.take().into_iter().chain(known.filter(|(_, call)| !call.settled))
+    }
+
+    /// Gives every call a result before the run fails: whoever reads the trace misses none.
+    fn settle_open_calls(&mut self) {
+        let step = self.step.max(1);
+        for (id, call) in self.open_calls().collect::<Vec<_>>() {
+            let answer = match call.effect {
+                Effect::AtMostOnce => Answer::unknown(),
+                Effect::ReadOnly | Effect::Idempotent => Answer::error("the run ended before it"),
+            };
+            self.recorder.record(
+                Span::ToolCall(step, id),
+                Fact::ToolResult {
+                    tool_call_id: id,
+                    tool: call.tool,
+                    is_error: true,
+                    outcome: answer.outcome,
+                    truncated: false,
+                    duration_ms: 0,
+                    result: answer.result,
+                },
+            );
+        }
+    }
+
     async fn cancelled(&mut self) -> End {
         // What was not written when the request came stays unwritten: no step is committed after it.
         self.recorder.discard();
         let request = self.recorder.journal().cancel_request().await.ok().flatten();
         let (by, reason) = request.unwrap_or_else(|| ("unknown".into(), None));
-        let calls = |unknown: bool| {
-            self.in_flight.iter().filter(|call| call.1 == unknown).map(|call| call.0).collect()
-        };
-        let (stopped, unknown) = (calls(false), calls(true));
+        let (unknown, stopped): (Vec<_>, Vec<_>) =
+            self.open_calls().partition(|(_, call)| call.effect == Effect::AtMostOnce);
+        let ids = |calls: Vec<(CallId, KnownCall)>| calls.into_iter().map(|call| call.0).collect();
+        let (stopped, unknown) = (ids(stopped), ids(unknown));
         self.recorder.record(Span::Run, Fact::RunCancelled { by, reason, stopped, unknown });
         End::Cancelled
     }

@@ -38,6 +38,13 @@ const FAULTS_MAX: usize = 8;
 /// Compiled schemas that are kept.
 const VALIDATORS_MAX: usize = 1024;
 
+/// What the model reads of a call whose end nobody saw.
+const UNKNOWN: &str = "The process that made this call is gone. Whether the call took effect is \
+unknown: do not assume either, and do not repeat it without finding out.";
+
+/// What the model reads of a call that nobody can allow.
+const DENIED: &str = "This tool needs a person's approval, and there is no way to ask for one yet.";
+
 /// All tools of this process.
 pub(crate) struct Toolbox {
     store: Store,
@@ -71,6 +78,16 @@ impl Answer {
 
     pub(crate) fn error(message: impl Into<String>) -> Self {
         Self { result: Value::String(message.into()), outcome: Outcome::Error, truncated: false }
+    }
+
+    /// A call that was sent, or may have been, by a worker that is gone.
+    pub(crate) fn unknown() -> Self {
+        Self { result: UNKNOWN.into(), outcome: Outcome::Unknown, truncated: false }
+    }
+
+    /// A call that a person would have to allow.
+    pub(crate) fn denied() -> Self {
+        Self { result: DENIED.into(), outcome: Outcome::Denied, truncated: false }
     }
 
     pub(crate) fn is_error(&self) -> bool {
@@ -221,20 +238,22 @@ impl Toolbox {
                 result: result.content,
                 truncated: result.truncated,
             },
-            Err(error) => Answer {
-                outcome: match (&error, tool.effect) {
-                    (CallError::Timeout { .. }, _) => Outcome::Timeout,
-                    (_, Effect::AtMostOnce) if error.outcome_is_unknown() => Outcome::Unknown,
-                    _ => Outcome::Error,
-                },
-                result: if error.outcome_is_unknown() && tool.effect == Effect::AtMostOnce {
-                    format!("{error}. Whether it took effect is unknown: do not assume either.")
+            Err(error) => {
+                Answer {
+                    outcome: match (&error, tool.effect) {
+                        (CallError::Timeout { .. }, _) => Outcome::Timeout,
+                        (_, Effect::AtMostOnce) if error.outcome_is_unknown() => Outcome::Unknown,
+                        _ => Outcome::Error,
+                    },
+                    result: if error.outcome_is_unknown() && tool.effect == Effect::AtMostOnce {
+                        format!("{error}. Whether the call took effect is unknown: do not assume either.")
                         .into()
-                } else {
-                    error.to_string().into()
-                },
-                truncated: false,
-            },
+                    } else {
+                        error.to_string().into()
+                    },
+                    truncated: false,
+                }
+            }
         }
     }
 

@@ -13,6 +13,8 @@
 mod cancel;
 #[path = "worker/context.rs"]
 mod context;
+#[path = "worker/ledger.rs"]
+mod ledger;
 #[path = "worker/limits.rs"]
 mod limits;
 #[path = "worker/recovery.rs"]
@@ -135,6 +137,13 @@ impl World {
         })
         .await
         .expect("the event comes");
+    }
+
+    /// Waits until the model was asked this often.
+    async fn asked(&self, times: usize) {
+        tokio::time::timeout(PATIENCE, self.script.wait_for_requests(times))
+            .await
+            .expect("the model is asked");
     }
 
     async fn events(&self, run_id: RunId) -> Vec<Event> {

@@ -53,8 +53,11 @@ pub(crate) fn start(
 fn level(usual: Usual, verbose: u8) -> &'static str {
     match (usual, verbose) {
         (Usual::Warnings, 0) => "warn",
-        (Usual::Warnings, 1) | (Usual::Events, 0) => "info",
-        (Usual::Warnings | Usual::Events, _) => "debug,hyper=info,h2=info,sqlx=info,reqwest=info",
+        // PostgreSQL notices, such as "already exists, skipping", are for nobody.
+        (Usual::Warnings, 1) | (Usual::Events, 0) => "info,sqlx=warn,rmcp=warn",
+        (Usual::Warnings | Usual::Events, _) => {
+            "debug,hyper=info,h2=info,sqlx=warn,reqwest=info,rmcp=warn"
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use protocol::name::AgentId;
 use store::{
     Store,
     connect::{ConnectError, StoreSettings, migrate},
+    memories::VECTOR_DIMENSIONS,
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::interval};
 
@@ -67,6 +68,13 @@ impl Node {
         let embedder = models
             .embedder(&config.embedding)
             .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+        if embedder.dimensions() != VECTOR_DIMENSIONS {
+            let failure = Failure::new(
+                Exit::Usage,
+                format!("`embedding.dimensions` is {}", embedder.dimensions()),
+            );
+            return Err(failure.hint(format!("memories are kept with {VECTOR_DIMENSIONS}")));
+        }
         let workspace_root = config.data_dir()?.join("workspaces");
         let metrics = PrometheusBuilder::new()
             .install_recorder()

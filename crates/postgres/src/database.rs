@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, Connection, Error};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error};
 
 /// The superuser.
 pub(crate) const ADMIN: &str = "openintern_admin";
@@ -17,8 +17,9 @@ const STATEMENT_TIMEOUT: &str = "30s";
 
 /// Makes what is missing, and says the version of the server.
 pub(crate) async fn prepare(admin_url: &str, app_password: &str) -> Result<String, Error> {
-    let options =
-        PgConnectOptions::from_str(admin_url)?.options([("statement_timeout", STATEMENT_TIMEOUT)]);
+    let options = PgConnectOptions::from_str(admin_url)?
+        .options([("statement_timeout", STATEMENT_TIMEOUT)])
+        .disable_statement_logging(); // Making a database is slow, and one of them has a password.
     let mut connection = match PgConnection::connect_with(&options).await {
         Err(error) if is_unknown_database(&error) => {
             create(&options.clone().database(FIRST_DATABASE), app_password).await?;

@@ -15,6 +15,17 @@ pub enum Effect {
     AtMostOnce,
 }
 
+impl Effect {
+    /// The name, as the API and the database write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read_only",
+            Self::Idempotent => "idempotent",
+            Self::AtMostOnce => "at_most_once",
+        }
+    }
+}
+
 /// How a tool call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -29,6 +40,19 @@ pub enum Outcome {
     Denied,
     /// We cannot know whether it happened.
     Unknown,
+}
+
+impl Outcome {
+    /// The name, as the API and the database write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Denied => "denied",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// Whether a person decides.

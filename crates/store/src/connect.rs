@@ -195,6 +195,9 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
 }
 
 fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(ConnectError::Url("it does not begin with `postgres://`".into()));
+    }
     let options =
         PgConnectOptions::from_str(url).map_err(|error| ConnectError::Url(error.to_string()))?;
     Ok(options.application_name("openintern"))

@@ -4,15 +4,19 @@
 //! everything that belongs together. There is no check before the write that a pause could separate
 //! from it.
 
+use std::collections::HashMap;
+
 use protocol::{
     event::Fact,
-    id::{RunId, SpanId},
+    id::{CallId, RunId, SpanId},
     message::{Message, Usage},
     run::{RunError, RunStatus},
     scope::Scope,
+    tool::{Effect, Outcome},
 };
 use serde_json::Value;
-use sqlx::{Row, types::Json};
+use sqlx::{Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
 
 use crate::{
     Store,
@@ -134,14 +138,30 @@ pub enum End {
 }
 
 /// The working state that a run goes on from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Restored {
-    /// The last completed step.
+    /// The last completed step; 0 for none.
     pub step: u32,
-    /// The conversation up to it.
+    /// On how many messages it stands.
+    pub message_count: u32,
+    /// The conversation, and behind [`Self::message_count`] what a step that was not completed has
+    /// added to it: the model's answer, and the results of those of its calls that were settled.
     pub messages: Vec<Message>,
+    /// The calls that the step which was not completed has intended.
+    pub calls: HashMap<CallId, KnownCall>,
     /// The rest of what the agent held in mind.
     pub state: Value,
+}
+
+/// A call that an earlier claim intended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownCall {
+    /// The tool.
+    pub tool: String,
+    /// What may be done again, as it was then.
+    pub effect: Effect,
+    /// Its result was recorded.
+    pub settled: bool,
 }
 
 impl Store {
@@ -167,6 +187,7 @@ impl Journal {
     pub async fn commit(&mut self, entry: &Entry) -> Result<(), JournalError> {
         let events = EventColumns::of(&entry.events)?;
         let deltas = DeltaColumns::of(&entry.deltas);
+        let calls = CallColumns::of(&entry.events);
         let messages: Vec<String> =
             entry.messages.iter().map(storable_json).collect::<Result<_, _>>()?;
         let checkpoint = entry.checkpoint.as_ref();
@@ -218,6 +239,17 @@ impl Journal {
                  insert into checkpoints (org_id, run_id, step, agent_id, message_count, state)
                  select $1, $2, $15, run.agent_id, $16, $17
                  from run where $15::int is not null
+             ), new_calls as (
+                 insert into tool_calls (org_id, run_id, call_id, step, tool, effect, status, epoch,
+                                         settled_at)
+                 select $1, $2, c.call_id, c.step, c.tool, c.effect, c.status, $3,
+                        case when c.status <> 'intent' then clock_timestamp() end
+                 from run, unnest($28::uuid[], $29::int[], $30::text[], $31::text[], $32::text[])
+                      as c(call_id, step, tool, effect, status)
+             ), settled_calls as (
+                 update tool_calls t set status = s.status, settled_at = clock_timestamp()
+                 from run, unnest($33::uuid[], $34::text[]) as s(call_id, status)
+                 where t.org_id = $1 and t.run_id = $2 and t.call_id = s.call_id
              ), unqueued as (
                  delete from queue
                  where $25 is not null and org_id = $1 and run_id = $2
@@ -252,6 +284,13 @@ impl Journal {
         .bind(status.map(RunStatus::as_str))
         .bind(output)
         .bind(error)
+        .bind(calls.ids)
+        .bind(calls.steps)
+        .bind(calls.tools)
+        .bind(calls.effects)
+        .bind(calls.statuses)
+        .bind(calls.settled_ids)
+        .bind(calls.settled_statuses)
         .fetch_optional(&self.store.pool)
         .await
         .map_err(StoreError::from)?;
@@ -263,9 +302,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Where a run stands that was worked on before: none if no step was completed.
-    pub async fn restore(&self) -> Result<Option<Restored>, StoreError> {
-        let Some(row) = sqlx::query(
+    /// Where a run stands that was worked on before.
+    pub async fn restore(&self) -> Result<Restored, StoreError> {
+        let checkpoint = sqlx::query(
             "select step, message_count, state from checkpoints
              where org_id = $1 and run_id = $2
              order by step desc
@@ -274,25 +313,33 @@ impl Journal {
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
         .fetch_optional(&self.store.pool)
-        .await?
-        else {
-            return Ok(None);
-        };
-        let rows = sqlx::query(
+        .await?;
+        let messages = sqlx::query(
             "select message from run_messages
-             where org_id = $1 and run_id = $2 and position < $3
+             where org_id = $1 and run_id = $2
              order by position",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
-        .bind(row.try_get::<i32, _>("message_count")?)
         .fetch_all(&self.store.pool)
         .await?;
-        Ok(Some(Restored {
-            step: count(&row, "step")?,
-            messages: rows.iter().map(|row| json(row, "message")).collect::<Result<_, _>>()?,
-            state: json(&row, "state")?,
-        }))
+        let step = checkpoint.as_ref().map_or(Ok(0), |row| count(row, "step"))?;
+        let calls = sqlx::query(
+            "select call_id, tool, effect, status from tool_calls
+             where org_id = $1 and run_id = $2 and step > $3",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.run_id.uuid())
+        .bind(signed(step))
+        .fetch_all(&self.store.pool)
+        .await?;
+        Ok(Restored {
+            step,
+            message_count: checkpoint.as_ref().map_or(Ok(0), |row| count(row, "message_count"))?,
+            messages: messages.iter().map(|row| json(row, "message")).collect::<Result<_, _>>()?,
+            calls: calls.iter().map(known_call).collect::<Result<_, _>>()?,
+            state: checkpoint.as_ref().map_or(Ok(Value::Null), |row| json(row, "state"))?,
+        })
     }
 
     /// Who asked the run to stop, and why.
@@ -331,6 +378,17 @@ impl Journal {
     }
 }
 
+fn known_call(row: &PgRow) -> Result<(CallId, KnownCall), StoreError> {
+    let effect = match row.try_get::<String, _>("effect")?.as_str() {
+        "read_only" => Effect::ReadOnly,
+        "idempotent" => Effect::Idempotent,
+        _ => Effect::AtMostOnce,
+    };
+    let settled = row.try_get::<String, _>("status")? != "intent";
+    let known = KnownCall { tool: row.try_get("tool")?, effect, settled };
+    Ok((CallId::from_uuid(row.try_get("call_id")?), known))
+}
+
 #[derive(Default)]
 struct EventColumns {
     types: Vec<&'static str>,
@@ -351,6 +409,59 @@ impl EventColumns {
             columns.payloads.push(payload_of(&event.fact)?);
         }
         Ok(columns)
+    }
+}
+
+/// The ledger's part of an entry: calls that are intended, and calls that are settled.
+#[derive(Default)]
+struct CallColumns {
+    ids: Vec<Uuid>,
+    steps: Vec<i32>,
+    tools: Vec<String>,
+    effects: Vec<&'static str>,
+    statuses: Vec<&'static str>,
+    settled_ids: Vec<Uuid>,
+    settled_statuses: Vec<&'static str>,
+}
+
+impl CallColumns {
+    fn of(events: &[NewEvent]) -> Self {
+        let mut columns = Self::default();
+        for event in events {
+            match &event.fact {
+                Fact::ToolCalled { tool_call_id, tool, effect, .. } => {
+                    columns.ids.push(tool_call_id.uuid());
+                    columns.steps.push(signed(event.step.unwrap_or(1)));
+                    columns.tools.push(without_nul(tool));
+                    columns.effects.push(effect.as_str());
+                    columns.statuses.push("intent");
+                }
+                Fact::ToolResult { tool_call_id, outcome, .. } => {
+                    let id = tool_call_id.uuid();
+                    // A statement does not see its own insertions: what is intended and settled in
+                    // one entry is inserted settled.
+                    match columns.ids.iter().position(|known| *known == id) {
+                        Some(place) => {
+                            if let Some(status) = columns.statuses.get_mut(place) {
+                                *status = outcome.as_str();
+                            }
+                        }
+                        None => columns.settle(id, *outcome),
+                    }
+                }
+                Fact::RunCancelled { stopped, unknown, .. } => {
+                    stopped.iter().for_each(|id| columns.settle(id.uuid(), Outcome::Error));
+                    unknown.iter().for_each(|id| columns.settle(id.uuid(), Outcome::Unknown));
+                }
+                _ => {}
+            }
+        }
+        columns
+    }
+
+    fn settle(&mut self, id: Uuid, outcome: Outcome) {
+        self.settled_ids.push(id);
+        self.settled_statuses.push(outcome.as_str());
     }
 }
 

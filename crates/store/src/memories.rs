@@ -28,6 +28,9 @@ use crate::{
     scoped::Scoped,
 };
 
+/// How long the vectors are that the table keeps.
+pub const VECTOR_DIMENSIONS: usize = 256;
+
 /// Characters of a memory's beginning that a list carries.
 const SUMMARY_CHARS: i32 = 480;
 /// Most core memories of a prompt.

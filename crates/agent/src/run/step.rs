@@ -14,8 +14,9 @@ use protocol::{
     memory::{Hit, Memory, SearchMemories},
     message::{Message, ToolCall, canonical_json},
     run::RunErrorCode,
-    tool::{Effect, ToolInfo},
+    tool::{Approval, Effect, ToolInfo},
 };
+use store::journal::KnownCall;
 use tokio::time::sleep_until;
 
 use crate::{
@@ -77,10 +78,36 @@ impl Run<'_> {
             .await?;
         let content = response.content.clone();
         let calls = self.note_answer(response);
+        self.act(content, &calls, &tools, began).await
+    }
+
+    /// Goes on with a step whose answer an earlier worker recorded: the model is not asked again,
+    /// and calls that were settled are not made again.
+    pub(super) async fn finish_step(&mut self) -> Result<StepEnd, Stop> {
+        let answer = self.messages.iter().rev().find_map(|message| match message {
+            Message::Assistant { content, tool_calls, .. } => {
+                Some((content.clone(), tool_calls.clone()))
+            }
+            Message::User { .. } | Message::Tool { .. } => None,
+        });
+        let (content, calls) = answer.unwrap_or_default();
+        let tools = self.runtime.toolbox.of(&self.agent);
+        self.act(content, &calls, &tools, Instant::now()).await
+    }
+
+    /// What follows the model's answer: its calls, and the checkpoint.
+    async fn act(
+        &mut self,
+        content: String,
+        calls: &[ToolCall],
+        tools: &[ToolInfo],
+        began: Instant,
+    ) -> Result<StepEnd, Stop> {
+        let step = self.step;
         let result_type =
             if calls.is_empty() { StepResult::FinalAnswer } else { StepResult::ToolCalls };
         if !calls.is_empty() {
-            self.call_tools(&calls, &tools).await?;
+            self.call_tools(calls, tools).await?;
         }
         self.totals.steps = step;
         self.recorder.set_totals(self.totals);
@@ -90,7 +117,7 @@ impl Run<'_> {
         );
         let state = serde_json::to_value(&self.state)
             .map_err(|error| Stop::fail(RunErrorCode::Internal, error.to_string()))?;
-        self.recorder.checkpoint(step, &self.messages, state);
+        self.recorder.checkpoint(step, state);
         match result_type {
             StepResult::FinalAnswer => Ok(StepEnd::Answer(content)),
             StepResult::ToolCalls => {
@@ -189,7 +216,7 @@ impl Run<'_> {
                 args: call.args,
             })
             .collect();
-        self.messages.push(Message::Assistant {
+        self.push(Message::Assistant {
             content: response.content.clone(),
             tool_calls: calls.clone(),
             replay: response.replay.take(),
@@ -202,22 +229,22 @@ impl Run<'_> {
     /// Calls the tools one after another: each call is committed before it is sent.
     async fn call_tools(&mut self, calls: &[ToolCall], tools: &[ToolInfo]) -> Result<(), Stop> {
         let mut impossible = true;
-        let mut fingerprint = String::new();
         for call in calls {
+            let known = self.known_calls.remove(&call.id);
+            if known.as_ref().is_some_and(|known| known.settled) {
+                impossible = false;
+                continue;
+            }
             let tool = tools.iter().find(|tool| tool.name == call.tool);
-            self.totals.tool_calls += 1;
-            self.recorder.set_totals(self.totals);
-            self.recorder.record(
-                Span::ToolCall(self.step, call.id),
-                Fact::ToolCalled {
-                    tool_call_id: call.id,
-                    tool: call.tool.clone(),
-                    args: call.args.clone(),
-                    effect: tool.map_or(Effect::ReadOnly, |tool| tool.effect),
-                },
-            );
+            if known.is_none() {
+                self.intend(call, tool.map_or(Effect::ReadOnly, |tool| tool.effect));
+            }
             let began = Instant::now();
+            let lost = known.is_some_and(|known| known.effect == Effect::AtMostOnce);
             let answer = match tool {
+                // Only who intended such a call may send it, and that worker is gone.
+                _ if lost => Answer::unknown(),
+                Some(tool) if tool.approval != Approval::Never => Answer::denied(),
                 None => Answer::error(unknown_tool(&call.tool, tools)),
                 Some(tool) => match self.runtime.toolbox.fault(tool, &call.args) {
                     Some(fault) => Answer::error(fault),
@@ -227,34 +254,52 @@ impl Run<'_> {
                     }
                 },
             };
-            let text = answer.text();
-            fingerprint.push_str(&format!("{}{}{text}", call.tool, canonical_json(&call.args)));
-            self.messages.push(Message::Tool {
-                tool_call_id: call.id,
-                tool: call.tool.clone(),
-                content: text,
-                is_error: answer.is_error(),
-            });
-            self.recorder.record(
-                Span::ToolCall(self.step, call.id),
-                Fact::ToolResult {
-                    tool_call_id: call.id,
-                    tool: call.tool.clone(),
-                    is_error: answer.is_error(),
-                    outcome: answer.outcome,
-                    truncated: answer.truncated,
-                    duration_ms: millis(began.elapsed()),
-                    result: answer.result,
-                },
-            );
+            self.settle(call, answer, began);
         }
+        let fingerprint = self.fingerprint(calls);
         self.note_progress(impossible, &fingerprint);
         Ok(())
     }
 
+    fn intend(&mut self, call: &ToolCall, effect: Effect) {
+        self.totals.tool_calls += 1;
+        self.recorder.set_totals(self.totals);
+        self.recorder.record(
+            Span::ToolCall(self.step, call.id),
+            Fact::ToolCalled {
+                tool_call_id: call.id,
+                tool: call.tool.clone(),
+                args: call.args.clone(),
+                effect,
+            },
+        );
+    }
+
+    fn settle(&mut self, call: &ToolCall, answer: Answer, began: Instant) {
+        self.push(Message::Tool {
+            tool_call_id: call.id,
+            tool: call.tool.clone(),
+            content: answer.text(),
+            is_error: answer.is_error(),
+        });
+        self.recorder.record(
+            Span::ToolCall(self.step, call.id),
+            Fact::ToolResult {
+                tool_call_id: call.id,
+                tool: call.tool.clone(),
+                is_error: answer.is_error(),
+                outcome: answer.outcome,
+                truncated: answer.truncated,
+                duration_ms: millis(began.elapsed()),
+                result: answer.result,
+            },
+        );
+    }
+
     async fn call_tool(&mut self, call: &ToolCall, tool: &ToolInfo) -> Result<Answer, Stop> {
         self.recorder.commit().await?; // The intent, before anything is sent.
-        self.in_flight.push((call.id, tool.effect == Effect::AtMostOnce));
+        let open = KnownCall { tool: tool.name.clone(), effect: tool.effect, settled: false };
+        self.in_flight = Some((call.id, open));
         let caller = Caller {
             scope: &self.claim.scope,
             run_id: self.claim.run_id,
@@ -263,8 +308,27 @@ impl Run<'_> {
         };
         let answer =
             self.runtime.toolbox.call(tool, &call.args, &caller, &self.signals.cancel).await?;
-        self.in_flight.clear();
+        self.in_flight = None;
         Ok(answer)
+    }
+
+    /// The calls of a step and what they came to, as one text.
+    fn fingerprint(&self, calls: &[ToolCall]) -> String {
+        let result_of = |call: &ToolCall| {
+            self.messages.iter().rev().find_map(|message| match message {
+                Message::Tool { tool_call_id, content, .. } if *tool_call_id == call.id => {
+                    Some(content.as_str())
+                }
+                _ => None,
+            })
+        };
+        calls
+            .iter()
+            .map(|call| {
+                let result = result_of(call).unwrap_or_default();
+                format!("{} {} {result}\n", call.tool, canonical_json(&call.args))
+            })
+            .collect()
     }
 
     fn note_progress(&mut self, impossible: bool, fingerprint: &str) {

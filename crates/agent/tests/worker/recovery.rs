@@ -81,7 +81,7 @@ async fn a_worker_that_lost_its_lease_writes_nothing_more() {
     let run_id = world.create(&CreateRun::new("x")).await;
     gate.reached().await;
     let second = world.worker();
-    world.script.wait_for_requests(2).await;
+    world.asked(2).await;
     gate.open();
     let run = world.ended(run_id).await;
     first.stop(crate::PATIENCE).await;
@@ -104,7 +104,7 @@ async fn many_runs_are_worked_on_at_once() {
         new.session_key = format!("s_{n}").parse().unwrap();
         ids.push(world.create(&new).await);
     }
-    world.script.wait_for_requests(30).await;
+    world.asked(30).await;
     gate.open();
     for id in ids {
         assert_eq!(world.ended(id).await.status, RunStatus::Completed);

@@ -1,8 +1,14 @@
 //! What the model reads when it calls a tool.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use expect_test::{Expect, expect};
+use mcp::{
+    config::{ServerConfig, ToolConfig},
+    servers::Servers,
+};
 use model::scripted::{Reply, Scripted};
-use protocol::{event::Fact, run::CreateRun};
+use protocol::{event::Fact, run::CreateRun, tool::Approval};
 use serde_json::{Value, json};
 
 use crate::World;
@@ -105,4 +111,25 @@ async fn a_huge_file_is_cut_in_the_prompt_but_whole_in_the_event() {
     assert!(story.contains("\"total_lines\":40000"), "{}", &story[..400]);
     let asked = serde_json::to_string(&world.script.requests()[1].messages).unwrap();
     assert!(asked.len() < 120_000, "{}", asked.len());
+}
+
+#[tokio::test]
+async fn a_skill_is_called_and_one_that_needs_a_person_is_not() {
+    let text = json!({"text": "你好 world"});
+    let mut world = World::new(Scripted::in_order([
+        Reply::call("textkit__text_stats", text).and_call("textkit__date_add", json!({})),
+        Reply::text("ok"),
+    ]))
+    .await;
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python");
+    assert!(std::path::Path::new(python).exists(), "`make deps` makes the Python environment");
+    let mut textkit = ServerConfig::new(python, ["-m", "textkit"]);
+    let ask = ToolConfig { approval: Approval::Ask, ..ToolConfig::default() };
+    textkit.tools.insert("date_add".into(), ask);
+    let servers = BTreeMap::from([("textkit".to_owned(), textkit)]);
+    world.mcp = Arc::new(Servers::start(servers, std::env::vars_os()).await);
+    let story = world.story(&CreateRun::new("x")).await;
+    world.mcp.stop().await;
+    assert!(story.contains("result textkit__text_stats Ok"), "{story}");
+    assert!(story.contains("result textkit__date_add Denied"), "{story}");
 }

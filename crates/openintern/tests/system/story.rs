@@ -10,11 +10,10 @@ fn a_first_day() {
     let folder = folder();
     let data_dir = folder.path().join("data");
     let dev = Dev::start(&data_dir);
-    let said = dev.running.stderr();
     for part in ["config", "postgres", "model", "mcp", "worker"] {
-        assert!(said.contains(&format!("✓ {part}")), "no {part} in {said}");
+        dev.running.wait_until_said(&format!("✓ {part}"));
     }
-    assert!(said.contains("textkit: 4 tools"), "{said}");
+    dev.running.wait_until_said("textkit: 4 tools");
 
     // A fact is remembered in one run and found in the next, of another session.
     let lines =

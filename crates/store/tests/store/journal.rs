@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use protocol::{
     event::Fact,
+    id::CallId,
     message::{Message, Usage},
     page::PageLimit,
     run::{RunError, RunErrorCode, RunStatus},
+    tool::{Effect, Outcome},
 };
 use serde_json::json;
-use store::journal::{End, Entry, JournalError, NewCheckpoint, Totals};
+use store::journal::{End, Entry, JournalError, NewCheckpoint, NewEvent, Restored, Totals};
 use uuid::Uuid;
 
 use crate::{claim_one, create, entry, event, fresh, ours, warning};
@@ -41,7 +43,7 @@ async fn what_is_written_together_is_read_together() {
     assert_eq!((run.event_count, run.step_count, run.tool_call_count), (2, 1, 2));
     assert_eq!((run.usage, run.cost_usd), (Usage::new(10, 5, 3), 0.25));
     assert_eq!(run.model.as_deref(), Some("demo/instant"));
-    let restored = journal.restore().await.unwrap().unwrap();
+    let restored = journal.restore().await.unwrap();
     assert_eq!((restored.step, restored.state), (1, json!({"a": 1})));
     assert_eq!(restored.messages, [Message::User { content: "q".into() }]);
 }
@@ -93,7 +95,7 @@ async fn a_stale_writer_is_refused_and_leaves_nothing() {
     }
     let run = store.scoped(&ours()).get_run(run_id).await.unwrap();
     assert_eq!((run.status, run.event_count), (RunStatus::Running, 0));
-    assert_eq!(writer.restore().await.unwrap(), None);
+    assert_eq!(writer.restore().await.unwrap(), Restored::default());
     writer.commit(&entry(vec![warning("in time")])).await.unwrap();
     assert_eq!(store.queue_depth().await.unwrap().leased, 1);
 }
@@ -162,4 +164,50 @@ async fn what_the_database_cannot_keep_does_not_stop_a_run() {
         .unwrap();
     let run = store.scoped(&ours()).get_run(run_id).await.unwrap();
     assert_eq!(run.output.as_deref(), Some(nasty.replace('\0', "\u{fffd}").as_str()));
+}
+
+#[tokio::test]
+async fn the_ledger_follows_the_events_of_a_call() {
+    let store = fresh().await;
+    let run_id = create(&store).await;
+    let mut journal = store.journal(&claim_one(&store).await);
+    let call = |n| CallId::derive(run_id, 1, n, "t", "{}");
+    let called = |n, effect| NewEvent {
+        step: Some(1),
+        ..event(Fact::ToolCalled {
+            tool_call_id: call(n),
+            tool: "t".into(),
+            args: json!({}),
+            effect,
+        })
+    };
+    let answered = |n, outcome| {
+        event(Fact::ToolResult {
+            tool_call_id: call(n),
+            tool: "t".into(),
+            result: json!("r"),
+            is_error: false,
+            outcome,
+            truncated: false,
+            duration_ms: 1,
+        })
+    };
+    // Intended and settled at once; settled later; left open.
+    journal
+        .commit(&entry(vec![
+            called(0, Effect::ReadOnly),
+            answered(0, Outcome::Error),
+            called(1, Effect::Idempotent),
+        ]))
+        .await
+        .unwrap();
+    journal
+        .commit(&entry(vec![answered(1, Outcome::Ok), called(2, Effect::AtMostOnce)]))
+        .await
+        .unwrap();
+    let calls = journal.restore().await.unwrap().calls;
+    let known = |n: u32| (calls[&call(n)].effect, calls[&call(n)].settled);
+    assert_eq!(known(0), (Effect::ReadOnly, true));
+    assert_eq!(known(1), (Effect::Idempotent, true));
+    assert_eq!(known(2), (Effect::AtMostOnce, false));
 }
