@@ -12,7 +12,7 @@ use store::{
     nodes::NodeReport,
     queue::{Claim, Lease},
 };
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
@@ -29,6 +29,10 @@ const CLAIM_MAX: usize = 64;
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How often a node removes what nobody can ask for any more.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// How often the runs of dead workers are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_millis(200);
+/// How long to wait before trying again to begin.
+const ENTER_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last writes may take once runs were told to stop.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -41,7 +45,10 @@ pub struct Worker {
 struct Shared {
     runtime: Runtime,
     settings: WorkerSettings,
+    /// Names this process in the list of nodes, whatever it claims under.
     node_id: Uuid,
+    /// The name to claim under; none while others must take us for dead.
+    present_as: watch::Sender<Option<Uuid>>,
     places: Arc<Semaphore>,
     /// The runs in hand, by claim.
     held: Mutex<HashMap<Lease, Signals>>,
@@ -65,6 +72,7 @@ impl Worker {
             runtime: Runtime { parts, toolbox },
             settings,
             node_id: Uuid::now_v7(),
+            present_as: watch::Sender::new(None),
             places: Arc::new(Semaphore::new(places)),
             held: Mutex::default(),
             runs: TaskTracker::new(),
@@ -72,6 +80,8 @@ impl Worker {
             stopping: CancellationToken::new(),
         });
         let loops = TaskTracker::new();
+        loops.spawn(keep_presence(Arc::clone(&shared)));
+        loops.spawn(expire_lost(Arc::clone(&shared)));
         loops.spawn(claim_runs(Arc::clone(&shared)));
         loops.spawn(renew_leases(Arc::clone(&shared)));
         loops.spawn(report(Arc::clone(&shared)));
@@ -90,9 +100,7 @@ impl Worker {
         shared.stopping.cancel();
         shared.runs.close();
         if tokio::time::timeout(grace, shared.runs.wait()).await.is_err() {
-            for signals in shared.held().values() {
-                signals.abandon.cancel();
-            }
+            shared.abandon_all();
             if tokio::time::timeout(RELEASE_TIMEOUT, shared.runs.wait()).await.is_err() {
                 tracing::warn!("some runs were not handed back; their leases will run out");
             }
@@ -109,10 +117,58 @@ impl Shared {
     fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Signals>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn abandon_all(&self) {
+        for signals in self.held().values() {
+            signals.abandon.cancel();
+        }
+    }
+}
+
+/// Holds the proof that this worker is alive; when it is lost, lets go of everything.
+async fn keep_presence(shared: Arc<Shared>) {
+    while !is_done(&shared) {
+        let mut presence = match shared.runtime.parts.store.enter().await {
+            Ok(presence) => presence,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot begin to work");
+                tokio::select! {
+                    () = tokio::time::sleep(ENTER_AGAIN) => continue,
+                    () = done(&shared) => return,
+                }
+            }
+        };
+        shared.present_as.send_replace(Some(presence.node_id()));
+        tokio::select! {
+            () = presence.lost() => {
+                tracing::warn!("the connection that proves us alive is lost; runs are let go");
+                shared.present_as.send_replace(None);
+                shared.abandon_all();
+            }
+            () = done(&shared) => return presence.leave().await,
+        }
+    }
+}
+
+/// Frees the runs of workers that died, for whoever has a place.
+async fn expire_lost(shared: Arc<Shared>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EXPIRE_EVERY) => {}
+            () = shared.stopping.cancelled() => return,
+        }
+        let Some(own) = *shared.present_as.borrow() else { continue };
+        match shared.runtime.parts.store.expire_lost(own).await {
+            Ok(0) => {}
+            Ok(expired) => tracing::warn!(runs = expired, "a worker is gone; its runs are free"),
+            Err(error) => tracing::debug!(error = %error, "dead workers were not looked for"),
+        }
+    }
 }
 
 async fn claim_runs(shared: Arc<Shared>) {
     let mut bell = shared.runtime.parts.store.watch_queue();
+    let mut present_as = shared.present_as.subscribe();
     while !shared.stopping.is_cancelled() {
         let free = shared.places.available_permits();
         if free == 0 {
@@ -122,9 +178,16 @@ async fn claim_runs(shared: Arc<Shared>) {
             }
             continue;
         }
+        let Some(node_id) = *present_as.borrow_and_update() else {
+            tokio::select! {
+                _ = present_as.changed() => {}
+                () = shared.stopping.cancelled() => {}
+            }
+            continue;
+        };
         let most = u32::try_from(free.min(CLAIM_MAX)).unwrap_or(u32::MAX);
         let store = &shared.runtime.parts.store;
-        let claimed = match store.claim(shared.node_id, most, shared.settings.lease()).await {
+        let claimed = match store.claim(node_id, most, shared.settings.lease()).await {
             Ok(claims) => claims,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be claimed");
@@ -227,9 +290,7 @@ async fn renew_leases(shared: Arc<Shared>) {
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "leases were not renewed");
                 if renewed_at.elapsed() > give_up_after {
-                    for signals in shared.held().values() {
-                        signals.abandon.cancel();
-                    }
+                    shared.abandon_all();
                 }
             }
         }

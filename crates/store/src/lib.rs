@@ -10,6 +10,7 @@ pub mod journal;
 pub mod memories;
 pub mod nodes;
 pub mod notifier;
+pub mod presence;
 pub mod queue;
 mod rows;
 pub mod runs;

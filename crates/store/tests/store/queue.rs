@@ -92,3 +92,28 @@ async fn a_claim_does_not_wait_for_a_run_that_is_being_written() {
     let run = store.scoped(&ours()).get_run(claim.run_id).await.unwrap();
     assert_eq!((run.status, run.event_count), (RunStatus::Running, 50));
 }
+
+#[tokio::test]
+async fn the_leases_of_a_worker_that_is_gone_are_free_at_once() {
+    let store = fresh().await;
+    let (here, gone) = (store.enter().await.unwrap(), store.enter().await.unwrap());
+    create(&store).await;
+    create(&store).await;
+    let ours_run = store.claim(here.node_id(), 1, LEASE).await.unwrap().remove(0);
+    let lost_run = store.claim(gone.node_id(), 1, LEASE).await.unwrap().remove(0);
+    assert_eq!(store.expire_lost(Uuid::nil()).await.unwrap(), 0, "both are there");
+    gone.leave().await;
+    let freed = async {
+        loop {
+            match store.expire_lost(here.node_id()).await.unwrap() {
+                0 => tokio::task::yield_now().await, // The server is still closing the connection.
+                freed => return freed,
+            }
+        }
+    };
+    let freed = tokio::time::timeout(LEASE, freed).await.expect("its death is noticed");
+    assert_eq!(freed, 1);
+    let rescued = claim_one(&store).await;
+    assert_eq!((rescued.run_id, rescued.epoch, rescued.rescued), (lost_run.run_id, 2, true));
+    assert_eq!(store.renew(&[ours_run.lease(), lost_run.lease()], LEASE).await.unwrap().len(), 1);
+}
