@@ -199,7 +199,7 @@ impl Journal {
             Some(End::Failed { error }) => (Some(RunStatus::Failed), None, Some(Json(error))),
             Some(End::Cancelled) => (Some(RunStatus::Cancelled), None, None),
         };
-        let before: Option<i64> = sqlx::query_scalar(
+        let frees_another: Option<bool> = sqlx::query_scalar(
             "with run as (
                  update runs
                  set last_seq = last_seq + cardinality($5::text[]),
@@ -217,7 +217,8 @@ impl Journal {
                      ended_at = case when $25 is not null then clock_timestamp() end
                  where org_id = $1 and run_id = $2 and epoch = $3 and status = 'running'
                    and (cancel_requested_by is null or $25 is not null)
-                 returning last_seq - cardinality($5::text[]) as before, agent_id
+                 returning last_seq - cardinality($5::text[]) as before, agent_id, user_id,
+                           project_id, session_key
              ), new_events as (
                  insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id,
                                      parent_span_id, type, payload)
@@ -255,7 +256,13 @@ impl Journal {
                  where $25 is not null and org_id = $1 and run_id = $2
                    and exists (select from run)
              )
-             select before from run",
+             -- Of a run that ends: whether another of its session waits for that.
+             select $25 is not null and exists (
+                 select from queue e
+                 where e.org_id = $1 and e.user_id = run.user_id
+                   and e.project_id = run.project_id and e.session_key = run.session_key
+                   and e.run_id <> $2)
+             from run",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
@@ -294,11 +301,14 @@ impl Journal {
         .fetch_optional(&self.store.pool)
         .await
         .map_err(StoreError::from)?;
-        if before.is_none() {
+        let Some(frees_another) = frees_another else {
             return Err(self.refusal().await?);
-        }
+        };
         self.last_seq += entry.events.len() as u64;
         self.store.notifier.wake(Subject::Run(self.run_id));
+        if frees_another {
+            self.store.notifier.wake(Subject::Queue);
+        }
         Ok(())
     }
 

@@ -119,6 +119,10 @@ impl Store {
     }
 
     /// Claims up to `most` runs for `node`: first those whose lease ran out, then ready ones.
+    ///
+    /// Of the ready ones each organisation gets a turn before any gets its next; an organisation
+    /// with runs in hand has had its turns. A run is ready when no other of its session is being
+    /// worked on, and none that was created before it waits.
     pub async fn claim(
         &self,
         node: Uuid,
@@ -128,20 +132,56 @@ impl Store {
         // The run's row is locked together with the queue's, in one order and without waiting, so
         // that a claim never deadlocks with the end of a run.
         let rows = sqlx::query(
-            "with expired as (
+            "with recursive expired as (
                  select q.org_id, q.run_id
                  from queue q join runs r using (org_id, run_id)
                  where q.lease_until < clock_timestamp()
                  order by q.lease_until
                  limit $1
                  for update of q, r skip locked
+             ), orgs as (
+                 (select org_id from queue
+                  where lease_until is null and available_at <= clock_timestamp()
+                  order by org_id
+                  limit 1)
+                 union all
+                 select (select q.org_id from queue q
+                         where q.lease_until is null and q.available_at <= clock_timestamp()
+                           and q.org_id > o.org_id
+                         order by q.org_id
+                         limit 1)
+                 from orgs o where o.org_id is not null
+             ), held as (
+                 select org_id, count(*) as runs from queue
+                 where lease_until >= clock_timestamp()
+                 group by org_id
+             ), waiting as (
+                 select c.org_id, c.run_id, c.available_at,
+                        coalesce(h.runs, 0) + row_number() over (
+                            partition by c.org_id order by c.available_at, c.run_id) as turn
+                 from orgs o
+                 cross join lateral (
+                     select q.org_id, q.run_id, q.available_at
+                     from queue q
+                     where q.org_id = o.org_id and q.lease_until is null
+                       and q.available_at <= clock_timestamp()
+                       and not exists (
+                           select from queue e
+                           where e.org_id = q.org_id and e.user_id = q.user_id
+                             and e.project_id = q.project_id and e.session_key = q.session_key
+                             and e.session_key <> '' and e.run_id <> q.run_id
+                             and (e.run_id < q.run_id or e.lease_until is not null))
+                     order by q.available_at
+                     limit $1
+                 ) c
+                 left join held h on h.org_id = c.org_id
              ), ready as (
                  select q.org_id, q.run_id
-                 from queue q
-                 where q.lease_until is null and q.available_at <= clock_timestamp()
-                 order by q.available_at
+                 from waiting w join queue q using (org_id, run_id)
+                 where q.lease_until is null
+                 order by w.turn, w.available_at
                  limit $1 - (select count(*) from expired)
-                 for update skip locked
+                 for update of q skip locked
              ), taken as (
                  update queue q
                  set lease_owner = $2, epoch = q.epoch + 1,

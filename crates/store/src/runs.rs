@@ -177,10 +177,12 @@ impl Scoped {
             }
         };
         tx.commit().await?;
-        self.notifier().wake(match status {
-            RunStatus::Running => Subject::Cancel(run_id),
-            _ => Subject::Run(run_id),
-        });
+        if status == RunStatus::Running {
+            self.notifier().wake(Subject::Cancel(run_id));
+        } else {
+            self.notifier().wake(Subject::Run(run_id));
+            self.notifier().wake(Subject::Queue); // Another of its session may have waited for it.
+        }
         Ok(RunCancelled { run_id, status, cancel_requested: true })
     }
 
@@ -197,7 +199,8 @@ impl Scoped {
                  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, '{}'))
                  returning created_at
              ), queued as (
-                 insert into queue (org_id, run_id) select $1, $2 from run
+                 insert into queue (org_id, run_id, user_id, project_id, session_key)
+                 select $1, $2, $3, $4, $5 from run
              )
              select created_at from run",
         )

@@ -2,8 +2,16 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use protocol::run::RunStatus;
-use store::queue::Lease;
+use protocol::{
+    id::RunId,
+    run::{CreateRun, RunStatus},
+    scope::Scope,
+};
+use store::{
+    Store,
+    journal::{End, Entry},
+    queue::Lease,
+};
 use uuid::Uuid;
 
 use crate::{claim_one, create, entry, fresh, ours, warning};
@@ -15,8 +23,8 @@ const NO_LEASE: Duration = Duration::ZERO;
 async fn each_run_is_claimed_by_one_worker_only() {
     let store = fresh().await;
     let mut created = HashSet::new();
-    for _ in 0..40 {
-        created.insert(create(&store).await);
+    for n in 0..40 {
+        created.insert(create_in(&store, &ours(), &format!("s_{n}")).await);
     }
     let workers = (0..8).map(|_| store.claim(Uuid::now_v7(), 10, LEASE));
     let mut claimed = HashSet::new();
@@ -39,7 +47,8 @@ async fn the_oldest_is_claimed_first_and_an_expired_lease_before_it() {
     let lost = create(&store).await;
     let node = Uuid::now_v7();
     assert_eq!(store.claim(node, 1, NO_LEASE).await.unwrap()[0].run_id, lost);
-    let (first, _second) = (create(&store).await, create(&store).await);
+    let first = create_in(&store, &ours(), "s_1").await;
+    create_in(&store, &ours(), "s_2").await;
     let claims = store.claim(node, 2, LEASE).await.unwrap();
     let ids: HashSet<_> = claims.iter().map(|claim| claim.run_id).collect();
     assert_eq!(ids, HashSet::from([lost, first]));
@@ -97,8 +106,8 @@ async fn a_claim_does_not_wait_for_a_run_that_is_being_written() {
 async fn the_leases_of_a_worker_that_is_gone_are_free_at_once() {
     let store = fresh().await;
     let (here, gone) = (store.enter().await.unwrap(), store.enter().await.unwrap());
-    create(&store).await;
-    create(&store).await;
+    create_in(&store, &ours(), "s_1").await;
+    create_in(&store, &ours(), "s_2").await;
     let ours_run = store.claim(here.node_id(), 1, LEASE).await.unwrap().remove(0);
     let lost_run = store.claim(gone.node_id(), 1, LEASE).await.unwrap().remove(0);
     assert_eq!(store.expire_lost(Uuid::nil()).await.unwrap(), 0, "both are there");
@@ -116,4 +125,57 @@ async fn the_leases_of_a_worker_that_is_gone_are_free_at_once() {
     let rescued = claim_one(&store).await;
     assert_eq!((rescued.run_id, rescued.epoch, rescued.rescued), (lost_run.run_id, 2, true));
     assert_eq!(store.renew(&[ours_run.lease(), lost_run.lease()], LEASE).await.unwrap().len(), 1);
+}
+
+async fn create_in(store: &Store, scope: &Scope, session: &str) -> RunId {
+    let new = CreateRun { session_key: session.parse().unwrap(), ..CreateRun::new("x") };
+    store.scoped(scope).create_run(&new).await.unwrap().run_id
+}
+
+#[tokio::test]
+async fn runs_of_a_session_do_one_after_another_and_other_sessions_at_once() {
+    let store = fresh().await;
+    let node = Uuid::now_v7();
+    let first = create_in(&store, &ours(), "s_a").await;
+    let second = create_in(&store, &ours(), "s_a").await;
+    let other = create_in(&store, &ours(), "s_b").await;
+    let foreign = create_in(&store, &crate::scope("org_a", "user_b", None), "s_a").await;
+    let ids = async |most| -> HashSet<RunId> {
+        let claims = store.claim(node, most, LEASE).await.unwrap();
+        claims.iter().map(|claim| claim.run_id).collect()
+    };
+    assert_eq!(ids(10).await, HashSet::from([first, other, foreign]));
+    assert_eq!(ids(10).await, HashSet::new(), "the second waits for the first");
+    // Handed back, the first still comes before the second.
+    let lease = Lease { org_id: "org_a".into(), run_id: first, epoch: 1 };
+    store.release(&[lease]).await.unwrap();
+    let again = store.claim(node, 10, LEASE).await.unwrap().remove(0);
+    assert_eq!(again.run_id, first);
+    let end = End::Completed { output: "done".into() };
+    store.journal(&again).commit(&Entry { end: Some(end), ..Entry::default() }).await.unwrap();
+    assert_eq!(ids(10).await, HashSet::from([second]));
+}
+
+#[tokio::test]
+async fn organisations_take_turns_however_long_the_backlog_of_one() {
+    let store = fresh().await;
+    let node = Uuid::now_v7();
+    let (noisy, quiet) = (crate::scope("org_n", "u", None), crate::scope("org_q", "u", None));
+    for n in 0..20 {
+        create_in(&store, &noisy, &format!("s_{n}")).await;
+    }
+    let first = store.claim(node, 4, LEASE).await.unwrap();
+    assert_eq!(first.len(), 4, "alone, it may have every place");
+    let theirs = create_in(&store, &quiet, "s_1").await;
+    create_in(&store, &quiet, "s_2").await;
+    let next = store.claim(node, 1, LEASE).await.unwrap();
+    assert_eq!(next[0].run_id, theirs, "the next place is for who has none");
+    let orgs: Vec<_> = store
+        .claim(node, 3, LEASE)
+        .await
+        .unwrap()
+        .iter()
+        .map(|claim| claim.scope.org_id.to_string())
+        .collect();
+    assert_eq!(orgs.iter().filter(|org| *org == "org_q").count(), 1);
 }
