@@ -129,8 +129,12 @@ struct Run<'a> {
     state: WorkingState,
     step: u32,
     totals: Totals,
-    /// The call that was sent and has not answered.
+    /// The call that was sent last, until its result is written.
     in_flight: Option<(CallId, KnownCall)>,
+    /// It has answered; the answer is not written yet.
+    answered: bool,
+    /// The counters as they were written last.
+    written_totals: Totals,
     signals: Signals,
     claimed_at: Instant,
 }
@@ -187,6 +191,12 @@ impl<'a> Run<'a> {
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?,
         };
         let written = u32::try_from(known.messages.len()).unwrap_or(u32::MAX);
+        let totals = Totals {
+            steps: claim.step_count,
+            tool_calls: claim.tool_call_count,
+            usage: claim.usage,
+            cost_usd: claim.cost_usd,
+        };
         Ok(Self {
             runtime,
             claim,
@@ -204,13 +214,10 @@ impl<'a> Run<'a> {
             known_calls: known.calls,
             state,
             step: known.step,
-            totals: Totals {
-                steps: claim.step_count,
-                tool_calls: claim.tool_call_count,
-                usage: claim.usage,
-                cost_usd: claim.cost_usd,
-            },
+            totals,
             in_flight: None,
+            answered: false,
+            written_totals: totals,
             signals,
             claimed_at: Instant::now(),
         })
@@ -397,10 +404,20 @@ impl<'a> Run<'a> {
             },
         );
         self.recorder.end(End::Completed { output });
-        match self.recorder.commit().await {
+        match self.commit().await {
             Ok(()) => Stop::Abandon(String::new()),
             Err(error) => error.into(),
         }
+    }
+
+    /// Writes everything noted since the last time, or nothing.
+    async fn commit(&mut self) -> Result<(), JournalError> {
+        self.recorder.commit().await?;
+        self.written_totals = self.totals;
+        if std::mem::take(&mut self.answered) {
+            self.in_flight = None;
+        }
+        Ok(())
     }
 
     /// Writes how the run ends, unless that was written or is somebody else's to write.
@@ -421,9 +438,7 @@ impl<'a> Run<'a> {
                 End::Failed { error }
             }
         };
-        self.recorder.set_totals(self.totals);
-        self.recorder.end(end);
-        match self.recorder.commit().await {
+        match self.write_end(end).await {
             Ok(()) => Parted::Ended,
             Err(error) => {
                 tracing::warn!(run_id = %self.claim.run_id, error = %error, "a run's end was not written");
@@ -432,16 +447,37 @@ impl<'a> Run<'a> {
         }
     }
 
+    async fn write_end(&mut self, end: End) -> Result<(), JournalError> {
+        self.recorder.set_totals(self.totals);
+        self.recorder.end(end);
+        match self.commit().await {
+            Err(JournalError::CancelRequested) => {
+                // The request came before this end did.
+                let end = self.cancelled().await;
+                self.recorder.set_totals(self.totals);
+                self.recorder.end(end);
+                self.commit().await
+            }
+            written => written,
+        }
+    }
+
     /// Calls that were intended and have no result: ours, and those of a worker that is gone.
-    fn open_calls(&mut self) -> impl Iterator<Item = (CallId, KnownCall)> {
-        let known = std::mem::take(&mut self.known_calls).into_iter();
-        self.in_flight.take().into_iter().chain(known.filter(|(_, call)| !call.settled))
+    fn open_calls(&self) -> Vec<(CallId, KnownCall)> {
+        let known = self.known_calls.iter().map(|(id, call)| (*id, call.clone()));
+        let open = self.in_flight.iter().cloned().chain(known);
+        open.filter(|(_, call)| !call.settled).collect()
     }
 
     /// Gives every call a result before the run fails: whoever reads the trace misses none.
     fn settle_open_calls(&mut self) {
         let step = self.step.max(1);
-        for (id, call) in self.open_calls().collect::<Vec<_>>() {
+        // The result of one that answered is among what is written with the end.
+        let answered = self.in_flight.as_ref().filter(|_| self.answered).map(|(id, _)| *id);
+        for (id, call) in self.open_calls() {
+            if answered == Some(id) {
+                continue;
+            }
             let answer = match call.effect {
                 Effect::AtMostOnce => Answer::unknown(),
                 Effect::ReadOnly | Effect::Idempotent => Answer::error("the run ended before it"),
@@ -462,12 +498,14 @@ impl<'a> Run<'a> {
     }
 
     async fn cancelled(&mut self) -> End {
-        // What was not written when the request came stays unwritten: no step is committed after it.
+        // What was not written when the request came stays unwritten and uncounted: nothing but the
+        // end is committed after it.
         self.recorder.discard();
+        self.totals = self.written_totals;
         let request = self.recorder.journal().cancel_request().await.ok().flatten();
         let (by, reason) = request.unwrap_or_else(|| ("unknown".into(), None));
         let (unknown, stopped): (Vec<_>, Vec<_>) =
-            self.open_calls().partition(|(_, call)| call.effect == Effect::AtMostOnce);
+            self.open_calls().into_iter().partition(|(_, call)| call.effect == Effect::AtMostOnce);
         let ids = |calls: Vec<(CallId, KnownCall)>| calls.into_iter().map(|call| call.0).collect();
         let (stopped, unknown) = (ids(stopped), ids(unknown));
         self.recorder.record(Span::Run, Fact::RunCancelled { by, reason, stopped, unknown });

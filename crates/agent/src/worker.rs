@@ -29,6 +29,8 @@ const CLAIM_MAX: usize = 64;
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How often a node removes what nobody can ask for any more.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// The least time between two claims.
+const CLAIM_GATHER: Duration = Duration::from_millis(2);
 /// How often the runs of dead workers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait before trying again to begin.
@@ -169,6 +171,7 @@ async fn expire_lost(shared: Arc<Shared>) {
 async fn claim_runs(shared: Arc<Shared>) {
     let mut bell = shared.runtime.parts.store.watch_queue();
     let mut present_as = shared.present_as.subscribe();
+    let mut claimed_at = tokio::time::Instant::now();
     while !shared.stopping.is_cancelled() {
         let free = shared.places.available_permits();
         if free == 0 {
@@ -185,6 +188,9 @@ async fn claim_runs(shared: Arc<Shared>) {
             }
             continue;
         };
+        // Under load a claim takes what gathered since the last one; at rest it does not wait.
+        tokio::time::sleep_until(claimed_at + CLAIM_GATHER).await;
+        claimed_at = tokio::time::Instant::now();
         let most = u32::try_from(free.min(CLAIM_MAX)).unwrap_or(u32::MAX);
         let store = &shared.runtime.parts.store;
         let claimed = match store.claim(node_id, most, shared.settings.lease()).await {

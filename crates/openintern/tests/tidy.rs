@@ -43,7 +43,7 @@ fn crates_know_only_whom_they_may() {
     for package in metadata["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
         if !package["manifest_path"].as_str().unwrap().contains("/crates/") {
-            continue; // Benchmarks stand outside and speak to the executable only.
+            continue; // Benchmarks and faults stand outside and speak to the executable only.
         }
         let allowed = arrows.get(name).unwrap_or_else(|| panic!("`{name}` has no arrows here"));
         for dependency in package["dependencies"].as_array().unwrap() {
@@ -110,7 +110,7 @@ fn the_code_map_names_every_crate_and_module_and_nothing_else() {
 
 #[test]
 fn every_file_begins_with_what_it_is_for() {
-    for folder in ["crates", "bench"] {
+    for folder in ["crates", "bench", "chaos"] {
         for file in rust_files(&root().join(folder)) {
             let text = fs::read_to_string(&file).unwrap();
             assert!(text.starts_with("//! "), "{} has no head", file.display());

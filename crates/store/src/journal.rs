@@ -43,7 +43,7 @@ pub enum JournalError {
     /// Somebody else holds the run, or it has ended: stop, and write nothing more.
     #[error("the lease on the run is lost")]
     LeaseLost,
-    /// Somebody asked the run to stop: nothing but its end may be written.
+    /// Somebody asked the run to stop: nothing but `run.cancelled` may be written.
     #[error("the run was asked to stop")]
     CancelRequested,
     /// The database.
@@ -216,7 +216,7 @@ impl Journal {
                      error = coalesce($27, error),
                      ended_at = case when $25 is not null then clock_timestamp() end
                  where org_id = $1 and run_id = $2 and epoch = $3 and status = 'running'
-                   and (cancel_requested_by is null or $25 is not null)
+                   and (cancel_requested_by is null or $25 = 'cancelled')
                  returning last_seq - cardinality($5::text[]) as before, agent_id, user_id,
                            project_id, session_key
              ), new_events as (

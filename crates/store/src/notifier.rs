@@ -105,9 +105,14 @@ impl Notifier {
         Subscription { subject, waiters: Arc::clone(&self.waiters), woken }
     }
 
+    /// Wakes the waiters of a subject in this process alone.
+    pub fn wake_here(&self, subject: Subject) {
+        self.waiters.wake(subject);
+    }
+
     /// Wakes the waiters of a subject. Call it after the commit.
     pub fn wake(&self, subject: Subject) {
-        self.waiters.wake(subject);
+        self.wake_here(subject);
         // Full: the waiters of other nodes find the row at their next poll.
         self.outgoing.try_send(subject).ok();
     }

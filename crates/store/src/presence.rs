@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use crate::{Store, error::StoreError, notifier::Subject};
+use crate::{Store, error::StoreError, notifier::Subject, rows::total};
 
 /// The first key of all our locks: no other program on this database should use it.
 const LOCK_CLASS: i32 = 0x6f69_6e74;
@@ -44,10 +44,11 @@ impl Store {
         }
     }
 
-    /// Ends the leases of workers that are gone, so that others may claim their runs at once.
-    /// `own` is the caller's name, whose leases stay.
+    /// Ends the leases of workers that are gone, so that others may claim their runs at once, and
+    /// says how many. `own` is the caller's name, whose leases stay. Rings this process's bell when
+    /// any lease has run out, whoever's it was.
     pub async fn expire_lost(&self, own: Uuid) -> Result<u64, StoreError> {
-        let expired = sqlx::query(
+        let row = sqlx::query(
             "with owners as (
                  select distinct lease_owner from queue
                  where lease_until > clock_timestamp() and lease_owner <> $1
@@ -62,21 +63,25 @@ impl Store {
                        and l.objid = ('x' || right(replace(lease_owner::text, '-', ''), 8))
                                      ::bit(32)::bigint::oid
                  )
+             ), ended as (
+                 update queue q
+                 set lease_until = clock_timestamp() - interval '1 microsecond'
+                 from lost
+                 where q.lease_owner = lost.lease_owner and q.lease_until > clock_timestamp()
+                 returning 1
              )
-             update queue q
-             set lease_until = clock_timestamp() - interval '1 microsecond'
-             from lost
-             where q.lease_owner = lost.lease_owner and q.lease_until > clock_timestamp()",
+             select (select count(*) from ended) as ended,
+                    exists (select from queue where lease_until < clock_timestamp()) as any",
         )
         .bind(own)
         .bind(LOCK_CLASS)
-        .execute(&self.pool)
-        .await?
-        .rows_affected();
-        if expired > 0 {
-            self.notifier.wake(Subject::Queue);
+        .fetch_one(&self.pool)
+        .await?;
+        let ended = total(&row, "ended")?;
+        if ended > 0 || row.try_get("any")? {
+            self.notifier.wake_here(Subject::Queue);
         }
-        Ok(expired)
+        Ok(ended)
     }
 }
 

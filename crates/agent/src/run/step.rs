@@ -121,7 +121,7 @@ impl Run<'_> {
         match result_type {
             StepResult::FinalAnswer => Ok(StepEnd::Answer(content)),
             StepResult::ToolCalls => {
-                self.recorder.commit().await?;
+                self.commit().await?;
                 self.check_progress()?;
                 Ok(StepEnd::Continue)
             }
@@ -164,7 +164,7 @@ impl Run<'_> {
                 event = answer.next() => event,
                 () = sleep_until(flush_at), if self.recorder.has_pending() => {
                     self.recorder.cut_delta(step);
-                    self.recorder.commit().await?;
+                    self.commit().await?;
                     flush_at = tokio::time::Instant::now() + GATHER_TEXT;
                     continue;
                 }
@@ -297,9 +297,10 @@ impl Run<'_> {
     }
 
     async fn call_tool(&mut self, call: &ToolCall, tool: &ToolInfo) -> Result<Answer, Stop> {
-        self.recorder.commit().await?; // The intent, before anything is sent.
+        self.commit().await?; // The intent, before anything is sent.
         let open = KnownCall { tool: tool.name.clone(), effect: tool.effect, settled: false };
         self.in_flight = Some((call.id, open));
+        self.answered = false;
         let caller = Caller {
             scope: &self.claim.scope,
             run_id: self.claim.run_id,
@@ -308,7 +309,7 @@ impl Run<'_> {
         };
         let answer =
             self.runtime.toolbox.call(tool, &call.args, &caller, &self.signals.cancel).await?;
-        self.in_flight = None;
+        self.answered = true;
         Ok(answer)
     }
 

@@ -111,6 +111,9 @@ async fn after_a_request_to_stop_only_the_end_is_written() {
         journal.commit(&entry(vec![warning("more")])).await,
         Err(JournalError::CancelRequested)
     ));
+    let late = End::Completed { output: "late".into() };
+    let late = Entry { end: Some(late), ..entry(vec![warning("late")]) };
+    assert!(matches!(journal.commit(&late).await, Err(JournalError::CancelRequested)));
     assert_eq!(
         journal.cancel_request().await.unwrap(),
         Some(("user_a".to_owned(), Some("no".to_owned())))
