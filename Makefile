@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help deps build dev demo test check bench clean
+.PHONY: help deps build dev demo test check bench chaos clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -22,10 +22,12 @@ dev: build ## Serve API, worker and web page on 127.0.0.1:3000
 demo: build ## Watch an agent do a task, offline and without a key
 	@scripts/demo.sh
 
-test: deps ## Run every test: Rust, Python, browser
+test: deps ## Run every test: Rust, Python, browser, faults in their short form
 	cargo test --workspace --locked
 	cd skills && ../$(PYTHON) -m pytest --quiet
 	scripts/browser-tests.sh
+	cargo build --locked --package openintern --package chaos
+	target/debug/chaos --short
 
 check: deps ## Formatting and lints
 	cargo fmt --all --check
@@ -34,6 +36,9 @@ check: deps ## Formatting and lints
 bench: build ## Print the figures of bench/README.md
 	@scripts/fetch-postgres.sh --bench
 	cargo run --release --locked --package bench
+
+chaos: build ## Break things on a schedule; writes chaos/RESULTS.md
+	OPENINTERN=target/release/openintern cargo run --release --locked --package chaos -- --long --results chaos/RESULTS.md
 
 clean: ## Remove what was built and fetched
 	rm -rf target .cache .venv web/node_modules

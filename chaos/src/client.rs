@@ -1,0 +1,134 @@
+//! A careful client of the API: it tries again on another node until it is acknowledged, and keeps
+//! what no client should ever be told.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use protocol::id::RunId;
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::model::Task;
+
+/// Longest time until somebody acknowledges.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for one answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The rest between two tries.
+const REST: Duration = Duration::from_millis(50);
+const USER: &str = "user";
+
+/// One organisation's client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) http: reqwest::Client,
+    pub(crate) org: String,
+    urls: Vec<String>,
+    next: AtomicUsize,
+    complaints: Mutex<Vec<String>>,
+}
+
+/// A run that was acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) struct Acked {
+    pub(crate) run_id: RunId,
+    pub(crate) task: Task,
+}
+
+/// What a request for a run was answered.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) run_id: RunId,
+    /// The answer says that it repeats an earlier one.
+    pub(crate) replayed: bool,
+}
+
+impl Client {
+    pub(crate) fn new(org: String, urls: Vec<String>) -> Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { http, org, urls, next: AtomicUsize::new(0), complaints: Mutex::default() })
+    }
+
+    /// The query string that says who asks.
+    pub(crate) fn scope(&self) -> String {
+        format!("org_id={}&user_id={USER}", self.org)
+    }
+
+    /// Answers that nobody should be given: server errors that are no `503`.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Posts a task until it is acknowledged, under a key of its own.
+    pub(crate) async fn create(&self, task: &Task) -> Result<Acked> {
+        let created = self.create_with_key(task, &task.token).await?;
+        Ok(Acked { run_id: created.run_id, task: task.clone() })
+    }
+
+    /// Posts a task under this key until it is acknowledged.
+    pub(crate) async fn create_with_key(&self, task: &Task, key: &str) -> Result<Created> {
+        let answer = self.persist(async |url| self.post(url, task, key).await).await?;
+        if answer.status() != StatusCode::CREATED {
+            bail!("a run was refused: {} {}", answer.status(), answer.text().await?);
+        }
+        let replayed = answer.headers().contains_key("idempotency-replayed");
+        let body: Value = answer.json().await?;
+        let run_id = body.get("run_id").and_then(Value::as_str).context("a run id")?;
+        Ok(Created { run_id: run_id.parse()?, replayed })
+    }
+
+    /// Posts a task under this key once, wherever it is this node's turn.
+    pub(crate) async fn post_once(&self, task: &Task, key: &str) -> Result<Response> {
+        self.post(self.turn(), task, key).await
+    }
+
+    /// Asks a run to stop; the answer says whether it was in time.
+    pub(crate) async fn cancel(&self, run_id: RunId) -> Result<StatusCode> {
+        let ask = async |url: &str| {
+            let url = format!("{url}/api/runs/{run_id}/cancel?{}", self.scope());
+            Ok(self.http.post(url).timeout(ANSWER_MAX).send().await?)
+        };
+        Ok(self.persist(ask).await?.status())
+    }
+
+    async fn post(&self, url: &str, task: &Task, key: &str) -> Result<Response> {
+        let body = json!({"input": task.prompt(), "session_key": format!("s_{}", task.token)});
+        let request = self.http.post(format!("{url}/api/runs?{}", self.scope()));
+        let request = request.header("idempotency-key", key).timeout(ANSWER_MAX);
+        Ok(request.json(&body).send().await?)
+    }
+
+    /// Goes round the nodes until one answers with anything but "not now".
+    async fn persist(&self, ask: impl AsyncFn(&str) -> Result<Response>) -> Result<Response> {
+        let began = Instant::now();
+        loop {
+            match ask(self.turn()).await {
+                Ok(answer) if answer.status().is_server_error() => {
+                    if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
+                        let words = format!("{}: {}", answer.status(), answer.text().await?);
+                        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).push(words);
+                    }
+                }
+                Ok(answer) => return Ok(answer),
+                Err(error) if began.elapsed() > PATIENCE => return Err(error),
+                Err(_) => {}
+            }
+            if began.elapsed() > PATIENCE {
+                bail!("nobody acknowledged within {} s", PATIENCE.as_secs());
+            }
+            sleep(REST).await;
+        }
+    }
+
+    fn turn(&self) -> &str {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        self.urls.iter().cycle().nth(turn % self.urls.len().max(1)).map_or("", String::as_str)
+    }
+}

@@ -1,0 +1,372 @@
+//! The nodes of one scenario: `openintern serve --no-worker` and `openintern worker` as processes,
+//! which can be killed, paused, asked to stop, and started again.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sqlx::PgPool;
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    link::Link,
+    tools::{AGAIN, ONCE},
+    world::{World, now_us},
+};
+
+/// The variable that marks every process of ours.
+pub(crate) const MARKER: &str = "OPENINTERN_CHAOS";
+/// Nodes that serve the API.
+const APIS: usize = 2;
+/// Nodes that execute runs.
+const WORKERS: usize = 3;
+/// Longest start of a node.
+const START_MAX: Duration = Duration::from_secs(60);
+/// Longest stop of a node that was asked to.
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(35);
+/// How often a state is looked at that nobody announces.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long leases last in a scenario.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leases {
+    pub(crate) lease: Duration,
+    pub(crate) renew: Duration,
+}
+
+/// What the product has where nothing is configured.
+pub(crate) const DEFAULT_LEASES: Leases =
+    Leases { lease: Duration::from_secs(10), renew: Duration::from_secs(3) };
+
+/// How workers reach the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// By its socket.
+    Straight,
+    /// By a link that can break.
+    Linked,
+}
+
+/// The nodes of one scenario.
+pub(crate) struct Nodes {
+    pub(crate) apis: Vec<Node>,
+    pub(crate) workers: Vec<Node>,
+    /// The workers' ways to the database, in their order; none where they go straight.
+    pub(crate) links: Vec<Link>,
+    folder: PathBuf,
+}
+
+/// A worker that stopped working at a moment, and what it held then.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    /// In microseconds since 1970.
+    pub(crate) at_us: i64,
+    /// Runs with their epochs.
+    pub(crate) held: Vec<(Uuid, i64)>,
+}
+
+/// One process.
+pub(crate) struct Node {
+    name: String,
+    command: NodeCommand,
+    child: Child,
+    /// Of the lock that says that a worker is alive.
+    key: Option<String>,
+}
+
+#[derive(Clone)]
+struct NodeCommand {
+    program: PathBuf,
+    folder: PathBuf,
+    database_url: String,
+    marker: String,
+    /// None for a worker.
+    address: Option<SocketAddr>,
+}
+
+impl Nodes {
+    /// Starts all nodes, with logs in a folder of this name.
+    pub(crate) async fn start(world: &World, name: &str, leases: Leases, way: Way) -> Result<Self> {
+        let folder = world.folder().join(name);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("openintern.toml"), configuration(world, leases))?;
+        let command = |address| NodeCommand {
+            program: world.openintern.clone(),
+            folder: folder.clone(),
+            database_url: world.database_url().to_owned(),
+            marker: world.marker.clone(),
+            address,
+        };
+        let mut apis = Vec::new();
+        for n in 1..=APIS {
+            let node = Node::spawn(&format!("api-{n}"), command(Some(free_address()?)))?;
+            node.listens().await?; // The first one migrates.
+            apis.push(node);
+        }
+        let (mut workers, mut links) = (Vec::new(), Vec::new());
+        for n in 1..=WORKERS {
+            let mut command = command(None);
+            if way == Way::Linked {
+                let link = Link::open(world.database_url()).await?;
+                command.database_url.clone_from(&link.database_url);
+                links.push(link);
+            }
+            let before = keys(&world.pool).await?;
+            let mut node = Node::spawn(&format!("worker-{n}"), command)?;
+            node.works(&world.pool, &before).await?;
+            workers.push(node);
+        }
+        Ok(Self { apis, workers, links, folder })
+    }
+
+    /// The API nodes' URLs, which stay when a node is started again.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.addresses().iter().map(|address| format!("http://{address}")).collect()
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.apis.iter().filter_map(|node| node.command.address).collect()
+    }
+
+    /// Looks who came back under another name: at most one worker may have.
+    pub(crate) async fn recognise(&mut self, pool: &PgPool) -> Result<()> {
+        let mut keys = keys(pool).await?;
+        let mut strangers = Vec::new();
+        for worker in &mut self.workers {
+            match worker.key.as_ref().and_then(|own| keys.iter().position(|key| key == own)) {
+                Some(at) => drop(keys.swap_remove(at)),
+                None => strangers.push(worker),
+            }
+        }
+        if let [worker] = strangers.as_mut_slice() {
+            worker.key = keys.pop();
+        }
+        Ok(())
+    }
+
+    /// How often a log of these nodes says this.
+    pub(crate) fn said(&self, words: &str) -> Result<u64> {
+        let mut times = 0;
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                times += String::from_utf8_lossy(&fs::read(path)?).matches(words).count() as u64;
+            }
+        }
+        Ok(times)
+    }
+
+    /// Asks all nodes to stop; says which did not, and which processes they left behind.
+    pub(crate) async fn stop(self, marker: &str) -> Result<Vec<String>> {
+        let mut faults = Vec::new();
+        let mut nodes: Vec<Node> = self.workers.into_iter().chain(self.apis).collect();
+        for node in &nodes {
+            node.signal(Signal::SIGTERM)?;
+        }
+        for node in &mut nodes {
+            match timeout(STOP_MAX, node.child.wait()).await {
+                Ok(status) if status.as_ref().is_ok_and(ExitStatus::success) => {}
+                Ok(status) => faults.push(format!("{} ended with {status:?}", node.name)),
+                Err(_) => faults.push(format!("{} did not stop", node.name)),
+            }
+        }
+        let began = Instant::now();
+        loop {
+            let left = marked_processes(marker)?;
+            if left.is_empty() {
+                return Ok(faults);
+            }
+            if began.elapsed() > Duration::from_secs(5) {
+                faults.push(format!("processes are left: {}", left.join("; ")));
+                return Ok(faults);
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl Node {
+    fn spawn(name: &str, command: NodeCommand) -> Result<Self> {
+        let child = command.spawn(name)?;
+        Ok(Self { name: name.to_owned(), command, child, key: None })
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.child.id().with_context(|| format!("{} runs", self.name))?;
+        Ok(kill(Pid::from_raw(pid.cast_signed()), signal)?)
+    }
+
+    /// Kills the worker; says what it held.
+    pub(crate) async fn kill(&mut self, pool: &PgPool) -> Result<Loss> {
+        let loss = self.lose(Signal::SIGKILL, pool).await?;
+        self.child.wait().await?;
+        Ok(loss)
+    }
+
+    /// Sends a signal after which the worker does nothing; says what it held.
+    pub(crate) async fn lose(&self, signal: Signal, pool: &PgPool) -> Result<Loss> {
+        let at_us = now_us();
+        self.signal(signal)?;
+        Ok(Loss { at_us, ..self.held(pool).await? })
+    }
+
+    /// What the worker holds now, to be lost at once.
+    pub(crate) async fn held(&self, pool: &PgPool) -> Result<Loss> {
+        let at_us = now_us();
+        let held = sqlx::query_as(
+            "select run_id, epoch from queue
+             where right(replace(lease_owner::text, '-', ''), 8) = $1",
+        )
+        .bind(&self.key)
+        .fetch_all(pool)
+        .await?;
+        Ok(Loss { at_us, held })
+    }
+
+    /// Asks it to stop, and says how long that took.
+    pub(crate) async fn drain(&mut self) -> Result<Duration> {
+        let began = Instant::now();
+        self.signal(Signal::SIGTERM)?;
+        let status = timeout(STOP_MAX * 2, self.child.wait()).await;
+        let status = status.with_context(|| format!("{} does not stop", self.name))??;
+        ensure!(status.success(), "{} ended with {status}", self.name);
+        Ok(began.elapsed())
+    }
+
+    /// Starts it again; it is the same node on another process id.
+    pub(crate) async fn start_again(&mut self, pool: &PgPool) -> Result<()> {
+        let before = keys(pool).await?;
+        self.child = self.command.spawn(&self.name)?;
+        match self.command.address {
+            Some(_) => self.listens().await,
+            None => self.works(pool, &before).await,
+        }
+    }
+
+    async fn listens(&self) -> Result<()> {
+        let url = format!("http://{}/health/ready", self.command.address.context("an address")?);
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let began = Instant::now();
+        loop {
+            let answer = client.get(&url).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < START_MAX, "{} does not listen", self.name);
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Nodes are started one after another, so the lock that was not there before is this one's.
+    async fn works(&mut self, pool: &PgPool, before: &[String]) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            self.key = keys(pool).await?.into_iter().find(|key| !before.contains(key));
+            if self.key.is_some() {
+                return Ok(());
+            }
+            ensure!(self.child.try_wait()?.is_none(), "{} ended at its start", self.name);
+            ensure!(began.elapsed() < START_MAX, "{} does not work", self.name);
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// The keys of all workers' locks. A key is how the name ends that its worker claims under.
+async fn keys(pool: &PgPool) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "select lpad(to_hex(objid::bigint), 8, '0') from pg_locks
+         where locktype = 'advisory' and objsubid = 2 and granted",
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+impl NodeCommand {
+    fn spawn(&self, name: &str) -> Result<Child> {
+        let log = self.log(name)?;
+        let mut command = Command::new(&self.program);
+        match self.address {
+            Some(address) => {
+                command.args(["serve", "--no-worker", "--port"]).arg(address.port().to_string())
+            }
+            None => command.arg("worker"),
+        };
+        command
+            .arg("--data-dir")
+            .arg(self.folder.join("data"))
+            .current_dir(&self.folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", &self.folder)
+            .env("DATABASE_URL", &self.database_url)
+            .env(MARKER, &self.marker)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true);
+        command.spawn().with_context(|| format!("`{}` starts", self.program.display()))
+    }
+
+    fn log(&self, name: &str) -> Result<File> {
+        let path = self.folder.join(format!("{name}.log"));
+        Ok(OpenOptions::new().create(true).append(true).open(path)?)
+    }
+}
+
+/// `openintern.toml`.
+fn configuration(world: &World, Leases { lease, renew }: Leases) -> String {
+    format!(
+        "[server]\ndatabase_connections = 12\n\
+         [worker]\nconcurrency = 16\nlease_ms = {}\nrenew_ms = {}\n\
+         [model]\ndefault = 'fake/scripted'\n\
+         [model.providers.fake]\nkind = 'openai'\nbase_url = '{}'\n\
+         [agents.main]\ntools = ['effects__*']\n\
+         [mcp_servers.effects]\ncommand = '{}'\nargs = ['tool-server', '--journal', '{}']\n\
+         env = {{ {MARKER} = '{}' }}\n\
+         [mcp_servers.effects.tools.{ONCE}]\neffect = 'at_most_once'\n\
+         [mcp_servers.effects.tools.{AGAIN}]\neffect = 'idempotent'\n",
+        lease.as_millis(),
+        renew.as_millis(),
+        world.model.base_url,
+        world.chaos.display(),
+        world.journal().display(),
+        world.marker,
+    )
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// The processes that carry our mark, by their command lines.
+fn marked_processes(marker: &str) -> Result<Vec<String>> {
+    let mark = format!("{MARKER}={marker}");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let folder = entry?.path();
+        if has_mark(&folder, &mark) {
+            let line = fs::read(folder.join("cmdline")).unwrap_or_default();
+            found.push(format!("{}: {}", folder.display(), String::from_utf8_lossy(&line)));
+        }
+    }
+    Ok(found)
+}
+
+fn has_mark(process: &Path, mark: &str) -> bool {
+    let environment = fs::read(process.join("environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+}

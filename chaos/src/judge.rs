@@ -1,0 +1,266 @@
+//! The invariants, checked after every scenario: by the database, by what really reached the tool
+//! servers, and by what the model was asked. A check says what is wrong, never what is right.
+
+mod effects;
+mod model;
+pub(crate) mod recovery;
+mod rows;
+
+use std::{collections::HashMap, fs, time::Duration};
+
+use anyhow::Result;
+use protocol::id::RunId;
+use serde_json::Value;
+use sqlx::{PgPool, Row, types::Json};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::{
+    client::{Acked, Client},
+    cluster::{Loss, Nodes},
+    load::wait_for_ends,
+    report::Line,
+    world::World,
+};
+
+use self::recovery::Recovery;
+
+/// Runs may stand still for so long before they count as lost.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// The database may take so long to see that a node is gone.
+const LEAVE_MAX: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Violations of one scenario whose events are written to disk.
+const EVIDENCE_MAX: usize = 20;
+
+/// What a scenario did, for the judge.
+pub(crate) struct Case {
+    pub(crate) client: Client,
+    pub(crate) acked: Vec<Acked>,
+    /// Runs may end as cancelled.
+    pub(crate) may_cancel: bool,
+    /// Workers that were lost, for the time of recovery.
+    pub(crate) losses: Vec<Loss>,
+    /// How long a worker may go on that lost its lease and was not told.
+    pub(crate) may_linger_us: i64,
+    /// What the scenario itself saw.
+    pub(crate) violations: Vec<Violation>,
+    /// What went wrong on purpose, in words.
+    pub(crate) faults: String,
+    /// How often a stream was taken up again.
+    pub(crate) reconnects: u64,
+    /// Without these the scenario has not tested what it is for.
+    pub(crate) must_see: Vec<Sight>,
+    /// The promised 99th percentile of recovery, in seconds.
+    pub(crate) recovery_max_s: Option<f64>,
+}
+
+impl Case {
+    /// Of a client that did nothing yet.
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            acked: Vec::new(),
+            may_cancel: false,
+            losses: Vec::new(),
+            may_linger_us: 0,
+            violations: Vec::new(),
+            faults: String::new(),
+            reconnects: 0,
+            must_see: Vec::new(),
+            recovery_max_s: None,
+        }
+    }
+}
+
+/// A check that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    /// Its id, as in the table of invariants.
+    pub(crate) check: &'static str,
+    pub(crate) run_id: Option<RunId>,
+    pub(crate) detail: String,
+}
+
+impl Violation {
+    pub(crate) fn new(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, run_id: None, detail: detail.into() }
+    }
+
+    pub(crate) fn of(check: &'static str, run_id: RunId, detail: impl Into<String>) -> Self {
+        Self { check, run_id: Some(run_id), detail: detail.into() }
+    }
+}
+
+/// Something that must happen *sometimes*.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Sight {
+    /// A run went on after its worker was lost.
+    Takeover,
+    /// A run went on after its worker handed it back.
+    HandedBack,
+    /// A write of a worker that had lost its lease was refused.
+    FencedWrite,
+    /// A call whose outcome is unknown.
+    Unknown,
+    /// A stream was taken up again.
+    StreamResumed,
+}
+
+/// A run's event, as far as a judge reads it.
+pub(crate) struct Event {
+    pub(crate) run_id: RunId,
+    pub(crate) seq: i64,
+    pub(crate) epoch: i64,
+    pub(crate) step: Option<i32>,
+    pub(crate) kind: String,
+    pub(crate) payload: Value,
+    /// In microseconds since 1970.
+    pub(crate) at_us: i64,
+}
+
+impl Event {
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.payload.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// Waits for all runs to end, stops the nodes, and judges what is left.
+pub(crate) async fn judge(
+    world: &World,
+    name: &'static str,
+    case: Case,
+    nodes: Nodes,
+) -> Result<Line> {
+    wait_for_ends(&world.pool, &case.client.org, PATIENCE).await;
+    // As the workers' logs say.
+    let fenced = nodes.said("the lease on the run is lost")?;
+    let panics = nodes.said("panicked at")?;
+    let mut leaks = nodes.stop(&world.marker).await?;
+    leaks.extend(left_in_database(&world.pool).await?);
+    let events = events(&world.pool, &case.client.org).await?;
+    let mut violations = case.violations;
+    violations
+        .extend(rows::check(&world.pool, &case.client.org, &case.acked, case.may_cancel).await?);
+    violations.extend(effects::check(&events, &case.acked, &world.executions()?));
+    violations.extend(effects::check_ledger(&world.pool, &case.client.org, &events).await?);
+    violations.extend(model::check(
+        &events,
+        &case.acked,
+        &world.model.journal(),
+        case.may_linger_us,
+    ));
+    violations.extend(leaks.into_iter().map(|leak| Violation::new("I8", leak)));
+    if panics > 0 {
+        violations.push(Violation::new("I10", format!("{panics} panics in the logs")));
+    }
+    violations
+        .extend(case.client.complaints().into_iter().map(|words| Violation::new("I10", words)));
+
+    let recovery = Recovery::of(&case.losses, &events);
+    if let Some(max_s) = case.recovery_max_s
+        && recovery.p99_s.is_some_and(|p99_s| p99_s > max_s)
+    {
+        let detail = format!("recovery p99 is {:.2} s", recovery.p99_s.unwrap_or_default());
+        violations.push(Violation::new("G7", format!("{detail}, promised are {max_s:.2} s")));
+    }
+
+    let mut sights = sights(&events);
+    sights.insert(Sight::FencedWrite, fenced);
+    sights.insert(Sight::StreamResumed, case.reconnects);
+    for sight in case.must_see {
+        if sights.get(&sight).copied().unwrap_or(0) == 0 {
+            violations.push(Violation::new("sometimes", format!("never seen: {sight:?}")));
+        }
+    }
+    keep_evidence(world, name, &violations, &events)?;
+    Ok(Line {
+        scenario: name,
+        runs: case.acked.len(),
+        faults: case.faults,
+        sights,
+        recovery,
+        violations,
+    })
+}
+
+/// Every event of the organisation, run by run in order.
+async fn events(pool: &PgPool, org: &str) -> Result<Vec<Event>> {
+    let rows = sqlx::query(
+        "select run_id, seq, epoch, step, type, payload,
+                (extract(epoch from ts) * 1e6)::bigint as at_us
+         from events where org_id = $1 order by run_id, seq",
+    )
+    .bind(org)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let Json(payload) = row.try_get("payload")?;
+            Ok(Event {
+                run_id: RunId::from_uuid(row.try_get::<Uuid, _>("run_id")?),
+                seq: row.try_get("seq")?,
+                epoch: row.try_get("epoch")?,
+                step: row.try_get("step")?,
+                kind: row.try_get("type")?,
+                payload,
+                at_us: row.try_get("at_us")?,
+            })
+        })
+        .collect()
+}
+
+fn sights(events: &[Event]) -> HashMap<Sight, u64> {
+    let mut sights = HashMap::new();
+    for event in events {
+        let sight = match (event.kind.as_str(), event.text("reason"), event.text("outcome")) {
+            ("run.resumed", "worker_lost", _) => Sight::Takeover,
+            ("run.resumed", "released", _) => Sight::HandedBack,
+            ("tool.result", _, "unknown") => Sight::Unknown,
+            _ => continue,
+        };
+        *sights.entry(sight).or_insert(0) += 1;
+    }
+    sights
+}
+
+/// The events of the runs that something is wrong with, a file for each.
+fn keep_evidence(
+    world: &World,
+    name: &str,
+    violations: &[Violation],
+    events: &[Event],
+) -> Result<()> {
+    for run_id in violations.iter().filter_map(|violation| violation.run_id).take(EVIDENCE_MAX) {
+        let lines: String = events
+            .iter()
+            .filter(|event| event.run_id == run_id)
+            .map(|event| {
+                let Event { seq, epoch, at_us, kind, payload, .. } = event;
+                format!("{seq:>4} epoch {epoch} at {at_us} {kind} {payload}\n")
+            })
+            .collect();
+        fs::write(world.folder().join(name).join(format!("{run_id}.events")), lines)?;
+    }
+    Ok(())
+}
+
+/// Sessions and locks of nodes that are gone; the database may take a moment to see that.
+async fn left_in_database(pool: &PgPool) -> Result<Option<String>> {
+    let began = Instant::now();
+    loop {
+        let (sessions, locks): (i64, i64) = sqlx::query_as(
+            "select (select count(*) from pg_stat_activity where usename = 'openintern'),
+                    (select count(*) from pg_locks where locktype = 'advisory')",
+        )
+        .fetch_one(pool)
+        .await?;
+        if sessions == 0 && locks == 0 {
+            return Ok(None);
+        }
+        if began.elapsed() > LEAVE_MAX {
+            return Ok(Some(format!("{sessions} sessions and {locks} advisory locks are left")));
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}

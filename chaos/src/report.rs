@@ -1,0 +1,99 @@
+//! What is printed: a line for each scenario, each violation in words, and the table of a long run.
+
+use std::{collections::HashMap, fmt::Write, fs, path::Path, time::Instant};
+
+use anyhow::Result;
+
+use crate::judge::{Sight, Violation, recovery::Recovery};
+
+/// Violations of one scenario that are printed.
+const SHOWN_MAX: usize = 12;
+
+/// What came out of one scenario.
+pub(crate) struct Line {
+    pub(crate) scenario: &'static str,
+    pub(crate) runs: usize,
+    pub(crate) faults: String,
+    pub(crate) sights: HashMap<Sight, u64>,
+    pub(crate) recovery: Recovery,
+    pub(crate) violations: Vec<Violation>,
+}
+
+/// What came out of all.
+pub(crate) struct Report {
+    command: String,
+    began: Instant,
+    lines: Vec<Line>,
+}
+
+impl Report {
+    pub(crate) fn new(command: String) -> Self {
+        Self { command, began: Instant::now(), lines: Vec::new() }
+    }
+
+    /// Prints a scenario's line, and what it violated.
+    pub(crate) fn add(&mut self, line: Line) {
+        println!("{}", row(&line));
+        let mut by_check: HashMap<&str, usize> = HashMap::new();
+        for violation in &line.violations {
+            *by_check.entry(violation.check).or_default() += 1;
+        }
+        if !by_check.is_empty() {
+            println!("  violations by check: {by_check:?}");
+        }
+        for violation in line.violations.iter().take(SHOWN_MAX) {
+            let run = violation.run_id.map(|run_id| format!(" {run_id}")).unwrap_or_default();
+            println!("  {}{run}: {}", violation.check, violation.detail);
+        }
+        if line.violations.len() > SHOWN_MAX {
+            println!("  and {} more", line.violations.len() - SHOWN_MAX);
+        }
+        self.lines.push(line);
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.lines.iter().all(|line| line.violations.is_empty())
+    }
+
+    /// Prints the verdict, and writes the table where it is asked for.
+    pub(crate) fn finish(&self, results: Option<&Path>) -> Result<()> {
+        let violations: usize = self.lines.iter().map(|line| line.violations.len()).sum();
+        let seconds = self.began.elapsed().as_secs();
+        println!("{violations} violations in {seconds} s; {}", self.command);
+        let Some(path) = results else { return Ok(()) };
+        let mut text = format!(
+            "# What the faults left\n\n`{}` on {}, {seconds} s, {violations} violations.\n\n\
+             | scenario | runs | what went wrong on purpose | taken over | handed back | fenced \
+             | unknown | streams resumed | recovery p50 / p99 / max, s (runs) | violations |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
+            self.command,
+            jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
+        );
+        for line in &self.lines {
+            writeln!(text, "{}", row(line))?;
+        }
+        Ok(fs::write(path, text)?)
+    }
+}
+
+fn row(line: &Line) -> String {
+    let seen = |sight| line.sights.get(&sight).copied().unwrap_or(0);
+    let recovery = match line.recovery {
+        Recovery { p50_s: Some(p50), p99_s: Some(p99), max_s: Some(max), runs } => {
+            format!("{p50:.2} / {p99:.2} / {max:.2} ({runs})")
+        }
+        _ => "–".to_owned(),
+    };
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {recovery} | {} |",
+        line.scenario,
+        line.runs,
+        line.faults,
+        seen(Sight::Takeover),
+        seen(Sight::HandedBack),
+        seen(Sight::FencedWrite),
+        seen(Sight::Unknown),
+        seen(Sight::StreamResumed),
+        line.violations.len(),
+    )
+}

@@ -1,0 +1,96 @@
+//! The scenarios, and what each of them has in common: nodes of its own, a judge at the end.
+
+mod cancel;
+mod drain;
+mod idempotency;
+mod kill;
+mod partition;
+mod pause;
+mod postgres;
+mod stream;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::{
+    client::Client,
+    cluster::{DEFAULT_LEASES, Leases, Nodes, Way},
+    judge,
+    report::Line,
+    world::World,
+};
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Workers are killed while they work.
+    Kill,
+    /// Workers stand still for longer than their leases last, and go on.
+    Pause,
+    /// Workers lose the database, one at a time.
+    Partition,
+    /// Streams are cut at random bytes and taken up on the other node.
+    Stream,
+    /// Connections to the database are ended, and the database itself.
+    Postgres,
+    /// The same request comes many times at once, to both nodes.
+    Idempotency,
+    /// Runs are cancelled at random moments.
+    Cancel,
+    /// Every node is asked to stop and started again, one after another.
+    Drain,
+}
+
+impl Scenario {
+    /// Those asked for; all when none is.
+    pub(crate) fn chosen(only: &[Self]) -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|scenario| only.is_empty() || only.contains(scenario)).collect()
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Partition => "partition",
+            Self::Stream => "stream",
+            Self::Postgres => "postgres",
+            Self::Idempotency => "idempotency",
+            Self::Cancel => "cancel",
+            Self::Drain => "drain",
+        }
+    }
+
+    /// Starts nodes, breaks things, waits for all runs to end, stops the nodes, judges.
+    pub(crate) async fn run(self, world: &mut World) -> Result<Line> {
+        let mut nodes = Nodes::start(world, self.name(), self.leases(), self.way()).await?;
+        let client = Client::new(format!("{}_{}", self.name(), world.seed), nodes.urls())?;
+        let case = match self {
+            Self::Kill => kill::run(world, &mut nodes, client).await?,
+            Self::Pause => pause::run(world, &mut nodes, client).await?,
+            Self::Partition => partition::run(world, &mut nodes, client).await?,
+            Self::Stream => stream::run(world, &mut nodes, client).await?,
+            Self::Postgres => postgres::run(world, client).await?,
+            Self::Idempotency => idempotency::run(world, client).await?,
+            Self::Cancel => cancel::run(world, client).await?,
+            Self::Drain => drain::run(world, &mut nodes, client).await?,
+        };
+        judge::judge(world, self.name(), case, nodes).await
+    }
+
+    fn leases(self) -> Leases {
+        match self {
+            Self::Pause | Self::Partition => pause::LEASES,
+            Self::Kill
+            | Self::Stream
+            | Self::Postgres
+            | Self::Idempotency
+            | Self::Cancel
+            | Self::Drain => DEFAULT_LEASES,
+        }
+    }
+
+    fn way(self) -> Way {
+        if self == Self::Partition { Way::Linked } else { Way::Straight }
+    }
+}

@@ -1,0 +1,135 @@
+//! Runs are cancelled at random moments of their lives; after the acknowledgement nothing begins.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::Result;
+use futures::{StreamExt, TryStreamExt, stream};
+use protocol::id::RunId;
+use reqwest::StatusCode;
+use sqlx::PgPool;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::{
+    client::{Acked, Client},
+    judge::{Case, PATIENCE, Violation},
+    load::{Load, wait_for_ends},
+    world::{World, now_us},
+};
+
+/// Runs that are posted and cancelled at once.
+const AT_ONCE: usize = 12;
+/// A run lives about so long, so a cancel finds it in any state.
+const LIFE_MS: u64 = 700;
+
+struct Cancelled {
+    acked: Acked,
+    status: StatusCode,
+    /// When the answer was there, in microseconds since 1970.
+    answered_at_us: i64,
+}
+
+pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
+    let runs = world.scale.of(60, 2_000);
+    let load = Load { runs, in_flight: 0, steps: 5, words: 4, pace_ms: 8 };
+    let mut dice = world.dice(4);
+    let plan: Vec<_> = (0..runs).map(|n| (n, Duration::from_millis(dice.u64(..LIFE_MS)))).collect();
+    let cancels: Vec<Cancelled> = stream::iter(plan)
+        .map(|(n, life)| post_and_cancel(&client, load, n, life))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    wait_for_ends(&world.pool, &client.org, PATIENCE).await;
+    let mut violations = Vec::new();
+    for cancel in &cancels {
+        violations.extend(check(&world.pool, &client.org, cancel).await?);
+    }
+    violations.extend(late_effects(world, &client, &cancels).await?);
+    let in_time = cancels.iter().filter(|cancel| cancel.status == StatusCode::OK).count();
+    Ok(Case {
+        acked: cancels.into_iter().map(|cancel| cancel.acked).collect(),
+        may_cancel: true,
+        violations,
+        faults: format!("{runs} × cancel at a random moment, {in_time} in time"),
+        ..Case::new(client)
+    })
+}
+
+async fn post_and_cancel(
+    client: &Client,
+    load: Load,
+    n: usize,
+    life: Duration,
+) -> Result<Cancelled> {
+    let acked = client.create(&load.task(client, n)).await?;
+    sleep(life).await;
+    let status = client.cancel(acked.run_id).await?;
+    Ok(Cancelled { acked, status, answered_at_us: now_us() })
+}
+
+/// What was written after the answer, and whether the end fits the answer.
+async fn check(pool: &PgPool, org: &str, cancel: &Cancelled) -> Result<Vec<Violation>> {
+    let run_id = cancel.acked.run_id;
+    let (status,): (String,) =
+        sqlx::query_as("select status from runs where org_id = $1 and run_id = $2")
+            .bind(org)
+            .bind(run_id.uuid())
+            .fetch_one(pool)
+            .await?;
+    let fits = match cancel.status {
+        StatusCode::OK => status == "cancelled",
+        StatusCode::CONFLICT => status == "completed",
+        _ => false,
+    };
+    let mut violations = Vec::new();
+    if !fits {
+        let detail = format!("cancel was answered {}, and the run is {status}", cancel.status);
+        violations.push(Violation::of("G8", run_id, detail));
+    }
+    let late: Vec<(i64, String)> = sqlx::query_as(
+        "select seq, type from events
+         where org_id = $1 and run_id = $2 and type <> 'run.cancelled'
+           and ts > to_timestamp($3)",
+    )
+    .bind(org)
+    .bind(run_id.uuid())
+    .bind(cancel.answered_at_us as f64 / 1e6)
+    .fetch_all(pool)
+    .await?;
+    for (seq, kind) in late {
+        let detail = format!("event {seq}, {kind}, is later than the answer to cancel");
+        violations.push(Violation::of("G8", run_id, detail));
+    }
+    Ok(violations)
+}
+
+/// Effects after the answer that were not intended before it.
+async fn late_effects(
+    world: &World,
+    client: &Client,
+    cancels: &[Cancelled],
+) -> Result<Vec<Violation>> {
+    let intended: Vec<(Uuid, String, i64)> = sqlx::query_as(
+        "select run_id, payload->>'tool_call_id', (extract(epoch from ts) * 1e6)::bigint
+         from events where org_id = $1 and type = 'tool.called'",
+    )
+    .bind(&client.org)
+    .fetch_all(&world.pool)
+    .await?;
+    let intended: HashMap<(RunId, String), i64> = intended
+        .into_iter()
+        .map(|(run_id, call, at_us)| ((RunId::from_uuid(run_id), call), at_us))
+        .collect();
+    let by_token: HashMap<&str, &Cancelled> =
+        cancels.iter().map(|cancel| (cancel.acked.task.token.as_str(), cancel)).collect();
+    let late = world.executions()?.into_iter().filter_map(|one| {
+        let cancel = by_token.get(one.token.as_str())?;
+        let run_id = cancel.acked.run_id;
+        let intended_at_us = intended.get(&(run_id, one.call_id.clone())).copied();
+        let is_late = one.at_us > cancel.answered_at_us
+            && intended_at_us.is_none_or(|at_us| at_us > cancel.answered_at_us);
+        let detail = format!("call {} began after the answer to cancel", one.call_id);
+        is_late.then(|| Violation::of("G8", run_id, detail))
+    });
+    Ok(late.collect())
+}

@@ -1,0 +1,67 @@
+//! A worker loses the database while everybody else keeps it: it hears nothing, or is not told
+//! what became of its writes, or its connections break. It must neither write nor act afterwards as
+//! if it still held its runs.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tokio::time::sleep;
+
+use crate::{
+    client::Client,
+    cluster::{Loss, Nodes},
+    judge::{Case, Sight},
+    link::State,
+    load::Load,
+    world::World,
+};
+
+pub(super) use super::pause::LEASES;
+
+/// The promised 99th percentile: the lease and a second.
+const RECOVERY_MAX_S: f64 = 3.0;
+
+pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+    let (runs, outages) = world.scale.of((40, 3), (1_000, 60));
+    let load = Load { runs, in_flight: 16, steps: 5, words: 6, pace_ms: 15 };
+    let done = AtomicBool::new(false);
+    let (acked, losses) = tokio::try_join!(load.post(&client, &world.pool, &done), async {
+        let losses = part_workers(world, nodes, outages).await;
+        done.store(true, Ordering::Relaxed);
+        losses
+    })?;
+    Ok(Case {
+        acked,
+        losses,
+        may_linger_us: i64::try_from(LEASES.lease.as_micros() * 2)?,
+        faults: format!("{outages} × a worker without its database for 1.5 leases"),
+        must_see: vec![Sight::Takeover],
+        recovery_max_s: world.scale.of(None, Some(RECOVERY_MAX_S)),
+        ..Case::new(client)
+    })
+}
+
+async fn part_workers(world: &World, nodes: &mut Nodes, outages: usize) -> Result<Vec<Loss>> {
+    let mut dice = world.dice(5);
+    let mut losses = Vec::new();
+    for outage in [State::Silent, State::Deaf, State::Cut].into_iter().cycle().take(outages) {
+        sleep(Duration::from_millis(dice.u64(1_000..=2_000))).await; // It comes back meanwhile.
+        nodes.recognise(&world.pool).await?;
+        let victim = dice.usize(..nodes.workers.len());
+        let worker = nodes.workers.get(victim).context("a worker")?;
+        let link = nodes.links.get(victim).context("its link")?;
+        losses.push(worker.held(&world.pool).await?);
+        link.become_state(outage);
+        sleep(LEASES.lease * 3 / 2).await;
+        if outage == State::Deaf {
+            // It never hears what became of its writes.
+            link.become_state(State::Cut);
+            sleep(Duration::from_millis(dice.u64(..=500))).await;
+        }
+        link.become_state(State::Open);
+    }
+    Ok(losses)
+}

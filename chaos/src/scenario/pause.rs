@@ -1,0 +1,60 @@
+//! A worker stands still for longer than its leases last, and goes on as if nothing had happened:
+//! whatever it writes then must be refused, and what it did must not be done again.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use tokio::time::sleep;
+
+use crate::{
+    client::Client,
+    cluster::{Leases, Loss, Nodes},
+    judge::{Case, Sight},
+    load::Load,
+    world::World,
+};
+
+/// Short, so that many pauses fit into a minute.
+pub(super) const LEASES: Leases =
+    Leases { lease: Duration::from_millis(2_000), renew: Duration::from_millis(600) };
+/// The promised 99th percentile: the lease and a second.
+const RECOVERY_MAX_S: f64 = 3.0;
+
+pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+    let (runs, pauses) = world.scale.of((40, 4), (1_000, 100));
+    let load = Load { runs, in_flight: 16, steps: 5, words: 6, pace_ms: 15 };
+    let done = AtomicBool::new(false);
+    let (acked, losses) = tokio::try_join!(load.post(&client, &world.pool, &done), async {
+        let losses = pause_workers(world, nodes, pauses).await;
+        done.store(true, Ordering::Relaxed);
+        losses
+    })?;
+    Ok(Case {
+        acked,
+        losses,
+        may_linger_us: i64::try_from(LEASES.lease.as_micros() * 2)?,
+        faults: format!("{pauses} × SIGSTOP of a worker for 1.5 leases, then SIGCONT"),
+        // A few pauses are too few to be sure of either.
+        must_see: world.scale.of(vec![Sight::Takeover], vec![Sight::Takeover, Sight::FencedWrite]),
+        recovery_max_s: world.scale.of(None, Some(RECOVERY_MAX_S)),
+        ..Case::new(client)
+    })
+}
+
+async fn pause_workers(world: &World, nodes: &Nodes, pauses: usize) -> Result<Vec<Loss>> {
+    let mut dice = world.dice(2);
+    let mut losses = Vec::new();
+    while losses.len() < pauses {
+        sleep(Duration::from_millis(dice.u64(200..=700))).await;
+        let victim = dice.usize(..nodes.workers.len());
+        let victim = nodes.workers.get(victim).context("a worker")?;
+        losses.push(victim.lose(Signal::SIGSTOP, &world.pool).await?);
+        sleep(LEASES.lease * 3 / 2).await;
+        victim.signal(Signal::SIGCONT)?;
+    }
+    Ok(losses)
+}
