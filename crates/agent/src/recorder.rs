@@ -31,12 +31,22 @@ pub(crate) struct Recorder {
     /// Deltas after the last event.
     deltas: u64,
     messages_written: u32,
+    /// A commit was begun and dropped: whether it was written is unknown.
+    interrupted: bool,
 }
 
 impl Recorder {
     pub(crate) fn new(run_id: RunId, journal: Journal, messages_written: u32) -> Self {
         let pending = Entry { messages_at: messages_written, ..Entry::default() };
-        Self { run_id, journal, pending, text: String::new(), deltas: 0, messages_written }
+        Self {
+            run_id,
+            journal,
+            pending,
+            text: String::new(),
+            deltas: 0,
+            messages_written,
+            interrupted: false,
+        }
     }
 
     pub(crate) fn journal(&self) -> &Journal {
@@ -118,13 +128,21 @@ impl Recorder {
         self.pending = Entry { messages_at: self.messages_written, ..Entry::default() };
     }
 
+    /// A commit was begun and its future dropped: what is pending may have been written already.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
     pub(crate) fn has_pending(&self) -> bool {
         !self.text.is_empty() || !self.pending.events.is_empty() || !self.pending.deltas.is_empty()
     }
 
     /// Writes everything noted since the last time, or nothing.
     pub(crate) async fn commit(&mut self) -> Result<(), JournalError> {
-        self.journal.commit(&self.pending).await?;
+        self.interrupted = true;
+        let written = self.journal.commit(&self.pending).await;
+        self.interrupted = false;
+        written?;
         self.messages_written += as_count(self.pending.messages.len());
         self.pending = Entry { messages_at: self.messages_written, ..Entry::default() };
         Ok(())

@@ -16,7 +16,7 @@ use protocol::{
     event::{Fact, ResumeReason},
     id::CallId,
     message::{Message, Usage},
-    run::{RunError, RunErrorCode, RunLimits},
+    run::{LlmConfig, RunError, RunErrorCode, RunLimits},
     tool::Effect,
 };
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,8 @@ enum Stop {
     Cancelled,
     /// The lease is lost, or the database is away.
     Abandon(String),
+    /// Its end is written.
+    Ended,
 }
 
 impl Stop {
@@ -133,8 +135,6 @@ struct Run<'a> {
     in_flight: Option<(CallId, KnownCall)>,
     /// It has answered; the answer is not written yet.
     answered: bool,
-    /// The counters as they were written last.
-    written_totals: Totals,
     signals: Signals,
     claimed_at: Instant,
 }
@@ -217,7 +217,6 @@ impl<'a> Run<'a> {
             totals,
             in_flight: None,
             answered: false,
-            written_totals: totals,
             signals,
             claimed_at: Instant::now(),
         })
@@ -272,9 +271,12 @@ impl<'a> Run<'a> {
     /// Notes that the run begins or goes on, and recalls what the session was about.
     async fn begin(&mut self) -> Result<(), Stop> {
         let models = &self.runtime.parts.models;
-        self.model = models
-            .resolve(self.claim.llm_config.as_ref(), self.agent.model.as_deref())
-            .map_err(|error| Stop::fail(RunErrorCode::ModelError, error.to_string()))?;
+        let asked = self.claim.llm_config.as_ref();
+        let resolved = models.resolve(asked, self.agent.model.as_deref());
+        match &resolved {
+            Ok(model) => self.model = model.clone(),
+            Err(_) => self.model = as_asked(asked), // The run still says what it was to ask.
+        }
         self.recorder.set_model(self.model.to_string());
         if self.messages.is_empty() {
             self.push(Message::User { content: self.claim.input.clone() });
@@ -301,6 +303,7 @@ impl<'a> Run<'a> {
                 self.recorder.void_text(self.step + 1);
             }
         }
+        resolved.map_err(|error| Stop::fail(RunErrorCode::ModelError, error.to_string()))?;
         let turns = self
             .runtime
             .parts
@@ -405,7 +408,7 @@ impl<'a> Run<'a> {
         );
         self.recorder.end(End::Completed { output });
         match self.commit().await {
-            Ok(()) => Stop::Abandon(String::new()),
+            Ok(()) => Stop::Ended,
             Err(error) => error.into(),
         }
     }
@@ -413,7 +416,6 @@ impl<'a> Run<'a> {
     /// Writes everything noted since the last time, or nothing.
     async fn commit(&mut self) -> Result<(), JournalError> {
         self.recorder.commit().await?;
-        self.written_totals = self.totals;
         if std::mem::take(&mut self.answered) {
             self.in_flight = None;
         }
@@ -423,14 +425,20 @@ impl<'a> Run<'a> {
     /// Writes how the run ends, unless that was written or is somebody else's to write.
     async fn part(mut self, stop: Stop) -> Parted {
         let end = match stop {
-            Stop::Abandon(reason) if reason.is_empty() => return Parted::Ended,
+            Stop::Ended => return Parted::Ended,
             Stop::Abandon(reason) => {
                 tracing::warn!(run_id = %self.claim.run_id, reason, "left a run to another worker");
                 return Parted::Abandoned;
             }
             Stop::Cancelled => self.cancelled().await,
             Stop::Fail(error) => {
-                self.settle_open_calls();
+                if self.recorder.was_interrupted() {
+                    // What is pending may be written already: not twice.
+                    self.recorder.discard();
+                } else {
+                    self.settle_open_calls();
+                    self.recorder.set_totals(self.totals);
+                }
                 self.recorder.record(
                     Span::Run,
                     Fact::RunFailed { error: error.clone(), duration_ms: millis(self.elapsed()) },
@@ -448,13 +456,11 @@ impl<'a> Run<'a> {
     }
 
     async fn write_end(&mut self, end: End) -> Result<(), JournalError> {
-        self.recorder.set_totals(self.totals);
         self.recorder.end(end);
         match self.commit().await {
             Err(JournalError::CancelRequested) => {
                 // The request came before this end did.
                 let end = self.cancelled().await;
-                self.recorder.set_totals(self.totals);
                 self.recorder.end(end);
                 self.commit().await
             }
@@ -501,7 +507,6 @@ impl<'a> Run<'a> {
         // What was not written when the request came stays unwritten and uncounted: nothing but the
         // end is committed after it.
         self.recorder.discard();
-        self.totals = self.written_totals;
         let request = self.recorder.journal().cancel_request().await.ok().flatten();
         let (by, reason) = request.unwrap_or_else(|| ("unknown".into(), None));
         let (unknown, stopped): (Vec<_>, Vec<_>) =
@@ -510,6 +515,15 @@ impl<'a> Run<'a> {
         let (stopped, unknown) = (ids(stopped), ids(unknown));
         self.recorder.record(Span::Run, Fact::RunCancelled { by, reason, stopped, unknown });
         End::Cancelled
+    }
+}
+
+/// The model that a request names, whether or not there is one.
+fn as_asked(llm_config: Option<&LlmConfig>) -> ModelRef {
+    let part = |name: Option<&String>| name.cloned().unwrap_or_else(|| "default".into());
+    ModelRef {
+        provider: part(llm_config.and_then(|config| config.provider.as_ref())),
+        model: part(llm_config.and_then(|config| config.model.as_ref())),
     }
 }
 

@@ -84,4 +84,6 @@ async fn a_model_that_is_not_configured() {
     let error = run.error.unwrap();
     assert_eq!(error.code, RunErrorCode::ModelError);
     assert!(error.message.contains("nowhere"), "{}", error.message);
+    let story = crate::told(&world.events(run.run_id).await);
+    assert!(story.starts_with("started \"x\" nowhere/default\nfailed"), "{story}");
 }
