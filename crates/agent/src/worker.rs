@@ -29,8 +29,10 @@ const CLAIM_MAX: usize = 64;
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How often a node removes what nobody can ask for any more.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
-/// The least time between two claims.
-const CLAIM_GATHER: Duration = Duration::from_millis(2);
+/// The least time between two claims of a busy worker.
+const CLAIM_GATHER: Duration = Duration::from_millis(5);
+/// Runs in hand that make a worker busy.
+const BUSY_RUNS: usize = 4;
 /// How often the runs of dead workers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait before trying again to begin.
@@ -189,7 +191,9 @@ async fn claim_runs(shared: Arc<Shared>) {
             continue;
         };
         // Under load a claim takes what gathered since the last one; at rest it does not wait.
-        tokio::time::sleep_until(claimed_at + CLAIM_GATHER).await;
+        if shared.runs.len() >= BUSY_RUNS {
+            tokio::time::sleep_until(claimed_at + CLAIM_GATHER).await;
+        }
         claimed_at = tokio::time::Instant::now();
         let most = u32::try_from(free.min(CLAIM_MAX)).unwrap_or(u32::MAX);
         let store = &shared.runtime.parts.store;
