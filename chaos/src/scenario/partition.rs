@@ -20,9 +20,7 @@ use crate::{
 };
 
 pub(super) use super::pause::LEASES;
-
-/// The promised 99th percentile: the lease and a second.
-const RECOVERY_MAX_S: f64 = 3.0;
+use super::pause::RECOVERY_MAX_S;
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let (runs, outages) = world.scale.of((40, 3), (1_000, 60));

@@ -22,7 +22,7 @@ use crate::{
 pub(super) const LEASES: Leases =
     Leases { lease: Duration::from_millis(2_000), renew: Duration::from_millis(600) };
 /// The promised 99th percentile: the lease and a second.
-const RECOVERY_MAX_S: f64 = 3.0;
+pub(super) const RECOVERY_MAX_S: f64 = 3.0;
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let (runs, pauses) = world.scale.of((40, 4), (1_000, 100));
