@@ -45,10 +45,10 @@ async fn main() -> Result<()> {
 }
 
 async fn measure(database: &postgres::Server, folder: &Path) -> Result<()> {
-    let cold = Server::start(database.app_url(), folder).await?; // Migrates.
+    let cold = Server::start(database, folder).await?; // Migrates.
     cold.stop().await?;
     let began = Instant::now();
-    let server = Server::start(database.app_url(), folder).await?;
+    let server = Server::start(database, folder).await?;
     println!(
         "start to `listening` (cluster and schema exist)  {:>8.0} ms",
         millis(began.elapsed())
@@ -71,11 +71,18 @@ async fn measure(database: &postgres::Server, folder: &Path) -> Result<()> {
     println!("{CLIENTS} clients, {RUNS} one-step runs a round, each in a session of its own:");
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
+        let before = [server.cpu()?, cpu_of_family(database.pid())?];
         let ours = server.throughput(round).await?;
-        let limit = pgbench(database.app_url()).await?;
+        let after = [server.cpu()?, cpu_of_family(database.pid())?];
+        let [server_ms, postgres_ms] = std::array::from_fn(|part| {
+            let [before, after] = [&before, &after].map(|times| times.get(part).copied());
+            millis(after.unwrap_or_default() - before.unwrap_or_default()) / RUNS as f64
+        });
+        let limit = pgbench(database.admin_url()).await?;
         ratios.push(ours / limit);
         println!(
-            "  round {round}: {ours:>7.0} runs/s; pgbench, the same writes: {limit:>7.0}/s; ratio {:.2}",
+            "  round {round}: {ours:>7.0} runs/s; pgbench, the same writes: {limit:>7.0}/s; ratio {:.2}; \
+             CPU a run: server {server_ms:.2} ms, PostgreSQL {postgres_ms:.2} ms",
             ours / limit
         );
     }
@@ -95,12 +102,13 @@ struct Server {
 }
 
 impl Server {
-    async fn start(database_url: &str, folder: &Path) -> Result<Self> {
+    async fn start(database: &postgres::Server, folder: &Path) -> Result<Self> {
         let mut child = Command::new(workspace().join("target/release/openintern"))
             .args(["serve", "--port", "0", "--data-dir"])
             .arg(folder.join("data"))
             .current_dir(folder)
-            .env("DATABASE_URL", database_url)
+            .env("DATABASE_URL", database.app_url())
+            .env("OPENINTERN_MIGRATE_URL", database.owner_url())
             .env("OPENINTERN_MODEL", "demo/instant")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -127,6 +135,10 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with("VmRSS")).context("VmRSS")?;
         let kib: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
         Ok(kib / 1024.0)
+    }
+
+    fn cpu(&self) -> Result<Duration> {
+        cpu_of(self.child.id().context("it runs")?)
     }
 
     async fn post(&self, session: &str) -> Result<String> {
@@ -212,6 +224,30 @@ async fn pgbench(database_url: &str) -> Result<f64> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let line = text.lines().find(|line| line.starts_with("tps = ")).context(text.to_string())?;
     Ok(line.split_whitespace().nth(2).context("a number")?.parse()?)
+}
+
+/// Processor time that a process has used (`utime` and `stime` of proc(5), in ticks of 10 ms).
+fn cpu_of(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+    let ticks: u64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+/// The same of a process and its children.
+fn cpu_of_family(pid: u32) -> Result<Duration> {
+    let mut sum = cpu_of(pid)?;
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        if parent == Some(pid.to_string().as_str()) {
+            sum += cpu_of(child).unwrap_or_default();
+        }
+    }
+    Ok(sum)
 }
 
 fn workspace() -> PathBuf {

@@ -78,6 +78,7 @@ impl World {
         let mut settings = postgres::Settings::new(folder.path().join("pg"));
         settings.max_connections = CONNECTIONS_MAX;
         let postgres = postgres::start(&settings).await?;
+        store::connect::migrate(postgres.owner_url()).await?;
         let pool =
             PgPoolOptions::new().max_connections(CONNECTIONS).connect_lazy(postgres.admin_url())?;
         Ok(Self {

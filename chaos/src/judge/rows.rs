@@ -216,7 +216,7 @@ mod tests {
     /// The checks that fail once the whole run was tampered with.
     async fn failing(tamper: &str) -> Vec<&'static str> {
         let db = postgres::scratch::database().await;
-        store::connect::migrate(&db.app_url).await.unwrap();
+        store::connect::migrate(&db.owner_url).await.unwrap();
         let pool = PgPool::connect(&db.admin_url).await.unwrap();
         let run_id = RunId::generate();
         for statements in [WHOLE, tamper] {

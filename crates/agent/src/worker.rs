@@ -229,10 +229,11 @@ async fn hold(shared: Arc<Shared>, claim: Claim, place: OwnedSemaphorePermit) {
     shared.held().insert(lease.clone(), signals.clone());
     metrics::counter!("openintern_runs_claimed_total").increment(1);
     let held = Held { shared: Arc::clone(&shared), lease: lease.clone() };
+    let journal = store.journal(&claim);
     let listen = async {
         loop {
             cancel_bell.woken().await;
-            if store.is_cancel_requested(&lease).await.unwrap_or(false) {
+            if journal.cancel_request().await.is_ok_and(|request| request.is_some()) {
                 signals.cancel.cancel();
             }
         }

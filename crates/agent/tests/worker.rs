@@ -66,9 +66,9 @@ struct World {
 
 impl World {
     async fn new(script: Scripted) -> Self {
-        let url = postgres::scratch::database().await.app_url;
-        migrate(&url).await.unwrap();
-        let store = Store::connect(&StoreSettings { url, max_connections: 8 }).await.unwrap();
+        let database = postgres::scratch::database().await;
+        migrate(&database.owner_url).await.unwrap();
+        let store = Store::connect(&StoreSettings::new(database.app_url)).await.unwrap();
         Self {
             memory: MemoryService::new(store.clone(), None),
             store,

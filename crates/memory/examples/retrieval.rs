@@ -87,7 +87,7 @@ async fn main() -> Result<()> {
     };
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL names the database")?;
     migrate(&url).await?;
-    let store = Store::connect(&StoreSettings { url, max_connections: 4 }).await?;
+    let store = Store::connect(&StoreSettings::new(url)).await?;
     let service = MemoryService::new(store, embedder);
 
     let mut measured = Vec::new();

@@ -28,8 +28,8 @@ use store::{
 
 async fn store() -> Store {
     let database = postgres::scratch::database().await;
-    migrate(&database.app_url).await.unwrap();
-    Store::connect(&StoreSettings { url: database.app_url, max_connections: 8 }).await.unwrap()
+    migrate(&database.owner_url).await.unwrap();
+    Store::connect(&StoreSettings::new(database.app_url)).await.unwrap()
 }
 
 async fn service() -> MemoryService {

@@ -17,6 +17,7 @@ use model::{embedding::EmbeddingSettings, settings::ModelSettings};
 use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use store::{connect::QueueLimits, nodes::Retention};
 
 use crate::{
     cli::{LogFormat, NodeArgs},
@@ -41,6 +42,19 @@ pub(crate) struct Config {
     pub(crate) embedding: EmbeddingSettings,
     pub(crate) agents: BTreeMap<AgentId, AgentSettings>,
     pub(crate) mcp_servers: BTreeMap<String, ServerConfig>,
+    pub(crate) limits: QueueLimits,
+    pub(crate) retention: Retention,
+}
+
+/// How to reach the database.
+#[derive(Clone)]
+pub(crate) struct DatabaseUrls {
+    /// For requests and workers; may be a pooler's.
+    pub(crate) url: String,
+    /// Past the pooler.
+    pub(crate) direct: Option<String>,
+    /// For migrations.
+    pub(crate) migrate: String,
 }
 
 /// `[server]`
@@ -57,6 +71,10 @@ pub(crate) struct ServerTable {
     pub(crate) data_dir: Option<PathBuf>,
     /// A `postgres://` URL; `DATABASE_URL` is over it.
     pub(crate) database_url: Option<SecretString>,
+    /// Past the pooler, where `database_url` is one; `DATABASE_DIRECT_URL` is over it.
+    pub(crate) database_direct_url: Option<SecretString>,
+    /// For migrations, where the runtime's own login may not; `OPENINTERN_MIGRATE_URL` is over it.
+    pub(crate) migrate_url: Option<SecretString>,
     /// Most connections of this process to the database.
     pub(crate) database_connections: u32,
     /// How the log is written.
@@ -79,6 +97,8 @@ impl Default for ServerTable {
             auth: AuthMode::None,
             data_dir: None,
             database_url: None,
+            database_direct_url: None,
+            migrate_url: None,
             database_connections: 32,
             log_format: LogFormat::Text,
         }
@@ -142,13 +162,28 @@ impl Config {
         })
     }
 
+    /// The database that is named, if one is.
+    pub(crate) fn database_urls(&self) -> Option<DatabaseUrls> {
+        let exposed =
+            |url: &Option<SecretString>| url.as_ref().map(|url| url.expose_secret().to_owned());
+        let url = exposed(&self.server.database_url)?;
+        let direct = exposed(&self.server.database_direct_url);
+        let migrate = exposed(&self.server.migrate_url).or_else(|| direct.clone());
+        Some(DatabaseUrls { migrate: migrate.unwrap_or_else(|| url.clone()), direct, url })
+    }
+
     /// Every secret that we were told, for whoever must not repeat it.
     pub(crate) fn secrets(&self) -> Vec<SecretString> {
         let keys = self.model.providers.values().filter_map(|provider| provider.api_key.clone());
-        let url = self.server.database_url.as_ref().map(|url| url.expose_secret());
-        let password = url
-            .and_then(|url| reqwest::Url::parse(url).ok())
-            .and_then(|url| url.password().map(|password| SecretString::from(password.to_owned())));
+        let server = &self.server;
+        let urls = [&server.database_url, &server.database_direct_url, &server.migrate_url];
+        let password = urls
+            .into_iter()
+            .flatten()
+            .filter_map(|url| reqwest::Url::parse(url.expose_secret()).ok())
+            .filter_map(|url| {
+                url.password().map(|password| SecretString::from(password.to_owned()))
+            });
         let of_servers = self.mcp_servers.values().flat_map(|server| &server.env);
         let of_servers = of_servers
             .filter(|(name, _)| is_secret_name(name))
@@ -198,8 +233,14 @@ fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Co
     if let Some(model) = environment.get("OPENINTERN_EMBEDDING") {
         config.embedding.model = Some(model);
     }
-    if let Some(url) = environment.get("DATABASE_URL") {
-        config.server.database_url = Some(url.into());
+    for (variable, key) in [
+        ("DATABASE_URL", &mut config.server.database_url),
+        ("DATABASE_DIRECT_URL", &mut config.server.database_direct_url),
+        ("OPENINTERN_MIGRATE_URL", &mut config.server.migrate_url),
+    ] {
+        if let Some(url) = environment.get(variable) {
+            *key = Some(url.into());
+        }
     }
     config.agents.entry(AgentId::default()).or_default(); // Runs that name no agent mean it.
     Ok(config)
@@ -306,14 +347,14 @@ mod tests {
             &[],
             expect![[r#"
             unknown key `sever` in `openintern.toml`
-            did you mean `server`? Known here: server, worker, model, embedding, agents, mcp_servers"#]],
+            did you mean `server`? Known here: server, worker, model, embedding, agents, mcp_servers, limits, retention"#]],
         );
         check_fault(
             "[server]\nprot = 1",
             &[],
             expect![[r#"
             unknown key `server.prot` in `openintern.toml`
-            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_connections, log_format"#]],
+            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_direct_url, migrate_url, database_connections, log_format"#]],
         );
         check_fault(
             "[model.providers.openai]\napi_kye = 'x'",
@@ -383,7 +424,7 @@ mod tests {
             &[("OPENINTERN__SERVER__PROT", "1")],
             expect![[r#"
             unknown key `server.prot` in variable `OPENINTERN__SERVER__PROT`
-            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_connections, log_format"#]],
+            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_direct_url, migrate_url, database_connections, log_format"#]],
         );
         check_fault(
             "",

@@ -5,12 +5,11 @@ use std::{net::SocketAddr, path::Path};
 use mcp::status::ServerState;
 use model::Models;
 use postgres::error::StartError;
-use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::ServerArgs,
-    config::{self, Config, Environment, Loaded},
+    config::{self, Config, DatabaseUrls, Environment, Loaded},
     exit::{Exit, Failure, Stop},
     listen::Place,
     logging::{self, Usual},
@@ -70,7 +69,7 @@ pub(crate) async fn dev(
 async fn start(mut config: Config, models: Models, database: &Database) -> Result<Node, Failure> {
     let skills_note = offer_skills(&mut config).await;
     let concurrency = config.worker.concurrency;
-    let node = Node::start(config, models, database.url(), Role::Works).await?;
+    let node = Node::start(config, models, database.urls(), Role::Works).await?;
     say_parts(&node, database, skills_note, concurrency);
     Ok(node)
 }
@@ -82,14 +81,14 @@ async fn say_stopping(shutdown: CancellationToken) {
 
 /// The database: one that is named, or our own.
 enum Database {
-    Named { url: String },
+    Named(DatabaseUrls),
     Embedded(Box<postgres::Server>),
 }
 
 impl Database {
     async fn open(config: &Config) -> Result<Self, Failure> {
-        if let Some(url) = &config.server.database_url {
-            return Ok(Self::Named { url: url.expose_secret().to_owned() });
+        if let Some(urls) = config.database_urls() {
+            return Ok(Self::Named(urls));
         }
         let folder = config.data_dir()?.join("postgres");
         let server = postgres::start(&postgres::Settings::new(folder)).await.map_err(|error| {
@@ -104,16 +103,20 @@ impl Database {
         Ok(Self::Embedded(Box::new(server)))
     }
 
-    fn url(&self) -> &str {
+    fn urls(&self) -> DatabaseUrls {
         match self {
-            Self::Named { url } => url,
-            Self::Embedded(server) => server.app_url(),
+            Self::Named(urls) => urls.clone(),
+            Self::Embedded(server) => DatabaseUrls {
+                url: server.app_url().to_owned(),
+                direct: None,
+                migrate: server.owner_url().to_owned(),
+            },
         }
     }
 
     fn line(&self) -> String {
         match self {
-            Self::Named { .. } => "the one at DATABASE_URL".into(),
+            Self::Named(_) => "the one at DATABASE_URL".into(),
             Self::Embedded(server) => {
                 let adopted = if server.adopted() { ", was still running" } else { "" };
                 format!("{} in {}{adopted}", server.version(), server.data_dir().display())

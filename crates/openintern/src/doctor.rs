@@ -10,7 +10,6 @@ use mcp::{servers::Servers, status::ServerState};
 use model::{Models, embedding::Purpose};
 use nix::sys::statvfs::statvfs;
 use postgres::error::StartError;
-use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -100,8 +99,8 @@ pub(crate) async fn doctor(
 }
 
 async fn database(config: &Config) -> Check {
-    if let Some(url) = &config.server.database_url {
-        return inspected(url.expose_secret(), "").await;
+    if let Some(urls) = config.database_urls() {
+        return inspected(urls.direct.as_deref().unwrap_or(&urls.url), "").await;
     }
     let folder = match config.data_dir() {
         Ok(folder) => folder.join("postgres"),
@@ -128,6 +127,13 @@ async fn database(config: &Config) -> Check {
     }
 }
 
+/// How to close a table, as its migration does.
+const TENANCY_HINT: &str = "as the owner of the table: alter table T enable row level security; \
+     alter table T force row level security; and create the policies `tenant` and `scope` again, \
+     as docs/operations.md shows them";
+const ROLE_HINT: &str = "it steps down in every transaction; let it log in as a role of its own: \
+     create role … login password '…' in role openintern_app";
+
 async fn inspected(url: &str, kind: &str) -> Check {
     let found = match store::connect::inspect(url).await {
         Ok(found) => found,
@@ -138,14 +144,13 @@ async fn inspected(url: &str, kind: &str) -> Check {
         "{kind}PostgreSQL {}, pgvector {vector}, role {}",
         found.server_version, found.role
     );
-    if found.bypasses_policies {
-        return Check::bad(
-            "database",
-            Failure::new(Exit::Failed, format!("{line}: a role that no policy binds")).hint(
-                "use a role of its own that owns the database and is no superuser: \
-                 create role openintern login password '…'; alter database … owner to openintern",
-            ),
-        );
+    if !found.open_tables.is_empty() {
+        let failure =
+            Failure::new(Exit::Failed, format!("{line}: {}", found.open_tables.join("; ")));
+        return Check::bad("database", failure.hint(TENANCY_HINT));
+    }
+    if found.steps_down {
+        return Check::odd("database", format!("{line}: more than it needs to be"), ROLE_HINT);
     }
     match found.missing_migrations {
         0 => Check::good("database", format!("{line}, schema up to date")),

@@ -20,7 +20,7 @@ use store::{
 use tokio::{net::TcpListener, task::JoinHandle, time::interval};
 
 use crate::{
-    config::Config,
+    config::{Config, DatabaseUrls},
     exit::{Exit, Failure},
     shutdown::Shutdown,
 };
@@ -62,7 +62,7 @@ impl Node {
     pub(crate) async fn start(
         config: Config,
         models: Models,
-        url: &str,
+        urls: DatabaseUrls,
         role: Role,
     ) -> Result<Self, Failure> {
         let embedder = models
@@ -80,11 +80,15 @@ impl Node {
             .install_recorder()
             .map_err(|error| Failure::from_error(Exit::Failed, &error))?;
 
-        migrate(url).await.map_err(database_failure)?;
-        let max_connections = config.server.database_connections;
-        let store = Store::connect(&StoreSettings { url: url.to_owned(), max_connections })
-            .await
-            .map_err(database_failure)?;
+        migrate(&urls.migrate).await.map_err(database_failure)?;
+        let settings = StoreSettings {
+            url: urls.url,
+            direct_url: urls.direct,
+            max_connections: config.server.database_connections,
+            limits: config.limits,
+            retention: config.retention,
+        };
+        let store = Store::connect(&settings).await.map_err(database_failure)?;
         let memory = MemoryService::new(store.clone(), Some(embedder));
         let work = match role {
             Role::ServesOnly => None,
@@ -197,6 +201,7 @@ pub(crate) fn database_failure(error: ConnectError) -> Failure {
         | ConnectError::Vector { .. }
         | ConnectError::NotDurable { .. }
         | ConnectError::Schema(_)
+        | ConnectError::Tenancy { .. }
         | ConnectError::Store(_) => Exit::Failed,
     };
     Failure::from_error(exit, &error)

@@ -1,11 +1,10 @@
 //! `serve`, `worker`, `migrate`: production, on a database that others may share.
 
-use secrecy::ExposeSecret;
 use store::connect::{check_migrations, migrate as apply_migrations};
 
 use crate::{
     cli::{MigrateArgs, NodeArgs, ServeArgs, ServerArgs},
-    config::{self, Config, Environment, Loaded},
+    config::{self, Config, DatabaseUrls, Environment, Loaded},
     exit::{Exit, Failure, Stop},
     listen::Place,
     logging::{self, Usual},
@@ -26,13 +25,13 @@ pub(crate) async fn serve(
     let config = load(&args.server.node, environment)?;
     let host = args.server.host.as_deref().unwrap_or(&config.server.host);
     let place = Place::find(host, args.server.port.unwrap_or(config.server.port)).await?;
-    let url = everything_needed(&config, &place)?;
+    let urls = everything_needed(&config, &place)?;
     let role = if args.no_worker { Role::ServesOnly } else { Role::Works };
 
     let models = node::models(&config)?;
     let listener = place.bind().await?;
     let shutdown = shutdown::listen()?;
-    let node = Node::start(config, models, &url, role).await?;
+    let node = Node::start(config, models, urls, role).await?;
     let address =
         listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     output.line(&format!("listening on http://{address}"))?;
@@ -43,11 +42,11 @@ pub(crate) async fn serve(
 /// `worker`
 pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Result<Exit, Stop> {
     let config = load(&args.node, environment)?;
-    let url = database_url(&config)?;
+    let urls = database_urls(&config)?;
     let models = node::models(&config)?;
     let shutdown = shutdown::listen()?;
     let concurrency = config.worker.concurrency;
-    let node = Node::start(config, models, &url, Role::Works).await?;
+    let node = Node::start(config, models, urls, Role::Works).await?;
     tracing::info!(concurrency, version = node::VERSION, "working");
     Ok(node.run(None, shutdown).await?)
 }
@@ -59,7 +58,7 @@ pub(crate) async fn migrate(
     environment: &Environment,
 ) -> Result<Exit, Stop> {
     let config = load(&args.node, environment)?;
-    let url = database_url(&config)?;
+    let url = database_urls(&config)?.migrate;
     if args.check {
         let missing = check_migrations(&url).await.map_err(database_failure)?;
         if missing > 0 {
@@ -81,21 +80,20 @@ fn load(args: &NodeArgs, environment: &Environment) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn database_url(config: &Config) -> Result<String, Failure> {
-    let url = config.server.database_url.as_ref().map(|url| url.expose_secret().to_owned());
-    url.ok_or_else(|| {
+fn database_urls(config: &Config) -> Result<DatabaseUrls, Failure> {
+    config.database_urls().ok_or_else(|| {
         Failure::new(Exit::Usage, "no database: DATABASE_URL is not set").hint(DATABASE_HINT)
     })
 }
 
-/// The database's URL, if nothing is missing; all that is missing, if something is.
-fn everything_needed(config: &Config, place: &Place) -> Result<String, Failure> {
+/// The database's URLs, if nothing is missing; all that is missing, if something is.
+fn everything_needed(config: &Config, place: &Place) -> Result<DatabaseUrls, Failure> {
     let no_database = || "`DATABASE_URL`: a production server brings no database".to_owned();
-    match (database_url(config), place.missing_auth(config.server.auth)) {
-        (Ok(url), None) => Ok(url),
-        (url, auth) => {
+    match (database_urls(config), place.missing_auth(config.server.auth)) {
+        (Ok(urls), None) => Ok(urls),
+        (urls, auth) => {
             let missing: Vec<_> =
-                url.err().map(|_| no_database()).into_iter().chain(auth).collect();
+                urls.err().map(|_| no_database()).into_iter().chain(auth).collect();
             let failure =
                 Failure::new(Exit::Usage, format!("`serve` needs {}", missing.join("; and ")));
             Err(failure.hint(

@@ -8,25 +8,37 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error};
 
 /// The superuser.
 pub(crate) const ADMIN: &str = "openintern_admin";
-/// The role of the runtime.
+/// The login of the runtime: bound by every policy, owner of nothing.
 pub(crate) const APP: &str = "openintern";
+/// The login that owns the database and migrates it.
+pub(crate) const OWNER: &str = "openintern_owner";
+/// The roles that policies and the scheduler's functions are written for. The runtime's schema would
+/// make them itself, if its owner might make roles.
+const ROLES: [&str; 2] = ["openintern_app", "openintern_scheduler"];
 pub(crate) const DATABASE: &str = "openintern";
 /// The one that `initdb` makes.
 const FIRST_DATABASE: &str = "postgres";
 const STATEMENT_TIMEOUT: &str = "30s";
 
-/// Makes what is missing, and says the version of the server.
-pub(crate) async fn prepare(admin_url: &str, app_password: &str) -> Result<String, Error> {
+/// Makes what is missing, and says the version of the server. Both logins have one password: they
+/// are known to the same process.
+pub(crate) async fn prepare(admin_url: &str, password: &str) -> Result<String, Error> {
     let options = PgConnectOptions::from_str(admin_url)?
         .options([("statement_timeout", STATEMENT_TIMEOUT)])
         .disable_statement_logging(); // Making a database is slow, and one of them has a password.
+    let first = options.clone().database(FIRST_DATABASE);
     let mut connection = match PgConnection::connect_with(&options).await {
         Err(error) if is_unknown_database(&error) => {
-            create(&options.clone().database(FIRST_DATABASE), app_password).await?;
+            let mut first = PgConnection::connect_with(&first).await?;
+            make_roles(&mut first, password).await?;
+            let database = format!("create database {DATABASE} owner {OWNER}");
+            sqlx::query(AssertSqlSafe(database)).execute(&mut first).await?;
+            first.close().await?;
             PgConnection::connect_with(&options).await?
         }
         connected => connected?,
     };
+    make_roles(&mut connection, password).await?;
     extend(&mut connection).await?;
     let version =
         sqlx::query_scalar("select split_part(current_setting('server_version'), ' ', 1)")
@@ -36,24 +48,39 @@ pub(crate) async fn prepare(admin_url: &str, app_password: &str) -> Result<Strin
     Ok(version)
 }
 
-async fn create(options: &PgConnectOptions, app_password: &str) -> Result<(), Error> {
-    let mut connection = PgConnection::connect_with(options).await?;
-    // The role may be there already, from a start that was cut short.
-    let exists: bool =
-        sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
-            .bind(APP)
-            .fetch_one(&mut connection)
+/// Makes the roles that are missing, from a start that was cut short or an older version.
+async fn make_roles(connection: &mut PgConnection, password: &str) -> Result<(), Error> {
+    let known: Vec<String> = sqlx::query_scalar("select rolname::text from pg_roles")
+        .fetch_all(&mut *connection)
+        .await?;
+    let is_missing = |role: &str| !known.iter().any(|name| name == role);
+    // DDL takes no parameters. The password is hexadecimal.
+    for role in ROLES.into_iter().filter(|role| is_missing(role)) {
+        sqlx::query(AssertSqlSafe(format!("create role {role} nologin")))
+            .execute(&mut *connection)
             .await?;
-    if !exists {
-        // DDL takes no parameters. The password is hexadecimal.
-        let role = format!(
-            "create role {APP} login nosuperuser nocreatedb nocreaterole nobypassrls password '{app_password}'"
-        );
-        sqlx::query(AssertSqlSafe(role)).execute(&mut connection).await?;
     }
-    let database = format!("create database {DATABASE} owner {APP}");
-    sqlx::query(AssertSqlSafe(database)).execute(&mut connection).await?;
-    connection.close().await
+    for login in [APP, OWNER].into_iter().filter(|login| is_missing(login)) {
+        let statement = format!(
+            "create role {login} login nosuperuser nocreatedb nocreaterole nobypassrls \
+             password '{password}'"
+        );
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
+    }
+    // The owner may give things to these roles; it does not act as them by itself.
+    let grants = format!(
+        "grant openintern_app to {APP}, {OWNER};
+         grant openintern_scheduler to {OWNER} with inherit false"
+    );
+    sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut *connection).await?;
+    if is_missing(OWNER) && !is_missing(APP) {
+        // An older version had one login for both.
+        let handover = format!(
+            "alter database {DATABASE} owner to {OWNER}; reassign owned by {APP} to {OWNER}"
+        );
+        sqlx::raw_sql(AssertSqlSafe(handover)).execute(connection).await?;
+    }
+    Ok(())
 }
 
 /// Only a superuser may add pgvector, or bring it to the version that came with this build.

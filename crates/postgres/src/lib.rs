@@ -52,6 +52,7 @@ impl Settings {
 /// Dropping it leaves Postgres running, as a killed process would: the next [`start`] adopts it.
 pub struct Server {
     app_url: String,
+    owner_url: String,
     admin_url: String,
     running: Running,
     adopted: bool,
@@ -95,6 +96,7 @@ pub async fn start(settings: &Settings) -> Result<Server, StartError> {
     tracing::info!(version = running.version, adopted, pid = running.postmaster.pid(), "postgres");
     Ok(Server {
         app_url: ground.socket.url(database::APP, &ground.passwords.app),
+        owner_url: ground.socket.url(database::OWNER, &ground.passwords.app),
         admin_url: ground.admin_url(),
         running,
         adopted,
@@ -107,6 +109,11 @@ impl Server {
     /// than that. Holds a password.
     pub fn app_url(&self) -> &str {
         &self.app_url
+    }
+
+    /// The owner's URL for the same database: it migrates. Holds a password.
+    pub fn owner_url(&self) -> &str {
+        &self.owner_url
     }
 
     /// The superuser's URL for the same database. Holds a password.

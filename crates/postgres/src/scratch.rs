@@ -33,8 +33,10 @@ struct Cluster {
 /// The URLs of one fresh database. They hold passwords.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// For the role of the runtime, which owns the database.
+    /// For the runtime: bound by every policy.
     pub app_url: String,
+    /// For the role that owns the database and migrates it.
+    pub owner_url: String,
     /// For the superuser.
     pub admin_url: String,
 }
@@ -48,11 +50,14 @@ pub async fn database() -> Database {
         .await
         .expect("the cluster starts (hint: `make deps` fetches PostgreSQL)");
     let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
-    run(server.admin_url(), &format!("create database {name} owner {}", database::APP)).await;
+    run(server.admin_url(), &format!("create database {name} owner {}", database::OWNER)).await;
     let renamed =
         |url: &str| url.replacen(&format!("/{}?", database::DATABASE), &format!("/{name}?"), 1);
-    let made =
-        Database { app_url: renamed(server.app_url()), admin_url: renamed(server.admin_url()) };
+    let made = Database {
+        app_url: renamed(server.app_url()),
+        owner_url: renamed(server.owner_url()),
+        admin_url: renamed(server.admin_url()),
+    };
     run(&made.admin_url, "create extension vector").await;
     made
 }

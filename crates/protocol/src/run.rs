@@ -103,6 +103,33 @@ pub struct CreateRun {
     /// Bounds of this run; they may only lower the configured ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<RunLimits>,
+    /// What to do if the session has a run that has not ended.
+    #[serde(
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "IfBusy::is_default"
+    )]
+    #[schema(value_type = Option<IfBusy>, default = "queue")]
+    pub if_busy: IfBusy,
+}
+
+/// What becomes of a new run whose session has one that has not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IfBusy {
+    /// It waits for those before it.
+    #[default]
+    Queue,
+    /// It is refused with 409.
+    Reject,
+    /// Those before it are cancelled; it goes on when the last of them has stopped.
+    Interrupt,
+}
+
+impl IfBusy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -123,6 +150,7 @@ impl CreateRun {
             llm_config: None,
             metadata: None,
             limits: None,
+            if_busy: IfBusy::default(),
         }
     }
 

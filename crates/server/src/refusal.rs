@@ -103,6 +103,16 @@ impl From<StoreError> for Refusal {
                 ErrorCode::IdempotencyMismatch,
                 "the idempotency key was used with another request (hint: use a fresh key)",
             ),
+            StoreError::SessionBusy => Self::new(
+                ErrorCode::Conflict,
+                "the session has a run that has not ended (hint: wait for it, or ask for \
+                 `if_busy: queue`)",
+            ),
+            StoreError::QueueFull => Self::new(
+                ErrorCode::QuotaExceeded,
+                "the organisation has as many runs in the queue as it may (hint: try again when \
+                 some have ended)",
+            ),
             StoreError::Unstorable(_) => {
                 Self::field("", "a value cannot be kept").because(error.into())
             }

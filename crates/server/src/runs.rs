@@ -55,7 +55,9 @@ struct OnceOnly {
         (status = 201, description = "The run is in the queue", body = RunCreated,
          headers(("Idempotency-Replayed" = String,
              description = "`true` if the key had created the run before"))),
+        (status = 409, description = "`conflict`: the session is busy, and `if_busy` is `reject`"),
         (status = 422, description = "`idempotency_mismatch`: the key came with another body"),
+        (status = 429, description = "`quota_exceeded`: too many runs wait in the queue"),
     )
 )]
 pub(crate) async fn create(

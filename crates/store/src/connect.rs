@@ -8,7 +8,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{Store, error::StoreError, notifier::Notifier};
+use crate::{
+    Store,
+    error::StoreError,
+    nodes::Retention,
+    notifier::Notifier,
+    tenancy::{self, TenancyError},
+    transaction::{Database, Opening, Timeouts},
+};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -16,24 +23,59 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 const POSTGRES_MIN: i32 = 150_000;
 /// The oldest pgvector that we use: the first with iterative index scans.
 const PGVECTOR_MIN: (u32, u32) = (0, 8);
-/// How long one statement may take; one that takes longer is a defect or an overload.
-const STATEMENT_TIMEOUT: &str = "5s";
-/// How long one statement may wait for another's lock.
-const LOCK_TIMEOUT: &str = "2s";
-/// How long a transaction may sit idle.
-const IDLE_IN_TRANSACTION_TIMEOUT: &str = "5s";
+/// What PostgreSQL ends by itself in our connections.
+const TIMEOUTS: Timeouts = Timeouts {
+    statement: Duration::from_secs(5),
+    lock: Duration::from_secs(2),
+    idle: Duration::from_secs(5),
+};
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long opening the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How to reach the database.
+/// How to reach the database, and what holds there.
 #[derive(Clone)]
 pub struct StoreSettings {
-    /// A `postgres://` URL.
+    /// A `postgres://` URL, also of a PgBouncer.
     pub url: String,
+    /// Past the pooler, where `url` is one: its transactions then say what else a connection would.
+    pub direct_url: Option<String>,
     /// Most connections of the pool.
     pub max_connections: u32,
+    /// How many runs an organisation may have in the queue and at work.
+    pub limits: QueueLimits,
+    /// How long things are kept.
+    pub retention: Retention,
+}
+
+impl StoreSettings {
+    /// A database without a pooler, and the usual bounds.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            direct_url: None,
+            max_connections: 8,
+            limits: QueueLimits::default(),
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// Bounds of one organisation: the `[limits]` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueLimits {
+    /// Runs that wait; one more is refused.
+    pub queued_per_org: u32,
+    /// Runs that are worked on, over all nodes; more wait.
+    pub running_per_org: u32,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { queued_per_org: 20_000, running_per_org: 64 }
+    }
 }
 
 /// The database cannot be used as it is. Each message says what to do.
@@ -79,6 +121,14 @@ pub enum ConnectError {
     /// The schema belongs to another version of this program.
     #[error("the database schema does not fit this version: {0}")]
     Schema(String),
+    /// The database would not keep tenants apart.
+    #[error("tenants are not kept apart: {found} (hint: {hint})")]
+    Tenancy {
+        /// What stands open.
+        found: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Something else.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,6 +137,15 @@ pub enum ConnectError {
 impl From<sqlx::Error> for ConnectError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<TenancyError> for ConnectError {
+    fn from(error: TenancyError) -> Self {
+        match error {
+            TenancyError::Open { found, hint } => Self::Tenancy { found, hint },
+            TenancyError::Store(error) => Self::Store(error),
+        }
     }
 }
 
@@ -104,44 +163,60 @@ impl From<MigrateError> for ConnectError {
 impl Store {
     /// Opens the database and checks what it can do. It does not migrate.
     pub async fn connect(settings: &StoreSettings) -> Result<Store, ConnectError> {
-        let options = parse(&settings.url)?;
-        let mut first = open(&options).await?;
+        let pooled = settings.direct_url.is_some();
+        let through = parse(&settings.url)?;
+        let direct = parse(settings.direct_url.as_deref().unwrap_or(&settings.url))?;
+        let mut first = open(&direct).await?;
         check_server(&mut first).await?;
+        if missing_migrations(&mut first).await? > 0 {
+            return Err(ConnectError::Schema(
+                "migrations are missing (hint: apply them with `openintern migrate`)".into(),
+            ));
+        }
+        let opening = Opening {
+            assumes_role: tenancy::is_more_than_app(&mut first, through.get_username()).await?,
+            timeouts: pooled.then_some(TIMEOUTS),
+        };
         first.close().await.ok();
+        let through = if pooled { through } else { through.options(TIMEOUTS.settings()) };
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false) // A ping a checkout costs more than a retry.
-            .connect_lazy_with(options.options([
-                ("statement_timeout", STATEMENT_TIMEOUT),
-                ("lock_timeout", LOCK_TIMEOUT),
-                ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
-            ]));
-        let notifier = Notifier::start(pool.clone());
-        Ok(Store { pool, notifier: Arc::new(notifier) })
+            .connect_lazy_with(through);
+        let database = Database { pool, opening };
+        tenancy::check(&database).await?;
+        let notifier = Arc::new(Notifier::start(database.clone(), direct.clone()));
+        let StoreSettings { limits, retention, .. } = settings.clone();
+        let admission = Arc::default();
+        Ok(Store { database, direct, limits, admission, retention, notifier })
     }
 
     /// Closes every connection; pending wake-ups are dropped.
     pub async fn close(&self) {
         self.notifier.stop();
-        self.pool.close().await;
+        self.database.pool.close().await;
     }
 
     /// The version of the server, as it says it.
     pub async fn server_version(&self) -> Result<String, StoreError> {
-        Ok(sqlx::query_scalar("select current_setting('server_version')")
-            .fetch_one(&self.pool)
-            .await?)
+        let query = sqlx::query("select current_setting('server_version')");
+        let row = self.database.call(query).await?.pop();
+        let row = row.ok_or_else(|| StoreError::unreadable("the server has no version"))?;
+        Ok(row.try_get(0)?)
     }
 }
 
-/// Applies the migrations that are missing, under a lock: many nodes may do it at once.
+/// Applies the migrations that are missing, under a lock: many nodes may do it at once. The login
+/// must own the schema and may have to make roles; where nothing is missing, any login will do.
 /// Answers how many it applied.
 pub async fn migrate(url: &str) -> Result<usize, ConnectError> {
     let mut connection = open(&parse(url)?).await?;
     check_server(&mut connection).await?;
     let missing = missing_migrations(&mut connection).await?;
-    MIGRATIONS.run(&mut connection).await?;
+    if missing > 0 {
+        MIGRATIONS.run(&mut connection).await?;
+    }
     connection.close().await.ok();
     Ok(missing)
 }
@@ -164,8 +239,10 @@ pub struct Inspection {
     pub vector_version: Option<String>,
     /// Who we are there.
     pub role: String,
-    /// That role is bound by no policy: it is a superuser, or may bypass row-level security.
-    pub bypasses_policies: bool,
+    /// That role is more than the runtime needs: it steps down in every transaction.
+    pub steps_down: bool,
+    /// Tables that would not keep tenants apart, one sentence a fault.
+    pub open_tables: Vec<String>,
     /// How many migrations are missing.
     pub missing_migrations: usize,
 }
@@ -176,7 +253,6 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     check_server(&mut connection).await?;
     let row = sqlx::query(
         "select current_setting('server_version'), current_user::text,
-                rolsuper or rolbypassrls,
                 (select extversion from pg_extension where extname = 'vector')
          from pg_roles
          where rolname = current_user",
@@ -184,12 +260,23 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     .fetch_one(&mut connection)
     .await?;
     let missing_migrations = missing_migrations(&mut connection).await?;
+    let role: String = row.try_get(1)?;
+    let (mut steps_down, mut open_tables) = (false, Vec::new());
+    if missing_migrations == 0 {
+        steps_down = tenancy::is_more_than_app(&mut connection, &role).await?;
+        let mut tx = connection.begin().await?;
+        if steps_down {
+            sqlx::query("set local role openintern_app").execute(&mut *tx).await?;
+        }
+        open_tables = tenancy::open_tables(&mut *tx).await?;
+    }
     connection.close().await.ok();
     Ok(Inspection {
         server_version: row.try_get(0)?,
-        role: row.try_get(1)?,
-        bypasses_policies: row.try_get(2)?,
-        vector_version: row.try_get(3)?,
+        role,
+        steps_down,
+        open_tables,
+        vector_version: row.try_get(2)?,
         missing_migrations,
     })
 }

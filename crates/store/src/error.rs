@@ -12,6 +12,12 @@ pub enum StoreError {
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another request")]
     IdempotencyMismatch,
+    /// The session has a run that has not ended, and the new one does not want to wait.
+    #[error("the session has a run that has not ended")]
+    SessionBusy,
+    /// The organisation has as many runs in the queue as it may.
+    #[error("the organisation has too many runs in the queue")]
+    QueueFull,
     /// The data cannot be kept as it is (PostgreSQL classes 22 and 54).
     #[error("the database cannot keep this value")]
     Unstorable(#[source] sqlx::Error),

@@ -26,7 +26,7 @@ impl Scoped {
         limit: PageLimit,
         types: &[String],
     ) -> Result<Page<StoredEvent>, StoreError> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "select r.session_key, e.seq, e.ts, e.agent_id, e.step, e.span_id, e.parent_span_id,
                     e.type, e.payload::text as payload, e.contains_secrets, e.found_count
              from runs r
@@ -52,9 +52,8 @@ impl Scoped {
         .bind(i64::try_from(cursor).unwrap_or(i64::MAX))
         .bind(types)
         .bind(i64::from(limit.get()) + 1)
-        .bind(PAGE_MAX_BYTES)
-        .fetch_all(self.pool())
-        .await?;
+        .bind(PAGE_MAX_BYTES);
+        let rows = self.read(query).await?;
         let first = rows.first().ok_or(StoreError::NotFound)?; // The run's row alone is one.
         let found: Option<i64> = first.try_get("found_count")?;
         let mut events = Vec::with_capacity(rows.len());

@@ -1,7 +1,7 @@
 //! What a worker writes about its run: one statement, all or none, refused if the claim is stale.
 //!
-//! The statement takes the run's row lock, checks the epoch, hands out the event numbers and inserts
-//! everything that belongs together. There is no check before the write that a pause could separate
+//! The statement (`commit_entry` in `0007_functions.sql`) takes the run's row lock, checks the epoch,
+//! hands out the event numbers and inserts everything that belongs together. There is no check before the write that a pause could separate
 //! from it.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::{
     error::StoreError,
     notifier::Subject,
     queue::Claim,
-    rows::{count, json, parsed, payload_of, signed, signed_total, storable_json, without_nul},
+    rows::{count, json, payload_of, signed, signed_total, storable_json, without_nul},
     stream::StreamCursor,
 };
 
@@ -199,76 +199,19 @@ impl Journal {
             Some(End::Failed { error }) => (Some(RunStatus::Failed), None, Some(Json(error))),
             Some(End::Cancelled) => (Some(RunStatus::Cancelled), None, None),
         };
-        let frees_another: Option<bool> = sqlx::query_scalar(
-            "with run as (
-                 update runs
-                 set last_seq = last_seq + cardinality($5::text[]),
-                     model = coalesce($18, model),
-                     step_count = coalesce($19, step_count),
-                     tool_call_count = coalesce($20, tool_call_count),
-                     input_tokens = coalesce($21, input_tokens),
-                     output_tokens = coalesce($22, output_tokens),
-                     cached_tokens = coalesce($23, cached_tokens),
-                     cost_usd = coalesce($24, cost_usd),
-                     attempts = case when $15::int is null then attempts else 0 end,
-                     status = coalesce($25, status),
-                     output = coalesce($26, output),
-                     error = coalesce($27, error),
-                     ended_at = case when $25 is not null then clock_timestamp() end
-                 where org_id = $1 and run_id = $2 and epoch = $3 and status = 'running'
-                   and (cancel_requested_by is null or $25 = 'cancelled')
-                 returning last_seq - cardinality($5::text[]) as before, agent_id, user_id,
-                           project_id, session_key
-             ), new_events as (
-                 insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id,
-                                     parent_span_id, type, payload)
-                 select $1, $2, run.before + e.place, $3, run.agent_id, e.step, e.span_id,
-                        e.parent_span_id, e.type, e.payload::jsonb
-                 from run, unnest($4::int[], $6::bigint[], $7::bigint[], $5::text[], $8::text[])
-                      with ordinality as e(step, span_id, parent_span_id, type, payload, place)
-             ), new_deltas as (
-                 insert into run_deltas (org_id, run_id, seq, n, step, text)
-                 select $1, $2, d.seq, d.n, d.step, d.text
-                 from run, unnest($9::bigint[], $10::bigint[], $11::int[], $12::text[])
-                      as d(seq, n, step, text)
-             ), new_messages as (
-                 insert into run_messages (org_id, run_id, position, message)
-                 select $1, $2, $14 + m.place - 1, m.message::jsonb
-                 from run, unnest($13::text[]) with ordinality as m(message, place)
-                 on conflict (org_id, run_id, position) do update set message = excluded.message
-             ), new_checkpoint as (
-                 insert into checkpoints (org_id, run_id, step, agent_id, message_count, state)
-                 select $1, $2, $15, run.agent_id, $16, $17
-                 from run where $15::int is not null
-             ), new_calls as (
-                 insert into tool_calls (org_id, run_id, call_id, step, tool, effect, status, epoch,
-                                         settled_at)
-                 select $1, $2, c.call_id, c.step, c.tool, c.effect, c.status, $3,
-                        case when c.status <> 'intent' then clock_timestamp() end
-                 from run, unnest($28::uuid[], $29::int[], $30::text[], $31::text[], $32::text[])
-                      as c(call_id, step, tool, effect, status)
-             ), settled_calls as (
-                 update tool_calls t set status = s.status, settled_at = clock_timestamp()
-                 from run, unnest($33::uuid[], $34::text[]) as s(call_id, status)
-                 where t.org_id = $1 and t.run_id = $2 and t.call_id = s.call_id
-             ), unqueued as (
-                 delete from queue
-                 where $25 is not null and org_id = $1 and run_id = $2
-                   and exists (select from run)
-             )
-             -- Of a run that ends: whether another of its session waits for that.
-             select $25 is not null and exists (
-                 select from queue e
-                 where e.org_id = $1 and e.user_id = run.user_id
-                   and e.project_id = run.project_id and e.session_key = run.session_key
-                   and e.run_id <> $2)
-             from run",
+        let query = sqlx::query(
+            "select outcome, frees_another from commit_entry(
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34,
+                 $35, $36)",
         )
         .bind(self.scope.org_id.as_str())
+        .bind(self.scope.user_id.as_str())
+        .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
         .bind(self.epoch)
-        .bind(events.steps)
         .bind(events.types)
+        .bind(events.steps)
         .bind(events.spans)
         .bind(events.parents)
         .bind(events.payloads)
@@ -297,13 +240,16 @@ impl Journal {
         .bind(calls.effects)
         .bind(calls.statuses)
         .bind(calls.settled_ids)
-        .bind(calls.settled_statuses)
-        .fetch_optional(&self.store.pool)
-        .await
-        .map_err(StoreError::from)?;
-        let Some(frees_another) = frees_another else {
-            return Err(self.refusal().await?);
-        };
+        .bind(calls.settled_statuses);
+        let row = self.store.database.call(query).await?.into_iter().next();
+        let row = row.ok_or_else(|| StoreError::unreadable("`commit_entry` answered nothing"))?;
+        let read = |error: sqlx::Error| JournalError::Store(error.into());
+        match row.try_get::<String, _>("outcome").map_err(read)?.as_str() {
+            "written" => {}
+            "cancel_requested" => return Err(JournalError::CancelRequested),
+            _ => return Err(JournalError::LeaseLost),
+        }
+        let frees_another: bool = row.try_get("frees_another").map_err(read)?;
         self.last_seq += entry.events.len() as u64;
         self.store.notifier.wake(Subject::Run(self.run_id));
         if frees_another {
@@ -314,6 +260,7 @@ impl Journal {
 
     /// Where a run stands that was worked on before.
     pub async fn restore(&self) -> Result<Restored, StoreError> {
+        let mut tx = self.store.scoped(&self.scope).begin().await?;
         let checkpoint = sqlx::query(
             "select step, message_count, state from checkpoints
              where org_id = $1 and run_id = $2
@@ -322,7 +269,7 @@ impl Journal {
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
-        .fetch_optional(&self.store.pool)
+        .fetch_optional(&mut tx)
         .await?;
         let messages = sqlx::query(
             "select message from run_messages
@@ -331,7 +278,7 @@ impl Journal {
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
-        .fetch_all(&self.store.pool)
+        .fetch_all(&mut tx)
         .await?;
         let step = checkpoint.as_ref().map_or(Ok(0), |row| count(row, "step"))?;
         let calls = sqlx::query(
@@ -341,8 +288,9 @@ impl Journal {
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
         .bind(signed(step))
-        .fetch_all(&self.store.pool)
+        .fetch_all(&mut tx)
         .await?;
+        tx.commit().await?;
         Ok(Restored {
             step,
             message_count: checkpoint.as_ref().map_or(Ok(0), |row| count(row, "message_count"))?,
@@ -354,37 +302,19 @@ impl Journal {
 
     /// Who asked the run to stop, and why.
     pub async fn cancel_request(&self) -> Result<Option<(String, Option<String>)>, StoreError> {
+        let mut tx = self.store.scoped(&self.scope).begin().await?;
         let row = sqlx::query(
             "select cancel_requested_by, cancel_reason from runs
              where org_id = $1 and run_id = $2",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
-        .fetch_optional(&self.store.pool)
+        .fetch_optional(&mut tx)
         .await?;
+        tx.commit().await?;
         let Some(row) = row else { return Ok(None) };
         let by: Option<String> = row.try_get("cancel_requested_by")?;
         Ok(by.zip(Some(row.try_get("cancel_reason")?)))
-    }
-
-    /// Why the statement found no row to write to.
-    async fn refusal(&self) -> Result<JournalError, StoreError> {
-        let row = sqlx::query(
-            "select status, epoch, cancel_requested_by is not null as cancel_requested
-             from runs where org_id = $1 and run_id = $2",
-        )
-        .bind(self.scope.org_id.as_str())
-        .bind(self.run_id.uuid())
-        .fetch_optional(&self.store.pool)
-        .await?;
-        let Some(row) = row else { return Ok(JournalError::LeaseLost) };
-        let status: RunStatus = parsed(row.try_get("status")?)?;
-        let ours = row.try_get::<i64, _>("epoch")? == self.epoch && status == RunStatus::Running;
-        Ok(if ours && row.try_get("cancel_requested")? {
-            JournalError::CancelRequested
-        } else {
-            JournalError::LeaseLost
-        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Tenant rows are reached only through [`Store::scoped`]; what a worker writes goes through
 //! [`journal::Journal`], which proves its claim in the same statement. No SQL stands elsewhere.
 
+mod admission;
 pub mod connect;
 pub mod error;
 pub mod events;
@@ -17,16 +18,26 @@ pub mod runs;
 pub mod scoped;
 pub mod sessions;
 pub mod stream;
+mod tenancy;
+mod transaction;
 
 use std::sync::Arc;
 
-use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 
-use crate::notifier::Notifier;
+use crate::{
+    admission::Admission, connect::QueueLimits, nodes::Retention, notifier::Notifier,
+    transaction::Database,
+};
 
 /// The database, shared by all parts of a process.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: PgPool,
+    database: Database,
+    /// Straight to PostgreSQL, past any pooler: for what a session holds (a lock, `LISTEN`).
+    direct: PgConnectOptions,
+    limits: QueueLimits,
+    admission: Arc<Admission>,
+    retention: Retention,
     notifier: Arc<Notifier>,
 }

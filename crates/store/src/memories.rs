@@ -18,7 +18,7 @@ use protocol::{
     time::Timestamp,
 };
 use serde_json::{Map, Value};
-use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
+use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use self::chunks::{ChunkRows, Place};
@@ -26,6 +26,7 @@ use crate::{
     error::StoreError,
     rows::{cut_page, json, parsed, timestamp},
     scoped::Scoped,
+    transaction::Transaction,
 };
 
 /// How long the vectors are that the table keeps.
@@ -153,7 +154,7 @@ impl Scoped {
     /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
     /// or as an exact duplicate, is not written again: its place has the id of what is there.
     pub async fn write_memories(&self, new: &[NewMemory]) -> Result<Vec<MemoryId>, StoreError> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begin().await?;
         self.lock_memories(&mut tx).await?;
         let known = self.known_memories(&mut tx, new).await?;
         let mut firsts: HashMap<Identity<'_>, MemoryId> = HashMap::new();
@@ -184,18 +185,15 @@ impl Scoped {
 
     /// The memory, whole.
     pub async fn get_memory(&self, id: MemoryId) -> Result<Memory, StoreError> {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
+        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
             "select {MEMORY_COLUMNS} from memories
              where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4"
         )))
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(id.uuid())
-        .fetch_optional(self.pool())
-        .await?
-        .ok_or(StoreError::NotFound)
-        .and_then(|row| memory_from(&row))
+        .bind(id.uuid());
+        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(|row| memory_from(row))
     }
 
     /// Memories, newest first, those before `cursor`.
@@ -205,7 +203,7 @@ impl Scoped {
         cursor: Option<MemoryCursor>,
         limit: PageLimit,
     ) -> Result<Page<MemorySummary>, StoreError> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "select memory_id, type, left(text, $9) as text, metadata, importance, group_key,
                     position, occurred_at, occurred_on_day, created_at, updated_at
              from memories
@@ -224,9 +222,8 @@ impl Scoped {
         .bind(filter.kind.map(MemoryType::as_str))
         .bind(&filter.group_key)
         .bind(i64::from(limit.get()) + 1)
-        .bind(SUMMARY_CHARS)
-        .fetch_all(self.pool())
-        .await?;
+        .bind(SUMMARY_CHARS);
+        let rows = self.read(query).await?;
         let memories = rows
             .iter()
             .map(|row| memory_from(row).map(summary))
@@ -238,29 +235,13 @@ impl Scoped {
 
     /// The core memories, most important first, as far as `max_chars` of text reach.
     pub async fn core_memories(&self, max_chars: u32) -> Result<Vec<Memory>, StoreError> {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "select {MEMORY_COLUMNS} from (
-                 select *, sum(length(text)) over (
-                     order by importance desc, created_at, memory_id
-                     rows unbounded preceding) as chars_so_far
-                 from memories
-                 where org_id = $1 and user_id = $2 and project_id = $3 and type = 'core'
-                   and length(text) <= $4
-             ) core
-             where chars_so_far <= $4
-             order by chars_so_far
-             limit $5"
-        )))
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(i64::from(max_chars))
-        .bind(CORE_MAX)
-        .fetch_all(self.pool())
-        .await?
-        .iter()
-        .map(memory_from)
-        .collect()
+        let query = sqlx::query("select * from core_memories($1, $2, $3, $4, $5)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(i64::from(max_chars))
+            .bind(CORE_MAX);
+        self.ask(query).await?.iter().map(memory_from).collect()
     }
 
     /// Changes a memory and answers it as it is now.
@@ -269,7 +250,7 @@ impl Scoped {
         id: MemoryId,
         change: &MemoryChange,
     ) -> Result<Memory, StoreError> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begin().await?;
         self.lock_memories(&mut tx).await?;
         let content = change.content.as_ref();
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -288,7 +269,7 @@ impl Scoped {
         .bind(content.map(|content| content.text_hash.as_slice()))
         .bind(change.metadata.as_ref().map(Json))
         .bind(change.importance)
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?
         .ok_or(StoreError::NotFound)?;
         if let Some(content) = content {
@@ -305,7 +286,7 @@ impl Scoped {
 
     /// Forgets a memory and every trace of its words.
     pub async fn delete_memory(&self, id: MemoryId) -> Result<(), StoreError> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begin().await?;
         self.lock_memories(&mut tx).await?;
         let there: bool = sqlx::query_scalar(
             "select exists (select from memories
@@ -315,7 +296,7 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(id.uuid())
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut tx)
         .await?;
         if !there {
             return Err(StoreError::NotFound);
@@ -324,13 +305,13 @@ impl Scoped {
         sqlx::query("delete from memories where org_id = $1 and memory_id = $2")
             .bind(self.org())
             .bind(id.uuid())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         tx.commit().await?;
         Ok(())
     }
 
-    async fn lock_memories(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+    async fn lock_memories(&self, tx: &mut Transaction) -> Result<(), StoreError> {
         sqlx::query(
             "insert into memory_scope_stats as s (org_id, user_id, project_id) values ($1, $2, $3)
              on conflict (org_id, user_id, project_id) do update set chunk_count = s.chunk_count",
@@ -338,7 +319,7 @@ impl Scoped {
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .execute(connection)
+        .execute(tx)
         .await?;
         Ok(())
     }
@@ -346,7 +327,7 @@ impl Scoped {
     /// Of each new memory that is there already, by its place: the id of what is there.
     async fn known_memories(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Transaction,
         new: &[NewMemory],
     ) -> Result<HashMap<i64, MemoryId>, StoreError> {
         let rows = sqlx::query(
@@ -381,7 +362,7 @@ impl Scoped {
         .bind(new.iter().map(|m| m.position).collect::<Vec<_>>())
         .bind(new.iter().map(|m| instant(m.occurred_at)).collect::<Vec<_>>())
         .bind(new.iter().map(|m| is_day(m.occurred_at)).collect::<Vec<_>>())
-        .fetch_all(connection)
+        .fetch_all(tx)
         .await?;
         rows.iter()
             .map(|row| Ok((row.try_get("place")?, MemoryId::from_uuid(row.try_get("memory_id")?))))
@@ -390,7 +371,7 @@ impl Scoped {
 
     async fn insert_memories(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Transaction,
         new: &[&NewMemory],
     ) -> Result<(), StoreError> {
         sqlx::query(
@@ -417,7 +398,7 @@ impl Scoped {
         .bind(new.iter().map(|m| is_day(m.occurred_at)).collect::<Vec<_>>())
         .bind(new.iter().map(|m| m.origin.map(|o| o.run_id.uuid())).collect::<Vec<_>>())
         .bind(new.iter().map(|m| m.origin.map(|o| o.step.cast_signed())).collect::<Vec<_>>())
-        .execute(connection)
+        .execute(tx)
         .await?;
         Ok(())
     }

@@ -7,14 +7,39 @@ use protocol::tool::ToolInfo;
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
-use crate::{Store, error::StoreError, rows::total};
+use crate::{
+    Store,
+    error::StoreError,
+    rows::{signed, total},
+};
 
 /// A node that was not seen for this long is not counted.
 pub const NODE_SILENT_AFTER: Duration = Duration::from_secs(15);
-/// How long deltas are kept after their `llm.called`.
-pub const DELTAS_KEPT: Duration = Duration::from_secs(60);
 /// How long an idempotency key is kept.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(48 * 3600);
+/// Of how many runs the rows of one table are removed at once.
+const FORGOTTEN_AT_ONCE: i32 = 200;
+
+/// How long things are kept: the `[retention]` table. Days count from when a run was created, and
+/// only for runs that have ended; a period that is absent is for ever.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Token deltas, after their `llm.called`; in seconds.
+    pub deltas_s: u64,
+    /// Events. The run itself, its input and its output stay.
+    pub events_days: Option<u32>,
+    /// What a run is resumed or forked from: checkpoints, messages, the effect ledger.
+    pub checkpoints_days: Option<u32>,
+    /// The run and all that belongs to it.
+    pub runs_days: Option<u32>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { deltas_s: 60, events_days: None, checkpoints_days: None, runs_days: None }
+    }
+}
 
 /// What a node says of itself.
 #[derive(Debug, Clone)]
@@ -45,7 +70,7 @@ pub struct Workers {
 impl Store {
     /// Says that a node is alive.
     pub async fn report_node(&self, node: &NodeReport) -> Result<(), StoreError> {
-        sqlx::query(
+        let query = sqlx::query(
             "insert into nodes (node_id, version, concurrency, running, tools)
              values ($1, $2, $3, $4, $5)
              on conflict (node_id) do update
@@ -56,32 +81,30 @@ impl Store {
         .bind(&node.version)
         .bind(i32::try_from(node.concurrency).unwrap_or(i32::MAX))
         .bind(i32::try_from(node.running).unwrap_or(i32::MAX))
-        .bind(Json(&node.tools))
-        .execute(&self.pool)
-        .await?;
+        .bind(Json(&node.tools));
+        self.database.call(query).await?;
         Ok(())
     }
 
     /// Says that a node has stopped.
     pub async fn forget_node(&self, node_id: Uuid) -> Result<(), StoreError> {
-        sqlx::query("delete from nodes where node_id = $1")
-            .bind(node_id)
-            .execute(&self.pool)
+        self.database
+            .call(sqlx::query("delete from nodes where node_id = $1").bind(node_id))
             .await?;
         Ok(())
     }
 
     /// The workers that are alive.
     pub async fn workers(&self) -> Result<Workers, StoreError> {
-        let row = sqlx::query(
+        let query = sqlx::query(
             "select count(*) as nodes, coalesce(sum(concurrency), 0)::bigint as capacity,
                     coalesce(sum(running), 0)::bigint as running
              from nodes
              where seen_at > clock_timestamp() - make_interval(secs => $1)",
         )
-        .bind(NODE_SILENT_AFTER.as_secs_f64())
-        .fetch_one(&self.pool)
-        .await?;
+        .bind(NODE_SILENT_AFTER.as_secs_f64());
+        let mut rows = self.database.call(query).await?;
+        let row = rows.pop().ok_or_else(|| StoreError::unreadable("a count is missing"))?;
         Ok(Workers {
             nodes: total(&row, "nodes")?,
             capacity: total(&row, "capacity")?,
@@ -91,41 +114,47 @@ impl Store {
 
     /// The tools that runs have: those of the node that started last.
     pub async fn tools(&self) -> Result<Vec<ToolInfo>, StoreError> {
-        let row = sqlx::query(
+        let query = sqlx::query(
             "select tools from nodes
              where seen_at > clock_timestamp() - make_interval(secs => $1)
              order by started_at desc
              limit 1",
         )
-        .bind(NODE_SILENT_AFTER.as_secs_f64())
-        .fetch_optional(&self.pool)
-        .await?;
+        .bind(NODE_SILENT_AFTER.as_secs_f64());
+        let row = self.database.call(query).await?.pop();
         row.map_or(Ok(Vec::new()), |row| Ok(row.try_get::<Json<Vec<ToolInfo>>, _>("tools")?.0))
     }
 
-    /// Removes what nobody can ask for any more. Any node may do it, at any time.
+    /// Removes what nobody can ask for any more, a bounded batch of it. Any node may do it, at any
+    /// time.
     pub async fn tidy_up(&self) -> Result<(), StoreError> {
-        // A delta is void once the event after it is old: until then its step may be live.
-        sqlx::query(
-            "delete from run_deltas d
-             using events e
-             where d.created_at < clock_timestamp() - make_interval(secs => $1)
-               and e.org_id = d.org_id and e.run_id = d.run_id and e.seq = d.seq + 1
-               and e.ts < clock_timestamp() - make_interval(secs => $1)",
-        )
-        .bind(DELTAS_KEPT.as_secs_f64())
-        .execute(&self.pool)
-        .await?;
-        sqlx::query(
-            "delete from idempotency_keys
-             where created_at < clock_timestamp() - make_interval(secs => $1)",
-        )
-        .bind(IDEMPOTENCY_KEPT.as_secs_f64())
-        .execute(&self.pool)
-        .await?;
-        sqlx::query("delete from nodes where seen_at < clock_timestamp() - interval '1 hour'")
-            .execute(&self.pool)
+        let retention = &self.retention;
+        let deltas = Duration::from_secs(retention.deltas_s);
+        self.database
+            .call(sqlx::query("select forget_deltas($1)").bind(deltas.as_secs_f64()))
             .await?;
+        let keys = IDEMPOTENCY_KEPT.as_secs_f64();
+        self.database.call(sqlx::query("select forget_idempotency_keys($1)").bind(keys)).await?;
+        let of_a_run = [retention.events_days, retention.runs_days].into_iter().flatten().min();
+        let to_resume = [retention.checkpoints_days, of_a_run].into_iter().flatten().min();
+        for (table, days) in [
+            ("checkpoints", to_resume),
+            ("run_messages", to_resume),
+            ("tool_calls", to_resume),
+            ("events", of_a_run),
+            ("runs", retention.runs_days),
+        ] {
+            let Some(days) = days else { continue };
+            let query = sqlx::query(
+                "select forget_runs($1, clock_timestamp() - make_interval(days => $2), $3)",
+            )
+            .bind(table)
+            .bind(signed(days))
+            .bind(FORGOTTEN_AT_ONCE);
+            self.database.call(query).await?;
+        }
+        let silent = "delete from nodes where seen_at < clock_timestamp() - interval '1 hour'";
+        self.database.call(sqlx::query(silent)).await?;
         Ok(())
     }
 }

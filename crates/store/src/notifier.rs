@@ -11,10 +11,15 @@ use std::{
 };
 
 use protocol::id::RunId;
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::transaction::Database;
 
 const CHANNEL: &str = "openintern";
 /// Wake-ups that wait to be told to other nodes; what is more becomes one "look at everything".
@@ -76,18 +81,18 @@ impl Drop for Subscription {
 
 impl Notifier {
     /// Starts the two tasks that speak with other nodes.
-    pub(crate) fn start(pool: PgPool) -> Self {
+    pub(crate) fn start(database: Database, direct: PgConnectOptions) -> Self {
         let (outgoing, pending) = mpsc::channel(PENDING_MAX);
         let waiters = Arc::new(Waiters::default());
         let stopped = CancellationToken::new();
         let node = Uuid::now_v7().simple().to_string();
         tokio::spawn(stopped.clone().run_until_cancelled_owned(tell(
-            pool.clone(),
+            database,
             pending,
             node.clone(),
         )));
         tokio::spawn(stopped.clone().run_until_cancelled_owned(listen(
-            pool,
+            PgPoolOptions::new().max_connections(1).connect_lazy_with(direct),
             Arc::clone(&waiters),
             node,
         )));
@@ -141,13 +146,12 @@ impl Waiters {
 }
 
 /// Sends the first wake-up at once; those that come within [`GATHER`] after it share the next.
-async fn tell(pool: PgPool, mut pending: mpsc::Receiver<Subject>, node: String) {
+async fn tell(database: Database, mut pending: mpsc::Receiver<Subject>, node: String) {
     let mut batch = Vec::new();
     while pending.recv_many(&mut batch, PENDING_MAX).await > 0 {
         let payload = payload(&node, &mut batch);
-        if let Err(error) =
-            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&pool).await
-        {
+        let query = sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(payload);
+        if let Err(error) = database.call(query).await {
             tracing::debug!(error = %error, "other nodes were not woken; they poll");
         }
         tokio::time::sleep(GATHER).await;

@@ -29,7 +29,7 @@ pub struct Presence {
 impl Store {
     /// Comes in under a new name.
     pub async fn enter(&self) -> Result<Presence, StoreError> {
-        let mut connection = PgConnection::connect_with(&self.pool.connect_options()).await?;
+        let mut connection = PgConnection::connect_with(&self.direct).await?;
         loop {
             let node_id = Uuid::now_v7();
             // Two names may share their last 32 bits; the second of them takes another.
@@ -48,37 +48,14 @@ impl Store {
     /// says how many. `own` is the caller's name, whose leases stay. Rings this process's bell when
     /// any lease has run out, whoever's it was.
     pub async fn expire_lost(&self, own: Uuid) -> Result<u64, StoreError> {
-        let row = sqlx::query(
-            "with owners as (
-                 select distinct lease_owner from queue
-                 where lease_until > clock_timestamp() and lease_owner <> $1
-             ), lost as (
-                 select lease_owner from owners
-                 where not exists (
-                     select from pg_locks l
-                     where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-                       and l.database = (select oid from pg_database
-                                         where datname = current_database())
-                       and l.classid = $2::int::oid
-                       and l.objid = ('x' || right(replace(lease_owner::text, '-', ''), 8))
-                                     ::bit(32)::bigint::oid
-                 )
-             ), ended as (
-                 update queue q
-                 set lease_until = clock_timestamp() - interval '1 microsecond'
-                 from lost
-                 where q.lease_owner = lost.lease_owner and q.lease_until > clock_timestamp()
-                 returning 1
-             )
-             select (select count(*) from ended) as ended,
-                    exists (select from queue where lease_until < clock_timestamp()) as any",
-        )
-        .bind(own)
-        .bind(LOCK_CLASS)
-        .fetch_one(&self.pool)
-        .await?;
+        let query = sqlx::query("select ended, any_expired from expire_lost_leases($1, $2)")
+            .bind(own)
+            .bind(LOCK_CLASS);
+        let mut rows = self.database.call(query).await?;
+        let row =
+            rows.pop().ok_or_else(|| StoreError::unreadable("`expire_lost_leases` is silent"))?;
         let ended = total(&row, "ended")?;
-        if ended > 0 || row.try_get("any")? {
+        if ended > 0 || row.try_get("any_expired")? {
             self.notifier.wake_here(Subject::Queue);
         }
         Ok(ended)

@@ -2,7 +2,8 @@
 //!
 //! A lease is a row's `lease_until`, in database time. Who claims a run raises its epoch in the same
 //! statement; every later write names that epoch (see `journal`), so an owner that lost its lease
-//! cannot write, however late it wakes up.
+//! cannot write, however late it wakes up. The statements go over all tenants: they are functions
+//! of the scheduler's (`0007_functions.sql`).
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::{
     Store,
     error::StoreError,
     notifier::{Subject, Subscription},
-    rows::{count, optional_json, parsed, timestamp, total, usage_from},
+    rows::{count, optional_json, parsed, signed, timestamp, total, usage_from},
 };
 
 /// A run that this worker may now write to.
@@ -121,91 +122,20 @@ impl Store {
     /// Claims up to `most` runs for `node`: first those whose lease ran out, then ready ones.
     ///
     /// Of the ready ones each organisation gets a turn before any gets its next; an organisation
-    /// with runs in hand has had its turns. A run is ready when no other of its session is being
-    /// worked on, and none that was created before it waits.
+    /// with runs in hand has had its turns, and gets no more than it may have at once. A run is ready
+    /// when it is the first of its session.
     pub async fn claim(
         &self,
         node: Uuid,
         most: u32,
         lease: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        // The run's row is locked together with the queue's, in one order and without waiting, so
-        // that a claim never deadlocks with the end of a run.
-        let rows = sqlx::query(
-            "with recursive expired as (
-                 select q.org_id, q.run_id
-                 from queue q join runs r using (org_id, run_id)
-                 where q.lease_until < clock_timestamp()
-                 order by q.lease_until
-                 limit $1
-                 for update of q, r skip locked
-             ), orgs as (
-                 (select org_id from queue
-                  where lease_until is null and available_at <= clock_timestamp()
-                  order by org_id
-                  limit 1)
-                 union all
-                 select (select q.org_id from queue q
-                         where q.lease_until is null and q.available_at <= clock_timestamp()
-                           and q.org_id > o.org_id
-                         order by q.org_id
-                         limit 1)
-                 from orgs o where o.org_id is not null
-             ), held as (
-                 select org_id, count(*) as runs from queue
-                 where lease_until >= clock_timestamp()
-                 group by org_id
-             ), waiting as (
-                 select c.org_id, c.run_id, c.available_at,
-                        coalesce(h.runs, 0) + row_number() over (
-                            partition by c.org_id order by c.available_at, c.run_id) as turn
-                 from orgs o
-                 cross join lateral (
-                     select q.org_id, q.run_id, q.available_at
-                     from queue q
-                     where q.org_id = o.org_id and q.lease_until is null
-                       and q.available_at <= clock_timestamp()
-                       and not exists (
-                           select from queue e
-                           where e.org_id = q.org_id and e.user_id = q.user_id
-                             and e.project_id = q.project_id and e.session_key = q.session_key
-                             and e.session_key <> '' and e.run_id <> q.run_id
-                             and (e.run_id < q.run_id or e.lease_until is not null))
-                     order by q.available_at
-                     limit $1
-                 ) c
-                 left join held h on h.org_id = c.org_id
-             ), ready as (
-                 select q.org_id, q.run_id
-                 from waiting w join queue q using (org_id, run_id)
-                 where q.lease_until is null
-                 order by w.turn, w.available_at
-                 limit $1 - (select count(*) from expired)
-                 for update of q skip locked
-             ), taken as (
-                 update queue q
-                 set lease_owner = $2, epoch = q.epoch + 1,
-                     lease_until = clock_timestamp() + make_interval(secs => $3)
-                 from (select *, true as rescued from expired
-                       union all select *, false from ready) c
-                 where q.org_id = c.org_id and q.run_id = c.run_id
-                 returning q.org_id, q.run_id, c.rescued
-             )
-             update runs r
-             set status = 'running', epoch = r.epoch + 1,
-                 attempts = r.attempts + t.rescued::int,
-                 started_at = coalesce(r.started_at, clock_timestamp())
-             from taken t
-             where r.org_id = t.org_id and r.run_id = t.run_id
-             returning r.*, t.rescued,
-                 extract(epoch from clock_timestamp() - r.started_at)::float8 as elapsed_s",
-        )
-        .bind(i64::from(most))
-        .bind(node)
-        .bind(lease.as_secs_f64())
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(claim_from).collect()
+        let query = sqlx::query("select * from claim_runs($1, $2, $3, $4)")
+            .bind(node)
+            .bind(signed(most))
+            .bind(lease.as_secs_f64())
+            .bind(signed(self.limits.running_per_org));
+        self.database.call(query).await?.iter().map(claim_from).collect()
     }
 
     /// Extends the leases that are still ours; those that are missing in the answer are lost.
@@ -215,21 +145,12 @@ impl Store {
         lease: Duration,
     ) -> Result<Vec<Renewed>, StoreError> {
         let (orgs, runs, epochs) = columns(leases);
-        let rows = sqlx::query(
-            "update queue q
-             set lease_until = clock_timestamp() + make_interval(secs => $4)
-             from unnest($1::text[], $2::uuid[], $3::bigint[]) as l(org_id, run_id, epoch)
-             join runs r using (org_id, run_id)
-             where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
-               and q.lease_until is not null
-             returning q.run_id, q.epoch, r.cancel_requested_by is not null as cancel_requested",
-        )
-        .bind(orgs)
-        .bind(runs)
-        .bind(epochs)
-        .bind(lease.as_secs_f64())
-        .fetch_all(&self.pool)
-        .await?;
+        let query = sqlx::query("select * from renew_leases($1, $2, $3, $4)")
+            .bind(orgs)
+            .bind(runs)
+            .bind(epochs)
+            .bind(lease.as_secs_f64());
+        let rows = self.database.call(query).await?;
         rows.iter()
             .map(|row| {
                 Ok(Renewed {
@@ -244,42 +165,18 @@ impl Store {
     /// Hands runs back: they are ready at once, for any worker, and this counts as no attempt.
     pub async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
         let (orgs, runs, epochs) = columns(leases);
-        sqlx::query(
-            "update queue q
-             set lease_until = null, lease_owner = null, available_at = clock_timestamp()
-             from unnest($1::text[], $2::uuid[], $3::bigint[]) as l(org_id, run_id, epoch)
-             where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch",
-        )
-        .bind(orgs)
-        .bind(runs)
-        .bind(epochs)
-        .execute(&self.pool)
-        .await?;
+        let query =
+            sqlx::query("select release_leases($1, $2, $3)").bind(orgs).bind(runs).bind(epochs);
+        self.database.call(query).await?;
         self.notifier.wake(Subject::Queue);
         Ok(())
     }
 
-    /// Whether somebody asked a run to stop.
-    pub async fn is_cancel_requested(&self, lease: &Lease) -> Result<bool, StoreError> {
-        Ok(sqlx::query_scalar(
-            "select cancel_requested_by is not null from runs where org_id = $1 and run_id = $2",
-        )
-        .bind(&lease.org_id)
-        .bind(lease.run_id.uuid())
-        .fetch_optional(&self.pool)
-        .await?
-        .unwrap_or(false))
-    }
-
     /// How full the queue is.
     pub async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
-        let row = sqlx::query(
-            "select count(*) filter (where lease_until is null) as ready,
-                    count(*) filter (where lease_until is not null) as leased
-             from queue",
-        )
-        .fetch_one(&self.pool)
-        .await?;
+        let mut rows =
+            self.database.call(sqlx::query("select ready, leased from queue_depth()")).await?;
+        let row = rows.pop().ok_or_else(|| StoreError::unreadable("`queue_depth` is silent"))?;
         Ok(QueueDepth { ready: total(&row, "ready")?, leased: total(&row, "leased")? })
     }
 }
@@ -318,6 +215,6 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         tool_call_count: count(row, "tool_call_count")?,
         usage: usage_from(row)?,
         cost_usd: row.try_get("cost_usd")?,
-        cancel_requested: row.try_get::<Option<String>, _>("cancel_requested_by")?.is_some(),
+        cancel_requested: row.try_get("cancel_requested")?,
     })
 }

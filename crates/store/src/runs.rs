@@ -1,24 +1,29 @@
 //! Runs as their tenant sees them: create, get, list, cancel.
 
-use jiff_sqlx::Timestamp as DbTimestamp;
 use protocol::{
     event::Fact,
     id::{RunId, SpanId},
     name::{AgentId, SessionKey},
     page::{Page, PageLimit},
-    run::{CreateRun, Run, RunCancelled, RunCreated, RunStatus},
-    time::Timestamp,
+    run::{CreateRun, IfBusy, Run, RunCancelled, RunCreated, RunStatus},
 };
-use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
+use sqlx::{
+    Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+    types::Json,
+};
+use uuid::Uuid;
 
 use crate::{
     error::StoreError,
     notifier::Subject,
     rows::{
-        count, cut_page, json, optional_json, optional_timestamp, parsed, payload_of, timestamp,
-        total, usage_from,
+        count, cut_page, json, optional_json, optional_timestamp, parsed, payload_of, signed,
+        timestamp, total, usage_from,
     },
     scoped::Scoped,
+    transaction::Transaction,
 };
 
 /// A client's name for a request that it may send again.
@@ -41,6 +46,9 @@ pub struct RunFilter {
     pub agent_id: Option<AgentId>,
 }
 
+/// Why a run was stopped by the one that came after it.
+const INTERRUPTED: &str = "interrupted by a newer run of its session";
+
 const RUN_COLUMNS: &str = "run_id, status, session_key, agent_id, input, output, error, created_at, \
      started_at, ended_at, step_count, tool_call_count, last_seq, input_tokens, output_tokens, \
      cached_tokens, cost_usd, model, metadata";
@@ -48,10 +56,17 @@ const RUN_COLUMNS: &str = "run_id, status, session_key, agent_id, input, output,
 impl Scoped {
     /// Puts a run into the queue: durable when this returns.
     pub async fn create_run(&self, new: &CreateRun) -> Result<RunCreated, StoreError> {
-        let mut connection = self.pool().acquire().await?;
-        let created = self.insert_run(&mut connection, RunId::generate(), new).await?;
-        drop(connection);
-        self.notifier().wake(Subject::Queue);
+        if new.if_busy == IfBusy::Interrupt {
+            let mut tx = self.begin().await?;
+            let (created, stopped) = self.insert_run(&mut tx, RunId::generate(), new).await?;
+            tx.commit().await?;
+            self.ring(&stopped);
+            return Ok(created);
+        }
+        let run_id = RunId::generate();
+        let answer = self.ask(self.creation(run_id, new)).await?;
+        let created = self.created(run_id, answer.first())?;
+        self.ring(&[]);
         Ok(created)
     }
 
@@ -61,7 +76,7 @@ impl Scoped {
         new: &CreateRun,
         key: &IdempotencyKey,
     ) -> Result<(RunCreated, bool), StoreError> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begin().await?;
         let run_id = RunId::generate();
         // A concurrent request with the same key waits here until this transaction has ended.
         let claimed = sqlx::query(
@@ -75,31 +90,28 @@ impl Scoped {
         .bind(&key.key)
         .bind(key.request_hash.as_slice())
         .bind(run_id.uuid())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         if claimed.rows_affected() == 0 {
             return Ok((self.replayed_run(&mut tx, key).await?, true));
         }
-        let created = self.insert_run(&mut tx, run_id, new).await?;
+        let (created, stopped) = self.insert_run(&mut tx, run_id, new).await?;
         tx.commit().await?;
-        self.notifier().wake(Subject::Queue);
+        self.ring(&stopped);
         Ok((created, false))
     }
 
     /// The run, whole.
     pub async fn get_run(&self, run_id: RunId) -> Result<Run, StoreError> {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
+        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
             "select {RUN_COLUMNS} from runs
              where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4"
         )))
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(run_id.uuid())
-        .fetch_optional(self.pool())
-        .await?
-        .ok_or(StoreError::NotFound)
-        .and_then(|row| run_from(&row))
+        .bind(run_id.uuid());
+        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(|row| run_from(row))
     }
 
     /// Runs, newest first, those before `cursor`.
@@ -109,7 +121,7 @@ impl Scoped {
         cursor: Option<RunId>,
         limit: PageLimit,
     ) -> Result<Page<Run>, StoreError> {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
             "select {RUN_COLUMNS} from runs
              where org_id = $1 and user_id = $2 and project_id = $3
                and ($4::uuid is null or run_id < $4)
@@ -126,9 +138,8 @@ impl Scoped {
         .bind(filter.status.map(RunStatus::as_str))
         .bind(filter.session_key.as_ref().map(SessionKey::as_str))
         .bind(filter.agent_id.as_ref().map(AgentId::as_str))
-        .bind(i64::from(limit.get()) + 1)
-        .fetch_all(self.pool())
-        .await?;
+        .bind(i64::from(limit.get()) + 1);
+        let rows = self.read(query).await?;
         let runs = rows.iter().map(run_from).collect::<Result<Vec<_>, _>>()?;
         Ok(cut_page(runs, limit, |run| run.run_id.to_string()))
     }
@@ -140,7 +151,119 @@ impl Scoped {
         by: &str,
         reason: Option<&str>,
     ) -> Result<RunCancelled, StoreError> {
-        let mut tx = self.pool().begin().await?;
+        let mut tx = self.begin().await?;
+        let stopped = self.stop_run(&mut tx, run_id, by, reason).await?;
+        tx.commit().await?;
+        self.ring(&[stopped]);
+        Ok(RunCancelled { run_id, status: stopped.status, cancel_requested: true })
+    }
+
+    /// Wakes whoever waits for what has just been committed: a new run, and runs that were stopped.
+    fn ring(&self, stopped: &[Stopped]) {
+        for Stopped { run_id, status } in stopped {
+            let subject = match status {
+                RunStatus::Running => Subject::Cancel(*run_id),
+                _ => Subject::Run(*run_id),
+            };
+            self.notifier().wake(subject);
+        }
+        // A run came, or another of the session waited for one that was stopped.
+        self.notifier().wake(Subject::Queue);
+    }
+
+    async fn insert_run(
+        &self,
+        tx: &mut Transaction,
+        run_id: RunId,
+        new: &CreateRun,
+    ) -> Result<(RunCreated, Vec<Stopped>), StoreError> {
+        let stopped = match new.if_busy {
+            IfBusy::Queue | IfBusy::Reject => Vec::new(),
+            IfBusy::Interrupt => self.stop_session(tx, &new.session_key).await?,
+        };
+        let row = self.creation(run_id, new).fetch_optional(tx).await?;
+        Ok((self.created(run_id, row.as_ref())?, stopped))
+    }
+
+    fn creation<'q>(
+        &'q self,
+        run_id: RunId,
+        new: &'q CreateRun,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let most = self.store().limits.queued_per_org.max(1);
+        let counted = (!self.store().admission.passes(self.org())).then_some(signed(most));
+        sqlx::query(
+            "select outcome, accepted_at, queued
+             from create_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .bind(new.session_key.as_str())
+        .bind(new.agent_id.as_str())
+        .bind(&new.input)
+        .bind(new.llm_config.as_ref().map(Json))
+        .bind(new.limits.as_ref().map(Json))
+        .bind(new.metadata.as_ref().map(Json))
+        .bind(new.if_busy == IfBusy::Reject)
+        .bind(counted)
+    }
+
+    fn created(&self, run_id: RunId, row: Option<&PgRow>) -> Result<RunCreated, StoreError> {
+        let row = row.ok_or_else(|| StoreError::unreadable("`create_run` answered nothing"))?;
+        if let Some(queued) = row.try_get::<Option<i64>, _>("queued")? {
+            let queued = u32::try_from(queued).unwrap_or(u32::MAX);
+            let most = self.store().limits.queued_per_org;
+            self.store().admission.counted(self.org(), queued, most);
+        }
+        match row.try_get::<String, _>("outcome")?.as_str() {
+            "accepted" => Ok(RunCreated {
+                run_id,
+                status: RunStatus::Pending,
+                created_at: timestamp(row, "accepted_at")?,
+            }),
+            "busy" => Err(StoreError::SessionBusy),
+            _ => Err(StoreError::QueueFull),
+        }
+    }
+
+    /// Stops every run of a session that has not ended.
+    async fn stop_session(
+        &self,
+        tx: &mut Transaction,
+        session_key: &SessionKey,
+    ) -> Result<Vec<Stopped>, StoreError> {
+        // All rows first, in one order: the lock of the session comes after those of its runs.
+        let runs: Vec<Uuid> = sqlx::query_scalar(
+            "select r.run_id from runs r
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.session_key = $4
+               and r.ended_at is null
+             order by r.run_id
+             for update",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(session_key.as_str())
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut stopped = Vec::with_capacity(runs.len());
+        for run in runs {
+            let by = self.scope().user_id.as_str();
+            let run_id = RunId::from_uuid(run);
+            stopped.push(self.stop_run(tx, run_id, by, Some(INTERRUPTED)).await?);
+        }
+        Ok(stopped)
+    }
+
+    async fn stop_run(
+        &self,
+        tx: &mut Transaction,
+        run_id: RunId,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<Stopped, StoreError> {
         let row = sqlx::query(
             "select status, epoch, last_seq, agent_id from runs
              where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4
@@ -159,7 +282,7 @@ impl Scoped {
                 return Err(StoreError::RunAlreadyFinished);
             }
             RunStatus::Pending | RunStatus::Waiting => {
-                self.end_unheld_run(&mut tx, run_id, &row, by, reason).await?;
+                self.end_unheld_run(tx, run_id, &row, by, reason).await?;
                 RunStatus::Cancelled
             }
             RunStatus::Running => {
@@ -171,61 +294,17 @@ impl Scoped {
                 .bind(run_id.uuid())
                 .bind(by)
                 .bind(reason)
-                .execute(&mut *tx)
+                .execute(tx)
                 .await?;
                 RunStatus::Running
             }
         };
-        tx.commit().await?;
-        if status == RunStatus::Running {
-            self.notifier().wake(Subject::Cancel(run_id));
-        } else {
-            self.notifier().wake(Subject::Run(run_id));
-            self.notifier().wake(Subject::Queue); // Another of its session may have waited for it.
-        }
-        Ok(RunCancelled { run_id, status, cancel_requested: true })
-    }
-
-    async fn insert_run(
-        &self,
-        connection: &mut PgConnection,
-        run_id: RunId,
-        new: &CreateRun,
-    ) -> Result<RunCreated, StoreError> {
-        let created_at: DbTimestamp = sqlx::query_scalar(
-            "with run as (
-                 insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id,
-                                   input, llm_config, limits, metadata)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, '{}'))
-                 returning created_at
-             ), queued as (
-                 insert into queue (org_id, run_id, user_id, project_id, session_key)
-                 select $1, $2, $3, $4, $5 from run
-             )
-             select created_at from run",
-        )
-        .bind(self.org())
-        .bind(run_id.uuid())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(new.session_key.as_str())
-        .bind(new.agent_id.as_str())
-        .bind(&new.input)
-        .bind(new.llm_config.as_ref().map(Json))
-        .bind(new.limits.as_ref().map(Json))
-        .bind(new.metadata.as_ref().map(Json))
-        .fetch_one(connection)
-        .await?;
-        Ok(RunCreated {
-            run_id,
-            status: RunStatus::Pending,
-            created_at: Timestamp::new(created_at.to_jiff()),
-        })
+        Ok(Stopped { run_id, status })
     }
 
     async fn replayed_run(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Transaction,
         key: &IdempotencyKey,
     ) -> Result<RunCreated, StoreError> {
         let row = sqlx::query(
@@ -237,7 +316,7 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(&key.key)
-        .fetch_one(connection)
+        .fetch_one(tx)
         .await?;
         if row.try_get::<Vec<u8>, _>("request_hash")? != key.request_hash {
             return Err(StoreError::IdempotencyMismatch);
@@ -252,7 +331,7 @@ impl Scoped {
     /// Ends a run that no worker holds; the caller has its row locked.
     async fn end_unheld_run(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Transaction,
         run_id: RunId,
         locked: &PgRow,
         by: &str,
@@ -270,8 +349,6 @@ impl Scoped {
                  set status = 'cancelled', ended_at = clock_timestamp(), last_seq = last_seq + 1,
                      cancel_requested_by = $3, cancel_reason = $4
                  where org_id = $1 and run_id = $2
-             ), unqueued as (
-                 delete from queue where org_id = $1 and run_id = $2
              )
              insert into events (org_id, run_id, seq, epoch, agent_id, span_id, type, payload)
              values ($1, $2, $5, $6, $7, $8, $9, $10::jsonb)",
@@ -286,10 +363,22 @@ impl Scoped {
         .bind(SpanId::derive(run_id, "run").bits())
         .bind(fact.type_name())
         .bind(payload_of(&fact)?)
-        .execute(connection)
+        .execute(&mut *tx)
         .await?;
+        sqlx::query("select leave_queue($1, $2)")
+            .bind(self.org())
+            .bind(run_id.uuid())
+            .execute(tx)
+            .await?;
         Ok(())
     }
+}
+
+/// A run that was asked to stop, and whether it has.
+#[derive(Debug, Clone, Copy)]
+struct Stopped {
+    run_id: RunId,
+    status: RunStatus,
 }
 
 fn run_from(row: &PgRow) -> Result<Run, StoreError> {

@@ -2,9 +2,13 @@
 //! The statements stand beside their subjects (`runs`, `events`, `memories`, …).
 
 use protocol::scope::Scope;
-use sqlx::PgPool;
+use sqlx::{
+    Postgres,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 
-use crate::{Store, notifier::Notifier};
+use crate::{Store, error::StoreError, notifier::Notifier, transaction::Transaction};
 
 /// The database as one tenant sees it.
 #[derive(Clone, Debug)]
@@ -26,8 +30,41 @@ impl Scoped {
         &self.scope
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.store.pool
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A transaction in which this tenant's rows are there, and no other's.
+    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
+        self.store.database.begin(Some(&self.scope)).await
+    }
+
+    /// Reads with a function that names its tenant itself: its first three arguments.
+    pub(crate) async fn ask(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        self.store.database.call(query).await
+    }
+
+    /// Reads with one statement.
+    pub(crate) async fn read(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut tx = self.begin().await?;
+        let rows = query.fetch_all(&mut tx).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// Reads the one row that a statement always answers.
+    pub(crate) async fn read_one(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<PgRow, StoreError> {
+        let row = self.read(query).await?.into_iter().next();
+        row.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
     }
 
     pub(crate) fn notifier(&self) -> &Notifier {

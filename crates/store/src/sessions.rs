@@ -33,7 +33,7 @@ impl Scoped {
         limit: PageLimit,
     ) -> Result<Page<Session>, StoreError> {
         // The newest run of a session is found by the index that orders a session's runs.
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "select s.session_key, s.run_count, r.run_id, r.status, left(r.input, 200) as input,
                     r.created_at
              from (
@@ -56,9 +56,8 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(cursor.map(RunId::uuid))
-        .bind(i64::from(limit.get()) + 1)
-        .fetch_all(self.pool())
-        .await?;
+        .bind(i64::from(limit.get()) + 1);
+        let rows = self.read(query).await?;
         let sessions = rows
             .iter()
             .map(|row| {
@@ -82,21 +81,14 @@ impl Scoped {
         before: RunId,
         limit: u32,
     ) -> Result<Vec<Turn>, StoreError> {
-        let rows = sqlx::query(
-            "select run_id, input, output from runs
-             where org_id = $1 and user_id = $2 and project_id = $3 and session_key = $4
-               and run_id < $5 and status = 'completed'
-             order by run_id desc
-             limit $6",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(session_key.as_str())
-        .bind(before.uuid())
-        .bind(i64::from(limit))
-        .fetch_all(self.pool())
-        .await?;
+        let query = sqlx::query("select * from session_turns($1, $2, $3, $4, $5, $6)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(session_key.as_str())
+            .bind(before.uuid())
+            .bind(i64::from(limit));
+        let rows = self.ask(query).await?;
         rows.iter()
             .rev()
             .map(|row| {

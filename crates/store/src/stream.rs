@@ -92,41 +92,17 @@ impl Scoped {
         cursor: StreamCursor,
         with_deltas: bool,
     ) -> Result<Frames, StoreError> {
-        let rows = sqlx::query(
-            "select r.status, r.last_seq, r.session_key, f.*
-             from runs r
-             left join lateral (select *, sum(octet_length(coalesce(payload, delta, '')))
-                                            over (order by seq, n) as bytes,
-                                        count(*) over () as found_count from (
-                 (select seq, 0::bigint as n, ts, agent_id, step, span_id, parent_span_id, type,
-                         payload::text as payload, contains_secrets, null::text as delta
-                  from events
-                  where org_id = r.org_id and run_id = r.run_id and seq > $5
-                  order by seq
-                  limit $8)
-                 union all
-                 (select seq, n, null, null, step, null, null, null, null, null, text
-                  from run_deltas
-                  where $7 and org_id = r.org_id and run_id = r.run_id and (seq, n) > ($5, $6)
-                  order by seq, n
-                  limit $8)
-                 order by seq, n
-                 limit $8
-             ) found) f on f.bytes - octet_length(coalesce(f.payload, f.delta, '')) < $9
-             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
-             order by f.seq, f.n",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(run_id.uuid())
-        .bind(i64::try_from(cursor.seq).unwrap_or(i64::MAX))
-        .bind(i64::try_from(cursor.n).unwrap_or(i64::MAX))
-        .bind(with_deltas)
-        .bind(FRAMES_MAX)
-        .bind(FRAMES_MAX_BYTES)
-        .fetch_all(self.pool())
-        .await?;
+        let query = sqlx::query("select * from run_frames($1, $2, $3, $4, $5, $6, $7, $8, $9)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(run_id.uuid())
+            .bind(i64::try_from(cursor.seq).unwrap_or(i64::MAX))
+            .bind(i64::try_from(cursor.n).unwrap_or(i64::MAX))
+            .bind(with_deltas)
+            .bind(FRAMES_MAX)
+            .bind(FRAMES_MAX_BYTES);
+        let rows = self.ask(query).await?;
         let first = rows.first().ok_or(StoreError::NotFound)?;
         let status: RunStatus = parsed(first.try_get("status")?)?;
         let last_seq = total(first, "last_seq")?;
@@ -139,7 +115,8 @@ impl Scoped {
         }
         let seen = frames.last().map_or(cursor, Frame::cursor);
         Ok(Frames {
-            ended: status.is_terminal() && seen.seq >= last_seq,
+            // Of an old run the events may be gone: nothing will follow then, either.
+            ended: status.is_terminal() && (seen.seq >= last_seq || frames.is_empty()),
             more: frames.len() as i64 >= FRAMES_MAX
                 || found.is_some_and(|found| found > frames.len() as i64),
             frames,

@@ -16,10 +16,16 @@ mod journal;
 mod notifier;
 #[path = "store/queue.rs"]
 mod queue;
+#[path = "store/retention.rs"]
+mod retention;
 #[path = "store/runs.rs"]
 mod runs;
+#[path = "store/sessions.rs"]
+mod sessions;
 #[path = "store/stream.rs"]
 mod stream;
+#[path = "store/tenancy.rs"]
+mod tenancy;
 
 use protocol::{
     event::Fact,
@@ -30,24 +36,33 @@ use protocol::{
 use store::{
     Store,
     connect::{StoreSettings, migrate},
-    journal::{Entry, NewEvent},
+    journal::{End, Entry, NewEvent},
     queue::Claim,
 };
 use uuid::Uuid;
 
 /// A store on a fresh, migrated database.
 async fn fresh() -> Store {
-    fresh_with_url().await.0
+    fresh_with_database().await.0
 }
 
-async fn fresh_with_url() -> (Store, String) {
-    let url = postgres::scratch::database().await.app_url;
-    migrate(&url).await.unwrap();
-    (open(&url).await, url)
+async fn fresh_with_database() -> (Store, postgres::scratch::Database) {
+    let database = postgres::scratch::database().await;
+    migrate(&database.owner_url).await.unwrap();
+    (open(&database.app_url).await, database)
+}
+
+/// A store on a fresh database, with other settings than the usual ones.
+async fn fresh_with(change: impl FnOnce(&mut StoreSettings)) -> Store {
+    let (store, database) = fresh_with_database().await;
+    store.close().await;
+    let mut settings = StoreSettings::new(database.app_url);
+    change(&mut settings);
+    Store::connect(&settings).await.unwrap()
 }
 
 async fn open(url: &str) -> Store {
-    Store::connect(&StoreSettings { url: url.to_owned(), max_connections: 8 }).await.unwrap()
+    Store::connect(&StoreSettings::new(url)).await.unwrap()
 }
 
 fn scope(org: &str, user: &str, project: Option<&str>) -> Scope {
@@ -73,6 +88,16 @@ fn strangers() -> Vec<Scope> {
 
 async fn create(store: &Store) -> RunId {
     store.scoped(&ours()).create_run(&CreateRun::new("任务")).await.unwrap().run_id
+}
+
+async fn create_in(store: &Store, scope: &Scope, session: &str) -> RunId {
+    let new = CreateRun { session_key: session.parse().unwrap(), ..CreateRun::new("x") };
+    store.scoped(scope).create_run(&new).await.unwrap().run_id
+}
+
+async fn finish(store: &Store, claim: &Claim) {
+    let end = Some(End::Completed { output: "done".into() });
+    store.journal(claim).commit(&Entry { end, ..Entry::default() }).await.unwrap();
 }
 
 async fn claim_one(store: &Store) -> Claim {

@@ -1,5 +1,7 @@
 //! `migrate`, `serve` and `worker` on a database that they share.
 
+use sqlx::Connection;
+
 use crate::program::{Answer, Dev, Running, answer, folder, openintern};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -8,7 +10,7 @@ async fn a_server_and_a_worker_share_a_database() {
     let folder = folder();
     let on_database = |args: &[&str], url: &str| {
         let mut command = openintern(args);
-        command.env("DATABASE_URL", url);
+        command.env("DATABASE_URL", url).env("OPENINTERN_MIGRATE_URL", &database.owner_url);
         command
     };
     let migrate = |args: &[&str]| -> Answer { answer(on_database(args, &database.app_url)) };
@@ -33,6 +35,16 @@ async fn a_server_and_a_worker_share_a_database() {
     let (status, _, stderr) = worker.end();
     assert_eq!(status.code(), Some(0), "{stderr}");
 
-    let doctor = answer(on_database(&["doctor"], &database.admin_url)).expect(1);
-    assert!(doctor.contains("no policy binds"), "{doctor}");
+    let doctor = |url: &str| answer(on_database(&["doctor"], url)).stdout;
+    assert!(doctor(&database.admin_url).contains("more than it needs to be"));
+    assert!(doctor(&database.app_url).contains("schema up to date"));
+    let mut admin = sqlx::PgConnection::connect(&database.admin_url).await.unwrap();
+    sqlx::raw_sql("alter table events no force row level security")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    assert!(doctor(&database.app_url).contains("`events` does not force"));
+    let refused = answer(on_database(&serve, &database.app_url));
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("tenants are not kept apart"), "{}", refused.stderr);
 }

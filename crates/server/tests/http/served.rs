@@ -58,9 +58,9 @@ pub(crate) async fn served_by(
     settings: Settings,
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Served {
-    let url = postgres::scratch::database().await.app_url;
-    migrate(&url).await.unwrap();
-    let store = Store::connect(&StoreSettings { url, max_connections: 8 }).await.unwrap();
+    let database = postgres::scratch::database().await;
+    migrate(&database.owner_url).await.unwrap();
+    let store = Store::connect(&StoreSettings::new(database.app_url)).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();

@@ -2,11 +2,11 @@
 
 use pgvector::Vector;
 use protocol::id::MemoryId;
-use sqlx::{PgConnection, Row};
+use sqlx::Row;
 use uuid::Uuid;
 
 use super::{Content, NewChunk, NewMemory};
-use crate::{error::StoreError, scoped::Scoped};
+use crate::{error::StoreError, scoped::Scoped, transaction::Transaction};
 
 /// Where the chunks of a memory stand.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl Scoped {
     /// Inserts chunks with their postings and counts them. Chunks of one memory come together.
     pub(super) async fn insert_chunks(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Transaction,
         rows: ChunkRows<'_>,
     ) -> Result<(), StoreError> {
         sqlx::query(
@@ -75,7 +75,7 @@ impl Scoped {
         .bind(&rows.posting_ordinals)
         .bind(&rows.terms)
         .bind(&rows.frequencies)
-        .execute(connection)
+        .execute(tx)
         .await?;
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Scoped {
     /// Removes the chunks of a memory with their postings, and answers where they stood.
     pub(super) async fn remove_chunks(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut Transaction,
         id: MemoryId,
     ) -> Result<Place, StoreError> {
         // The postings go with their chunks.
@@ -103,7 +103,7 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(id.uuid())
-        .fetch_one(connection)
+        .fetch_one(tx)
         .await?;
         Ok(Place {
             memory_id: id.uuid(),

@@ -84,17 +84,13 @@ pub struct FoundChunk {
 impl Scoped {
     /// How much this scope remembers.
     pub async fn memory_totals(&self) -> Result<MemoryTotals, StoreError> {
-        let row = sqlx::query(
-            "select coalesce(sum(chunk_count), 0)::bigint as chunk_count,
-                    coalesce(sum(term_count), 0)::bigint as term_count,
-                    clock_timestamp() as now
-             from memory_scope_stats where org_id = $1 and user_id = $2 and project_id = $3",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .fetch_one(self.pool())
-        .await?;
+        let query =
+            sqlx::query("select chunk_count, term_count, now from memory_totals($1, $2, $3)")
+                .bind(self.org())
+                .bind(self.user())
+                .bind(self.project());
+        let row = self.ask(query).await?.pop();
+        let row = row.ok_or_else(|| StoreError::unreadable("`memory_totals` answered nothing"))?;
         Ok(MemoryTotals {
             chunk_count: total(&row, "chunk_count")?,
             term_count: total(&row, "term_count")?,
@@ -110,7 +106,7 @@ impl Scoped {
         max_terms: u32,
         max_rows: u32,
     ) -> Result<Vec<TermPostings>, StoreError> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             // A term at a time, by the whole key: of a tenant that came after the last `analyze`
             // the planner believes that it has one row, and would read all its postings.
             "with ranked as (
@@ -137,9 +133,8 @@ impl Scoped {
         .bind(self.project())
         .bind(terms)
         .bind(i64::from(max_terms))
-        .bind(i64::from(max_rows))
-        .fetch_all(self.pool())
-        .await?;
+        .bind(i64::from(max_rows));
+        let rows = self.read(query).await?;
         rows.iter()
             .map(|row| {
                 Ok(TermPostings {
@@ -157,7 +152,7 @@ impl Scoped {
         &self,
         near_chunks: Option<&[i64]>,
     ) -> Result<Vec<ChunkPlace>, StoreError> {
-        let row = sqlx::query(
+        let query = sqlx::query(
             "select array_agg(chunk_id) as chunk_ids, array_agg(memory_id) as memory_ids,
                     array_agg(parent_id) as parent_ids, array_agg(length) as lengths
              from (
@@ -177,9 +172,8 @@ impl Scoped {
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(near_chunks)
-        .fetch_one(self.pool())
-        .await?;
+        .bind(near_chunks);
+        let row = self.read_one(query).await?;
         let column = |name: &str| -> Result<Vec<Uuid>, StoreError> {
             Ok(row.try_get::<Option<_>, _>(name)?.unwrap_or_default())
         };
@@ -207,7 +201,7 @@ impl Scoped {
     ) -> Result<Vec<i64>, StoreError> {
         let kinds: Option<Vec<_>> =
             filters.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect());
-        Ok(sqlx::query_scalar(
+        let query = sqlx::query(
             "select c.chunk_id
              from memories m join memory_chunks c using (org_id, memory_id)
              where m.org_id = $1 and m.user_id = $2 and m.project_id = $3
@@ -224,9 +218,9 @@ impl Scoped {
         .bind(&filters.group_key)
         .bind(filters.metadata.as_ref().map(Json))
         .bind(instant(filters.occurred_after))
-        .bind(instant(filters.occurred_before))
-        .fetch_all(self.pool())
-        .await?)
+        .bind(instant(filters.occurred_before));
+        let rows = self.read(query).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// The nearest memories by their nearest chunk, among the vectors of one embedder and, with
@@ -238,7 +232,7 @@ impl Scoped {
         among: Option<&[i64]>,
         limit: u32,
     ) -> Result<Vec<NearChunk>, StoreError> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "select chunk_id, memory_id, 1 - distance as cosine from (
                  select distinct on (memory_id)
                         memory_id, chunk_id, embedding <=> $4 as distance
@@ -256,9 +250,8 @@ impl Scoped {
         .bind(Vector::from(vector.to_vec()))
         .bind(embedding_model)
         .bind(among)
-        .bind(i64::from(limit))
-        .fetch_all(self.pool())
-        .await?;
+        .bind(i64::from(limit));
+        let rows = self.read(query).await?;
         rows.iter()
             .map(|row| {
                 Ok(NearChunk {
@@ -272,7 +265,7 @@ impl Scoped {
 
     /// The text of chunks, with what of their memories counts for a hit; in no order.
     pub async fn found_chunks(&self, chunk_ids: &[i64]) -> Result<Vec<FoundChunk>, StoreError> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             // Each chunk by its key, for the reason given at `memory_postings`.
             "select chunk_id, memory_id, type, chunk_text, importance, at
              from unnest($4) as asked (chunk_id)
@@ -288,9 +281,8 @@ impl Scoped {
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(chunk_ids)
-        .fetch_all(self.pool())
-        .await?;
+        .bind(chunk_ids);
+        let rows = self.read(query).await?;
         rows.iter()
             .map(|row| {
                 Ok(FoundChunk {

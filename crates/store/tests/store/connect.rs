@@ -5,23 +5,24 @@ use store::{
     connect::{ConnectError, StoreSettings, check_migrations, migrate},
 };
 
-use crate::{fresh_with_url, open};
+use crate::{fresh_with_database, open};
 
 #[tokio::test]
 async fn migrating_is_safe_to_repeat_and_to_race() {
-    let url = postgres::scratch::database().await.app_url;
+    let database = postgres::scratch::database().await;
+    let url = database.owner_url;
     assert!(check_migrations(&url).await.unwrap() > 0);
     let (a, b) = tokio::join!(migrate(&url), migrate(&url));
     assert!(a.unwrap() + b.unwrap() > 0);
     assert_eq!(check_migrations(&url).await.unwrap(), 0);
     assert_eq!(migrate(&url).await.unwrap(), 0);
-    assert!(open(&url).await.server_version().await.unwrap().starts_with("18."));
+    assert!(open(&database.app_url).await.server_version().await.unwrap().starts_with("18."));
 }
 
 #[tokio::test]
 async fn the_role_of_the_runtime_is_no_superuser() {
-    let (_store, url) = fresh_with_url().await;
-    let mut connection = connect(&url).await;
+    let (_store, database) = fresh_with_database().await;
+    let mut connection = connect(&database.app_url).await;
     let (is_super, bypasses): (bool, bool) =
         sqlx::query_as("select rolsuper, rolbypassrls from pg_roles where rolname = current_user")
             .fetch_one(&mut connection)
@@ -33,9 +34,7 @@ async fn the_role_of_the_runtime_is_no_superuser() {
 #[tokio::test]
 async fn what_is_wrong_is_said_with_what_to_do() {
     let check = async |url: &str, words: &[&str]| {
-        let error = Store::connect(&StoreSettings { url: url.into(), max_connections: 1 })
-            .await
-            .unwrap_err();
+        let error = Store::connect(&StoreSettings::new(url)).await.unwrap_err();
         let text = error.to_string();
         for word in words {
             assert!(text.contains(word), "{text:?} lacks {word:?}");
@@ -51,7 +50,8 @@ async fn what_is_wrong_is_said_with_what_to_do() {
 
 #[tokio::test]
 async fn a_schema_of_a_newer_version_is_refused() {
-    let (_store, url) = fresh_with_url().await;
+    let (_store, database) = fresh_with_database().await;
+    let url = database.owner_url;
     let mut connection = connect(&url).await;
     sqlx::query(
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)

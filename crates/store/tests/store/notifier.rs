@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::{claim_one, create, entry, fresh_with_url, open, ours, warning};
+use crate::{claim_one, create, entry, fresh_with_database, open, ours, warning};
 
 /// Far longer than a wake-up takes: what has not come by then does not come.
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn waiters_of_this_and_of_other_nodes_are_woken() {
-    let (here, url) = fresh_with_url().await;
-    let there = open(&url).await;
+    let (here, database) = fresh_with_database().await;
+    let there = open(&database.app_url).await;
     // The other node listens once it has heard of a first run.
     let mut listening = there.watch_queue();
     tokio::time::timeout(SOON, async {

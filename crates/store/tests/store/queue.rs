@@ -2,19 +2,14 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use protocol::{
-    id::RunId,
-    run::{CreateRun, RunStatus},
-    scope::Scope,
-};
+use protocol::run::{CreateRun, RunStatus};
 use store::{
-    Store,
-    journal::{End, Entry},
-    queue::Lease,
+    error::StoreError,
+    queue::{Claim, Lease},
 };
 use uuid::Uuid;
 
-use crate::{claim_one, create, entry, fresh, ours, warning};
+use crate::{claim_one, create, create_in, entry, finish, fresh, fresh_with, ours, warning};
 
 const LEASE: Duration = Duration::from_secs(10);
 const NO_LEASE: Duration = Duration::ZERO;
@@ -68,7 +63,7 @@ async fn a_lease_is_renewed_only_for_its_epoch() {
     assert_eq!((renewed[0].epoch, renewed[0].cancel_requested), (new.epoch, false));
     store.scoped(&ours()).cancel_run(new.run_id, "me", None).await.unwrap();
     assert!(store.renew(&[new.lease()], LEASE).await.unwrap()[0].cancel_requested);
-    assert!(store.is_cancel_requested(&new.lease()).await.unwrap());
+    assert!(store.journal(&new).cancel_request().await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -127,35 +122,6 @@ async fn the_leases_of_a_worker_that_is_gone_are_free_at_once() {
     assert_eq!(store.renew(&[ours_run.lease(), lost_run.lease()], LEASE).await.unwrap().len(), 1);
 }
 
-async fn create_in(store: &Store, scope: &Scope, session: &str) -> RunId {
-    let new = CreateRun { session_key: session.parse().unwrap(), ..CreateRun::new("x") };
-    store.scoped(scope).create_run(&new).await.unwrap().run_id
-}
-
-#[tokio::test]
-async fn runs_of_a_session_do_one_after_another_and_other_sessions_at_once() {
-    let store = fresh().await;
-    let node = Uuid::now_v7();
-    let first = create_in(&store, &ours(), "s_a").await;
-    let second = create_in(&store, &ours(), "s_a").await;
-    let other = create_in(&store, &ours(), "s_b").await;
-    let foreign = create_in(&store, &crate::scope("org_a", "user_b", None), "s_a").await;
-    let ids = async |most| -> HashSet<RunId> {
-        let claims = store.claim(node, most, LEASE).await.unwrap();
-        claims.iter().map(|claim| claim.run_id).collect()
-    };
-    assert_eq!(ids(10).await, HashSet::from([first, other, foreign]));
-    assert_eq!(ids(10).await, HashSet::new(), "the second waits for the first");
-    // Handed back, the first still comes before the second.
-    let lease = Lease { org_id: "org_a".into(), run_id: first, epoch: 1 };
-    store.release(&[lease]).await.unwrap();
-    let again = store.claim(node, 10, LEASE).await.unwrap().remove(0);
-    assert_eq!(again.run_id, first);
-    let end = End::Completed { output: "done".into() };
-    store.journal(&again).commit(&Entry { end: Some(end), ..Entry::default() }).await.unwrap();
-    assert_eq!(ids(10).await, HashSet::from([second]));
-}
-
 #[tokio::test]
 async fn organisations_take_turns_however_long_the_backlog_of_one() {
     let store = fresh().await;
@@ -178,4 +144,34 @@ async fn organisations_take_turns_however_long_the_backlog_of_one() {
         .map(|claim| claim.scope.org_id.to_string())
         .collect();
     assert_eq!(orgs.iter().filter(|org| *org == "org_q").count(), 1);
+}
+
+#[tokio::test]
+async fn an_organisation_has_no_more_at_work_than_it_may() {
+    let store = fresh_with(|settings| settings.limits.running_per_org = 2).await;
+    let node = Uuid::now_v7();
+    let other = crate::scope("org_q", "u", None);
+    for n in 0..4 {
+        create_in(&store, &ours(), &format!("s_{n}")).await;
+    }
+    create_in(&store, &other, "s_1").await;
+    let mut claims = store.claim(node, 10, LEASE).await.unwrap();
+    let of_ours = |claims: &[Claim]| claims.iter().filter(|c| c.scope == ours()).count();
+    assert_eq!((of_ours(&claims), claims.len()), (2, 3));
+    assert!(store.claim(node, 10, LEASE).await.unwrap().is_empty());
+    claims.retain(|claim| claim.scope == ours());
+    finish(&store, &claims[0]).await;
+    assert_eq!(of_ours(&store.claim(node, 10, LEASE).await.unwrap()), 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_takes_no_more_of_its_organisation() {
+    let store = fresh_with(|settings| settings.limits.queued_per_org = 2).await;
+    create_in(&store, &ours(), "s_1").await;
+    create_in(&store, &ours(), "s_1").await;
+    let more = store.scoped(&ours()).create_run(&CreateRun::new("x")).await;
+    assert!(matches!(more, Err(StoreError::QueueFull)), "{more:?}");
+    create_in(&store, &crate::scope("org_q", "u", None), "s_1").await;
+    claim_one(&store).await;
+    create_in(&store, &ours(), "s_1").await;
 }

@@ -1,0 +1,484 @@
+-- The statements that are run most, as functions: one round trip each, planned once a connection.
+--
+-- Those of tenants run with the caller's rights, and begin by naming the tenant whose rows they may
+-- touch. Those of the scheduler run with its rights, over all tenants, and are all that it can do.
+
+create function set_tenant(p_org text, p_user text, p_project text) returns void
+language plpgsql as $$
+begin
+    perform set_config('openintern.org_id', p_org, true),
+            set_config('openintern.user_id', p_user, true),
+            set_config('openintern.project_id', p_project, true);
+end $$;
+
+-- Held by whoever puts a run into a session's line or takes one out. Take row locks of runs first.
+create function lock_session(p_org text, p_user text, p_project text, p_session text) returns void
+language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(
+        hashtextextended(concat_ws(' ', p_org, p_user, p_project, p_session), 0));
+end $$;
+
+-- Accepts a run. `busy`: its session has runs that have not ended, and it does not want to wait.
+-- `full`: its organisation has `p_queued_max` runs in line; they are counted only if that is given.
+create function create_run(
+    p_org text, p_user text, p_project text, p_run uuid, p_session text, p_agent text, p_input text,
+    p_llm_config jsonb, p_limits jsonb, p_metadata jsonb, p_reject_busy boolean, p_queued_max int,
+    out outcome text, out accepted_at timestamptz, out queued bigint)
+language plpgsql as $$
+declare
+    v_busy boolean;
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    if p_queued_max is not null then
+        select count(*) into queued
+        from (select from queue where org_id = p_org and lease_until is null
+              limit p_queued_max) line;
+        if queued >= p_queued_max then
+            outcome := 'full';
+            return;
+        end if;
+    end if;
+    perform lock_session(p_org, p_user, p_project, p_session);
+    v_busy := exists (
+        select from queue
+        where org_id = p_org and user_id = p_user and project_id = p_project
+          and session_key = p_session);
+    if v_busy and p_reject_busy then
+        outcome := 'busy';
+        return;
+    end if;
+    insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
+                      limits, metadata)
+    values (p_org, p_run, p_user, p_project, p_session, p_agent, p_input, p_llm_config, p_limits,
+            coalesce(p_metadata, '{}'))
+    returning created_at into accepted_at;
+    insert into queue (org_id, run_id, user_id, project_id, session_key, blocked)
+    values (p_org, p_run, p_user, p_project, p_session, v_busy);
+    outcome := 'accepted';
+end $$;
+
+-- Takes a run that has ended out of the line, and answers whether that lets another one go.
+create function leave_queue(p_org text, p_run uuid) returns boolean
+language plpgsql as $$
+declare
+    v_left queue;
+begin
+    delete from queue where org_id = p_org and run_id = p_run returning * into v_left;
+    if not found or v_left.session_key = '' then
+        return false;
+    end if;
+    perform lock_session(p_org, v_left.user_id, v_left.project_id, v_left.session_key);
+    update queue set blocked = false
+    where org_id = p_org and blocked and run_id = (
+        select run_id from queue
+        where org_id = p_org and user_id = v_left.user_id and project_id = v_left.project_id
+          and session_key = v_left.session_key
+        order by run_id
+        limit 1);
+    return found;
+end $$;
+
+-- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
+create function commit_entry(
+    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint,
+    p_event_types text[], p_event_steps int[], p_event_spans bigint[], p_event_parents bigint[],
+    p_event_payloads text[],
+    p_delta_seqs bigint[], p_delta_ns bigint[], p_delta_steps int[], p_delta_texts text[],
+    p_messages text[], p_messages_at int,
+    p_checkpoint_step int, p_checkpoint_messages int, p_checkpoint_state jsonb,
+    p_model text, p_step_count int, p_tool_call_count int, p_input_tokens bigint,
+    p_output_tokens bigint, p_cached_tokens bigint, p_cost_usd double precision,
+    p_status text, p_output text, p_error jsonb,
+    p_call_ids uuid[], p_call_steps int[], p_call_tools text[], p_call_effects text[],
+    p_call_statuses text[], p_settled_ids uuid[], p_settled_statuses text[],
+    out outcome text, out frees_another boolean)
+language plpgsql as $$
+declare
+    v_before bigint;
+    v_agent text;
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    frees_another := false;
+    update runs
+    set last_seq = last_seq + cardinality(p_event_types),
+        model = coalesce(p_model, model),
+        step_count = coalesce(p_step_count, step_count),
+        tool_call_count = coalesce(p_tool_call_count, tool_call_count),
+        input_tokens = coalesce(p_input_tokens, input_tokens),
+        output_tokens = coalesce(p_output_tokens, output_tokens),
+        cached_tokens = coalesce(p_cached_tokens, cached_tokens),
+        cost_usd = coalesce(p_cost_usd, cost_usd),
+        attempts = case when p_checkpoint_step is null then attempts else 0 end,
+        status = coalesce(p_status, status),
+        output = coalesce(p_output, output),
+        error = coalesce(p_error, error),
+        ended_at = case when p_status is not null then clock_timestamp() end
+    where org_id = p_org and run_id = p_run and epoch = p_epoch and status = 'running'
+      and (cancel_requested_by is null or p_status = 'cancelled')
+    returning last_seq - cardinality(p_event_types), agent_id into v_before, v_agent;
+    if not found then
+        select case when epoch = p_epoch and status = 'running' and cancel_requested_by is not null
+                    then 'cancel_requested' else 'lease_lost' end
+        into outcome
+        from runs where org_id = p_org and run_id = p_run;
+        outcome := coalesce(outcome, 'lease_lost');
+        return;
+    end if;
+    if cardinality(p_event_types) > 0 then
+        insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id, parent_span_id,
+                            type, payload)
+        select p_org, p_run, v_before + e.place, p_epoch, v_agent, e.step, e.span_id,
+               e.parent_span_id, e.type, e.payload::jsonb
+        from unnest(p_event_types, p_event_steps, p_event_spans, p_event_parents, p_event_payloads)
+             with ordinality as e (type, step, span_id, parent_span_id, payload, place);
+    end if;
+    if cardinality(p_delta_seqs) > 0 then
+        insert into run_deltas (org_id, run_id, seq, n, step, text)
+        select p_org, p_run, d.seq, d.n, d.step, d.text
+        from unnest(p_delta_seqs, p_delta_ns, p_delta_steps, p_delta_texts)
+             as d (seq, n, step, text);
+    end if;
+    if cardinality(p_messages) > 0 then
+        insert into run_messages (org_id, run_id, position, message)
+        select p_org, p_run, p_messages_at + m.place - 1, m.message::jsonb
+        from unnest(p_messages) with ordinality as m (message, place)
+        on conflict (org_id, run_id, position) do update set message = excluded.message;
+    end if;
+    if p_checkpoint_step is not null then
+        insert into checkpoints (org_id, run_id, step, agent_id, message_count, state)
+        values (p_org, p_run, p_checkpoint_step, v_agent, p_checkpoint_messages,
+                p_checkpoint_state);
+    end if;
+    if cardinality(p_call_ids) > 0 then
+        insert into tool_calls (org_id, run_id, call_id, step, tool, effect, status, epoch,
+                                settled_at)
+        select p_org, p_run, c.call_id, c.step, c.tool, c.effect, c.status, p_epoch,
+               case when c.status <> 'intent' then clock_timestamp() end
+        from unnest(p_call_ids, p_call_steps, p_call_tools, p_call_effects, p_call_statuses)
+             as c (call_id, step, tool, effect, status);
+    end if;
+    if cardinality(p_settled_ids) > 0 then
+        update tool_calls t set status = s.status, settled_at = clock_timestamp()
+        from unnest(p_settled_ids, p_settled_statuses) as s (call_id, status)
+        where t.org_id = p_org and t.run_id = p_run and t.call_id = s.call_id;
+    end if;
+    if p_status is not null then
+        frees_another := leave_queue(p_org, p_run);
+    end if;
+    outcome := 'written';
+end $$;
+
+-- What follows a place in a run's stream: see `stream.rs`.
+create function run_frames(
+    p_org text, p_user text, p_project text, p_run uuid, p_seq bigint, p_n bigint,
+    p_with_deltas boolean, p_frames_max bigint, p_bytes_max bigint)
+returns table (
+    status text, last_seq bigint, session_key text, seq bigint, n bigint, ts timestamptz,
+    agent_id text, step int, span_id bigint, parent_span_id bigint, type text, payload text,
+    contains_secrets boolean, delta text, found_count bigint)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    return query
+    select r.status, r.last_seq, r.session_key, f.seq, f.n, f.ts, f.agent_id, f.step, f.span_id,
+           f.parent_span_id, f.type, f.payload, f.contains_secrets, f.delta, f.found_count
+    from runs r
+    left join lateral (
+        select found.*,
+               sum(octet_length(coalesce(found.payload, found.delta, '')))
+                   over (order by found.seq, found.n) as bytes,
+               count(*) over () as found_count
+        from (
+            (select e.seq, 0::bigint as n, e.ts, e.agent_id, e.step, e.span_id, e.parent_span_id,
+                    e.type, e.payload::text as payload, e.contains_secrets, null::text as delta
+             from events e
+             where e.org_id = r.org_id and e.run_id = r.run_id and e.seq > p_seq
+             order by e.seq
+             limit p_frames_max)
+            union all
+            (select d.seq, d.n, null, null, d.step, null, null, null, null, null, d.text
+             from run_deltas d
+             where p_with_deltas and d.org_id = r.org_id and d.run_id = r.run_id
+               and (d.seq, d.n) > (p_seq, p_n)
+             order by d.seq, d.n
+             limit p_frames_max)
+            order by seq, n
+            limit p_frames_max
+        ) found
+    ) f on f.bytes - octet_length(coalesce(f.payload, f.delta, '')) < p_bytes_max
+    where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
+      and r.run_id = p_run
+    order by f.seq, f.n;
+end $$;
+
+-- What every run reads before its first step.
+create function session_turns(
+    p_org text, p_user text, p_project text, p_session text, p_before uuid, p_limit bigint)
+returns table (run_id uuid, input text, output text)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    return query
+    select r.run_id, r.input, r.output from runs r
+    where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
+      and r.session_key = p_session and r.run_id < p_before and r.status = 'completed'
+    order by r.run_id desc
+    limit p_limit;
+end $$;
+
+-- What every step reads: the core memories as far as `p_max_chars` of text reach, and how much
+-- there is to search.
+create function core_memories(
+    p_org text, p_user text, p_project text, p_max_chars bigint, p_limit bigint)
+returns setof memories
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    return query
+    select m.* from (
+        select c.org_id, c.memory_id, sum(length(c.text)) over (
+                   order by c.importance desc, c.created_at, c.memory_id
+                   rows unbounded preceding) as chars_so_far
+        from memories c
+        where c.org_id = p_org and c.user_id = p_user and c.project_id = p_project
+          and c.type = 'core' and length(c.text) <= p_max_chars
+    ) core
+    join memories m on m.org_id = core.org_id and m.memory_id = core.memory_id
+    where core.chars_so_far <= p_max_chars
+    order by core.chars_so_far
+    limit p_limit;
+end $$;
+
+create function memory_totals(
+    p_org text, p_user text, p_project text,
+    out chunk_count bigint, out term_count bigint, out now timestamptz)
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    select coalesce(sum(s.chunk_count), 0)::bigint, coalesce(sum(s.term_count), 0)::bigint,
+           clock_timestamp()
+    into chunk_count, term_count, now
+    from memory_scope_stats s
+    where s.org_id = p_org and s.user_id = p_user and s.project_id = p_project;
+end $$;
+
+-- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
+-- beyond `p_running_max` at once.
+--
+-- The run's row is locked together with the queue's, in one order and without waiting, so that a
+-- claim never deadlocks with the end of a run.
+create function claim_runs(p_node uuid, p_most int, p_lease_s double precision, p_running_max int)
+returns table (
+    org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
+    epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
+    created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
+    output_tokens bigint, cached_tokens bigint, cost_usd double precision,
+    cancel_requested boolean, rescued boolean, elapsed_s double precision)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive expired as (
+        select q.org_id, q.run_id
+        from public.queue q join public.runs r using (org_id, run_id)
+        where q.lease_until < clock_timestamp()
+        order by q.lease_until
+        limit p_most
+        for update of q, r skip locked
+    ), orgs as (
+        (select q.org_id from public.queue q
+         where q.lease_until is null and not q.blocked
+         order by q.org_id
+         limit 1)
+        union all
+        select (select q.org_id from public.queue q
+                where q.lease_until is null and not q.blocked and q.org_id > o.org_id
+                order by q.org_id
+                limit 1)
+        from orgs o where o.org_id is not null
+    ), held as (
+        select q.org_id, count(*) as runs from public.queue q
+        where q.lease_until >= clock_timestamp()
+        group by q.org_id
+    ), waiting as (
+        select c.org_id, c.run_id, c.available_at,
+               coalesce(h.runs, 0) + row_number() over (
+                   partition by c.org_id order by c.available_at, c.run_id) as turn
+        from orgs o
+        cross join lateral (
+            select q.org_id, q.run_id, q.available_at
+            from public.queue q
+            where q.org_id = o.org_id and q.lease_until is null and not q.blocked
+              and q.available_at <= clock_timestamp()
+            order by q.available_at
+            limit p_most
+        ) c
+        left join held h on h.org_id = c.org_id
+    ), ready as (
+        select q.org_id, q.run_id
+        from waiting w join public.queue q using (org_id, run_id)
+                       join public.runs r using (org_id, run_id)
+        where q.lease_until is null and not q.blocked and w.turn <= p_running_max
+        order by w.turn, w.available_at
+        limit p_most - (select count(*) from expired)
+        for update of q, r skip locked
+    ), taken as (
+        update public.queue q
+        set lease_owner = p_node, epoch = q.epoch + 1,
+            lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
+        from (select e.org_id, e.run_id, true as rescued from expired e
+              union all select r.org_id, r.run_id, false from ready r) c
+        where q.org_id = c.org_id and q.run_id = c.run_id
+        returning q.org_id, q.run_id, c.rescued
+    )
+    update public.runs r
+    set status = 'running', epoch = r.epoch + 1, attempts = r.attempts + t.rescued::int,
+        started_at = coalesce(r.started_at, clock_timestamp())
+    from taken t
+    where r.org_id = t.org_id and r.run_id = t.run_id
+    returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
+        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
+        r.tool_call_count, r.input_tokens, r.output_tokens, r.cached_tokens, r.cost_usd,
+        r.cancel_requested_by is not null, t.rescued,
+        extract(epoch from clock_timestamp() - r.started_at)::double precision;
+end $$;
+
+create function renew_leases(
+    p_orgs text[], p_runs uuid[], p_epochs bigint[], p_lease_s double precision)
+returns table (run_id uuid, epoch bigint, cancel_requested boolean)
+language sql security definer set search_path = '' as $$
+    update public.queue q
+    set lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
+    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    join public.runs r using (org_id, run_id)
+    where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
+      and q.lease_until is not null
+    returning q.run_id, q.epoch, r.cancel_requested_by is not null
+$$;
+
+create function release_leases(p_orgs text[], p_runs uuid[], p_epochs bigint[]) returns void
+language sql security definer set search_path = '' as $$
+    update public.queue q
+    set lease_until = null, lease_owner = null, available_at = clock_timestamp()
+    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
+$$;
+
+-- Ends the leases of workers whose lock is gone. `any_expired`: some lease, whoever's, has run out.
+create function expire_lost_leases(
+    p_own uuid, p_lock_class int, out ended bigint, out any_expired boolean)
+language sql security definer set search_path = '' as $$
+    with owners as (
+        select distinct q.lease_owner from public.queue q
+        where q.lease_until > clock_timestamp() and q.lease_owner <> p_own
+    ), lost as (
+        select o.lease_owner from owners o
+        where not exists (
+            select from pg_locks l
+            where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+              and l.database = (select oid from pg_database where datname = current_database())
+              and l.classid = p_lock_class::oid
+              and l.objid = ('x' || right(replace(o.lease_owner::text, '-', ''), 8))
+                            ::bit(32)::bigint::oid)
+    ), ended as (
+        update public.queue q
+        set lease_until = clock_timestamp() - interval '1 microsecond'
+        from lost
+        where q.lease_owner = lost.lease_owner and q.lease_until > clock_timestamp()
+        returning 1
+    )
+    select (select count(*) from ended),
+           exists (select from public.queue where lease_until < clock_timestamp())
+$$;
+
+create function queue_depth(out ready bigint, out leased bigint)
+language sql security definer set search_path = '' as $$
+    select count(*) filter (where lease_until is null),
+           count(*) filter (where lease_until is not null)
+    from public.queue
+$$;
+
+-- Removes from `p_table` the rows of runs that ended and were created before `p_before`, a batch at
+-- a time; answers of how many runs. Walks the primary key, which begins with `org_id, run_id`.
+create function forget_runs(p_table text, p_before timestamptz, p_batch int) returns int
+language plpgsql security definer set search_path = '' as $$
+declare
+    -- The first 48 bits of a run's id are its time in milliseconds (RFC 9562, version 7).
+    v_bound uuid := (lpad(to_hex((extract(epoch from p_before) * 1000)::bigint), 12, '0')
+                     || repeat('0', 20))::uuid;
+    v_org text;
+    v_run uuid;
+    v_done int := 0;
+begin
+    if p_table not in ('runs', 'events', 'checkpoints', 'run_messages', 'tool_calls') then
+        raise exception 'nothing is forgotten from %', p_table;
+    end if;
+    loop
+        execute format(
+            'select org_id from public.%I where $1::text is null or org_id > $1
+             order by org_id limit 1', p_table) into v_org using v_org;
+        exit when v_org is null;
+        v_run := null;
+        loop
+            execute format(
+                'select run_id from public.%I
+                 where org_id = $1 and run_id < $2 and ($3::uuid is null or run_id > $3)
+                 order by run_id limit 1', p_table) into v_run using v_org, v_bound, v_run;
+            exit when v_run is null;
+            if exists (select from public.runs r
+                       where r.org_id = v_org and r.run_id = v_run and r.ended_at is null) then
+                continue;
+            end if;
+            execute format('delete from public.%I where org_id = $1 and run_id = $2', p_table)
+                using v_org, v_run;
+            v_done := v_done + 1;
+            if v_done >= p_batch then
+                return v_done;
+            end if;
+        end loop;
+    end loop;
+    return v_done;
+end $$;
+
+-- A delta is void once the event after it is old: until then its step may be live.
+create function forget_deltas(p_kept_s double precision) returns void
+language sql security definer set search_path = '' as $$
+    delete from public.run_deltas d
+    using public.events e
+    where d.created_at < clock_timestamp() - make_interval(secs => p_kept_s)
+      and e.org_id = d.org_id and e.run_id = d.run_id and e.seq = d.seq + 1
+      and e.ts < clock_timestamp() - make_interval(secs => p_kept_s)
+$$;
+
+create function forget_idempotency_keys(p_kept_s double precision) returns void
+language sql security definer set search_path = '' as $$
+    delete from public.idempotency_keys
+    where created_at < clock_timestamp() - make_interval(secs => p_kept_s)
+$$;
+
+do $$
+declare
+    signature text;
+begin
+    grant create on schema public to openintern_scheduler;
+    foreach signature in array array[
+        'claim_runs(uuid, int, double precision, int)',
+        'renew_leases(text[], uuid[], bigint[], double precision)',
+        'release_leases(text[], uuid[], bigint[])',
+        'expire_lost_leases(uuid, int)',
+        'queue_depth()',
+        'forget_runs(text, timestamptz, int)',
+        'forget_deltas(double precision)',
+        'forget_idempotency_keys(double precision)'
+    ] loop
+        execute format('revoke all on function %s from public', signature);
+        execute format('grant execute on function %s to openintern_app', signature);
+        execute format('alter function %s owner to openintern_scheduler', signature);
+    end loop;
+    revoke create on schema public from openintern_scheduler;
+end $$;

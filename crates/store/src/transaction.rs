@@ -1,0 +1,195 @@
+//! Transactions: the only way to a tenant's rows. What is in force in one (the role, the tenant, the
+//! timeouts) is said by the statement that opens it and ends with it, so that a connection carries
+//! nothing from one tenant to the next, whether the pool is ours or PgBouncer's.
+
+use std::time::Duration;
+
+use futures::{future::BoxFuture, stream::BoxStream};
+use protocol::scope::Scope;
+use sqlx::{
+    AssertSqlSafe, Describe, Either, Error, Execute, Executor, PgConnection, PgPool, Postgres,
+    SqlStr,
+    postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
+
+use crate::error::StoreError;
+
+/// The role that policies are written for.
+pub(crate) const APP_ROLE: &str = "openintern_app";
+
+/// How transactions are opened on this database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// The login is more than [`APP_ROLE`]: it steps down to it.
+    pub(crate) assumes_role: bool,
+    /// A pooler stands between: it refuses start-up options, and statements have no names, since
+    /// the next transaction may meet another server process.
+    pub(crate) timeouts: Option<Timeouts>,
+}
+
+/// What PostgreSQL ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// A statement that takes longer is a defect or an overload.
+    pub(crate) statement: Duration,
+    /// Waiting for another's lock.
+    pub(crate) lock: Duration,
+    /// A transaction that sits idle.
+    pub(crate) idle: Duration,
+}
+
+impl Timeouts {
+    /// As settings of a connection.
+    pub(crate) fn settings(self) -> [(&'static str, String); 3] {
+        let ms = |time: Duration| format!("{}ms", time.as_millis());
+        [
+            ("statement_timeout", ms(self.statement)),
+            ("lock_timeout", ms(self.lock)),
+            ("idle_in_transaction_session_timeout", ms(self.idle)),
+        ]
+    }
+}
+
+impl Opening {
+    /// Nothing has to be said: a single statement needs no transaction around it.
+    fn is_plain(&self) -> bool {
+        !self.assumes_role && self.timeouts.is_none()
+    }
+
+    fn statement(&self, scope: Option<&Scope>) -> String {
+        let mut words = String::from("begin");
+        if let Some(timeouts) = self.timeouts {
+            for (name, value) in timeouts.settings() {
+                words.push_str(&format!("; set local {name} = '{value}'"));
+            }
+        }
+        if self.assumes_role {
+            words.push_str(&format!("; set local role {APP_ROLE}"));
+        }
+        if let Some(scope) = scope {
+            // The parts of a scope have no quotes in their alphabet (see `protocol::name`).
+            words.push_str(&format!(
+                "; set local openintern.org_id = '{}'; set local openintern.user_id = '{}'; \
+                 set local openintern.project_id = '{}'",
+                scope.org_id,
+                scope.user_id,
+                scope.project_key()
+            ));
+        }
+        words
+    }
+}
+
+/// The connections to the database, and how transactions are opened on them.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pub(crate) pool: PgPool,
+    pub(crate) opening: Opening,
+}
+
+/// An open transaction. It is undone unless it is committed.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    inner: sqlx::Transaction<'static, Postgres>,
+    unnamed: bool,
+}
+
+impl Transaction {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.inner.commit().await?)
+    }
+}
+
+impl Database {
+    /// A transaction in which this tenant's rows are there, and no other's; without a scope, none.
+    pub(crate) async fn begin(&self, scope: Option<&Scope>) -> Result<Transaction, StoreError> {
+        let inner = self.pool.begin_with(AssertSqlSafe(self.opening.statement(scope))).await?;
+        Ok(Transaction { inner, unnamed: self.opening.timeouts.is_some() })
+    }
+
+    /// Runs one statement that names its tenant itself, or has none (see `0007_functions.sql`):
+    /// in one round trip where nothing has to be said first.
+    pub(crate) async fn call(
+        &self,
+        query: sqlx::query::Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        if self.opening.is_plain() {
+            return Ok(query.fetch_all(&self.pool).await?);
+        }
+        let mut tx = self.begin(None).await?;
+        let rows = query.fetch_all(&mut tx).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+}
+
+impl<'c> Executor<'c> for &'c mut Transaction {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let query = Spoken { query, unnamed: self.unnamed };
+        Executor::fetch_many(connection(self), query)
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let query = Spoken { query, unnamed: self.unnamed };
+        Executor::fetch_optional(connection(self), query)
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    where
+        'c: 'e,
+    {
+        Executor::prepare_with(connection(self), sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
+    where
+        'c: 'e,
+    {
+        Executor::describe(connection(self), sql)
+    }
+}
+
+fn connection(tx: &mut Transaction) -> &mut PgConnection {
+    &mut tx.inner
+}
+
+/// A statement, with a name only where the connection is ours alone.
+struct Spoken<E> {
+    query: E,
+    unnamed: bool,
+}
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Spoken<E> {
+    fn sql(self) -> SqlStr {
+        self.query.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, sqlx::error::BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        !self.unnamed && self.query.persistent()
+    }
+}
