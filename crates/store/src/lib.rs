@@ -3,10 +3,12 @@
 //! Tenant rows are reached only through [`Store::scoped`]; what a worker writes goes through
 //! [`journal::Journal`], which proves its claim in the same statement. No SQL stands elsewhere.
 
+pub mod audit;
 pub mod connect;
 pub mod error;
 pub mod events;
 pub mod journal;
+pub mod keys;
 pub mod memories;
 pub mod nodes;
 pub mod notifier;
