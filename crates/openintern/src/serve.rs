@@ -27,7 +27,7 @@ pub(crate) async fn serve(
     let host = args.server.host.as_deref().unwrap_or(&config.server.host);
     let place = Place::find(host, args.server.port.unwrap_or(config.server.port)).await?;
     let url = everything_needed(&config, &place)?;
-    let role = if args.no_worker { Role::ServesOnly } else { Role::Works };
+    let role = if args.no_worker { Role::ServesOnly } else { Role::ServesAndWorks };
 
     let models = node::models(&config)?;
     let listener = place.bind().await?;
@@ -47,7 +47,7 @@ pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Resul
     let models = node::models(&config)?;
     let shutdown = shutdown::listen()?;
     let concurrency = config.worker.concurrency;
-    let node = Node::start(config, models, &url, Role::Works).await?;
+    let node = Node::start(config, models, &url, Role::WorksOnly).await?;
     tracing::info!(concurrency, version = node::VERSION, "working");
     Ok(node.run(None, shutdown).await?)
 }
@@ -81,7 +81,7 @@ fn load(args: &NodeArgs, environment: &Environment) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn database_url(config: &Config) -> Result<String, Failure> {
+pub(crate) fn database_url(config: &Config) -> Result<String, Failure> {
     let url = config.server.database_url.as_ref().map(|url| url.expose_secret().to_owned());
     url.ok_or_else(|| {
         Failure::new(Exit::Usage, "no database: DATABASE_URL is not set").hint(DATABASE_HINT)
@@ -91,7 +91,8 @@ fn database_url(config: &Config) -> Result<String, Failure> {
 /// The database's URL, if nothing is missing; all that is missing, if something is.
 fn everything_needed(config: &Config, place: &Place) -> Result<String, Failure> {
     let no_database = || "`DATABASE_URL`: a production server brings no database".to_owned();
-    match (database_url(config), place.missing_auth(config.server.auth)) {
+    let auth = place.missing_auth(config.server.auth).or_else(|| config.missing_identity());
+    match (database_url(config), auth) {
         (Ok(url), None) => Ok(url),
         (url, auth) => {
             let missing: Vec<_> =
@@ -100,7 +101,8 @@ fn everything_needed(config: &Config, place: &Place) -> Result<String, Failure> 
                 Failure::new(Exit::Usage, format!("`serve` needs {}", missing.join("; and ")));
             Err(failure.hint(
                 "DATABASE_URL looks like postgres://user:password@host:5432/database; \
-                 without an auth mode the server listens on loopback only (--host 127.0.0.1)",
+                 without an auth mode (`[server] auth`) the server listens on loopback only \
+                 (--host 127.0.0.1)",
             ))
         }
     }
