@@ -1,8 +1,7 @@
 // The first page: ask, watch the answer come, read the conversation again. One session, named in
 // the address. A run that goes on is drawn from its events, one that has ended from its row.
 
-const SCOPE = { org_id: "org_default", user_id: "user_default" };
-const HEADERS = { "x-org-id": SCOPE.org_id, "x-user-id": SCOPE.user_id };
+const USER = "user_default";
 const ENDED = ["run.completed", "run.failed", "run.cancelled"];
 
 const WORDS = navigator.language.startsWith("zh")
@@ -11,6 +10,7 @@ const WORDS = navigator.language.startsWith("zh")
       hint: "回车发送，Shift + 回车换行。", waiting: "正在思考…", failed: "失败：", cancelled: "已取消。",
       lost: "连接中断，正在重连…", refused: "无法接收结果，请刷新页面。",
       recalled: (n) => `想起 ${n} 条记忆`,
+      key: "请输入 API 密钥", wrongKey: "密钥无效，请重新输入", open: "进入",
     }
   : {
       lang: "en", ask: "What shall I do?", send: "Send", stop: "Stop", fresh: "New session",
@@ -18,14 +18,17 @@ const WORDS = navigator.language.startsWith("zh")
       failed: "Failed: ", cancelled: "Cancelled.",
       lost: "The connection was lost; trying again…",
       refused: "The answer cannot be followed; reload the page to try again.",
+      key: "Your API key", wrongKey: "That key is no good; try another", open: "Open",
       recalled: (n) => (n === 1 ? "1 memory recalled" : `${n} memories recalled`),
     };
 
 const page = Object.fromEntries(
-  ["runs", "ask", "label", "input", "send", "fresh"].map((id) => [id, document.getElementById(id)]),
+  ["runs", "ask", "label", "input", "send", "fresh", "door", "ticket", "key", "open"].map((id) => [id, document.getElementById(id)]),
 );
 let session; // named in the address, or that of the run in the address
 let current = null; // the run that is being worked on
+let scope = { org_id: "org_default", user_id: USER }; // what we say; a key says the rest
+let opening = null; // the one question for a key
 
 document.documentElement.lang = WORDS.lang;
 page.label.textContent = page.input.placeholder = WORDS.ask;
@@ -66,15 +69,40 @@ async function sessionOfAddress() {
   return fresh;
 }
 
+// Where the server asks for a key, so do we. What the key says of the scope we then leave out; a key
+// for any user acts for the one that the page acts for without keys.
 async function api(method, path, body) {
-  const response = await fetch(path, {
-    method,
-    headers: body ? { ...HEADERS, "content-type": "application/json" } : HEADERS,
-    body: body && JSON.stringify(body),
-  });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error.message);
-  return answer;
+  for (;;) {
+    const response = await request(method, path, body);
+    const answer = await response.json();
+    if (response.ok) return answer;
+    const { code, message } = answer.error;
+    if (code === "unauthorized") await (opening ??= open().finally(() => (opening = null)));
+    else if (code === "scope_mismatch" && scope.org_id) scope = {};
+    else if (code === "scope_required" && !scope.user_id) scope = { user_id: USER };
+    else throw new Error(message);
+  }
+}
+
+function request(method, path, body) {
+  const headers = body ? { "content-type": "application/json" } : {};
+  for (const [name, value] of Object.entries(scope)) headers["x-" + name.replace("_", "-")] = value;
+  return fetch(path, { method, headers, body: body && JSON.stringify(body) });
+}
+
+// Asks for a key until one is good. The server keeps it in a cookie that no script can read.
+async function open() {
+  scope = {};
+  page.ticket.textContent = WORDS.key;
+  page.open.textContent = WORDS.open;
+  for (;;) {
+    page.door.showModal();
+    await new Promise((closed) => page.door.addEventListener("close", closed, { once: true }));
+    const key = page.key.value.trim();
+    page.key.value = "";
+    if (key && (await request("POST", "/api/login", { key })).ok) return;
+    page.ticket.textContent = WORDS.wrongKey;
+  }
 }
 
 async function showEarlierRuns() {
@@ -131,7 +159,7 @@ function showRun(input) {
 function follow(id, view) {
   const run = { id };
   showBusy(run);
-  const query = new URLSearchParams(SCOPE);
+  const query = new URLSearchParams(scope);
   const source = new EventSource(`/api/runs/${id}/stream?${query}`);
   source.onopen = () => showState(view, WORDS.waiting);
   // The browser reconnects by itself and says what it has seen; only a refusal is final.

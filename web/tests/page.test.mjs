@@ -14,15 +14,7 @@ let folder, server, address, browser;
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "openintern-web-"));
   await chmod(folder, 0o755); // The database runs as another user when we are root.
-  server = spawn(process.env.OPENINTERN, ["dev", "--port", "0", "--data-dir", folder], {
-    env: { ...process.env, OPENINTERN_MODEL: "demo/default" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  for await (const line of createInterface({ input: server.stdout })) {
-    address = line.replace(/^listening on /, "");
-    break;
-  }
-  assert.match(address, /^http:/, "the server says where it listens");
+  await start({});
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
@@ -31,12 +23,28 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
+  await stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function start(settings) {
+  server = spawn(process.env.OPENINTERN, ["dev", "--port", "0", "--data-dir", folder], {
+    env: { ...process.env, OPENINTERN_MODEL: "demo/default", ...settings },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  for await (const line of createInterface({ input: server.stdout })) {
+    address = line.replace(/^listening on /, "");
+    break;
+  }
+  assert.match(address, /^http:/, "the server says where it listens");
+}
+
+async function stop() {
   if (server?.exitCode === null) {
     server.kill("SIGTERM");
     await new Promise((ended) => server.once("exit", ended));
   }
-  await rm(folder, { recursive: true, force: true });
-});
+}
 
 // A page, and everything that went wrong on it.
 async function open(path, options = {}) {
@@ -101,4 +109,33 @@ test("what a user or a model says is text, never markup", async () => {
 test("the page speaks English to whoever does", async () => {
   const { page } = await open("/", { locale: "en-GB" });
   assert.equal(await page.locator("html").getAttribute("lang"), "en");
+});
+
+test("where keys are needed the page asks for one, once, and goes on", async () => {
+  const made = await fetch(`${address}/api/keys`, {
+    method: "POST",
+    headers: { "x-org-id": "org_of_key", "content-type": "application/json" },
+    body: JSON.stringify({ name: "any user", rights: ["runs:read", "runs:write"] }),
+  });
+  const { key } = await made.json();
+  await stop();
+  await start({ OPENINTERN__SERVER__AUTH: "keys" });
+
+  const { page } = await open("/?session=s_keys");
+  const field = page.locator("#key");
+  await field.fill("oi_wrong");
+  await field.press("Enter");
+  await page.getByText("密钥无效").waitFor();
+  await field.fill(key);
+  await page.locator("#open").click();
+  await page.getByText("回车发送").waitFor();
+  assert.equal(await page.locator("dialog[open]").count(), 0);
+  assert.equal(await page.evaluate(() => document.cookie), "");
+
+  await page.locator("textarea").fill("请记住：小王喜欢红茶");
+  await page.locator("textarea").press("Enter");
+  await page.getByText("我记住了").waitFor();
+  await page.reload({ waitUntil: "networkidle" });
+  await page.getByText("我记住了").waitFor();
+  assert.equal(await page.locator("dialog[open]").count(), 0, "the cookie is still good");
 });

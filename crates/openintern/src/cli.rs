@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::{
-    id::{MemoryId, RunId},
+    id::{KeyId, MemoryId, RunId},
+    key::Rights,
     memory::MemoryType,
-    name::AgentId,
+    name::{AgentId, OrgId, ProjectId, UserId},
     run::RunStatus,
 };
 
@@ -16,8 +17,8 @@ Exit codes: 0 done · 1 general failure · 2 bad usage · 3 the run failed or wa
 130 interrupted
 
 Client commands reach the server at AGENT_API_URL (http://localhost:3000) in the scope of \
-AGENT_ORG_ID (org_default), AGENT_USER_ID (user_default) and AGENT_PROJECT_ID, with \
-OPENINTERN_API_KEY when set.";
+AGENT_ORG_ID (org_default), AGENT_USER_ID (user_default) and AGENT_PROJECT_ID. With \
+OPENINTERN_API_KEY set they have no defaults: the key says what they leave out.";
 
 /// Multi-tenant agent runtime: one executable, one database.
 #[derive(Debug, Parser)]
@@ -53,6 +54,9 @@ pub(crate) enum Command {
     /// Search, read and write memories
     #[command(subcommand)]
     Memory(MemoryCommand),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// List the tools that runs can use
     Tools(Format),
     /// List the agents that can run
@@ -77,7 +81,7 @@ pub(crate) struct Format {
 }
 
 /// What every process of the server side shares.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct NodeArgs {
     /// Configuration file [default: ./openintern.toml, else ~/.config/openintern/config.toml]
     #[arg(long, value_name = "FILE", env = "OPENINTERN_CONFIG")]
@@ -334,6 +338,72 @@ pub(crate) struct ListMemoriesArgs {
     pub(crate) group_key: Option<String>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key; prints it, this once
+    Create(CreateKeyArgs),
+    /// The keys of the organisation, newest first
+    List(ListKeysArgs),
+    /// Make a key useless, from now on and everywhere
+    Revoke(KeyRef),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateKeyArgs {
+    /// What the key is for
+    #[arg(default_value = "made by the command line")]
+    pub(crate) name: String,
+    /// What it may do: runs:read, runs:write, memory:read, memory:write, memory:*, admin
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "runs:read,runs:write,memory:*",
+        env = "OPENINTERN_RIGHTS"
+    )]
+    pub(crate) rights: Vec<Rights>,
+    /// The only user it may act for
+    #[arg(long, env = "OPENINTERN_USER")]
+    pub(crate) user: Option<UserId>,
+    /// The only project it may act in
+    #[arg(long, env = "OPENINTERN_PROJECT")]
+    pub(crate) project: Option<ProjectId>,
+    /// When it ends by itself: RFC 3339, such as 2027-01-01T00:00:00Z
+    #[arg(long, value_name = "TIME", env = "OPENINTERN_EXPIRES_AT")]
+    pub(crate) expires_at: Option<String>,
+    /// Make a key with the right `admin` for --org, straight in the database at DATABASE_URL and
+    /// without asking a server: the way to the first key, and back in when the last one is lost
+    #[arg(
+        long,
+        requires = "org",
+        conflicts_with_all = ["rights", "user", "project"],
+        env = "OPENINTERN_ADMIN"
+    )]
+    pub(crate) admin: bool,
+    /// The organisation of an --admin key
+    #[arg(long, requires = "admin", env = "OPENINTERN_ORG")]
+    pub(crate) org: Option<OrgId>,
+    /// Configuration file that names the database of an --admin key, in place of DATABASE_URL
+    #[arg(long, value_name = "FILE", env = "OPENINTERN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListKeysArgs {
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyRef {
+    pub(crate) key_id: KeyId,
     #[command(flatten)]
     pub(crate) format: Format,
 }

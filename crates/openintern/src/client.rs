@@ -1,14 +1,16 @@
 //! The client side of the HTTP API: who we are, where the server is, and what its refusals mean.
+//!
+//! Without a key we say which scope we mean, with defaults. With a key we say only what the
+//! environment says: the rest is the key's, and a default would contradict it.
 
 pub(crate) mod follow;
 mod sse;
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use protocol::{
     error::{ErrorBody, ErrorCode},
     name::{OrgId, ProjectId, UserId},
-    scope::Scope,
 };
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode, Url,
@@ -27,7 +29,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
-    scope: Scope,
+    scope: Named,
+}
+
+/// What we say of our scope; the key, if there is one, says the rest.
+struct Named {
+    org_id: Option<OrgId>,
+    user_id: Option<UserId>,
+    project_id: Option<ProjectId>,
 }
 
 /// The pairs of a query string.
@@ -47,14 +56,15 @@ impl Client {
                 Failure::new(Exit::Usage, format!("AGENT_API_URL is not a URL: `{base}`"))
                     .hint(format!("it should look like {URL_DEFAULT}"))
             })?;
-        let scope = Scope {
-            org_id: parsed("AGENT_ORG_ID", set("AGENT_ORG_ID"), OrgId::new, "org_default")?,
-            user_id: parsed("AGENT_USER_ID", set("AGENT_USER_ID"), UserId::new, "user_default")?,
-            project_id: set("AGENT_PROJECT_ID")
-                .map(|text| parsed("AGENT_PROJECT_ID", Some(text), ProjectId::new, ""))
-                .transpose()?,
+        let key = set("OPENINTERN_API_KEY");
+        let or_default =
+            |name: &str, default: &str| set(name).or(key.is_none().then(|| default.to_owned()));
+        let scope = Named {
+            org_id: parsed("AGENT_ORG_ID", or_default("AGENT_ORG_ID", "org_default"))?,
+            user_id: parsed("AGENT_USER_ID", or_default("AGENT_USER_ID", "user_default"))?,
+            project_id: parsed("AGENT_PROJECT_ID", set("AGENT_PROJECT_ID"))?,
         };
-        let headers = headers(&scope, set("OPENINTERN_API_KEY"))?;
+        let headers = headers(&scope, key)?;
         let mut http =
             reqwest::Client::builder().default_headers(headers).connect_timeout(CONNECT_TIMEOUT);
         if is_loopback(&base) {
@@ -181,10 +191,16 @@ impl Client {
                 "this is scope {}; AGENT_ORG_ID, AGENT_USER_ID and AGENT_PROJECT_ID choose another",
                 self.scope
             ),
-            ErrorCode::Unauthorized => "set OPENINTERN_API_KEY to a key of this server".into(),
-            ErrorCode::Forbidden | ErrorCode::ScopeMismatch => {
-                "use a key that is allowed to do this in this scope".into()
+            ErrorCode::ScopeRequired => {
+                "set AGENT_ORG_ID and AGENT_USER_ID: the key leaves them open".into()
             }
+            ErrorCode::Unauthorized => "set OPENINTERN_API_KEY to a key of this server".into(),
+            ErrorCode::Forbidden => "use a key that is allowed to do this".into(),
+            ErrorCode::ScopeMismatch => format!(
+                "this is scope {}; use a key of it, or unset AGENT_ORG_ID, AGENT_USER_ID and \
+                 AGENT_PROJECT_ID to act in the key's own",
+                self.scope
+            ),
             ErrorCode::RateLimited | ErrorCode::QuotaExceeded => "try again later".into(),
             ErrorCode::Unavailable => {
                 "try again in a moment; `openintern doctor` looks closer".into()
@@ -206,24 +222,38 @@ fn exit_of_status(status: StatusCode) -> Exit {
     }
 }
 
-fn parsed<T, E: fmt::Display>(
-    variable: &str,
-    value: Option<String>,
-    parse: impl Fn(String) -> Result<T, E>,
-    default: &str,
-) -> Result<T, Failure> {
-    parse(value.unwrap_or_else(|| default.to_owned()))
-        .map_err(|error| Failure::new(Exit::Usage, format!("{variable}: {error}")))
+fn parsed<T: FromStr>(variable: &str, value: Option<String>) -> Result<Option<T>, Failure>
+where
+    T::Err: fmt::Display,
+{
+    let parse = |text: String| {
+        text.parse().map_err(|error| Failure::new(Exit::Usage, format!("{variable}: {error}")))
+    };
+    value.map(parse).transpose()
 }
 
-fn headers(scope: &Scope, key: Option<String>) -> Result<HeaderMap, Failure> {
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [org, user, project] = self.parts();
+        let of_key = "(of the key)";
+        write!(f, "{}/{}", org.unwrap_or(of_key), user.unwrap_or(of_key))?;
+        project.map_or(Ok(()), |project| write!(f, "/{project}"))
+    }
+}
+
+impl Named {
+    fn parts(&self) -> [Option<&str>; 3] {
+        [
+            self.org_id.as_ref().map(OrgId::as_str),
+            self.user_id.as_ref().map(UserId::as_str),
+            self.project_id.as_ref().map(ProjectId::as_str),
+        ]
+    }
+}
+
+fn headers(scope: &Named, key: Option<String>) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
-    let project = scope.project_id.as_ref().map(ProjectId::as_str);
-    for (name, value) in [
-        ("x-org-id", Some(scope.org_id.as_str())),
-        ("x-user-id", Some(scope.user_id.as_str())),
-        ("x-project-id", project),
-    ] {
+    for (name, value) in ["x-org-id", "x-user-id", "x-project-id"].into_iter().zip(scope.parts()) {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
             headers.insert(HeaderName::from_static(name), value);
         }
@@ -275,6 +305,10 @@ mod tests {
         .unwrap();
         assert_eq!(other.scope.to_string(), "org_default/user_default/p");
         assert_eq!(other.url(&["api", "a/b"]).as_str(), "https://example.com/base/api/a%2Fb");
+        let key = ("OPENINTERN_API_KEY", "oi_1");
+        assert_eq!(client(&[key]).unwrap().scope.to_string(), "(of the key)/(of the key)");
+        let named = client(&[key, ("AGENT_USER_ID", "u")]).unwrap();
+        assert_eq!(named.scope.to_string(), "(of the key)/u");
     }
 
     #[test]

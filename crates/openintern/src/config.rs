@@ -17,6 +17,7 @@ use model::{embedding::EmbeddingSettings, settings::ModelSettings};
 use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use server::identity::JwtSettings;
 use store::{connect::QueueLimits, nodes::Retention};
 
 use crate::{
@@ -37,6 +38,7 @@ const VARIABLE_SEPARATOR: &str = "__";
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) server: ServerTable,
+    pub(crate) auth: AuthTable,
     pub(crate) worker: WorkerSettings,
     pub(crate) model: ModelSettings,
     pub(crate) embedding: EmbeddingSettings,
@@ -87,6 +89,17 @@ pub(crate) struct ServerTable {
 pub(crate) enum AuthMode {
     /// Not at all: only for loopback.
     None,
+    /// By API keys.
+    Keys,
+    /// By tokens that somebody else signs; needs `[auth.jwt]`.
+    Jwt,
+}
+
+/// `[auth]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuthTable {
+    pub(crate) jwt: Option<JwtSettings>,
 }
 
 impl Default for ServerTable {
@@ -154,6 +167,20 @@ pub(crate) fn load(args: &NodeArgs, environment: &Environment) -> Result<Loaded,
 }
 
 impl Config {
+    /// What the auth mode needs and the configuration does not say.
+    pub(crate) fn missing_identity(&self) -> Option<String> {
+        match self.server.auth {
+            AuthMode::None | AuthMode::Keys => None,
+            AuthMode::Jwt => {
+                let missing = self.auth.jwt.clone().unwrap_or_default().missing();
+                let keys = missing.join("`, `");
+                let words =
+                    || format!("the table `[auth.jwt]` of `auth = \"jwt\"` with its keys `{keys}`");
+                (!missing.is_empty()).then(words)
+            }
+        }
+    }
+
     /// The folder of the embedded database and the workspaces.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
         self.server.data_dir.clone().or_else(folders::data_dir).ok_or_else(|| {
@@ -341,13 +368,36 @@ mod tests {
     }
 
     #[test]
+    fn jwt_names_all_that_it_lacks_at_once() {
+        let check = |text: &str, expected: Option<&str>| {
+            let config = parse(text, None, &Environment::default()).unwrap();
+            assert_eq!(config.missing_identity().as_deref(), expected, "{text}");
+        };
+        check("[server]\nauth = 'none'", None);
+        check("[server]\nauth = 'keys'", None);
+        check(
+            "[server]\nauth = 'jwt'",
+            Some(
+                "the table `[auth.jwt]` of `auth = \"jwt\"` with its keys \
+                 `issuer`, `audience`, `jwks_url (or jwks_file)`",
+            ),
+        );
+        check(
+            "[server]\nauth = 'jwt'\n[auth.jwt]\nissuer = 'i'\njwks_file = 'f'",
+            Some("the table `[auth.jwt]` of `auth = \"jwt\"` with its keys `audience`"),
+        );
+        let whole = "[server]\nauth = 'jwt'\n[auth.jwt]\nissuer = 'i'\naudience = 'a'\n";
+        check(&format!("{whole}jwks_url = 'https://x.example/jwks'"), None);
+    }
+
+    #[test]
     fn faults_are_named() {
         check_fault(
             "[sever]\nport = 1",
             &[],
             expect![[r#"
             unknown key `sever` in `openintern.toml`
-            did you mean `server`? Known here: server, worker, model, embedding, agents, mcp_servers, limits, retention"#]],
+            did you mean `server`? Known here: server, auth, worker, model, embedding, agents, mcp_servers, limits, retention"#]],
         );
         check_fault(
             "[server]\nprot = 1",
@@ -406,11 +456,18 @@ mod tests {
         "#]],
         );
         check_fault(
-            "[server]\nauth = 'keys'",
+            "[server]\nauth = 'key'",
             &[],
             expect![[r#"
-            `server.auth` in `openintern.toml`: there is no such choice as `keys`
+            `server.auth` in `openintern.toml`: there is no such choice as `key`
         "#]],
+        );
+        check_fault(
+            "[auth.jwt]\nisuer = 'x'",
+            &[],
+            expect![[r#"
+            unknown key `auth.jwt.isuer` in `openintern.toml`
+            did you mean `issuer`? Known here: issuer, audience, jwks_url, jwks_file, leeway_s, org_claim, user_claim, project_claim, rights_claim"#]],
         );
         check_fault(
             "[model.providers.openai]\napi_key = 'sk-secret",

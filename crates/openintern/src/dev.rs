@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::ServerArgs,
-    config::{self, Config, DatabaseUrls, Environment, Loaded},
+    config::{self, AuthMode, Config, DatabaseUrls, Environment, Loaded},
     exit::{Exit, Failure, Stop},
     listen::Place,
     logging::{self, Usual},
@@ -37,8 +37,12 @@ pub(crate) async fn dev(
     let place = Place::find(host, args.port.unwrap_or(config.server.port)).await?;
     if let Some(missing) = place.missing_auth(config.server.auth) {
         let failure = Failure::new(Exit::Usage, format!("`dev` needs {missing}"));
-        return Err(failure.hint("listen on 127.0.0.1").into());
+        return Err(failure.hint("listen on 127.0.0.1, or set `[server] auth`").into());
     }
+    if let Some(missing) = config.missing_identity() {
+        return Err(Failure::new(Exit::Usage, format!("`dev` needs {missing}")).into());
+    }
+    let auth = config.server.auth;
     let models = node::models(&config)?;
     let listener = place.bind().await?;
     let shutdown = shutdown::listen()?;
@@ -56,7 +60,7 @@ pub(crate) async fn dev(
     let address =
         listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     output.line(&format!("listening on http://{address}"))?;
-    say_addresses(address);
+    say_addresses(address, auth);
     let probe = tokio::spawn(probe(node.models().clone()));
     let told = tokio::spawn(say_stopping(shutdown.asked.clone()));
     let ran = node.run(Some(listener), shutdown).await;
@@ -69,7 +73,7 @@ pub(crate) async fn dev(
 async fn start(mut config: Config, models: Models, database: &Database) -> Result<Node, Failure> {
     let skills_note = offer_skills(&mut config).await;
     let concurrency = config.worker.concurrency;
-    let node = Node::start(config, models, database.urls(), Role::Works).await?;
+    let node = Node::start(config, models, database.urls(), Role::ServesAndWorks).await?;
     say_parts(&node, database, skills_note, concurrency);
     Ok(node)
 }
@@ -177,7 +181,16 @@ fn say_parts(node: &Node, database: &Database, skills_note: Option<String>, conc
     good("worker", format!("up to {concurrency} runs at once"));
 }
 
-fn say_addresses(address: SocketAddr) {
+fn say_addresses(address: SocketAddr, auth: AuthMode) {
+    let scope = match auth {
+        AuthMode::None => "org_default / user_default",
+        AuthMode::Keys => "that of an API key",
+        AuthMode::Jwt => "that of a token",
+    };
+    let how = match auth {
+        AuthMode::None => "(headers x-org-id, x-user-id)",
+        AuthMode::Keys | AuthMode::Jwt => "(header Authorization: Bearer)",
+    };
     let faint = |text: &str| styled(FAINT, text);
     say("");
     say(&format!("  {}  http://{address}", faint("web UI ")));
@@ -186,11 +199,7 @@ fn say_addresses(address: SocketAddr) {
         faint("API    "),
         faint("reference")
     ));
-    say(&format!(
-        "  {}  org_default / user_default {}",
-        faint("scope  "),
-        faint("(headers x-org-id, x-user-id)")
-    ));
+    say(&format!("  {}  {scope} {}", faint("scope  "), faint(how)));
     say("");
     say("Press Ctrl-C to stop.");
 }

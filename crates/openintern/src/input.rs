@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use protocol::{limits::BODY_MAX_BYTES, name::SessionKey, run::LlmConfig};
+use protocol::{error::FieldError, limits::BODY_MAX_BYTES, name::SessionKey, run::LlmConfig};
 use serde_json::{Map, Value};
 
 use crate::exit::{Exit, Failure};
@@ -51,6 +51,15 @@ pub(crate) fn metadata(json: &str) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(json).map_err(|error| {
         Failure::new(Exit::Usage, format!("--metadata is no JSON object: {error}"))
     })
+}
+
+/// What is wrong with what was typed.
+pub(crate) fn faults(faults: Vec<FieldError>) -> Failure {
+    let each = faults.into_iter().map(|fault| {
+        let field = fault.field.trim_start_matches('/');
+        format!("{field} {}", fault.message).trim_start().to_owned()
+    });
+    Failure::new(Exit::Usage, each.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ impl Place {
     pub(crate) fn missing_auth(&self, auth: AuthMode) -> Option<String> {
         let is_loopback = self.addresses.iter().all(|address| address.ip().is_loopback());
         match auth {
+            AuthMode::Keys | AuthMode::Jwt => None,
             AuthMode::None if is_loopback => None,
             AuthMode::None => Some(format!(
                 "`auth`: with `auth = \"none\"` anyone who reaches `{}` could act for any tenant",

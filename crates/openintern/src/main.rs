@@ -6,7 +6,7 @@
 //! | `config`, `folders`, `logging` | what is configured, where things lie, what is logged |
 //! | `dev`, `serve`, `doctor` | commands of the server side |
 //! | `node`, `listen`, `skills`, `shutdown` | what they are wired from |
-//! | `run`, `runs`, `memory`, `catalog` | commands that ask a server |
+//! | `run`, `runs`, `memory`, `catalog`, `keys` | commands that ask a server |
 //! | `client`, `render` | how they ask, and how events look |
 //! | `output`, `exit` | what is printed, and how a command ends |
 
@@ -19,6 +19,7 @@ mod doctor;
 mod exit;
 mod folders;
 mod input;
+mod keys;
 mod listen;
 mod logging;
 mod memory;
@@ -85,6 +86,7 @@ async fn dispatch(
         Command::Cancel(args) => runs::cancel(&client()?, output, args).await,
         Command::Export(args) => runs::export(&client()?, output, args).await,
         Command::Memory(command) => memory::memory(&client()?, output, command).await,
+        Command::Keys(command) => keys::keys(client, output, command, environment).await,
         Command::Tools(format) => catalog::tools(&client()?, output, format).await,
         Command::Agents(format) => catalog::agents(&client()?, output, format).await,
         Command::Doctor(args) => doctor::doctor(output, args, environment).await,

@@ -1,11 +1,8 @@
 //! `memory`: the memory service from the shell.
 
-use protocol::{
-    error::FieldError,
-    memory::{
-        EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryPage, MemorySummary,
-        MemoryWritten, OccurredAt, SearchMemories, WriteMemory,
-    },
+use protocol::memory::{
+    EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryPage, MemorySummary, MemoryWritten,
+    OccurredAt, SearchMemories, WriteMemory,
 };
 use serde_json::Value;
 
@@ -47,7 +44,7 @@ async fn search(client: &Client, output: &mut Output, args: SearchArgs) -> Resul
         filters: (filters != MemoryFilters::default()).then_some(filters),
         explain: args.explain,
     };
-    body.check().map_err(faults)?;
+    body.check().map_err(input::faults)?;
     let found: Hits = client.post(&["api", "memories", "search"], &body).await?;
     if args.format.json {
         return output.json(&found.hits);
@@ -99,7 +96,7 @@ async fn write(client: &Client, output: &mut Output, args: WriteArgs) -> Result<
         .map(OccurredAt::try_from)
         .transpose()
         .map_err(|error| Failure::new(Exit::Usage, format!("--occurred-at {error}")))?;
-    body.check("").map_err(faults)?;
+    body.check("").map_err(input::faults)?;
     let written: MemoryWritten = client.post(&["api", "memories"], &body).await?;
     match args.format.json {
         true => output.json(&written),
@@ -110,7 +107,7 @@ async fn write(client: &Client, output: &mut Output, args: WriteArgs) -> Result<
 async fn edit(client: &Client, output: &mut Output, args: EditArgs) -> Result<(), Stop> {
     let text = args.text.map(input::text).transpose()?;
     let body = EditMemory { text, ..marks(&args.marks)? };
-    body.check().map_err(faults)?;
+    body.check().map_err(input::faults)?;
     let path = ["api", "memories", &args.id.to_string()];
     let memory: Value = client.patch(&path, &body).await?;
     match args.format.json {
@@ -154,12 +151,4 @@ async fn delete(client: &Client, output: &mut Output, args: MemoryRef) -> Result
 fn marks(args: &MarkArgs) -> Result<EditMemory, Failure> {
     let metadata = args.metadata.as_deref().map(input::metadata).transpose()?;
     Ok(EditMemory { text: None, metadata, importance: args.importance })
-}
-
-fn faults(faults: Vec<FieldError>) -> Failure {
-    let each = faults.into_iter().map(|fault| {
-        let field = fault.field.trim_start_matches('/');
-        format!("{field} {}", fault.message).trim_start().to_owned()
-    });
-    Failure::new(Exit::Usage, each.collect::<Vec<_>>().join("; "))
 }

@@ -12,6 +12,7 @@ use memory::service::MemoryService;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use model::Models;
 use protocol::name::AgentId;
+use server::identity::Identity;
 use store::{
     Store,
     connect::{ConnectError, StoreSettings, migrate},
@@ -20,7 +21,7 @@ use store::{
 use tokio::{net::TcpListener, task::JoinHandle, time::interval};
 
 use crate::{
-    config::{Config, DatabaseUrls},
+    config::{AuthMode, Config, DatabaseUrls},
     exit::{Exit, Failure},
     shutdown::Shutdown,
 };
@@ -38,6 +39,7 @@ pub(crate) struct Node {
     memory: MemoryService,
     models: Models,
     agents: BTreeMap<AgentId, AgentSettings>,
+    identity: Identity,
     metrics: PrometheusHandle,
     upkeep: JoinHandle<()>,
     work: Option<Work>,
@@ -48,13 +50,15 @@ struct Work {
     servers: Arc<Servers>,
 }
 
-/// Whether a node executes runs.
+/// Whether a node serves the API and executes runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It does.
-    Works,
+    /// It does both.
+    ServesAndWorks,
     /// It only serves the API.
     ServesOnly,
+    /// It only executes runs.
+    WorksOnly,
 }
 
 impl Node {
@@ -86,13 +90,17 @@ impl Node {
             direct_url: urls.direct,
             max_connections: config.server.database_connections,
             limits: config.limits,
-            retention: config.retention,
+            retention: config.retention.clone(),
         };
         let store = Store::connect(&settings).await.map_err(database_failure)?;
+        let identity = match role {
+            Role::ServesAndWorks | Role::ServesOnly => identity(&config, &store).await?,
+            Role::WorksOnly => Identity::none(), // Nobody can ask it.
+        };
         let memory = MemoryService::new(store.clone(), Some(embedder));
         let work = match role {
             Role::ServesOnly => None,
-            Role::Works => {
+            Role::ServesAndWorks | Role::WorksOnly => {
                 let servers = Servers::start(config.mcp_servers, std::env::vars_os()).await;
                 let servers = Arc::new(servers);
                 let parts = agent::Parts {
@@ -108,7 +116,7 @@ impl Node {
             }
         };
         let upkeep = tokio::spawn(keep_up(metrics.clone()));
-        Ok(Self { store, memory, models, agents: config.agents, metrics, upkeep, work })
+        Ok(Self { store, memory, models, agents: config.agents, identity, metrics, upkeep, work })
     }
 
     pub(crate) fn models(&self) -> &Models {
@@ -133,6 +141,7 @@ impl Node {
             store: self.store.clone(),
             memory: self.memory,
             agents: agent_infos(&self.agents, &self.models.default_model().to_string()),
+            identity: self.identity,
             metrics: Arc::new(move || metrics.render()),
             version: VERSION,
         };
@@ -190,6 +199,17 @@ fn model_hint(failure: Failure, model: Option<&str>) -> Failure {
         _ => "its `api_key` in the configuration",
     };
     failure.hint(format!("set {way}, or OPENINTERN_MODEL=demo/default to try without a key"))
+}
+
+/// Who may ask, as configured.
+async fn identity(config: &Config, store: &Store) -> Result<Identity, Failure> {
+    match config.server.auth {
+        AuthMode::None => Ok(Identity::none()),
+        AuthMode::Keys => Ok(Identity::keys(store.clone())),
+        AuthMode::Jwt => Identity::jwt(config.auth.jwt.clone().unwrap_or_default())
+            .await
+            .map_err(|fault| Failure::from_error(Exit::Usage, &fault)),
+    }
 }
 
 /// Why the database is of no use.

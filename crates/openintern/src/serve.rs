@@ -26,7 +26,7 @@ pub(crate) async fn serve(
     let host = args.server.host.as_deref().unwrap_or(&config.server.host);
     let place = Place::find(host, args.server.port.unwrap_or(config.server.port)).await?;
     let urls = everything_needed(&config, &place)?;
-    let role = if args.no_worker { Role::ServesOnly } else { Role::Works };
+    let role = if args.no_worker { Role::ServesOnly } else { Role::ServesAndWorks };
 
     let models = node::models(&config)?;
     let listener = place.bind().await?;
@@ -46,7 +46,7 @@ pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Resul
     let models = node::models(&config)?;
     let shutdown = shutdown::listen()?;
     let concurrency = config.worker.concurrency;
-    let node = Node::start(config, models, urls, Role::Works).await?;
+    let node = Node::start(config, models, urls, Role::WorksOnly).await?;
     tracing::info!(concurrency, version = node::VERSION, "working");
     Ok(node.run(None, shutdown).await?)
 }
@@ -80,7 +80,7 @@ fn load(args: &NodeArgs, environment: &Environment) -> Result<Config, Failure> {
     Ok(config)
 }
 
-fn database_urls(config: &Config) -> Result<DatabaseUrls, Failure> {
+pub(crate) fn database_urls(config: &Config) -> Result<DatabaseUrls, Failure> {
     config.database_urls().ok_or_else(|| {
         Failure::new(Exit::Usage, "no database: DATABASE_URL is not set").hint(DATABASE_HINT)
     })
@@ -89,7 +89,8 @@ fn database_urls(config: &Config) -> Result<DatabaseUrls, Failure> {
 /// The database's URLs, if nothing is missing; all that is missing, if something is.
 fn everything_needed(config: &Config, place: &Place) -> Result<DatabaseUrls, Failure> {
     let no_database = || "`DATABASE_URL`: a production server brings no database".to_owned();
-    match (database_urls(config), place.missing_auth(config.server.auth)) {
+    let auth = place.missing_auth(config.server.auth).or_else(|| config.missing_identity());
+    match (database_urls(config), auth) {
         (Ok(urls), None) => Ok(urls),
         (urls, auth) => {
             let missing: Vec<_> =
@@ -98,7 +99,8 @@ fn everything_needed(config: &Config, place: &Place) -> Result<DatabaseUrls, Fai
                 Failure::new(Exit::Usage, format!("`serve` needs {}", missing.join("; and ")));
             Err(failure.hint(
                 "DATABASE_URL looks like postgres://user:password@host:5432/database; \
-                 without an auth mode the server listens on loopback only (--host 127.0.0.1)",
+                 without an auth mode (`[server] auth`) the server listens on loopback only \
+                 (--host 127.0.0.1)",
             ))
         }
     }

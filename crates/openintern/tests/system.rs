@@ -14,6 +14,8 @@
 
 #[path = "system/commands.rs"]
 mod commands;
+#[path = "system/keys.rs"]
+mod keys;
 #[path = "system/production.rs"]
 mod production;
 #[path = "system/program.rs"]

@@ -111,6 +111,21 @@ id!(
     "call_5e2c8gk1n4e5tv3k0v9x2m7qhd"
 );
 
+id!(
+    /// Names an API key.
+    KeyId,
+    "key",
+    "^key_[0-7][0-9a-hjkmnp-tv-z]{25}$",
+    "key_01kas5w4z8e5tv3k0v9x2m7qhd"
+);
+id!(
+    /// Names a record of the audit.
+    AuditId,
+    "audit",
+    "^audit_[0-7][0-9a-hjkmnp-tv-z]{25}$",
+    "audit_01kas5w4z8e5tv3k0v9x2m7qhd"
+);
+
 impl RunId {
     /// A fresh id, greater than all that this process made before.
     pub fn generate() -> Self {
@@ -119,6 +134,20 @@ impl RunId {
 }
 
 impl MemoryId {
+    /// A fresh id, greater than all that this process made before.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl KeyId {
+    /// A fresh id, greater than all that this process made before.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl AuditId {
     /// A fresh id, greater than all that this process made before.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())

@@ -3,9 +3,11 @@
 //! The only crate whose types are promises to outsiders. It does no IO and knows nobody else.
 //! A value that exists here is valid: parsing is done once, at the border.
 
+pub mod audit;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod key;
 pub mod limits;
 pub mod memory;
 pub mod message;

@@ -20,6 +20,8 @@ pub const PAGE_LIMIT_MAX: u32 = 500;
 pub const PAGE_LIMIT_DEFAULT: u32 = 100;
 /// Longest `Idempotency-Key`, in bytes of visible ASCII.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+/// Longest name of an API key, in characters.
+pub const KEY_NAME_MAX_CHARS: usize = 128;
 /// Deepest nesting of a JSON body.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Largest request body, in bytes.

@@ -17,12 +17,12 @@ use crate::{
     Settings, json,
     limits::{DISCARD_MAX_BYTES, DISCARD_TIMEOUT},
     refusal::Refusal,
-    scope,
+    scope::About,
 };
 
-/// A JSON body, and the scope that it or the rest of the request names.
-pub(crate) struct Asked<T> {
-    pub(crate) scope: Scope,
+/// A JSON body, and what it or the rest of the request is about.
+pub(crate) struct Asked<T, A = Scope> {
+    pub(crate) scope: A,
     pub(crate) body: T,
     /// The body as it came, without the scope.
     pub(crate) raw: Value,
@@ -36,7 +36,7 @@ pub(crate) struct Nothing {}
 /// A JSON body that may be absent.
 pub(crate) struct MayAsk(pub(crate) Scope);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Asked<T> {
+impl<S: Send + Sync, T: DeserializeOwned, A: About> FromRequest<S> for Asked<T, A> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
@@ -54,10 +54,10 @@ impl<S: Send + Sync> FromRequest<S> for MayAsk {
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let (parts, bytes) = split(request, state).await?;
         if bytes.is_empty() {
-            return scope::resolve(&parts, None).map(Self);
+            return Scope::of(&parts, None).map(Self);
         }
         check_content_type(&parts.headers)?;
-        understood::<Nothing>(&parts, &bytes).map(|asked| Self(asked.scope))
+        understood::<Nothing, _>(&parts, &bytes).map(|asked| Self(asked.scope))
     }
 }
 
@@ -103,10 +103,13 @@ async fn split<S: Send + Sync>(request: Request, state: &S) -> Result<(Parts, By
     Ok((parts, bytes))
 }
 
-fn understood<T: DeserializeOwned>(parts: &Parts, bytes: &[u8]) -> Result<Asked<T>, Refusal> {
+fn understood<T: DeserializeOwned, A: About>(
+    parts: &Parts,
+    bytes: &[u8],
+) -> Result<Asked<T, A>, Refusal> {
     let mut raw = json::parse(bytes).map_err(|fault| Refusal::invalid(vec![fault]))?;
     let object = raw.as_object_mut().ok_or_else(|| Refusal::field("", "must be a JSON object"))?;
-    let scope = scope::resolve(parts, Some(object))?;
+    let scope = A::of(parts, Some(object))?;
     let body = json::typed(&raw).map_err(|fault| Refusal::invalid(vec![fault]))?;
     Ok(Asked { scope, body, raw })
 }

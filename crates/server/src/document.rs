@@ -4,6 +4,7 @@
 use protocol::{
     error::ErrorBody,
     event::{LlmDelta, LlmReset},
+    key::Right,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -11,12 +12,14 @@ use utoipa::{
         Content, HeaderBuilder, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref,
         RefOr, Required, ResponseBuilder, Type,
         header::Header,
-        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths},
         response::Response,
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
         tag::{Tag, TagBuilder},
     },
 };
 
+const BEARER: &str = "bearer";
 const SCOPE_PATTERN: &str = "^[A-Za-z0-9_.:@-]{1,128}$";
 
 /// What the document says before any path.
@@ -37,6 +40,8 @@ pub(crate) fn head() -> OpenApi {
             tag("sessions", "Conversations: runs with the same `session_key`"),
             tag("memories", "What is remembered"),
             tag("catalog", "What runs can use"),
+            tag("administration", "Keys and audit of the whole organisation; right `admin`"),
+            tag("identity", "Coming and going with a browser; no scope is needed"),
             tag("operations", "Health and metrics; no scope is needed"),
         ]))
         .build()
@@ -53,15 +58,31 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     ];
     ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
-    for (path, item) in &mut document.paths.paths {
+    let bearer = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some(
+            "An API key, or with `auth = \"jwt\"` a token; none with `auth = \"none\"`",
+        ))
+        .build();
+    components.security_schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer).into());
+    for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
-            if path.starts_with("/api/") {
+            let is_protected = operation.security.is_some();
+            if is_protected {
                 add_scope(operation);
             }
-            add_refusals(operation, path.starts_with("/api/"));
+            add_refusals(operation, is_protected);
         }
     }
     document
+}
+
+/// Says of every operation that a credential with this right is needed.
+pub(crate) fn needing(mut paths: Paths, right: Right) -> Paths {
+    for operation in paths.paths.values_mut().flat_map(operations) {
+        operation.security = Some(vec![SecurityRequirement::new(BEARER, [right.as_str()])]);
+    }
+    paths
 }
 
 fn tag(name: &str, description: &str) -> Tag {
@@ -77,30 +98,30 @@ fn add_scope(operation: &mut Operation) {
     let scope = [
         (
             "x-org-id",
-            Required::True,
-            "Whose data: the organisation (or `org_id` in the query or body)",
+            "Whose data: the organisation (or `org_id` in the query or body). Required where the \
+             credential does not say it",
         ),
-        ("x-user-id", Required::True, "Whose data: the user (or `user_id` in the query or body)"),
-        ("x-project-id", Required::False, "Whose data: the project, if any (or `project_id`)"),
+        (
+            "x-user-id",
+            "Whose data: the user (or `user_id` in the query or body). Required where the \
+             credential does not say it",
+        ),
+        ("x-project-id", "Whose data: the project, if any (or `project_id`)"),
     ];
-    parameters.extend(
-        scope
-            .into_iter()
-            .map(|(name, required, words)| RefOr::T(scope_header(name, required, words))),
-    );
+    parameters.extend(scope.map(|(name, words)| RefOr::T(scope_header(name, words))));
 }
 
-fn scope_header(name: &str, required: Required, description: &str) -> Parameter {
+fn scope_header(name: &str, description: &str) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
-        .required(required)
+        .required(Required::False)
         .description(Some(description))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some(SCOPE_PATTERN))))
         .build()
 }
 
-fn add_refusals(operation: &mut Operation, in_scope: bool) {
+fn add_refusals(operation: &mut Operation, is_protected: bool) {
     let takes_a_body = operation.request_body.is_some();
     let mut refusals = vec![
         ("408", "`request_timeout`: the request did not arrive in time"),
@@ -111,7 +132,12 @@ fn add_refusals(operation: &mut Operation, in_scope: bool) {
         ("500", "`internal`: a defect of ours"),
         ("503", "`unavailable`: the database is away, or we are overloaded"),
     ];
-    if in_scope {
+    if is_protected {
+        refusals.push(("401", "`unauthorized`: there is no good credential"));
+        refusals.push((
+            "403",
+            "`forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope",
+        ));
         let words = if takes_a_body {
             "`validation_error`, `scope_required` or `scope_conflict`: `details` name the fields"
         } else {
@@ -138,6 +164,9 @@ fn add_form(status: &str, response: &mut Response) {
     response.headers.insert("x-request-id".to_owned(), header("Names the request in our logs"));
     if matches!(status, "429" | "503") {
         response.headers.insert("Retry-After".to_owned(), header("Seconds to wait"));
+    }
+    if status == "401" {
+        response.headers.insert("WWW-Authenticate".to_owned(), header("`Bearer`"));
     }
     if status >= "400" && response.content.is_empty() {
         let body = RefOr::Ref(Ref::from_schema_name(ErrorBody::name()));

@@ -1,17 +1,21 @@
-//! How we are reached: routes, scope, refusals, live streams and the web page, over HTTP.
+//! How we are reached: routes, identity, scope, refusals, live streams and the web page, over HTTP.
 //!
 //! A handler parses, calls and answers. What is known stands in `store` and `memory`; who works on
 //! runs is unknown here: a run is created as a row, and its events are rows again.
 
 mod app;
+mod audit;
 mod body;
 mod border;
 mod catalog;
 mod document;
 mod health;
+pub mod identity;
 mod json;
+mod keys;
 pub mod limits;
 mod listen;
+mod login;
 mod memories;
 mod path;
 mod query;
@@ -31,7 +35,7 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::{app::App, identity::Identity};
 
 /// Bounds that an operator or a test may set. The defaults are those of [`limits`].
 #[derive(Debug, Clone)]
@@ -80,6 +84,8 @@ pub struct Parts {
     pub memory: MemoryService,
     /// The agents that runs can use.
     pub agents: Vec<AgentInfo>,
+    /// Who may ask.
+    pub identity: Identity,
     /// The metrics of this process as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The version of the executable.

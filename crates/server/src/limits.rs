@@ -45,6 +45,33 @@ pub const RETRY_AFTER_S: u64 = 1;
 /// Longest wait for the database in a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the holder of an API key is believed without asking the database again.
+pub const KEY_CACHED: Duration = Duration::from_millis(400);
+/// How often a stream looks whether its credential is still good.
+pub const CREDENTIAL_POLL: Duration = Duration::from_millis(500);
+// Together they bound how long a revoked key is of use: a second.
+const _: () = assert!(KEY_CACHED.as_millis() + CREDENTIAL_POLL.as_millis() < 1000);
+/// How long a stream goes on while nobody can say whether its credential is still good.
+pub const CREDENTIAL_OUTAGE_MAX: Duration = STREAM_OUTAGE_MAX;
+/// Most keys whose holders are remembered; beyond it the database is asked each time.
+pub const KEYS_CACHED_MAX: usize = 10_000;
+/// Longest credential that a cookie takes, in bytes: browsers take 4 KiB with all around it.
+pub const COOKIE_CREDENTIAL_MAX_BYTES: usize = 3800;
+/// How long the signing keys of tokens are used without reading them again.
+pub const JWKS_FRESH: Duration = Duration::from_secs(10 * 60);
+/// Shortest time between two tries to read them.
+pub const JWKS_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// How long they are used while they cannot be read again.
+pub const JWKS_KEPT_MAX: Duration = Duration::from_secs(60 * 60);
+/// Longest wait for them.
+pub const JWKS_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest set of them, in bytes.
+pub const JWKS_MAX_BYTES: usize = 256 * 1024;
+/// Most of them that are kept.
+pub const JWKS_KEYS_MAX: usize = 100;
+/// Largest difference of clocks that may be allowed for, in seconds.
+pub const JWT_LEEWAY_MAX_S: u64 = 600;
+
 /// Most streams at once, over all tenants of this process.
 pub const STREAMS_MAX: usize = 8192;
 /// Longest life of a stream; its client resumes where it was.

@@ -45,6 +45,14 @@ impl Refusal {
         Self::invalid(vec![FieldError::new(field, message)])
     }
 
+    /// 401, the same words whatever is wrong with the credential, or if there is none.
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(
+            ErrorCode::Unauthorized,
+            "a good credential is needed (hint: `Authorization: Bearer` and an API key or token)",
+        )
+    }
+
     /// 404, the same words for a row that is absent and one that is another tenant's.
     pub(crate) fn not_found() -> Self {
         Self::new(ErrorCode::NotFound, "there is nothing here for this scope")
@@ -135,6 +143,10 @@ impl IntoResponse for Refusal {
             ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::QuotaExceeded
         ) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        if self.code == ErrorCode::Unauthorized {
+            const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, BEARER);
         }
         response.extensions_mut().insert(self);
         response

@@ -1,4 +1,5 @@
-//! Every route, on one screen. Route and documentation come from the same line.
+//! Every route, on one screen, with the right that it needs. Route, right and documentation come
+//! from the same line.
 
 use std::sync::LazyLock;
 
@@ -9,29 +10,47 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use protocol::key::Right::{self, Admin, MemoryRead, MemoryWrite, RunsRead, RunsWrite};
 use utoipa::openapi::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::{app::App, border, catalog, document, health, memories, runs, sessions, stream, web};
+use crate::{
+    app::App,
+    audit, border, catalog, document, health,
+    identity::{self, Identity},
+    keys, login, memories, runs, sessions, stream, web,
+};
 
 const DOCUMENT: &str = "/openapi.json";
 
-fn routes() -> OpenApiRouter<App> {
+fn routes(identity: &Identity) -> OpenApiRouter<App> {
+    let needs = |right, route| needs(identity, right, route);
     OpenApiRouter::with_openapi(document::head())
-        .routes(routes!(runs::create, runs::list))
-        .routes(routes!(runs::get))
-        .routes(routes!(runs::events))
-        .routes(routes!(stream::follow))
-        .routes(routes!(runs::cancel))
-        .routes(routes!(sessions::list))
-        .routes(routes!(sessions::runs))
-        .routes(routes!(memories::write, memories::list))
-        .routes(routes!(memories::write_bulk))
-        .routes(routes!(memories::search))
-        .routes(routes!(memories::get, memories::edit, memories::delete))
-        .routes(routes!(catalog::tools))
-        .routes(routes!(catalog::agents))
+        .routes(needs(RunsWrite, routes!(runs::create)))
+        .routes(needs(RunsRead, routes!(runs::list)))
+        .routes(needs(RunsRead, routes!(runs::get)))
+        .routes(needs(RunsRead, routes!(runs::events)))
+        .routes(needs(RunsRead, routes!(stream::follow)))
+        .routes(needs(RunsWrite, routes!(runs::cancel)))
+        .routes(needs(RunsRead, routes!(sessions::list)))
+        .routes(needs(RunsRead, routes!(sessions::runs)))
+        .routes(needs(MemoryWrite, routes!(memories::write)))
+        .routes(needs(MemoryRead, routes!(memories::list)))
+        .routes(needs(MemoryWrite, routes!(memories::write_bulk)))
+        .routes(needs(MemoryRead, routes!(memories::search)))
+        .routes(needs(MemoryRead, routes!(memories::get)))
+        .routes(needs(MemoryWrite, routes!(memories::edit, memories::delete)))
+        .routes(needs(RunsRead, routes!(catalog::tools)))
+        .routes(needs(RunsRead, routes!(catalog::agents)))
+        .routes(needs(Admin, routes!(keys::create, keys::list)))
+        .routes(needs(Admin, routes!(keys::revoke)))
+        .routes(needs(Admin, routes!(audit::list)))
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -39,9 +58,20 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(describe))
 }
 
+/// A route that lets in whoever has the right, and says so in the document. A handler that asks for
+/// a scope on a route without this fails.
+fn needs(
+    identity: &Identity,
+    right: Right,
+    (schemas, paths, methods): UtoipaMethodRouter<App>,
+) -> UtoipaMethodRouter<App> {
+    let checked = from_fn_with_state((identity.clone(), right), identity::check);
+    (schemas, document::needing(paths, right), methods.route_layer(checked))
+}
+
 /// Everything that can be asked, each request within the border's bounds.
 pub(crate) fn router(app: App) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (router, _) = routes(&app.parts.identity).split_for_parts();
     router
         .merge(SwaggerUi::new("/docs").config(Config::from(DOCUMENT)))
         .fallback(web::rest)
@@ -51,7 +81,7 @@ pub(crate) fn router(app: App) -> Router {
 
 /// The document, without a server.
 pub(crate) fn openapi() -> OpenApi {
-    document::complete(routes().split_for_parts().1)
+    document::complete(routes(&Identity::none()).split_for_parts().1)
 }
 
 /// This document

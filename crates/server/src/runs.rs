@@ -7,6 +7,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use protocol::{
+    audit::AuditAction,
     event::{EventPage, StoredEvent, TYPE_NAMES},
     id::RunId,
     limits::IDEMPOTENCY_KEY_MAX_BYTES,
@@ -20,7 +21,9 @@ use store::runs::{IdempotencyKey, RunFilter};
 
 use crate::{
     app::App,
+    audit,
     body::{Asked, MayAsk},
+    identity::Caller,
     path::InPath,
     query::{Parameters, decimal},
     refusal::Refusal,
@@ -63,6 +66,7 @@ struct OnceOnly {
 pub(crate) async fn create(
     State(app): State<App>,
     headers: HeaderMap,
+    caller: Caller,
     asked: Asked<CreateRun>,
 ) -> Result<Response, Refusal> {
     asked.body.check().map_err(Refusal::invalid)?;
@@ -73,11 +77,16 @@ pub(crate) async fn create(
         Some(key) => scoped.create_run_once(&asked.body, &key).await?,
         None => (scoped.create_run(&asked.body).await?, false),
     };
+    let run_id = created.run_id;
     let mut response = (StatusCode::CREATED, Json(created)).into_response();
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    } else {
-        metrics::counter!("runs_created_total").increment(1);
+        return Ok(response);
+    }
+    metrics::counter!("runs_created_total").increment(1);
+    // The run itself says when and for whom; where callers are known, the audit says by whom.
+    if app.parts.identity.is_on() {
+        audit::note(&app, &caller, &asked.scope, AuditAction::RunCreated, run_id).await;
     }
     Ok(response)
 }
@@ -217,11 +226,14 @@ pub(crate) async fn events(
 )]
 pub(crate) async fn cancel(
     State(app): State<App>,
+    caller: Caller,
     InPath(run_id): InPath<RunId>,
     MayAsk(scope): MayAsk,
 ) -> Result<Json<RunCancelled>, Refusal> {
     let scoped = app.parts.store.scoped(&scope);
-    Ok(Json(scoped.cancel_run(run_id, scope.user_id.as_str(), None).await?))
+    let cancelled = scoped.cancel_run(run_id, scope.user_id.as_str(), None).await?;
+    audit::note(&app, &caller, &scope, AuditAction::RunCancelled, run_id).await;
+    Ok(Json(cancelled))
 }
 
 fn check_agent(app: &App, agent_id: &AgentId) -> Result<(), Refusal> {

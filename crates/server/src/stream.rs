@@ -36,6 +36,7 @@ use uuid::Uuid;
 use crate::{
     Settings,
     app::App,
+    identity::Caller,
     limits::{
         STREAM_CHUNK_BYTES, STREAM_CHUNKS_WAITING, STREAM_OUTAGE_MAX, STREAM_POLL, STREAM_RETRY_MS,
         STREAM_WAITING_BYTES,
@@ -108,6 +109,7 @@ struct StreamFrame {
 pub(crate) async fn follow(
     State(app): State<App>,
     headers: HeaderMap,
+    caller: Caller,
     InScope(scope): InScope,
     InPath(run_id): InPath<RunId>,
     parameters: Parameters,
@@ -141,10 +143,12 @@ pub(crate) async fn follow(
         _place: OpenStream::new(place),
     };
     let shutdown = app.shutdown.clone().cancelled_owned();
+    let identity = app.parts.identity.clone();
     app.tasks.spawn(
         async move {
             tokio::select! {
                 () = shutdown => {}
+                () = identity.lost(&caller) => {}
                 () = follower.run(first) => {}
             }
         }

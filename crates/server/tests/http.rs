@@ -15,6 +15,8 @@ mod bodies;
 mod document;
 #[path = "http/framing.rs"]
 mod framing;
+#[path = "http/identity.rs"]
+mod identity;
 #[path = "http/memories.rs"]
 mod memories;
 #[path = "http/operations.rs"]
@@ -27,5 +29,7 @@ mod scopes;
 mod served;
 #[path = "http/stream.rs"]
 mod stream;
+#[path = "http/tokens.rs"]
+mod tokens;
 #[path = "http/web.rs"]
 mod web;

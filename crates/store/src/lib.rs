@@ -4,10 +4,12 @@
 //! [`journal::Journal`], which proves its claim in the same statement. No SQL stands elsewhere.
 
 mod admission;
+pub mod audit;
 pub mod connect;
 pub mod error;
 pub mod events;
 pub mod journal;
+pub mod keys;
 pub mod memories;
 pub mod nodes;
 pub mod notifier;

@@ -193,7 +193,7 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(id.uuid());
-        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(|row| memory_from(row))
+        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(memory_from)
     }
 
     /// Memories, newest first, those before `cursor`.

@@ -111,7 +111,7 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid());
-        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(|row| run_from(row))
+        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(run_from)
     }
 
     /// Runs, newest first, those before `cursor`.

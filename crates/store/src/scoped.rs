@@ -8,7 +8,12 @@ use sqlx::{
     query::Query,
 };
 
-use crate::{Store, error::StoreError, notifier::Notifier, transaction::Transaction};
+use crate::{
+    Store,
+    error::StoreError,
+    notifier::Notifier,
+    transaction::{Tenant, Transaction},
+};
 
 /// The database as one tenant sees it.
 #[derive(Clone, Debug)]
@@ -36,7 +41,7 @@ impl Scoped {
 
     /// A transaction in which this tenant's rows are there, and no other's.
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
-        self.store.database.begin(Some(&self.scope)).await
+        self.store.database.begin(Tenant::Scope(&self.scope)).await
     }
 
     /// Reads with a function that names its tenant itself: its first three arguments.

@@ -5,11 +5,11 @@ use sqlx::{PgConnection, Row};
 
 use crate::{
     error::StoreError,
-    transaction::{APP_ROLE, Database},
+    transaction::{APP_ROLE, Database, Tenant},
 };
 
 /// Tables that know a user and are still the whole organisation's: its queue is counted as one.
-const ORG_WIDE: &[&str] = &["queue"];
+const ORG_WIDE: &[&str] = &["queue", "api_keys"];
 
 const ROLE_HINT: &str = "let DATABASE_URL log in as a member of `openintern_app` and of nothing \
      else, or as the role that migrated";
@@ -64,7 +64,7 @@ pub(crate) async fn is_more_than_app(
 
 /// Refuses a database that would show one tenant's rows to another.
 pub(crate) async fn check(database: &Database) -> Result<(), TenancyError> {
-    let mut tx = database.begin(None).await.map_err(refused)?;
+    let mut tx = database.begin(Tenant::None).await.map_err(refused)?;
     let role = sqlx::query(
         "select rolname::text, rolsuper or rolbypassrls
                 or pg_has_role(rolname, 'openintern_scheduler', 'usage')

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures::{future::BoxFuture, stream::BoxStream};
-use protocol::scope::Scope;
+use protocol::{name::OrgId, scope::Scope};
 use sqlx::{
     AssertSqlSafe, Describe, Either, Error, Execute, Executor, PgConnection, PgPool, Postgres,
     SqlStr,
@@ -56,7 +56,7 @@ impl Opening {
         !self.assumes_role && self.timeouts.is_none()
     }
 
-    fn statement(&self, scope: Option<&Scope>) -> String {
+    fn statement(&self, tenant: Tenant<'_>) -> String {
         let mut words = String::from("begin");
         if let Some(timeouts) = self.timeouts {
             for (name, value) in timeouts.settings() {
@@ -66,18 +66,31 @@ impl Opening {
         if self.assumes_role {
             words.push_str(&format!("; set local role {APP_ROLE}"));
         }
-        if let Some(scope) = scope {
-            // The parts of a scope have no quotes in their alphabet (see `protocol::name`).
-            words.push_str(&format!(
+        // What names a tenant has no quotes in its alphabet (see `protocol::name`).
+        match tenant {
+            Tenant::None => {}
+            Tenant::Org(org) => words.push_str(&format!("; set local openintern.org_id = '{org}'")),
+            Tenant::Scope(scope) => words.push_str(&format!(
                 "; set local openintern.org_id = '{}'; set local openintern.user_id = '{}'; \
                  set local openintern.project_id = '{}'",
                 scope.org_id,
                 scope.user_id,
                 scope.project_key()
-            ));
+            )),
         }
         words
     }
+}
+
+/// Whose rows a transaction reaches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tenant<'a> {
+    /// Nobody's.
+    None,
+    /// What belongs to an organisation as a whole.
+    Org(&'a OrgId),
+    /// What belongs to a user and project, too.
+    Scope(&'a Scope),
 }
 
 /// The connections to the database, and how transactions are opened on them.
@@ -101,9 +114,9 @@ impl Transaction {
 }
 
 impl Database {
-    /// A transaction in which this tenant's rows are there, and no other's; without a scope, none.
-    pub(crate) async fn begin(&self, scope: Option<&Scope>) -> Result<Transaction, StoreError> {
-        let inner = self.pool.begin_with(AssertSqlSafe(self.opening.statement(scope))).await?;
+    /// A transaction in which this tenant's rows are there, and no other's.
+    pub(crate) async fn begin(&self, tenant: Tenant<'_>) -> Result<Transaction, StoreError> {
+        let inner = self.pool.begin_with(AssertSqlSafe(self.opening.statement(tenant))).await?;
         Ok(Transaction { inner, unnamed: self.opening.timeouts.is_some() })
     }
 
@@ -116,7 +129,7 @@ impl Database {
         if self.opening.is_plain() {
             return Ok(query.fetch_all(&self.pool).await?);
         }
-        let mut tx = self.begin(None).await?;
+        let mut tx = self.begin(Tenant::None).await?;
         let rows = query.fetch_all(&mut tx).await?;
         tx.commit().await?;
         Ok(rows)

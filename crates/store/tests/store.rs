@@ -12,6 +12,8 @@
 mod connect;
 #[path = "store/journal.rs"]
 mod journal;
+#[path = "store/keys.rs"]
+mod keys;
 #[path = "store/notifier.rs"]
 mod notifier;
 #[path = "store/queue.rs"]

@@ -69,6 +69,22 @@ fn serve_names_all_that_is_missing_at_once() {
     let error = refusal.stderr.lines().next().unwrap_or_default();
     assert!(error.contains("DATABASE_URL") && error.contains("auth"), "{error}");
     check(openintern(["serve", "--port", "0"]), 2, "DATABASE_URL", "auth");
+    let jwt = |args: &[&str]| {
+        let mut command = openintern(args);
+        command.env("OPENINTERN__SERVER__AUTH", "jwt");
+        command.env("OPENINTERN__AUTH__JWT__ISSUER", "https://issuer.example");
+        command
+    };
+    let lacking = "`audience`, `jwks_url (or jwks_file)`";
+    let serve = ["serve", "--host", "0.0.0.0", "--port", "0"];
+    check(
+        jwt(&serve),
+        2,
+        &format!(
+            "DATABASE_URL`: a production server brings no database; and the table `[auth.jwt]` of `auth = \"jwt\"` with its keys {lacking}"
+        ),
+        "auth",
+    );
     check(openintern(["worker"]), 2, "DATABASE_URL", "postgres://");
     check(openintern(["migrate"]), 2, "DATABASE_URL", "postgres://");
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-fn document() -> Value {
+pub(crate) fn document() -> Value {
     serde_json::to_value(server::openapi()).unwrap()
 }
 
-fn operations(document: &Value) -> Vec<(String, String, Value)> {
+pub(crate) fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let paths = document["paths"].as_object().unwrap();
     paths
         .iter()
@@ -41,8 +41,11 @@ fn it_has_every_route() {
     assert_eq!(
         routes,
         [
+            "DELETE /api/keys/{key_id}",
             "DELETE /api/memories/{id}",
             "GET /api/agents",
+            "GET /api/audit",
+            "GET /api/keys",
             "GET /api/memories",
             "GET /api/memories/{id}",
             "GET /api/runs",
@@ -58,6 +61,9 @@ fn it_has_every_route() {
             "GET /metrics",
             "GET /openapi.json",
             "PATCH /api/memories/{id}",
+            "POST /api/keys",
+            "POST /api/login",
+            "POST /api/logout",
             "POST /api/memories",
             "POST /api/memories/bulk",
             "POST /api/memories/search",
@@ -83,10 +89,12 @@ fn nothing_points_nowhere() {
 fn every_operation_says_how_it_refuses() {
     for (method, path, operation) in operations(&document()) {
         let responses = operation["responses"].as_object().unwrap();
-        let in_scope = path.starts_with("/api/");
+        let in_scope = operation["security"].is_array();
+        let comes_or_goes = ["/api/login", "/api/logout"].contains(&path.as_str());
+        assert_eq!(in_scope, path.starts_with("/api/") && !comes_or_goes, "{method} {path}");
         let mut needed = vec!["408", "413", "414", "415", "431", "500", "503"];
         if in_scope {
-            needed.push("400");
+            needed.extend(["400", "401", "403"]);
         }
         if path.contains("{") {
             needed.push("404");

@@ -12,7 +12,7 @@ use protocol::{
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use server::{Parts, Settings, serve};
+use server::{Parts, Settings, identity::Identity, serve};
 use store::{
     Store,
     connect::{StoreSettings, migrate},
@@ -58,6 +58,19 @@ pub(crate) async fn served_by(
     settings: Settings,
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Served {
+    served_for(settings, metrics, async |_| Identity::none()).await
+}
+
+/// A server that asks who it serves.
+pub(crate) async fn served_to(identity: impl AsyncFnOnce(Store) -> Identity) -> Served {
+    served_for(Settings::default(), String::new, identity).await
+}
+
+async fn served_for(
+    settings: Settings,
+    metrics: impl Fn() -> String + Send + Sync + 'static,
+    identity: impl AsyncFnOnce(Store) -> Identity,
+) -> Served {
     let database = postgres::scratch::database().await;
     migrate(&database.owner_url).await.unwrap();
     let store = Store::connect(&StoreSettings::new(database.app_url)).await.unwrap();
@@ -68,6 +81,7 @@ pub(crate) async fn served_by(
         store: store.clone(),
         memory: MemoryService::new(store.clone(), None),
         agents: ["main", "writer"].map(agent).to_vec(),
+        identity: identity(store.clone()).await,
         metrics: Arc::new(metrics),
         version: "1.2.3",
     };

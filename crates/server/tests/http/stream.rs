@@ -12,21 +12,21 @@ use crate::served::{Answer, PATIENCE, Served, answer, served, served_with, warni
 
 /// One frame, or one comment, of a stream.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Frame {
+pub(crate) struct Frame {
     id: String,
     event: String,
     data: Value,
-    other: String,
+    pub(crate) other: String,
 }
 
-struct Stream {
-    response: Response,
-    read: Vec<u8>,
+pub(crate) struct Stream {
+    pub(crate) response: Response,
+    pub(crate) read: Vec<u8>,
 }
 
 impl Stream {
     /// The next frame; none at the end.
-    async fn next(&mut self) -> Option<Frame> {
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             if let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") {
                 let block: Vec<u8> = self.read.drain(..end + 2).collect();

@@ -1,7 +1,11 @@
 //! Tenants are kept apart by the database itself: what the login of the runtime can reach with
 //! statements of its own, and what the start refuses.
 
-use protocol::{page::PageLimit, run::CreateRun};
+use protocol::{
+    key::{CreateKey, Rights},
+    page::PageLimit,
+    run::CreateRun,
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use store::{
     Store,
@@ -48,6 +52,14 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
     };
     store.journal(&claim_one(store).await).commit(&entry).await.unwrap();
     scoped.create_run(&CreateRun::new("in the queue")).await.unwrap();
+    let key = CreateKey {
+        name: "k".into(),
+        rights: Rights::known(["runs:read"]),
+        user_id: None,
+        project_id: None,
+        expires_at: None,
+    };
+    store.create_key(&ours().org_id, "test", &key).await.unwrap(); // And its audit.
     sqlx::raw_sql(
         "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
                                importance)

@@ -1,0 +1,224 @@
+//! Who asks: from the credential of a request to a [`Caller`] with bounds and rights. Whose data a
+//! request is then about, within those bounds, is decided in `scope`.
+
+mod cookie;
+mod jwks;
+mod jwt;
+mod keys;
+
+use std::{future::pending, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, Method, header, request::Parts};
+use protocol::{
+    error::ErrorCode,
+    key::{Right, Rights},
+    name::{OrgId, ProjectId, UserId},
+};
+use store::Store;
+use tokio::time::{Instant, sleep};
+
+pub use jwt::{JwtSettings, SettingsFault};
+
+use crate::{
+    identity::{
+        jwt::{Jwt, Standing},
+        keys::Keys,
+    },
+    limits::{CREDENTIAL_OUTAGE_MAX, CREDENTIAL_POLL},
+    refusal::Refusal,
+};
+
+pub(crate) use cookie::{check_origin, cleared, set};
+
+/// How requests are authenticated.
+#[derive(Clone)]
+pub struct Identity(Mode);
+
+#[derive(Clone)]
+enum Mode {
+    None,
+    Keys(Arc<Keys>),
+    Jwt(Arc<Jwt>),
+}
+
+impl Identity {
+    /// Not at all: who asks is whoever the request names. Only for loopback.
+    pub fn none() -> Self {
+        Self(Mode::None)
+    }
+
+    /// By the API keys of this database.
+    pub fn keys(store: Store) -> Self {
+        Self(Mode::Keys(Arc::new(Keys::new(store))))
+    }
+
+    /// By tokens that somebody else signs. Fails where a setting is of no use, or the file of the
+    /// signing keys cannot be read; an address that does not answer yet is tried again.
+    pub async fn jwt(settings: JwtSettings) -> Result<Self, SettingsFault> {
+        Ok(Self(Mode::Jwt(Arc::new(Jwt::new(settings).await?))))
+    }
+
+    /// Whether anything is authenticated.
+    pub(crate) fn is_on(&self) -> bool {
+        match self.0 {
+            Mode::None => false,
+            Mode::Keys(_) | Mode::Jwt(_) => true,
+        }
+    }
+
+    /// Who holds a credential. Whatever is wrong with it, the refusal is the same.
+    pub(crate) async fn caller(&self, credential: &str) -> Result<Caller, Refusal> {
+        match &self.0 {
+            Mode::None => Ok(Caller::anyone()),
+            Mode::Keys(keys) => keys.caller(credential).await,
+            Mode::Jwt(jwt) => jwt.caller(credential).await,
+        }
+    }
+
+    /// Returns when a credential that was good is good no longer: it was revoked, or has expired.
+    pub(crate) async fn lost(&self, caller: &Caller) {
+        let mut unknown_since = None;
+        loop {
+            sleep(CREDENTIAL_POLL).await;
+            match self.stands(&caller.proof).await {
+                Ok(true) => unknown_since = None,
+                Ok(false) => return,
+                Err(_) => {
+                    let since = *unknown_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= CREDENTIAL_OUTAGE_MAX {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was changed here is seen here at once; other nodes see it within a second.
+    pub(crate) fn forget_cached(&self) {
+        match &self.0 {
+            Mode::Keys(keys) => keys.forget_cached(),
+            Mode::None | Mode::Jwt(_) => {}
+        }
+    }
+
+    async fn stands(&self, proof: &Proof) -> Result<bool, Refusal> {
+        match (&self.0, proof) {
+            (Mode::Keys(keys), Proof::Key(hash)) => Ok(keys.holder(hash).await?.is_some()),
+            (Mode::Jwt(jwt), Proof::Token(standing)) => jwt.stands(standing).await,
+            (Mode::None | Mode::Keys(_) | Mode::Jwt(_), _) => pending().await,
+        }
+    }
+
+    async fn caller_of(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        if !self.is_on() {
+            return Ok(Caller::anyone());
+        }
+        match Credential::of(headers) {
+            Some(Credential::Header(text)) => self.caller(text).await,
+            Some(Credential::Cookie(text)) => {
+                let caller = self.caller(text).await?;
+                let reads = matches!(*method, Method::GET | Method::HEAD);
+                if reads { Ok(caller) } else { check_origin(headers).map(|()| caller) }
+            }
+            None => Err(Refusal::unauthorized()),
+        }
+    }
+}
+
+/// Lets a request in whose credential is good and has the right that its route needs; what comes
+/// after finds the [`Caller`].
+pub(crate) async fn check(
+    State((identity, right)): State<(Identity, Right)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let caller = identity.caller_of(request.method(), request.headers()).await?;
+    if !caller.rights.allow(right) {
+        return Err(Refusal::new(
+            ErrorCode::Forbidden,
+            format!("the credential lacks the right `{right}`"),
+        ));
+    }
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// Who asks, and how far they may reach.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) bounds: Bounds,
+    rights: Rights,
+    /// Who it is, for the audit; none where nothing proves it.
+    actor: Option<String>,
+    proof: Proof,
+}
+
+/// What the credential says of the scope; a request can only narrow it.
+#[derive(Clone, Default)]
+pub(crate) struct Bounds {
+    pub(crate) org_id: Option<OrgId>,
+    pub(crate) user_id: Option<UserId>,
+    pub(crate) project_id: Option<ProjectId>,
+}
+
+/// What must go on to hold while the caller is served.
+#[derive(Clone)]
+enum Proof {
+    Nothing,
+    Key(store::keys::KeyHash),
+    Token(Standing),
+}
+
+impl Caller {
+    fn anyone() -> Self {
+        Self {
+            bounds: Bounds::default(),
+            rights: Right::Admin.into(),
+            actor: None,
+            proof: Proof::Nothing,
+        }
+    }
+
+    /// Who it is, for the audit: what the credential proves, else what the request says.
+    pub(crate) fn actor_or(&self, said: &str) -> String {
+        self.actor.clone().unwrap_or_else(|| said.to_owned())
+    }
+
+    /// The caller of a request that [`check`] has let in.
+    pub(crate) fn of(parts: &Parts) -> Result<&Self, Refusal> {
+        let unchecked = || Refusal::defect("a route that needs a caller declares no right");
+        parts.extensions.get().ok_or_else(unchecked)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Refusal> {
+        Self::of(parts).cloned()
+    }
+}
+
+/// What a request shows of itself.
+enum Credential<'a> {
+    /// In `Authorization`: the caller put it there.
+    Header(&'a str),
+    /// In the cookie: the browser put it there, whoever made it ask.
+    Cookie(&'a str),
+}
+
+impl<'a> Credential<'a> {
+    /// The header wins, even when it is no good: nobody means two credentials.
+    fn of(headers: &'a HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = values.next() else { return cookie::of(headers).map(Self::Cookie) };
+        let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer") && values.next().is_none();
+        is_bearer.then(|| Self::Header(text.trim()))
+    }
+}

@@ -1,0 +1,96 @@
+//! The audit of an organisation: records are appended and read, never changed.
+
+use protocol::{
+    audit::{AuditAction, AuditRecord},
+    id::AuditId,
+    name::OrgId,
+    page::{Page, PageLimit},
+};
+use serde_json::{Map, Value};
+use sqlx::Row;
+
+use crate::{
+    Store,
+    error::StoreError,
+    rows::{cut_page, json, parsed, storable_json, timestamp},
+    transaction::{Tenant, Transaction},
+};
+
+/// Something that was done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRecord {
+    /// By whom: the id of an API key, or a user.
+    pub actor: String,
+    /// What.
+    pub action: AuditAction,
+    /// To what: the id of a run or a key.
+    pub subject: String,
+    /// What else there is to say.
+    pub detail: Map<String, Value>,
+}
+
+impl Store {
+    /// Writes down what was done in an organisation.
+    pub async fn append_audit(&self, org: &OrgId, record: &NewRecord) -> Result<(), StoreError> {
+        let mut tx = self.database.begin(Tenant::Org(org)).await?;
+        append(&mut tx, org, record).await?;
+        tx.commit().await
+    }
+
+    /// What was done in an organisation, newest first, before `cursor`.
+    pub async fn list_audit(
+        &self,
+        org: &OrgId,
+        cursor: Option<AuditId>,
+        limit: PageLimit,
+    ) -> Result<Page<AuditRecord>, StoreError> {
+        let mut tx = self.database.begin(Tenant::Org(org)).await?;
+        let rows = sqlx::query(
+            "select audit_id, at, actor, action, subject, detail from audit
+             where org_id = $1 and ($2::uuid is null or audit_id < $2)
+             order by audit_id desc
+             limit $3",
+        )
+        .bind(org.as_str())
+        .bind(cursor.map(AuditId::uuid))
+        .bind(i64::from(limit.get()) + 1)
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        let records = rows
+            .iter()
+            .map(|row| {
+                Ok(AuditRecord {
+                    audit_id: AuditId::from_uuid(row.try_get("audit_id")?),
+                    at: timestamp(row, "at")?,
+                    actor: row.try_get("actor")?,
+                    action: parsed(row.try_get("action")?)?,
+                    subject: row.try_get("subject")?,
+                    detail: json(row, "detail")?,
+                })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(cut_page(records, limit, |record| record.audit_id.to_string()))
+    }
+}
+
+/// Writes a record down in the transaction of what it tells of.
+pub(crate) async fn append(
+    tx: &mut Transaction,
+    org: &OrgId,
+    record: &NewRecord,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into audit (org_id, audit_id, actor, action, subject, detail)
+         values ($1, $2, $3, $4, $5, $6::jsonb)",
+    )
+    .bind(org.as_str())
+    .bind(AuditId::generate().uuid())
+    .bind(&record.actor)
+    .bind(record.action.as_str())
+    .bind(&record.subject)
+    .bind(storable_json(&record.detail)?)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
