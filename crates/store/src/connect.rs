@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{Store, error::StoreError, notifier::Notifier};
+use crate::{Store, error::StoreError, failpoint, notifier::Notifier};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -141,7 +141,9 @@ pub async fn migrate(url: &str) -> Result<usize, ConnectError> {
     let mut connection = open(&parse(url)?).await?;
     check_server(&mut connection).await?;
     let missing = missing_migrations(&mut connection).await?;
+    failpoint::pass("before_migrations");
     MIGRATIONS.run(&mut connection).await?;
+    failpoint::pass("after_migrations");
     connection.close().await.ok();
     Ok(missing)
 }

@@ -6,6 +6,7 @@
 pub mod connect;
 pub mod error;
 pub mod events;
+pub mod failpoint;
 pub mod journal;
 pub mod memories;
 pub mod nodes;

@@ -13,6 +13,7 @@ use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 
 use crate::{
     error::StoreError,
+    failpoint,
     notifier::Subject,
     rows::{
         count, cut_page, json, optional_json, optional_timestamp, parsed, payload_of, timestamp,
@@ -77,11 +78,13 @@ impl Scoped {
         .bind(run_id.uuid())
         .execute(&mut *tx)
         .await?;
+        failpoint::pass("after_idempotency_insert");
         if claimed.rows_affected() == 0 {
             return Ok((self.replayed_run(&mut tx, key).await?, true));
         }
         let created = self.insert_run(&mut tx, run_id, new).await?;
         tx.commit().await?;
+        failpoint::pass("after_create_commit_before_ack");
         self.notifier().wake(Subject::Queue);
         Ok((created, false))
     }
@@ -177,6 +180,7 @@ impl Scoped {
             }
         };
         tx.commit().await?;
+        failpoint::pass("after_cancel_commit");
         if status == RunStatus::Running {
             self.notifier().wake(Subject::Cancel(run_id));
         } else {
