@@ -2,10 +2,7 @@
 //! what became of its writes, or its connections break. It must neither write nor act afterwards as
 //! if it still held its runs.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::sleep;
@@ -25,12 +22,8 @@ use super::pause::RECOVERY_MAX_S;
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let (runs, outages) = world.scale.of((40, 3), (1_000, 60));
     let load = Load { runs, in_flight: 16, steps: 5, words: 6, pace_ms: 15 };
-    let done = AtomicBool::new(false);
-    let (acked, losses) = tokio::try_join!(load.post(&client, &world.pool, &done), async {
-        let losses = part_workers(world, nodes, outages).await;
-        done.store(true, Ordering::Relaxed);
-        losses
-    })?;
+    let faults = part_workers(world, nodes, outages);
+    let (acked, losses) = load.post_while(&client, &world.pool, faults).await?;
     Ok(Case {
         acked,
         losses,
