@@ -9,6 +9,7 @@ mod cluster;
 mod judge;
 mod link;
 mod load;
+mod migration;
 mod model;
 mod proxy;
 mod report;

@@ -1,7 +1,9 @@
 //! The scenarios, and what each of them has in common: nodes of its own, a judge at the end.
 
+mod backlog;
 mod cancel;
 mod drain;
+mod failpoints;
 mod idempotency;
 mod kill;
 mod partition;
@@ -39,6 +41,10 @@ pub(crate) enum Scenario {
     Cancel,
     /// Every node is asked to stop and started again, one after another.
     Drain,
+    /// A process dies at each named point in turn.
+    Failpoints,
+    /// One organisation has a long backlog beside another, and a worker is killed meanwhile.
+    Backlog,
 }
 
 impl Scenario {
@@ -58,6 +64,8 @@ impl Scenario {
             Self::Idempotency => "idempotency",
             Self::Cancel => "cancel",
             Self::Drain => "drain",
+            Self::Failpoints => "failpoints",
+            Self::Backlog => "backlog",
         }
     }
 
@@ -74,6 +82,8 @@ impl Scenario {
             Self::Idempotency => idempotency::run(world, client).await?,
             Self::Cancel => cancel::run(world, client).await?,
             Self::Drain => drain::run(world, &mut nodes, client).await?,
+            Self::Failpoints => failpoints::run(world, &mut nodes, client).await?,
+            Self::Backlog => backlog::run(world, &mut nodes, client).await?,
         };
         judge::judge(world, self.name(), case, nodes).await
     }
@@ -81,12 +91,14 @@ impl Scenario {
     fn leases(self) -> Leases {
         match self {
             Self::Pause | Self::Partition => pause::LEASES,
+            Self::Failpoints => failpoints::LEASES,
             Self::Kill
             | Self::Stream
             | Self::Postgres
             | Self::Idempotency
             | Self::Cancel
-            | Self::Drain => DEFAULT_LEASES,
+            | Self::Drain
+            | Self::Backlog => DEFAULT_LEASES,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The promised 99th percentile after the death of a process.
-const RECOVERY_MAX_S: f64 = 1.5;
+pub(super) const RECOVERY_MAX_S: f64 = 1.5;
 /// Time between two kills, besides the start of the victim.
 const BETWEEN_MS: std::ops::RangeInclusive<u64> = 50..=500;
 

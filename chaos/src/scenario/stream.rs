@@ -2,7 +2,7 @@
 //! `Last-Event-ID`, while workers and API nodes are killed: what they received must be the whole
 //! stream, in order, once.
 
-mod follower;
+pub(super) mod follower;
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
