@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     link::Link,
+    pooler::Pooler,
     tools::{AGAIN, ONCE},
     world::{World, now_us},
 };
@@ -60,13 +61,15 @@ pub(crate) struct Leases {
 pub(crate) const DEFAULT_LEASES: Leases =
     Leases { lease: Duration::from_secs(10), renew: Duration::from_secs(3) };
 
-/// How workers reach the database.
+/// How nodes reach the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// By its socket.
     Straight,
     /// By a link that can break.
     Linked,
+    /// API nodes, too: through PgBouncer, and by the socket only for what needs a session.
+    Pooled,
 }
 
 /// The nodes of one scenario.
@@ -77,6 +80,7 @@ pub(crate) struct Nodes {
     pub(crate) links: Vec<Link>,
     /// How a worker is started that goes straight.
     usual: NodeCommand,
+    _pooler: Option<Pooler>,
 }
 
 /// A worker that stopped working at a moment, and what it held then.
@@ -109,6 +113,8 @@ struct NodeCommand {
     config: &'static str,
     /// Where it dies.
     failpoints: Option<String>,
+    /// The way for what needs a session, where it is not the usual one.
+    direct_url: Option<String>,
 }
 
 /// What a node is for.
@@ -125,10 +131,16 @@ impl Nodes {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(USUAL), configuration(world, leases, PLACES))?;
         fs::write(folder.join(SINGLE), configuration(world, leases, 1))?;
+        let pooler = match way {
+            Way::Pooled => Some(Pooler::start(world.database_url(), &folder).await?),
+            Way::Straight | Way::Linked => None,
+        };
+        let straight = world.database_url();
         let usual = NodeCommand {
             program: world.openintern.clone(),
             folder,
-            database_url: world.database_url().to_owned(),
+            database_url: pooler.as_ref().map_or(straight, |pooler| &pooler.database_url).into(),
+            direct_url: pooler.as_ref().map(|_| straight.to_owned()),
             marker: world.marker.clone(),
             address: None,
             config: USUAL,
@@ -154,7 +166,7 @@ impl Nodes {
             node.works(&world.pool, &before).await?;
             workers.push(node);
         }
-        Ok(Self { apis, workers, links, usual })
+        Ok(Self { apis, workers, links, usual, _pooler: pooler })
     }
 
     /// Starts one more node, which dies at these failpoints. A worker has a single place, so that
@@ -409,6 +421,7 @@ impl NodeCommand {
             .env("HOME", &self.folder)
             .env("DATABASE_URL", &self.database_url)
             .env(MARKER, &self.marker)
+            .envs(self.direct_url.iter().map(|url| ("DATABASE_DIRECT_URL", url)))
             .envs(self.failpoints.iter().map(|points| ("FAILPOINTS", points)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -25,6 +25,8 @@ use crate::{
 
 use self::recovery::Recovery;
 
+/// The check that a scenario saw what it is for.
+pub(crate) const SOMETIMES: &str = "sometimes";
 /// Runs may stand still for so long before they count as lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// The database may take so long to see that a node is gone.
@@ -144,6 +146,7 @@ pub(crate) async fn judge(
     // As the workers' logs say.
     let fenced = nodes.said("the lease on the run is lost")?;
     let panics = nodes.said("panicked at")?;
+    let refused = nodes.said("the run cannot be kept")?;
     let mut leaks = nodes.stop(&world.marker).await?;
     leaks.extend(left_in_database(&world.pool).await?);
     let mut violations = case.violations;
@@ -164,6 +167,11 @@ pub(crate) async fn judge(
     if panics > 0 {
         violations.push(Violation::new("I10", format!("{panics} panics in the logs")));
     }
+    if refused > 0 {
+        // A constraint stopped what should not have come so far.
+        let detail = format!("{refused} writes that the database refused, in the logs");
+        violations.push(Violation::new("I10", detail));
+    }
 
     let recovery = Recovery::of(&case.losses, &events);
     if let Some(max_s) = case.recovery_max_s
@@ -178,7 +186,7 @@ pub(crate) async fn judge(
     sights.insert(Sight::StreamResumed, case.reconnects);
     for sight in case.must_see {
         if sights.get(&sight).copied().unwrap_or(0) == 0 {
-            violations.push(Violation::new("sometimes", format!("never seen: {sight:?}")));
+            violations.push(Violation::new(SOMETIMES, format!("never seen: {sight:?}")));
         }
     }
     keep_evidence(world, name, &violations, &events)?;

@@ -8,6 +8,7 @@ mod idempotency;
 mod kill;
 mod partition;
 mod pause;
+mod pgbouncer;
 mod postgres;
 mod stream;
 
@@ -45,13 +46,18 @@ pub(crate) enum Scenario {
     Failpoints,
     /// One organisation has a long backlog beside another, and a worker is killed meanwhile.
     Backlog,
+    /// Workers are killed while all go through PgBouncer; only when it is asked for.
+    Pgbouncer,
 }
 
 impl Scenario {
-    /// Those asked for; all when none is.
+    /// Those asked for; when none is, all that need nothing but what we build.
     pub(crate) fn chosen(only: &[Self]) -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|scenario| only.is_empty() || only.contains(scenario)).collect()
+        let is_chosen = |scenario: &Self| {
+            if only.is_empty() { *scenario != Self::Pgbouncer } else { only.contains(scenario) }
+        };
+        all.filter(is_chosen).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -66,6 +72,7 @@ impl Scenario {
             Self::Drain => "drain",
             Self::Failpoints => "failpoints",
             Self::Backlog => "backlog",
+            Self::Pgbouncer => "pgbouncer",
         }
     }
 
@@ -84,6 +91,7 @@ impl Scenario {
             Self::Drain => drain::run(world, &mut nodes, client).await?,
             Self::Failpoints => failpoints::run(world, &mut nodes, client).await?,
             Self::Backlog => backlog::run(world, &mut nodes, client).await?,
+            Self::Pgbouncer => pgbouncer::run(world, &mut nodes, client).await?,
         };
         judge::judge(world, self.name(), case, nodes).await
     }
@@ -98,11 +106,24 @@ impl Scenario {
             | Self::Idempotency
             | Self::Cancel
             | Self::Drain
-            | Self::Backlog => DEFAULT_LEASES,
+            | Self::Backlog
+            | Self::Pgbouncer => DEFAULT_LEASES,
         }
     }
 
     fn way(self) -> Way {
-        if self == Self::Partition { Way::Linked } else { Way::Straight }
+        match self {
+            Self::Partition => Way::Linked,
+            Self::Pgbouncer => Way::Pooled,
+            Self::Kill
+            | Self::Pause
+            | Self::Stream
+            | Self::Postgres
+            | Self::Idempotency
+            | Self::Cancel
+            | Self::Drain
+            | Self::Failpoints
+            | Self::Backlog => Way::Straight,
+        }
     }
 }

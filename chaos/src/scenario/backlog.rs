@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     client::{Acked, Client},
     cluster::{Nodes, PLACES, WORKERS},
-    judge::{Case, Sight, Violation},
+    judge::{Case, SOMETIMES, Sight, Violation},
     load::Load,
     scenario::kill,
     world::World,
@@ -69,7 +69,7 @@ pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Res
         violations.push(Violation::new("G12", detail));
     }
     if still_waiting < WORKERS * PLACES {
-        violations.push(Violation::new("sometimes", "the backlog did not last"));
+        violations.push(Violation::new(SOMETIMES, "the backlog did not last"));
     }
     acked.extend(others);
     patients.extend(beside);

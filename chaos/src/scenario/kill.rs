@@ -33,7 +33,11 @@ pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Res
     })
 }
 
-async fn kill_workers(world: &World, nodes: &mut Nodes, kills: usize) -> Result<Vec<Loss>> {
+pub(super) async fn kill_workers(
+    world: &World,
+    nodes: &mut Nodes,
+    kills: usize,
+) -> Result<Vec<Loss>> {
     let mut dice = world.dice(1);
     let mut losses = Vec::new();
     while losses.len() < kills {

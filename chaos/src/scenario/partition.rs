@@ -21,7 +21,9 @@ use super::pause::RECOVERY_MAX_S;
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let (runs, outages) = world.scale.of((40, 3), (1_000, 60));
-    let load = Load { runs, in_flight: 16, steps: 5, words: 6, pace_ms: 15 };
+    // Runs outlast an outage, and nearly all that they write are events: what arrives late would
+    // stand behind what another worker wrote.
+    let load = Load { runs, in_flight: 32, steps: 20, words: 2, pace_ms: 15 };
     let faults = part_workers(world, nodes, outages);
     let (acked, losses) = load.post_while(&client, &world.pool, faults).await?;
     Ok(Case {

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     client::Acked,
-    judge::{self, Event, Violation},
+    judge::{self, Event, SOMETIMES, Violation},
     model::Asked,
     tools::{AGAIN, Execution, ONCE},
     world::World,
@@ -35,7 +35,7 @@ impl Left {
     pub(super) fn faults(&self, round: &Round) -> Vec<Violation> {
         let name = round.point.name;
         if !round.died {
-            return vec![Violation::new("sometimes", format!("nothing died at `{name}`"))];
+            return vec![Violation::new(SOMETIMES, format!("nothing died at `{name}`"))];
         }
         let mut faults = round.violations.clone();
         if let (Death::Worker(_, expected), Some(lost)) = (&round.point.death, round.acked.first())
