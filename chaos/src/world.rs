@@ -102,7 +102,7 @@ impl World {
             original.push("-failpoints");
             fs::copy(&original, &copy).with_context(|| {
                 let original = Path::new(&original).display();
-                format!("`{original}` is there (hint: `make build-failpoints`)")
+                format!("`{original}` is there (hint: the Makefile says how it is built)")
             })?;
         }
         Ok(copy)
