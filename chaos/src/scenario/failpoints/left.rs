@@ -79,3 +79,74 @@ impl Left {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        model::Task,
+        scenario::failpoints::points::{POINTS, Point},
+    };
+
+    fn point(name: &str) -> &'static Point {
+        POINTS.iter().find(|point| point.name == name && point.skip == 0).unwrap()
+    }
+
+    /// What is wrong when the first call was sent once, and the next worker says this of it.
+    fn faults(name: &str, outcome: &str) -> usize {
+        let point = point(name);
+        let run_id = "run_01kas5w4z8e5tv3k0v9x2m7qhd".parse().unwrap();
+        let task = Task { token: "t".into(), steps: 2, words: 1, pace_ms: 1 };
+        let event = |epoch, kind: &str, tool: &str, outcome: &str, reason: &str| Event {
+            run_id,
+            seq: 1,
+            epoch,
+            step: Some(1),
+            kind: kind.into(),
+            payload: json!({"tool": tool, "outcome": outcome, "reason": reason}),
+            at_us: 0,
+        };
+        let execution = |tool: &str| Execution {
+            tool: tool.into(),
+            token: "t".into(),
+            step: 1,
+            call_id: String::new(),
+            pid: 1,
+            at_us: 0,
+        };
+        let asked = |turn| Asked { token: "t".into(), turn, at_us: 0 };
+        let left = Left {
+            events: vec![
+                event(1, "tool.called", ONCE, "", ""),
+                event(2, "run.resumed", "", "", "worker_lost"),
+                event(2, "tool.result", ONCE, outcome, ""),
+                event(2, "tool.result", AGAIN, "ok", ""),
+            ],
+            executions: vec![execution(ONCE), execution(AGAIN)],
+            asked: vec![asked(0), asked(1)],
+        };
+        let acked = vec![Acked { run_id, task }];
+        left.faults(&Round { point, died: true, acked, violations: Vec::new() }).len()
+    }
+
+    #[test]
+    fn what_is_left_depends_on_the_point() {
+        assert_eq!(faults("after_effect", "unknown"), 0);
+        assert_eq!(faults("after_effect", "ok"), 1);
+        assert_eq!(faults("after_result_commit", "ok"), 0);
+        assert_eq!(faults("after_result_commit", "unknown"), 1);
+        // The call was sent, and should not have been yet.
+        assert_eq!(faults("after_intent_commit", "unknown"), 1);
+    }
+
+    #[test]
+    fn who_survives_its_point_was_not_there() {
+        let left = Left { events: Vec::new(), executions: Vec::new(), asked: Vec::new() };
+        let point = point("before_migrations");
+        let round = |died| Round { point, died, acked: Vec::new(), violations: Vec::new() };
+        assert_eq!(left.faults(&round(false)).len(), 1);
+        assert_eq!(left.faults(&round(true)).len(), 0);
+    }
+}
