@@ -288,8 +288,11 @@ async fn renew_leases(shared: Arc<Shared>) {
         let sent_at = Instant::now();
         let store = &shared.runtime.parts.store;
         failpoint::pass("before_renew");
-        match store.renew(&leases, shared.settings.lease()).await {
-            Ok(renewed) => {
+        // A database that does not answer at all must not keep us past that time either.
+        let left = give_up_after.saturating_sub(renewed_at.elapsed());
+        let renewal = store.renew(&leases, shared.settings.lease());
+        match tokio::time::timeout(left, renewal).await {
+            Ok(Ok(renewed)) => {
                 renewed_at = sent_at;
                 let renewed: HashMap<(RunId, u64), bool> = renewed
                     .into_iter()
@@ -305,11 +308,16 @@ async fn renew_leases(shared: Arc<Shared>) {
                     }
                 }
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "leases were not renewed");
                 if renewed_at.elapsed() > give_up_after {
                     shared.abandon_all();
                 }
+            }
+            Err(_) => {
+                tracing::warn!("leases were not renewed in time; runs are let go");
+                shared.abandon_all();
+                renewed_at = Instant::now(); // Whatever is claimed from now on has a lease of its own.
             }
         }
     }
