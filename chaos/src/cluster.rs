@@ -193,16 +193,6 @@ impl Nodes {
         Ok(node)
     }
 
-    /// A worker that holds a run.
-    pub(crate) async fn holder(&mut self, pool: &PgPool) -> Result<Option<&mut Node>> {
-        for worker in &mut self.workers {
-            if !worker.held(pool).await?.held.is_empty() {
-                return Ok(Some(worker));
-            }
-        }
-        Ok(None)
-    }
-
     /// Sends a signal to every worker.
     pub(crate) fn signal_workers(&self, signal: Signal) -> Result<()> {
         self.workers.iter().try_for_each(|worker| worker.signal(signal))
