@@ -26,6 +26,8 @@ test: deps ## Run every test: Rust, Python, browser, faults in their short form
 	cargo test --workspace --locked
 	cd skills && ../$(PYTHON) -m pytest --quiet
 	scripts/browser-tests.sh
+	cargo build --locked --package openintern --features failpoints
+	cp target/debug/openintern target/debug/openintern-failpoints
 	cargo build --locked --package openintern --package chaos
 	target/debug/chaos --short
 
@@ -37,7 +39,10 @@ bench: build ## Print the figures of bench/README.md
 	@scripts/fetch-postgres.sh --bench
 	cargo run --release --locked --package bench
 
-chaos: build ## Break things on a schedule; writes chaos/RESULTS.md
+chaos: deps ## Break things on a schedule; writes chaos/RESULTS.md
+	cargo build --release --locked --package openintern --features failpoints
+	cp target/release/openintern target/release/openintern-failpoints
+	cargo build --release --locked --package openintern
 	OPENINTERN=target/release/openintern cargo run --release --locked --package chaos -- --long --results chaos/RESULTS.md
 
 clean: ## Remove what was built and fetched

@@ -74,7 +74,17 @@ impl Client {
 
     /// Posts a task under this key until it is acknowledged.
     pub(crate) async fn create_with_key(&self, task: &Task, key: &str) -> Result<Created> {
-        let answer = self.persist(async |url| self.post(url, task, key).await).await?;
+        self.create_as(task, key, &own_session(task)).await
+    }
+
+    /// Posts a task of a session that other tasks may have, too, until it is acknowledged.
+    pub(crate) async fn create_in_session(&self, task: &Task, session: &str) -> Result<Acked> {
+        let created = self.create_as(task, &task.token, session).await?;
+        Ok(Acked { run_id: created.run_id, task: task.clone() })
+    }
+
+    async fn create_as(&self, task: &Task, key: &str, session: &str) -> Result<Created> {
+        let answer = self.persist(async |url| self.post(url, task, key, session).await).await?;
         if answer.status() != StatusCode::CREATED {
             bail!("a run was refused: {} {}", answer.status(), answer.text().await?);
         }
@@ -86,7 +96,7 @@ impl Client {
 
     /// Posts a task under this key once, wherever it is this node's turn.
     pub(crate) async fn post_once(&self, task: &Task, key: &str) -> Result<Response> {
-        self.post(self.turn(), task, key).await
+        self.post(self.turn(), task, key, &own_session(task)).await
     }
 
     /// Asks a run to stop; the answer says whether it was in time.
@@ -98,8 +108,8 @@ impl Client {
         Ok(self.persist(ask).await?.status())
     }
 
-    async fn post(&self, url: &str, task: &Task, key: &str) -> Result<Response> {
-        let body = json!({"input": task.prompt(), "session_key": format!("s_{}", task.token)});
+    async fn post(&self, url: &str, task: &Task, key: &str, session: &str) -> Result<Response> {
+        let body = json!({"input": task.prompt(), "session_key": session});
         let request = self.http.post(format!("{url}/api/runs?{}", self.scope()));
         let request = request.header("idempotency-key", key).timeout(ANSWER_MAX);
         Ok(request.json(&body).send().await?)
@@ -131,4 +141,9 @@ impl Client {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         self.urls.iter().cycle().nth(turn % self.urls.len().max(1)).map_or("", String::as_str)
     }
+}
+
+/// A session with this task alone.
+fn own_session(task: &Task) -> String {
+    format!("s_{}", task.token)
 }

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     link::Link,
+    pooler::Pooler,
     tools::{AGAIN, ONCE},
     world::{World, now_us},
 };
@@ -32,11 +34,19 @@ pub(crate) const MARKER: &str = "OPENINTERN_CHAOS";
 /// Nodes that serve the API.
 const APIS: usize = 2;
 /// Nodes that execute runs.
-const WORKERS: usize = 3;
+pub(crate) const WORKERS: usize = 3;
+/// Runs that one of them holds at a time.
+pub(crate) const PLACES: usize = 16;
 /// Longest start of a node.
 const START_MAX: Duration = Duration::from_secs(60);
 /// Longest stop of a node that was asked to.
 pub(crate) const STOP_MAX: Duration = Duration::from_secs(35);
+/// Longest life of a node that is to die at a failpoint, once it is led there.
+const DEATH_MAX: Duration = Duration::from_secs(20);
+/// The configuration of all nodes but victims.
+const USUAL: &str = "openintern.toml";
+/// The same, for a worker that holds one run at a time.
+const SINGLE: &str = "single.toml";
 /// How often a state is looked at that nobody announces.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -51,13 +61,15 @@ pub(crate) struct Leases {
 pub(crate) const DEFAULT_LEASES: Leases =
     Leases { lease: Duration::from_secs(10), renew: Duration::from_secs(3) };
 
-/// How workers reach the database.
+/// How nodes reach the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// By its socket.
     Straight,
     /// By a link that can break.
     Linked,
+    /// API nodes, too: through PgBouncer, and by the socket only for what needs a session.
+    Pooled,
 }
 
 /// The nodes of one scenario.
@@ -66,7 +78,9 @@ pub(crate) struct Nodes {
     pub(crate) workers: Vec<Node>,
     /// The workers' ways to the database, in their order; none where they go straight.
     pub(crate) links: Vec<Link>,
-    folder: PathBuf,
+    /// How a worker is started that goes straight.
+    usual: NodeCommand,
+    _pooler: Option<Pooler>,
 }
 
 /// A worker that stopped working at a moment, and what it held then.
@@ -95,6 +109,19 @@ struct NodeCommand {
     marker: String,
     /// None for a worker.
     address: Option<SocketAddr>,
+    /// Its configuration, in the folder.
+    config: &'static str,
+    /// Where it dies.
+    failpoints: Option<String>,
+    /// The way for what needs a session, where it is not the usual one.
+    direct_url: Option<String>,
+}
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Api,
+    Worker,
 }
 
 impl Nodes {
@@ -102,23 +129,33 @@ impl Nodes {
     pub(crate) async fn start(world: &World, name: &str, leases: Leases, way: Way) -> Result<Self> {
         let folder = world.folder().join(name);
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("openintern.toml"), configuration(world, leases))?;
-        let command = |address| NodeCommand {
+        fs::write(folder.join(USUAL), configuration(world, leases, PLACES))?;
+        fs::write(folder.join(SINGLE), configuration(world, leases, 1))?;
+        let pooler = match way {
+            Way::Pooled => Some(Pooler::start(world.database_url(), &folder).await?),
+            Way::Straight | Way::Linked => None,
+        };
+        let straight = world.database_url();
+        let usual = NodeCommand {
             program: world.openintern.clone(),
-            folder: folder.clone(),
-            database_url: world.database_url().to_owned(),
+            folder,
+            database_url: pooler.as_ref().map_or(straight, |pooler| &pooler.database_url).into(),
+            direct_url: pooler.as_ref().map(|_| straight.to_owned()),
             marker: world.marker.clone(),
-            address,
+            address: None,
+            config: USUAL,
+            failpoints: None,
         };
         let mut apis = Vec::new();
         for n in 1..=APIS {
-            let node = Node::spawn(&format!("api-{n}"), command(Some(free_address()?)))?;
+            let command = NodeCommand { address: Some(free_address()?), ..usual.clone() };
+            let node = Node::spawn(&format!("api-{n}"), command)?;
             node.listens().await?; // The first one migrates.
             apis.push(node);
         }
         let (mut workers, mut links) = (Vec::new(), Vec::new());
         for n in 1..=WORKERS {
-            let mut command = command(None);
+            let mut command = usual.clone();
             if way == Way::Linked {
                 let link = Link::open(world.database_url()).await?;
                 command.database_url.clone_from(&link.database_url);
@@ -129,7 +166,36 @@ impl Nodes {
             node.works(&world.pool, &before).await?;
             workers.push(node);
         }
-        Ok(Self { apis, workers, links, folder })
+        Ok(Self { apis, workers, links, usual, _pooler: pooler })
+    }
+
+    /// Starts one more node, which dies at these failpoints. A worker has a single place, so that
+    /// what it holds when it dies is one run, at one point.
+    pub(crate) async fn start_victim(
+        &self,
+        world: &World,
+        kind: Kind,
+        failpoints: &str,
+    ) -> Result<Node> {
+        let command = NodeCommand {
+            program: world.openintern_with_failpoints()?,
+            address: if kind == Kind::Api { Some(free_address()?) } else { None },
+            config: SINGLE,
+            failpoints: Some(failpoints.to_owned()),
+            ..self.usual.clone()
+        };
+        let before = keys(&world.pool).await?;
+        let mut node = Node::spawn("victim", command)?;
+        match kind {
+            Kind::Api => node.listens().await?,
+            Kind::Worker => node.works(&world.pool, &before).await?,
+        }
+        Ok(node)
+    }
+
+    /// Sends a signal to every worker.
+    pub(crate) fn signal_workers(&self, signal: Signal) -> Result<()> {
+        self.workers.iter().try_for_each(|worker| worker.signal(signal))
     }
 
     /// The API nodes' URLs, which stay when a node is started again.
@@ -160,7 +226,7 @@ impl Nodes {
     /// How often a log of these nodes says this.
     pub(crate) fn said(&self, words: &str) -> Result<u64> {
         let mut times = 0;
-        for entry in fs::read_dir(&self.folder)? {
+        for entry in fs::read_dir(&self.usual.folder)? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
                 times += String::from_utf8_lossy(&fs::read(path)?).matches(words).count() as u64;
@@ -246,6 +312,35 @@ impl Node {
         Ok(began.elapsed())
     }
 
+    /// Waits for its death at a failpoint; says whether it died there.
+    pub(crate) async fn dies_at_its_point(&mut self) -> Result<bool> {
+        match timeout(DEATH_MAX, self.child.wait()).await {
+            Ok(status) => Ok(status?.signal() == Some(Signal::SIGABRT as i32)),
+            Err(_) => {
+                self.child.kill().await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Breaks the connection that proves the worker alive.
+    pub(crate) async fn lose_presence(&self, pool: &PgPool) -> Result<()> {
+        sqlx::query(
+            "select pg_terminate_backend(pid) from pg_locks
+             where locktype = 'advisory' and objsubid = 2 and granted
+               and lpad(to_hex(objid::bigint), 8, '0') = $1",
+        )
+        .bind(&self.key)
+        .execute(pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The URL of a node that serves the API.
+    pub(crate) fn url(&self) -> Option<String> {
+        self.command.address.map(|address| format!("http://{address}"))
+    }
+
     /// Starts it again; it is the same node on another process id.
     pub(crate) async fn start_again(&mut self, pool: &PgPool) -> Result<()> {
         let before = keys(pool).await?;
@@ -306,6 +401,8 @@ impl NodeCommand {
             None => command.arg("worker"),
         };
         command
+            .arg("--config")
+            .arg(self.folder.join(self.config))
             .arg("--data-dir")
             .arg(self.folder.join("data"))
             .current_dir(&self.folder)
@@ -314,6 +411,8 @@ impl NodeCommand {
             .env("HOME", &self.folder)
             .env("DATABASE_URL", &self.database_url)
             .env(MARKER, &self.marker)
+            .envs(self.direct_url.iter().map(|url| ("DATABASE_DIRECT_URL", url)))
+            .envs(self.failpoints.iter().map(|points| ("FAILPOINTS", points)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -327,11 +426,10 @@ impl NodeCommand {
     }
 }
 
-/// `openintern.toml`.
-fn configuration(world: &World, Leases { lease, renew }: Leases) -> String {
+fn configuration(world: &World, Leases { lease, renew }: Leases, places: usize) -> String {
     format!(
         "[server]\ndatabase_connections = 12\n\
-         [worker]\nconcurrency = 16\nlease_ms = {}\nrenew_ms = {}\n\
+         [worker]\nconcurrency = {places}\nlease_ms = {}\nrenew_ms = {}\n\
          [model]\ndefault = 'fake/scripted'\n\
          [model.providers.fake]\nkind = 'openai'\nbase_url = '{}'\n\
          [agents.main]\ntools = ['effects__*']\n\

@@ -6,7 +6,7 @@ mod model;
 pub(crate) mod recovery;
 mod rows;
 
-use std::{collections::HashMap, fs, time::Duration};
+use std::{collections::HashMap, fs, iter::once, time::Duration};
 
 use anyhow::Result;
 use protocol::id::RunId;
@@ -25,6 +25,8 @@ use crate::{
 
 use self::recovery::Recovery;
 
+/// The check that a scenario saw what it is for.
+pub(crate) const SOMETIMES: &str = "sometimes";
 /// Runs may stand still for so long before they count as lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// The database may take so long to see that a node is gone.
@@ -37,8 +39,10 @@ const EVIDENCE_MAX: usize = 20;
 pub(crate) struct Case {
     pub(crate) client: Client,
     pub(crate) acked: Vec<Acked>,
-    /// Runs may end as cancelled.
-    pub(crate) may_cancel: bool,
+    /// Other organisations, and what they were acknowledged.
+    pub(crate) beside: Vec<(Client, Vec<Acked>)>,
+    /// Runs that may end as cancelled.
+    pub(crate) may_cancel: Vec<RunId>,
     /// Workers that were lost, for the time of recovery.
     pub(crate) losses: Vec<Loss>,
     /// How long a worker may go on that lost its lease and was not told.
@@ -61,7 +65,8 @@ impl Case {
         Self {
             client,
             acked: Vec::new(),
-            may_cancel: false,
+            beside: Vec::new(),
+            may_cancel: Vec::new(),
             losses: Vec::new(),
             may_linger_us: 0,
             violations: Vec::new(),
@@ -132,30 +137,41 @@ pub(crate) async fn judge(
     case: Case,
     nodes: Nodes,
 ) -> Result<Line> {
-    wait_for_ends(&world.pool, &case.client.org, PATIENCE).await;
+    let own = (&case.client, &case.acked);
+    let tenants: Vec<_> =
+        once(own).chain(case.beside.iter().map(|(c, acked)| (c, acked))).collect();
+    for (client, _) in &tenants {
+        wait_for_ends(&world.pool, &client.org, PATIENCE).await;
+    }
     // As the workers' logs say.
     let fenced = nodes.said("the lease on the run is lost")?;
     let panics = nodes.said("panicked at")?;
+    let refused = nodes.said("the run cannot be kept")?;
     let mut leaks = nodes.stop(&world.marker).await?;
     leaks.extend(left_in_database(&world.pool).await?);
-    let events = events(&world.pool, &case.client.org).await?;
     let mut violations = case.violations;
-    violations
-        .extend(rows::check(&world.pool, &case.client.org, &case.acked, case.may_cancel).await?);
-    violations.extend(effects::check(&events, &case.acked, &world.executions()?));
-    violations.extend(effects::check_ledger(&world.pool, &case.client.org, &events).await?);
-    violations.extend(model::check(
-        &events,
-        &case.acked,
-        &world.model.journal(),
-        case.may_linger_us,
-    ));
+    let (executions, asked) = (world.executions()?, world.model.journal());
+    let mut events = Vec::new();
+    for (client, acked) in &tenants {
+        let (pool, org) = (&world.pool, &client.org);
+        let own = self::events(pool, org).await?;
+        violations.extend(rows::check(pool, org, acked, &case.may_cancel).await?);
+        violations.extend(effects::check(&own, acked, &executions));
+        violations.extend(effects::check_ledger(pool, org, &own).await?);
+        violations.extend(model::check(&own, acked, &asked, case.may_linger_us));
+        let complaints = client.complaints().into_iter();
+        violations.extend(complaints.map(|words| Violation::new("I10", words)));
+        events.extend(own);
+    }
     violations.extend(leaks.into_iter().map(|leak| Violation::new("I8", leak)));
     if panics > 0 {
         violations.push(Violation::new("I10", format!("{panics} panics in the logs")));
     }
-    violations
-        .extend(case.client.complaints().into_iter().map(|words| Violation::new("I10", words)));
+    if refused > 0 {
+        // A constraint stopped what should not have come so far.
+        let detail = format!("{refused} writes that the database refused, in the logs");
+        violations.push(Violation::new("I10", detail));
+    }
 
     let recovery = Recovery::of(&case.losses, &events);
     if let Some(max_s) = case.recovery_max_s
@@ -170,13 +186,13 @@ pub(crate) async fn judge(
     sights.insert(Sight::StreamResumed, case.reconnects);
     for sight in case.must_see {
         if sights.get(&sight).copied().unwrap_or(0) == 0 {
-            violations.push(Violation::new("sometimes", format!("never seen: {sight:?}")));
+            violations.push(Violation::new(SOMETIMES, format!("never seen: {sight:?}")));
         }
     }
     keep_evidence(world, name, &violations, &events)?;
     Ok(Line {
         scenario: name,
-        runs: case.acked.len(),
+        runs: tenants.iter().map(|(_, acked)| acked.len()).sum(),
         faults: case.faults,
         sights,
         recovery,
@@ -185,7 +201,7 @@ pub(crate) async fn judge(
 }
 
 /// Every event of the organisation, run by run in order.
-async fn events(pool: &PgPool, org: &str) -> Result<Vec<Event>> {
+pub(crate) async fn events(pool: &PgPool, org: &str) -> Result<Vec<Event>> {
     let rows = sqlx::query(
         "select run_id, seq, epoch, step, type, payload,
                 (extract(epoch from ts) * 1e6)::bigint as at_us

@@ -41,13 +41,22 @@ impl Load {
         }
     }
 
-    /// Posts until there are enough runs and `done` says that no fault follows.
-    pub(crate) async fn post(
+    /// Posts as long as `faults` go on, and until there are enough runs; says what the faults came to.
+    pub(crate) async fn post_while<T>(
         &self,
         client: &Client,
         pool: &PgPool,
-        done: &AtomicBool,
-    ) -> Result<Vec<Acked>> {
+        faults: impl Future<Output = Result<T>>,
+    ) -> Result<(Vec<Acked>, T)> {
+        let done = AtomicBool::new(false);
+        tokio::try_join!(self.post(client, pool, &done), async {
+            let came_to = faults.await;
+            done.store(true, Ordering::Relaxed);
+            came_to
+        })
+    }
+
+    async fn post(&self, client: &Client, pool: &PgPool, done: &AtomicBool) -> Result<Vec<Acked>> {
         let mut acked = Vec::new();
         while acked.len() < self.runs || !done.load(Ordering::Relaxed) {
             // Without an answer nothing more is posted for now.

@@ -9,7 +9,10 @@ mod cluster;
 mod judge;
 mod link;
 mod load;
+mod migration;
 mod model;
+mod mutant;
+mod pooler;
 mod proxy;
 mod report;
 mod scenario;
@@ -45,6 +48,12 @@ struct Cli {
     /// The form that `make test` takes; it is the default.
     #[arg(long, conflicts_with = "long")]
     short: bool,
+    /// Switch this rule of the product off: an error unless the harness sees that.
+    #[arg(long, conflicts_with_all = ["only", "long"])]
+    mutant: Option<String>,
+    /// The same with every rule that can be, one after another.
+    #[arg(long, conflicts_with_all = ["only", "long", "mutant"])]
+    mutants: bool,
     /// Write the table into this file, too.
     #[arg(long)]
     results: Option<PathBuf>,
@@ -72,6 +81,10 @@ async fn main() -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let seed = cli.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    if cli.mutants || cli.mutant.is_some() {
+        let are_seen = mutant::judge(&mutant::chosen(cli.mutant.as_deref())?, seed).await?;
+        return Ok(if are_seen { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let scale = if cli.long { Scale::Long } else { Scale::Short };
     println!("seed {seed}; the same again: `{}`", replay(&cli, seed));
 

@@ -1,11 +1,14 @@
 //! The scenarios, and what each of them has in common: nodes of its own, a judge at the end.
 
+mod backlog;
 mod cancel;
 mod drain;
+mod failpoints;
 mod idempotency;
 mod kill;
 mod partition;
 mod pause;
+mod pgbouncer;
 mod postgres;
 mod stream;
 
@@ -39,13 +42,22 @@ pub(crate) enum Scenario {
     Cancel,
     /// Every node is asked to stop and started again, one after another.
     Drain,
+    /// A process dies at each named point in turn.
+    Failpoints,
+    /// One organisation has a long backlog beside another, and a worker is killed meanwhile.
+    Backlog,
+    /// Workers are killed while all go through PgBouncer; only when it is asked for.
+    Pgbouncer,
 }
 
 impl Scenario {
-    /// Those asked for; all when none is.
+    /// Those asked for; when none is, all that need nothing but what we build.
     pub(crate) fn chosen(only: &[Self]) -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        all.filter(|scenario| only.is_empty() || only.contains(scenario)).collect()
+        let is_chosen = |scenario: &Self| {
+            if only.is_empty() { *scenario != Self::Pgbouncer } else { only.contains(scenario) }
+        };
+        all.filter(is_chosen).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -58,6 +70,9 @@ impl Scenario {
             Self::Idempotency => "idempotency",
             Self::Cancel => "cancel",
             Self::Drain => "drain",
+            Self::Failpoints => "failpoints",
+            Self::Backlog => "backlog",
+            Self::Pgbouncer => "pgbouncer",
         }
     }
 
@@ -74,6 +89,9 @@ impl Scenario {
             Self::Idempotency => idempotency::run(world, client).await?,
             Self::Cancel => cancel::run(world, client).await?,
             Self::Drain => drain::run(world, &mut nodes, client).await?,
+            Self::Failpoints => failpoints::run(world, &mut nodes, client).await?,
+            Self::Backlog => backlog::run(world, &mut nodes, client).await?,
+            Self::Pgbouncer => pgbouncer::run(world, &mut nodes, client).await?,
         };
         judge::judge(world, self.name(), case, nodes).await
     }
@@ -81,16 +99,31 @@ impl Scenario {
     fn leases(self) -> Leases {
         match self {
             Self::Pause | Self::Partition => pause::LEASES,
+            Self::Failpoints => failpoints::LEASES,
             Self::Kill
             | Self::Stream
             | Self::Postgres
             | Self::Idempotency
             | Self::Cancel
-            | Self::Drain => DEFAULT_LEASES,
+            | Self::Drain
+            | Self::Backlog
+            | Self::Pgbouncer => DEFAULT_LEASES,
         }
     }
 
     fn way(self) -> Way {
-        if self == Self::Partition { Way::Linked } else { Way::Straight }
+        match self {
+            Self::Partition => Way::Linked,
+            Self::Pgbouncer => Way::Pooled,
+            Self::Kill
+            | Self::Pause
+            | Self::Stream
+            | Self::Postgres
+            | Self::Idempotency
+            | Self::Cancel
+            | Self::Drain
+            | Self::Failpoints
+            | Self::Backlog => Way::Straight,
+        }
     }
 }

@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
 use crate::{
@@ -95,6 +95,38 @@ impl World {
         })
     }
 
+    /// Whoever migrates.
+    fn owner_url(&self) -> &str {
+        self.postgres.as_ref().map_or("", |postgres| postgres.owner_url())
+    }
+
+    /// The build with failpoints, which lies beside the one under test.
+    pub(crate) fn openintern_with_failpoints(&self) -> Result<PathBuf> {
+        let copy = self.folder().join("openintern-failpoints");
+        if !copy.exists() {
+            let mut original = executable().into_os_string();
+            original.push("-failpoints");
+            fs::copy(&original, &copy).with_context(|| {
+                let original = Path::new(&original).display();
+                format!("`{original}` is there (hint: the Makefile says how it is built)")
+            })?;
+        }
+        Ok(copy)
+    }
+
+    /// An empty database beside the one of the nodes; says its owner's URL.
+    pub(crate) async fn create_database(&self, name: &str) -> Result<String> {
+        let create = format!("create database {name} owner openintern_owner");
+        sqlx::query(AssertSqlSafe(create)).execute(&self.pool).await?;
+        let options = self.pool.connect_options().as_ref().clone().database(name);
+        let mut connection = PgConnection::connect_with(&options).await?;
+        sqlx::query("create extension vector").execute(&mut connection).await?;
+        connection.close().await?;
+        let (before, after) =
+            self.owner_url().rsplit_once("/openintern").context("the URL names a database")?;
+        Ok(format!("{before}/{name}{after}"))
+    }
+
     /// Stops the database; the folder goes unless it is to be kept.
     pub(crate) async fn tear_down(mut self, keep: bool) -> Result<()> {
         self.pool.close().await;
@@ -103,6 +135,7 @@ impl World {
         }
         if keep {
             fs::remove_file(&self.openintern)?;
+            fs::remove_file(self.folder().join("openintern-failpoints")).ok();
             println!("kept {}", self.folder.keep().display());
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! I5: what really reached the tool servers, beside what the events and the ledger say.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::Result;
 use protocol::id::{CallId, RunId};
@@ -102,21 +102,13 @@ fn misnamed(events: &[Event]) -> Vec<Violation> {
     violations
 }
 
-/// Finds calls whose ledger disagrees with their event, where the run came to its own end.
+/// Finds calls whose ledger and events disagree, where the run came to its own end.
 pub(crate) async fn check_ledger(
     pool: &PgPool,
     org: &str,
     events: &[Event],
 ) -> Result<Vec<Violation>> {
-    let outcomes: HashMap<Uuid, &str> = events
-        .iter()
-        .filter(|event| event.kind == "tool.result")
-        .filter_map(|event| {
-            let call: CallId = event.text("tool_call_id").parse().ok()?;
-            Some((call.uuid(), event.text("outcome")))
-        })
-        .collect();
-    let calls: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
+    let ledger: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
         "select run_id, call_id, c.status
          from tool_calls c join runs r using (org_id, run_id)
          where org_id = $1 and r.status = 'completed'",
@@ -124,15 +116,44 @@ pub(crate) async fn check_ledger(
     .bind(org)
     .fetch_all(pool)
     .await?;
-    let disagreeing = calls.iter().filter_map(|(run_id, call_id, status)| {
-        let outcome = outcomes.get(call_id).copied();
-        let detail = format!(
-            "call {} is `{status}` in the ledger and {outcome:?} in the events",
-            CallId::from_uuid(*call_id)
-        );
-        (outcome != Some(status)).then(|| Violation::of("I5", RunId::from_uuid(*run_id), detail))
-    });
-    Ok(disagreeing.collect())
+    Ok(disagreeing(&ledger, events))
+}
+
+/// How a call ended.
+#[derive(Default)]
+struct Said<'a> {
+    in_ledger: Option<&'a str>,
+    in_events: Option<&'a str>,
+}
+
+/// A call of the ledger is its run, its id, and how it ended.
+fn disagreeing(ledger: &[(Uuid, Uuid, String)], events: &[Event]) -> Vec<Violation> {
+    let completed: HashSet<RunId> = events
+        .iter()
+        .filter(|event| event.kind == "run.completed")
+        .map(|event| event.run_id)
+        .collect();
+    let mut calls: BTreeMap<(Uuid, Uuid), Said> = BTreeMap::new();
+    for (run_id, call_id, status) in ledger {
+        calls.entry((*run_id, *call_id)).or_default().in_ledger = Some(status);
+    }
+    for event in events.iter().filter(|event| completed.contains(&event.run_id)) {
+        let Ok(call) = event.text("tool_call_id").parse::<CallId>() else { continue };
+        let said = &mut calls.entry((event.run_id.uuid(), call.uuid())).or_default().in_events;
+        if event.kind == "tool.result" {
+            *said = Some(event.text("outcome"));
+        }
+    }
+    calls
+        .into_iter()
+        .filter(|(_, said)| said.in_ledger.is_none() || said.in_ledger != said.in_events)
+        .map(|((run_id, call_id), Said { in_ledger, in_events })| {
+            let call = CallId::from_uuid(call_id);
+            let detail =
+                format!("call {call} is {in_ledger:?} in the ledger, {in_events:?} in events");
+            Violation::of("I5", RunId::from_uuid(run_id), detail)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -187,5 +208,21 @@ mod tests {
         // Done twice, and once under an id that nobody intended.
         assert_eq!(faults(ONCE, "ok", &[CALL, "call_other"]), 2);
         assert_eq!(faults(AGAIN, "ok", &[CALL, "call_other"]), 2);
+    }
+
+    #[test]
+    fn the_ledger_is_compared_with_the_events() {
+        let mut events = vec![event("tool.called", ONCE, ""), event("tool.result", ONCE, "ok")];
+        let (run_id, call_id): (_, CallId) = (acked().run_id.uuid(), CALL.parse().unwrap());
+        let row = |status: &str| vec![(run_id, call_id.uuid(), status.to_owned())];
+        // A run that did not come to its own end may leave intents behind.
+        assert!(disagreeing(&[], &events).is_empty());
+        let mut end = event("run.completed", "", "");
+        end.payload = json!({});
+        events.push(end);
+        assert!(disagreeing(&row("ok"), &events).is_empty());
+        assert_eq!(disagreeing(&row("intent"), &events).len(), 1);
+        assert_eq!(disagreeing(&[], &events).len(), 1);
+        assert_eq!(disagreeing(&row("ok"), &events[2..]).len(), 1);
     }
 }

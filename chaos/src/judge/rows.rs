@@ -134,7 +134,7 @@ pub(crate) async fn check(
     pool: &PgPool,
     org: &str,
     acked: &[Acked],
-    may_cancel: bool,
+    may_cancel: &[RunId],
 ) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
     for (check, query) in CHECKS {
@@ -147,9 +147,7 @@ pub(crate) async fn check(
         }));
     }
     violations.extend(lost(pool, org, acked).await?);
-    if !may_cancel {
-        violations.extend(cancelled(pool, org).await?);
-    }
+    violations.extend(cancelled(pool, org, may_cancel).await?);
     Ok(violations)
 }
 
@@ -174,12 +172,15 @@ async fn lost(pool: &PgPool, org: &str, acked: &[Acked]) -> Result<Vec<Violation
         .collect())
 }
 
-async fn cancelled(pool: &PgPool, org: &str) -> Result<Vec<Violation>> {
-    let found: Vec<(Uuid,)> =
-        sqlx::query_as("select run_id from runs where org_id = $1 and status = 'cancelled'")
-            .bind(org)
-            .fetch_all(pool)
-            .await?;
+async fn cancelled(pool: &PgPool, org: &str, may_cancel: &[RunId]) -> Result<Vec<Violation>> {
+    let found: Vec<(Uuid,)> = sqlx::query_as(
+        "select run_id from runs
+         where org_id = $1 and status = 'cancelled' and run_id <> all ($2)",
+    )
+    .bind(org)
+    .bind(may_cancel.iter().map(|run_id| run_id.uuid()).collect::<Vec<_>>())
+    .fetch_all(pool)
+    .await?;
     Ok(found
         .into_iter()
         .map(|(run_id,)| Violation::of("outcome", RunId::from_uuid(run_id), "nobody cancelled it"))
@@ -224,7 +225,7 @@ mod tests {
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
         }
         let task = Task { token: "t".into(), steps: 1, words: 1, pace_ms: 1 };
-        let mut checks: Vec<_> = check(&pool, "o", &[Acked { run_id, task }], false)
+        let mut checks: Vec<_> = check(&pool, "o", &[Acked { run_id, task }], &[])
             .await
             .unwrap()
             .into_iter()

@@ -47,8 +47,8 @@ pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
     violations.extend(late_effects(world, &client, &cancels).await?);
     let in_time = cancels.iter().filter(|cancel| cancel.status == StatusCode::OK).count();
     Ok(Case {
+        may_cancel: cancels.iter().map(|cancel| cancel.acked.run_id).collect(),
         acked: cancels.into_iter().map(|cancel| cancel.acked).collect(),
-        may_cancel: true,
         violations,
         faults: format!("{runs} × cancel at a random moment, {in_time} in time"),
         ..Case::new(client)

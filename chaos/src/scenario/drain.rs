@@ -1,10 +1,7 @@
 //! A rolling restart under load: every node is asked to stop, waited for, and started again. No run
 //! may be lost, taken over, or be any the worse for it.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -19,8 +16,7 @@ use crate::{
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let (runs, rounds) = world.scale.of((40, 1), (1_000, 10));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
-    let done = AtomicBool::new(false);
-    let (mut acked, mut stops) = (Vec::new(), Vec::new());
+    let mut acked = Vec::new();
     // Runs that outlast every grace: these are handed back.
     let slow = Load { runs: world.scale.of(0, 4), steps: 12, words: 10, pace_ms: 500, ..load };
     for n in 0..slow.runs {
@@ -28,13 +24,9 @@ pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Res
         task.token.push_str("_slow");
         acked.push(client.create(&task).await?);
     }
-    let (posted, longest) = tokio::try_join!(load.post(&client, &world.pool, &done), async {
-        let stops = restart_all(world, nodes, rounds).await;
-        done.store(true, Ordering::Relaxed);
-        stops
-    })?;
+    let faults = restart_all(world, nodes, rounds);
+    let (posted, stops) = load.post_while(&client, &world.pool, faults).await?;
     acked.extend(posted);
-    stops.extend(longest);
     let longest = stops.iter().max().copied().unwrap_or_default();
 
     let mut case = Case {

@@ -1,9 +1,6 @@
 //! `kill -9` of random workers while they work; each is started again at once.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::time::sleep;
@@ -17,19 +14,15 @@ use crate::{
 };
 
 /// The promised 99th percentile after the death of a process.
-const RECOVERY_MAX_S: f64 = 1.5;
+pub(super) const RECOVERY_MAX_S: f64 = 1.5;
 /// Time between two kills, besides the start of the victim.
 const BETWEEN_MS: std::ops::RangeInclusive<u64> = 50..=500;
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let (runs, kills) = world.scale.of((100, 20), (5_000, 200));
     let load = Load { runs, in_flight: 24, steps: 5, words: 4, pace_ms: 8 };
-    let done = AtomicBool::new(false);
-    let (acked, losses) = tokio::try_join!(load.post(&client, &world.pool, &done), async {
-        let losses = kill_workers(world, nodes, kills).await;
-        done.store(true, Ordering::Relaxed);
-        losses
-    })?;
+    let faults = kill_workers(world, nodes, kills);
+    let (acked, losses) = load.post_while(&client, &world.pool, faults).await?;
     Ok(Case {
         acked,
         losses,
@@ -40,7 +33,11 @@ pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Res
     })
 }
 
-async fn kill_workers(world: &World, nodes: &mut Nodes, kills: usize) -> Result<Vec<Loss>> {
+pub(super) async fn kill_workers(
+    world: &World,
+    nodes: &mut Nodes,
+    kills: usize,
+) -> Result<Vec<Loss>> {
     let mut dice = world.dice(1);
     let mut losses = Vec::new();
     while losses.len() < kills {

@@ -1,10 +1,7 @@
 //! A worker stands still for longer than its leases last, and goes on as if nothing had happened:
 //! whatever it writes then must be refused, and what it did must not be done again.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -27,12 +24,8 @@ pub(super) const RECOVERY_MAX_S: f64 = 3.0;
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let (runs, pauses) = world.scale.of((40, 4), (1_000, 100));
     let load = Load { runs, in_flight: 16, steps: 5, words: 6, pace_ms: 15 };
-    let done = AtomicBool::new(false);
-    let (acked, losses) = tokio::try_join!(load.post(&client, &world.pool, &done), async {
-        let losses = pause_workers(world, nodes, pauses).await;
-        done.store(true, Ordering::Relaxed);
-        losses
-    })?;
+    let faults = pause_workers(world, nodes, pauses);
+    let (acked, losses) = load.post_while(&client, &world.pool, faults).await?;
     Ok(Case {
         acked,
         losses,

@@ -1,10 +1,7 @@
 //! The database goes away: single connections, then the postmaster by `kill -9`, which is started
 //! again at once and recovers.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::sleep;
@@ -24,13 +21,9 @@ const RECOVERY_MAX_S: f64 = 2.0;
 pub(super) async fn run(world: &mut World, client: Client) -> Result<Case> {
     let (runs, crashes) = world.scale.of((40, 1), (1_000, 10));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
-    let done = AtomicBool::new(false);
     let pool = world.pool.clone();
-    let (acked, accepting) = tokio::try_join!(load.post(&client, &pool, &done), async {
-        let accepting = break_database(world, crashes).await;
-        done.store(true, Ordering::Relaxed);
-        accepting
-    })?;
+    let faults = break_database(world, crashes);
+    let (acked, accepting) = load.post_while(&client, &pool, faults).await?;
     let mut case = Case {
         acked,
         faults: format!(

@@ -2,9 +2,10 @@
 //! `Last-Event-ID`, while workers and API nodes are killed: what they received must be the whole
 //! stream, in order, once.
 
-mod follower;
+pub(super) mod follower;
 
 use std::{
+    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -25,15 +26,12 @@ use crate::{
 use self::follower::{Followed, follow};
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let mut proxies = Vec::new();
-    for (address, purpose) in nodes.addresses().into_iter().zip(10..) {
-        proxies.push(Proxy::start(address, world.dice(purpose)).await?);
-    }
-    let urls: Vec<&str> = proxies.iter().map(|proxy| proxy.url.as_str()).collect();
+    let cuts = world.scale.of(500, 10_000);
+    let addresses = nodes.addresses();
     let done = AtomicBool::new(false);
     let (seen, kills) = tokio::try_join!(
         async {
-            let seen = follow_many(world, &client, &urls).await;
+            let seen = follow_many(world, &client, &addresses, cuts).await;
             done.store(true, Ordering::Relaxed);
             seen
         },
@@ -54,20 +52,31 @@ pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Res
 
 /// What all followers saw.
 #[derive(Default)]
-struct Seen {
-    acked: Vec<Acked>,
-    violations: Vec<Violation>,
-    reconnects: u64,
+pub(super) struct Seen {
+    pub(super) acked: Vec<Acked>,
+    pub(super) violations: Vec<Violation>,
+    pub(super) reconnects: u64,
 }
 
-async fn follow_many(world: &World, client: &Client, urls: &[&str]) -> Result<Seen> {
-    let (wanted, at_once) = world.scale.of((500, 20), (10_000, 40));
+/// Posts runs and follows them at these nodes, each connection cut, until so many were.
+pub(super) async fn follow_many(
+    world: &World,
+    client: &Client,
+    addresses: &[SocketAddr],
+    cuts: u64,
+) -> Result<Seen> {
+    let mut proxies = Vec::new();
+    for (address, purpose) in addresses.iter().zip(10..) {
+        proxies.push(Proxy::start(*address, world.dice(purpose)).await?);
+    }
+    let urls: Vec<&str> = proxies.iter().map(|proxy| proxy.url.as_str()).collect();
+    let at_once = world.scale.of(20, 40);
     let load = Load { runs: at_once, in_flight: 0, steps: 5, words: 20, pace_ms: 12 };
     let mut seen = Seen::default();
-    while seen.reconnects < wanted {
+    while seen.reconnects < cuts {
         let begin = seen.acked.len();
         let followed: Vec<(Acked, Followed)> = stream::iter(begin..begin + at_once)
-            .map(|n| post_and_follow(client, load, n, urls))
+            .map(|n| post_and_follow(client, load, n, &urls))
             .buffer_unordered(at_once)
             .try_collect()
             .await?;

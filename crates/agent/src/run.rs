@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::{
     error::StoreError,
+    failpoint,
     journal::{End, JournalError, KnownCall, Totals},
     queue::Claim,
 };
@@ -292,6 +293,7 @@ impl<'a> Run<'a> {
                 },
             );
         } else {
+            failpoint::pass("between_reclaim_and_first_event");
             let reason =
                 if self.claim.rescued { ResumeReason::WorkerLost } else { ResumeReason::Released };
             self.recorder.record(
@@ -407,17 +409,25 @@ impl<'a> Run<'a> {
             },
         );
         self.recorder.end(End::Completed { output });
+        failpoint::pass("before_end_commit");
         match self.commit().await {
-            Ok(()) => Stop::Ended,
+            Ok(()) => {
+                failpoint::pass("after_end_commit");
+                Stop::Ended
+            }
             Err(error) => error.into(),
         }
     }
 
     /// Writes everything noted since the last time, or nothing.
     async fn commit(&mut self) -> Result<(), JournalError> {
+        if self.answered {
+            failpoint::pass("before_result_commit");
+        }
         self.recorder.commit().await?;
         if std::mem::take(&mut self.answered) {
             self.in_flight = None;
+            failpoint::pass("after_result_commit");
         }
         Ok(())
     }

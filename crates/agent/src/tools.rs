@@ -26,7 +26,7 @@ use protocol::{
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use store::{Store, error::StoreError};
+use store::{Store, error::StoreError, failpoint};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::AgentSettings;
@@ -232,6 +232,7 @@ impl Toolbox {
     ) -> Answer {
         let context =
             CallContext { call_id: caller.call_id, timeout: None, cancel: cancel.clone() };
+        failpoint::pass("before_send");
         match self.mcp.call(&tool.name, args, context).await {
             Ok(result) => Answer {
                 outcome: if result.is_error { Outcome::Error } else { Outcome::Ok },

@@ -9,6 +9,7 @@ use std::{
 
 use protocol::id::RunId;
 use store::{
+    failpoint,
     nodes::NodeReport,
     queue::{Claim, Lease},
 };
@@ -103,6 +104,7 @@ impl Worker {
         let shared = &self.shared;
         shared.stopping.cancel();
         shared.runs.close();
+        failpoint::pass("during_drain");
         if tokio::time::timeout(grace, shared.runs.wait()).await.is_err() {
             shared.abandon_all();
             if tokio::time::timeout(RELEASE_TIMEOUT, shared.runs.wait()).await.is_err() {
@@ -204,6 +206,9 @@ async fn claim_runs(shared: Arc<Shared>) {
                 Vec::new()
             }
         };
+        if !claimed.is_empty() {
+            failpoint::pass("after_claim");
+        }
         let full = claimed.len() == most as usize;
         for claim in claimed {
             let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else { break };
@@ -244,10 +249,12 @@ async fn hold(shared: Arc<Shared>, claim: Claim, place: OwnedSemaphorePermit) {
         () = listen => Parted::Abandoned, // Listening never ends.
     };
     drop(held);
-    if parted == Parted::Abandoned
-        && let Err(error) = store.release(std::slice::from_ref(&lease)).await
-    {
-        tracing::debug!(run_id = %claim.run_id, error = %error, "a lease will run out by itself");
+    if parted == Parted::Abandoned {
+        failpoint::pass("before_release");
+        if let Err(error) = store.release(std::slice::from_ref(&lease)).await {
+            tracing::debug!(run_id = %claim.run_id, error = %error, "a lease will run out by itself");
+        }
+        failpoint::pass("after_release");
     }
     drop(place);
     shared.place_freed.notify_one();
@@ -281,8 +288,12 @@ async fn renew_leases(shared: Arc<Shared>) {
         }
         let sent_at = Instant::now();
         let store = &shared.runtime.parts.store;
-        match store.renew(&leases, shared.settings.lease()).await {
-            Ok(renewed) => {
+        failpoint::pass("before_renew");
+        // A database that does not answer at all must not keep us past that time either.
+        let left = give_up_after.saturating_sub(renewed_at.elapsed());
+        let renewal = store.renew(&leases, shared.settings.lease());
+        match tokio::time::timeout(left, renewal).await {
+            Ok(Ok(renewed)) => {
                 renewed_at = sent_at;
                 let renewed: HashMap<(RunId, u64), bool> = renewed
                     .into_iter()
@@ -298,11 +309,16 @@ async fn renew_leases(shared: Arc<Shared>) {
                     }
                 }
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "leases were not renewed");
                 if renewed_at.elapsed() > give_up_after {
                     shared.abandon_all();
                 }
+            }
+            Err(_) => {
+                tracing::warn!("leases were not renewed in time; runs are let go");
+                shared.abandon_all();
+                renewed_at = Instant::now(); // Whatever is claimed from now on has a lease of its own.
             }
         }
     }

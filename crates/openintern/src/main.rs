@@ -45,6 +45,11 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    if let Err(message) = arm_failpoints() {
+        say_failure(&Failure::new(Exit::Usage, message));
+        return Exit::Usage.into();
+    }
     let command = Cli::parse().command;
     let mut output = Output::new();
     let exit = match execute(command, &mut output) {
@@ -56,6 +61,13 @@ fn main() -> ExitCode {
         }
     };
     exit.into()
+}
+
+/// Where the fault harness wants this process to die.
+#[cfg(feature = "failpoints")]
+fn arm_failpoints() -> Result<(), String> {
+    let points = Environment::of_process().get("FAILPOINTS");
+    points.map_or(Ok(()), |points| store::failpoint::arm(&points))
 }
 
 fn execute(command: Command, output: &mut Output) -> Result<Exit, Stop> {

@@ -22,6 +22,7 @@ use protocol::{
 use serde::Serialize;
 use store::{
     error::StoreError,
+    failpoint,
     notifier::Subscription,
     scoped::Scoped,
     stream::{Frame, Frames, StreamCursor},
@@ -276,6 +277,7 @@ impl Follower {
     }
 
     async fn send(&mut self, chunk: String) -> Result<(), Over> {
+        failpoint::pass("during_sse_flush");
         let bytes = Bytes::from(chunk);
         let size = u32::try_from(bytes.len().min(STREAM_WAITING_BYTES)).unwrap_or(u32::MAX);
         let sent = async {

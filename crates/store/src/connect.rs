@@ -11,6 +11,7 @@ use sqlx::{
 use crate::{
     Store,
     error::StoreError,
+    failpoint,
     nodes::Retention,
     notifier::Notifier,
     tenancy::{self, TenancyError},
@@ -214,9 +215,11 @@ pub async fn migrate(url: &str) -> Result<usize, ConnectError> {
     let mut connection = open(&parse(url)?).await?;
     check_server(&mut connection).await?;
     let missing = missing_migrations(&mut connection).await?;
+    failpoint::pass("before_migrations");
     if missing > 0 {
         MIGRATIONS.run(&mut connection).await?;
     }
+    failpoint::pass("after_migrations");
     connection.close().await.ok();
     Ok(missing)
 }

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod connect;
 pub mod error;
 pub mod events;
+pub mod failpoint;
 pub mod journal;
 pub mod keys;
 pub mod memories;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     error::StoreError,
+    failpoint,
     notifier::Subject,
     rows::{
         count, cut_page, json, optional_json, optional_timestamp, parsed, payload_of, signed,
@@ -66,6 +67,7 @@ impl Scoped {
         let run_id = RunId::generate();
         let answer = self.ask(self.creation(run_id, new)).await?;
         let created = self.created(run_id, answer.first())?;
+        failpoint::pass("after_create_commit_before_ack");
         self.ring(&[]);
         Ok(created)
     }
@@ -92,11 +94,13 @@ impl Scoped {
         .bind(run_id.uuid())
         .execute(&mut tx)
         .await?;
+        failpoint::pass("after_idempotency_insert");
         if claimed.rows_affected() == 0 {
             return Ok((self.replayed_run(&mut tx, key).await?, true));
         }
         let (created, stopped) = self.insert_run(&mut tx, run_id, new).await?;
         tx.commit().await?;
+        failpoint::pass("after_create_commit_before_ack");
         self.ring(&stopped);
         Ok((created, false))
     }
@@ -154,6 +158,7 @@ impl Scoped {
         let mut tx = self.begin().await?;
         let stopped = self.stop_run(&mut tx, run_id, by, reason).await?;
         tx.commit().await?;
+        failpoint::pass("after_cancel_commit");
         self.ring(&[stopped]);
         Ok(RunCancelled { run_id, status: stopped.status, cancel_requested: true })
     }

@@ -17,9 +17,9 @@ const REST: Duration = Duration::from_millis(5);
 
 /// All that a follower received.
 #[derive(Debug, Default)]
-pub(super) struct Followed {
+pub(in crate::scenario) struct Followed {
     frames: Vec<Frame>,
-    pub(super) reconnects: u64,
+    pub(in crate::scenario) reconnects: u64,
 }
 
 #[derive(Debug)]
@@ -30,7 +30,11 @@ struct Frame {
 }
 
 /// Follows a run to its end, going round the nodes.
-pub(super) async fn follow(run_id: RunId, scope: &str, urls: &[&str]) -> Result<Followed> {
+pub(in crate::scenario) async fn follow(
+    run_id: RunId,
+    scope: &str,
+    urls: &[&str],
+) -> Result<Followed> {
     // A new connection each time: the proxy breaks connections, not requests.
     let http = Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
     let mut followed = Followed::default();
@@ -76,12 +80,12 @@ impl Followed {
         Ok(())
     }
 
-    pub(super) fn last_seq(&self) -> u64 {
+    pub(in crate::scenario) fn last_seq(&self) -> u64 {
         self.frames.iter().filter_map(Frame::place).map(|place| place.0).max().unwrap_or(0)
     }
 
     /// What is missing, doubled or out of order, and text that is not what was said.
-    pub(super) fn faults(&self) -> Vec<String> {
+    pub(in crate::scenario) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let (mut seq, mut n) = (0, 0);
         // The text of each step since its last reset.

@@ -16,7 +16,7 @@ use protocol::{
     run::RunErrorCode,
     tool::{Approval, Effect, ToolInfo},
 };
-use store::journal::KnownCall;
+use store::{failpoint, journal::KnownCall};
 use tokio::time::sleep_until;
 
 use crate::{
@@ -76,6 +76,7 @@ impl Run<'_> {
                 max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
             })
             .await?;
+        failpoint::pass("after_model_answer");
         let content = response.content.clone();
         let calls = self.note_answer(response);
         self.act(content, &calls, &tools, began).await
@@ -121,7 +122,9 @@ impl Run<'_> {
         match result_type {
             StepResult::FinalAnswer => Ok(StepEnd::Answer(content)),
             StepResult::ToolCalls => {
+                failpoint::pass("before_step_commit");
                 self.commit().await?;
+                failpoint::pass("after_step_commit");
                 self.check_progress()?;
                 Ok(StepEnd::Continue)
             }
@@ -157,6 +160,7 @@ impl Run<'_> {
     /// Asks the model, and passes its text on as it comes.
     async fn ask(&mut self, request: ChatRequest) -> Result<ChatResponse, Stop> {
         let step = self.step;
+        failpoint::pass("before_model_call");
         let mut answer = self.runtime.parts.models.chat(request);
         let mut flush_at = tokio::time::Instant::now() + GATHER_EVENTS;
         loop {
@@ -164,6 +168,7 @@ impl Run<'_> {
                 event = answer.next() => event,
                 () = sleep_until(flush_at), if self.recorder.has_pending() => {
                     self.recorder.cut_delta(step);
+                    failpoint::pass("before_delta_commit");
                     self.commit().await?;
                     flush_at = tokio::time::Instant::now() + GATHER_TEXT;
                     continue;
@@ -297,7 +302,9 @@ impl Run<'_> {
     }
 
     async fn call_tool(&mut self, call: &ToolCall, tool: &ToolInfo) -> Result<Answer, Stop> {
+        failpoint::pass("before_intent_commit");
         self.commit().await?; // The intent, before anything is sent.
+        failpoint::pass("after_intent_commit");
         let open = KnownCall { tool: tool.name.clone(), effect: tool.effect, settled: false };
         self.in_flight = Some((call.id, open));
         self.answered = false;
@@ -309,6 +316,7 @@ impl Run<'_> {
         };
         let answer =
             self.runtime.toolbox.call(tool, &call.args, &caller, &self.signals.cancel).await?;
+        failpoint::pass("after_effect");
         self.answered = true;
         Ok(answer)
     }

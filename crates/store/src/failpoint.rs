@@ -1,0 +1,29 @@
+//! Named points at which a process can be made to die, so that the fault harness finds out what each
+//! boundary leaves behind. They exist only with the feature `failpoints`; without it they are nothing.
+//! Which points kill is not decided here.
+
+/// Passes the point of this name: dies here, without unwinding, if the process was armed so.
+#[cfg(feature = "failpoints")]
+pub fn pass(name: &str) {
+    fail::fail_point!(name, |_| {
+        tracing::error!(point = name, "dies at a failpoint");
+        std::process::abort()
+    });
+}
+
+/// Passes the point of this name.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn pass(_name: &str) {}
+
+/// Arms points, such as `after_claim=2*off->return;before_renew=3%return` (the language of the crate
+/// `fail`; `return` is death). Fails with what it cannot read.
+#[cfg(feature = "failpoints")]
+pub fn arm(points: &str) -> Result<(), String> {
+    for point in points.split(';').filter(|point| !point.trim().is_empty()) {
+        let (name, action) =
+            point.split_once('=').ok_or_else(|| format!("`{point}` is not `point=action`"))?;
+        fail::cfg(name.trim(), action)?;
+    }
+    Ok(())
+}
