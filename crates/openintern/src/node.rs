@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agent::{
+    redactor::Redactor,
     settings::{AgentSettings, agent_infos},
     worker::Worker,
 };
@@ -38,6 +39,7 @@ pub(crate) struct Node {
     memory: MemoryService,
     models: Models,
     agents: BTreeMap<AgentId, AgentSettings>,
+    redactor: Redactor,
     metrics: PrometheusHandle,
     upkeep: JoinHandle<()>,
     work: Option<Work>,
@@ -75,6 +77,7 @@ impl Node {
             );
             return Err(failure.hint(format!("memories are kept with {VECTOR_DIMENSIONS}")));
         }
+        let redactor = config.redactor(Some(url));
         let workspace_root = config.data_dir()?.join("workspaces");
         let metrics = PrometheusBuilder::new()
             .install_recorder()
@@ -96,6 +99,7 @@ impl Node {
                     models: models.clone(),
                     memory: memory.clone(),
                     mcp: Arc::clone(&servers),
+                    redactor: redactor.clone(),
                     agents: config.agents.clone(),
                     workspace_root,
                     version: VERSION,
@@ -104,11 +108,17 @@ impl Node {
             }
         };
         let upkeep = tokio::spawn(keep_up(metrics.clone()));
-        Ok(Self { store, memory, models, agents: config.agents, metrics, upkeep, work })
+        let agents = config.agents;
+        Ok(Self { store, memory, models, agents, redactor, metrics, upkeep, work })
     }
 
     pub(crate) fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// Masks the secrets of this node.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// How the MCP servers are; empty where this node does not work.

@@ -83,6 +83,8 @@ pub struct NewEvent {
     pub span_id: SpanId,
     /// The span around it.
     pub parent_span_id: Option<SpanId>,
+    /// A credential was seen in it.
+    pub contains_secrets: bool,
 }
 
 /// Text of the model as it comes.
@@ -221,11 +223,13 @@ impl Journal {
                            project_id, session_key
              ), new_events as (
                  insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id,
-                                     parent_span_id, type, payload)
+                                     parent_span_id, type, payload, contains_secrets)
                  select $1, $2, run.before + e.place, $3, run.agent_id, e.step, e.span_id,
-                        e.parent_span_id, e.type, e.payload::jsonb
-                 from run, unnest($4::int[], $6::bigint[], $7::bigint[], $5::text[], $8::text[])
-                      with ordinality as e(step, span_id, parent_span_id, type, payload, place)
+                        e.parent_span_id, e.type, e.payload::jsonb, e.contains_secrets
+                 from run, unnest($4::int[], $6::bigint[], $7::bigint[], $5::text[], $8::text[],
+                                  $35::bool[])
+                      with ordinality as e(step, span_id, parent_span_id, type, payload,
+                                           contains_secrets, place)
              ), new_deltas as (
                  insert into run_deltas (org_id, run_id, seq, n, step, text)
                  select $1, $2, d.seq, d.n, d.step, d.text
@@ -298,6 +302,7 @@ impl Journal {
         .bind(calls.statuses)
         .bind(calls.settled_ids)
         .bind(calls.settled_statuses)
+        .bind(events.contain_secrets)
         .fetch_optional(&self.store.pool)
         .await
         .map_err(StoreError::from)?;
@@ -406,6 +411,7 @@ struct EventColumns {
     spans: Vec<i64>,
     parents: Vec<Option<i64>>,
     payloads: Vec<String>,
+    contain_secrets: Vec<bool>,
 }
 
 impl EventColumns {
@@ -417,6 +423,7 @@ impl EventColumns {
             columns.spans.push(event.span_id.bits());
             columns.parents.push(event.parent_span_id.map(SpanId::bits));
             columns.payloads.push(payload_of(&event.fact)?);
+            columns.contain_secrets.push(event.contains_secrets);
         }
         Ok(columns)
     }
