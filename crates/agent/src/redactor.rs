@@ -78,7 +78,8 @@ impl Redactor {
         masked(text, &self.found(text, reach).masked)
     }
 
-    /// Masks in place. Answers whether there was any credential, masked or not.
+    /// Masks in place. Answers whether there was any credential, masked or not; what was masked
+    /// before counts, so that cleaning twice answers the same.
     pub(crate) fn clean(&self, text: &mut String, reach: Reach) -> bool {
         let found = self.found(text, reach);
         if let Cow::Owned(clean) = masked(text, &found.masked) {
@@ -128,7 +129,7 @@ impl Redactor {
     fn found(&self, text: &str, reach: Reach) -> Found {
         let mut ranges = self.known.as_ref().map(|known| known.ranges(text)).unwrap_or_default();
         let alike = credentials(text);
-        let any = !ranges.is_empty() || !alike.is_empty();
+        let any = !ranges.is_empty() || !alike.is_empty() || text.contains(MASK);
         if reach == Reach::Credentials && !alike.is_empty() {
             ranges.extend(alike);
             ranges.sort_by_key(|range| range.end);
@@ -302,7 +303,8 @@ mod tests {
             "-----BEGIN PUBLIC KEY-----",
         ] {
             check(text, Reach::Credentials, text);
-            assert!(!Redactor::default().clean(&mut text.to_owned(), Reach::Credentials), "{text}");
+            let found = Redactor::default().clean(&mut text.to_owned(), Reach::Credentials);
+            assert_eq!(found, text.contains(MASK), "{text}");
         }
     }
 
@@ -312,7 +314,8 @@ mod tests {
         let mut value = json!({"a": ["hunter2-hunter2", 1], "hunter2-hunter2": 123456789012_u64});
         assert!(redactor.clean_value(&mut value, Reach::Known));
         assert_eq!(value, json!({"a": [MASK, 1], MASK: MASK}));
-        assert!(!redactor.clean_value(&mut value, Reach::Known));
+        assert!(redactor.clean_value(&mut value, Reach::Known), "it says the same again");
+        assert!(!redactor.clean_value(&mut json!([1, "a", null]), Reach::Known));
     }
 
     #[test]

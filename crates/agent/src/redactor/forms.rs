@@ -34,8 +34,8 @@ pub(super) fn of_all(secrets: impl IntoIterator<Item = SecretString>) -> Vec<Str
 }
 
 fn of(secret: &str) -> Vec<String> {
-    let mut forms = vec![secret.to_owned(), inner(&serde_json::Value::from(secret).to_string())];
-    forms.push(inner(&format!("{secret:?}")));
+    let json = inner(&serde_json::Value::from(secret).to_string());
+    let mut forms = vec![secret.to_owned(), in_ascii(&json), json, inner(&format!("{secret:?}"))];
     for set in [NON_ALPHANUMERIC, UNRESERVED] {
         let encoded = utf8_percent_encode(secret, set).to_string();
         forms.push(encoded.replace("%20", "+"));
@@ -56,6 +56,21 @@ fn of(secret: &str) -> Vec<String> {
 fn inner(literal: &str) -> String {
     let inner = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     inner.unwrap_or(literal).to_owned()
+}
+
+/// JSON as Python writes it: `ü` as `\u00fc`.
+fn in_ascii(json: &str) -> String {
+    let mut ascii = String::new();
+    for letter in json.chars() {
+        if letter.is_ascii() {
+            ascii.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            ascii.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    ascii
 }
 
 /// `%2F` as `%2f`.
@@ -82,6 +97,11 @@ fn aligned(engine: &impl Engine, secret: &str, shift: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ascii_json_escapes_what_is_beyond() {
+        assert_eq!(in_ascii("aü😀"), "a\\u00fc\\ud83d\\ude00");
+    }
 
     #[test]
     fn lower_hex_changes_only_escapes() {

@@ -76,8 +76,8 @@ impl Run<'_> {
                 max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
             })
             .await?;
-        let content = response.content.clone();
-        let calls = self.note_answer(response);
+        self.note_answer(response);
+        let (content, calls) = self.last_answer();
         self.act(content, &calls, &tools, began).await
     }
 
@@ -193,9 +193,8 @@ impl Run<'_> {
         }
     }
 
-    /// Notes the model's answer; gives the calls their ids. They are made as they are kept: no secret
-    /// of ours goes out with one.
-    fn note_answer(&mut self, mut response: ChatResponse) -> Vec<ToolCall> {
+    /// Notes the model's answer; gives the calls their ids.
+    fn note_answer(&mut self, mut response: ChatResponse) {
         let calls: Vec<_> = std::mem::take(&mut response.tool_calls)
             .into_iter()
             .zip(0..)
@@ -218,10 +217,10 @@ impl Run<'_> {
         });
         self.count(response.usage, response.cost_usd);
         self.recorder.record(Span::ModelCall(self.step), llm_called(response, calls));
-        self.last_answer().1
     }
 
-    /// The words and the calls of the model's last answer, as they are kept.
+    /// The words and the calls of the model's last answer as they are kept: no secret of ours goes
+    /// out with a call.
     fn last_answer(&self) -> (String, Vec<ToolCall>) {
         let answer = self.messages.iter().rev().find_map(|message| match message {
             Message::Assistant { content, tool_calls, .. } => {
