@@ -6,17 +6,22 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic
+    clippy::panic,
+    clippy::string_slice
 )]
 
 #[path = "http/bodies.rs"]
 mod bodies;
+#[path = "http/corpus.rs"]
+mod corpus;
 #[path = "http/document.rs"]
 mod document;
 #[path = "http/framing.rs"]
 mod framing;
 #[path = "http/memories.rs"]
 mod memories;
+#[path = "http/naughty.rs"]
+mod naughty;
 #[path = "http/operations.rs"]
 mod operations;
 #[path = "http/runs.rs"]
@@ -25,6 +30,8 @@ mod runs;
 mod scopes;
 #[path = "http/served.rs"]
 mod served;
+#[path = "http/smuggling.rs"]
+mod smuggling;
 #[path = "http/stream.rs"]
 mod stream;
 #[path = "http/web.rs"]
