@@ -1,6 +1,9 @@
 //! The log: to standard error, as text or JSON, without credentials.
 
-use std::io::{self, Write};
+use std::{
+    backtrace::Backtrace,
+    io::{self, Write},
+};
 
 use agent::redactor::{Reach, Redactor};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
@@ -40,7 +43,12 @@ pub(crate) fn start(
         LogFormat::Text => log.with_ansi(is_styled()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
-    result.map_err(|error| Failure::new(Exit::Failed, format!("cannot log: {error}")))
+    result.map_err(|error| Failure::new(Exit::Failed, format!("cannot log: {error}")))?;
+    // A panic would print its words by itself, as they are.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(backtrace = %Backtrace::capture(), "{panic}");
+    }));
+    Ok(())
 }
 
 fn level(usual: Usual, verbose: u8) -> &'static str {
