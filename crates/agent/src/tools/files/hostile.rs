@@ -291,13 +291,22 @@ fn no_file_is_read_beyond_its_bound() {
                 file.write_all(b"more").unwrap();
             }
         });
+        let _ends = Ends(&done);
         for _ in 0..200 {
             if let Ok(text) = read_text(&place.folder(), "growing") {
                 assert!(text.len() <= max);
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Ends the swapping, also when an assertion fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Reads `path` again and again while `door` and `trap` change places as fast as they can.
@@ -311,6 +320,7 @@ fn race(place: &Place, door: &str, trap: &str, paths: &[&str]) {
                 renameat_with(CWD, &door, CWD, &trap, RenameFlags::EXCHANGE).unwrap();
             }
         });
+        let _ends = Ends(&done);
         for path in paths.iter().cycle().take(RACE_READS) {
             match read_text(&place.folder(), path) {
                 Ok(text) => {
@@ -323,7 +333,6 @@ fn race(place: &Place, door: &str, trap: &str, paths: &[&str]) {
                 }
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert!(read > 0 && refused > 0, "{read} read, {refused} refused: there was no race");
 }
