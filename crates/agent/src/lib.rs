@@ -3,6 +3,7 @@
 //! It meets the server only in the database. It speaks no SQL, knows no HTTP, and asks models and
 //! MCP servers only through the crates that own them.
 
+pub mod redactor;
 pub mod settings;
 pub mod worker;
 
@@ -16,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use protocol::name::AgentId;
 
-use crate::{settings::AgentSettings, tools::Toolbox};
+use crate::{redactor::Redactor, settings::AgentSettings, tools::Toolbox};
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct Parts {
     pub memory: memory::service::MemoryService,
     /// The MCP servers of this process.
     pub mcp: Arc<mcp::servers::Servers>,
+    /// What must not be written down.
+    pub redactor: Redactor,
     /// The agents that runs may name.
     pub agents: BTreeMap<AgentId, AgentSettings>,
     /// Below it each scope has its folder.

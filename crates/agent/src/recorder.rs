@@ -1,7 +1,8 @@
 //! Gathers what happens in a run and writes it: what belongs together in one commit.
 //!
 //! Events wait here only while nobody could miss them: until a tool is to be called, a step ends, or
-//! a few milliseconds have passed.
+//! a few milliseconds have passed. All that a worker writes about a run passes here, so here is where
+//! credentials are masked.
 
 use protocol::{
     event::Fact,
@@ -12,6 +13,8 @@ use store::{
     journal::{End, Entry, Journal, JournalError, NewCheckpoint, NewDelta, NewEvent, Totals},
     stream::StreamCursor,
 };
+
+use crate::redactor::{Reach, Redactor};
 
 /// What an event speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +28,12 @@ pub(crate) enum Span {
 pub(crate) struct Recorder {
     run_id: RunId,
     journal: Journal,
+    redactor: Redactor,
     pending: Entry,
-    /// Text that was said since the last delta.
+    /// Text that is in no delta yet, as the model said it.
     text: String,
+    /// Some of it came since the last delta was cut.
+    has_fresh_text: bool,
     /// Deltas after the last event.
     deltas: u64,
     messages_written: u32,
@@ -36,13 +42,20 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(run_id: RunId, journal: Journal, messages_written: u32) -> Self {
+    pub(crate) fn new(
+        run_id: RunId,
+        journal: Journal,
+        redactor: Redactor,
+        messages_written: u32,
+    ) -> Self {
         let pending = Entry { messages_at: messages_written, ..Entry::default() };
         Self {
             run_id,
             journal,
+            redactor,
             pending,
             text: String::new(),
+            has_fresh_text: false,
             deltas: 0,
             messages_written,
             interrupted: false,
@@ -53,8 +66,9 @@ impl Recorder {
         &self.journal
     }
 
-    /// Notes an event. Text that was said before it belongs before it.
-    pub(crate) fn record(&mut self, span: Span, fact: Fact) {
+    /// Notes an event, without the secrets in it. Text that was said before it belongs before it.
+    pub(crate) fn record(&mut self, span: Span, mut fact: Fact) {
+        let contains_secrets = self.redactor.clean_fact(&mut fact);
         let run = SpanId::derive(self.run_id, "run");
         let of_step = |step: u32| SpanId::derive(self.run_id, &format!("step:{step}"));
         let (step, span_id, parent_span_id) = match span {
@@ -69,27 +83,49 @@ impl Recorder {
                 (Some(step), SpanId::derive(self.run_id, &call.to_string()), Some(of_step(step)))
             }
         };
-        self.pending.events.push(NewEvent { fact, step, span_id, parent_span_id });
+        self.pending.events.push(NewEvent {
+            fact,
+            step,
+            span_id,
+            parent_span_id,
+            contains_secrets,
+        });
         self.deltas = 0;
     }
 
     /// Notes text of the model's answer.
     pub(crate) fn say(&mut self, text: &str) {
         self.text.push_str(text);
+        self.has_fresh_text = true;
     }
 
-    /// Makes a delta of the text that was said since the last one.
+    /// Makes a delta of the text that was said since the last one, but for an end of it that could
+    /// be the beginning of a secret: that waits for what follows.
     pub(crate) fn cut_delta(&mut self, step: u32) {
-        if !self.text.is_empty() {
-            let text = std::mem::take(&mut self.text);
+        let waiting = self.text.split_off(self.redactor.settled_bytes(&self.text));
+        self.end_text(step);
+        self.text = waiting;
+    }
+
+    /// Makes a delta of all that is left: nothing follows.
+    pub(crate) fn end_text(&mut self, step: u32) {
+        let text = std::mem::take(&mut self.text);
+        self.has_fresh_text = false;
+        if !text.is_empty() {
+            let text = self.redactor.redacted(&text, Reach::Known).into_owned();
             self.delta(step, Some(text));
         }
     }
 
     /// Voids the step's text so far, for whoever has seen it.
     pub(crate) fn void_text(&mut self, step: u32) {
-        self.text.clear();
+        self.forget_text();
         self.delta(step, None);
+    }
+
+    fn forget_text(&mut self) {
+        self.text.clear();
+        self.has_fresh_text = false;
     }
 
     fn delta(&mut self, step: u32, text: Option<String>) {
@@ -98,7 +134,8 @@ impl Recorder {
         self.pending.deltas.push(NewDelta { at: StreamCursor { seq, n: self.deltas }, step, text });
     }
 
-    pub(crate) fn set_model(&mut self, model: String) {
+    pub(crate) fn set_model(&mut self, mut model: String) {
+        self.redactor.clean_known(&mut model);
         self.pending.model = Some(model);
     }
 
@@ -106,24 +143,28 @@ impl Recorder {
         self.pending.totals = Some(totals);
     }
 
-    /// Adds a message to the conversation.
-    pub(crate) fn append(&mut self, message: Message) {
-        self.pending.messages.push(message);
+    /// Adds a message to the conversation, and answers it as it is kept: without secrets.
+    pub(crate) fn append(&mut self, mut message: Message) -> Message {
+        self.redactor.clean_message(&mut message);
+        self.pending.messages.push(message.clone());
+        message
     }
 
     /// The step is done: what was said so far is the conversation to go on from.
-    pub(crate) fn checkpoint(&mut self, step: u32, state: serde_json::Value) {
+    pub(crate) fn checkpoint(&mut self, step: u32, mut state: serde_json::Value) {
+        self.redactor.clean_value(&mut state, Reach::Known);
         let message_count = self.messages_written + as_count(self.pending.messages.len());
         self.pending.checkpoint = Some(NewCheckpoint { step, message_count, state });
     }
 
-    pub(crate) fn end(&mut self, end: End) {
+    pub(crate) fn end(&mut self, mut end: End) {
+        self.redactor.clean_end(&mut end);
         self.pending.end = Some(end);
     }
 
     /// Forgets what was not written.
     pub(crate) fn discard(&mut self) {
-        self.text.clear();
+        self.forget_text();
         self.deltas = 0;
         self.pending = Entry { messages_at: self.messages_written, ..Entry::default() };
     }
@@ -134,7 +175,7 @@ impl Recorder {
     }
 
     pub(crate) fn has_pending(&self) -> bool {
-        !self.text.is_empty() || !self.pending.events.is_empty() || !self.pending.deltas.is_empty()
+        self.has_fresh_text || !self.pending.events.is_empty() || !self.pending.deltas.is_empty()
     }
 
     /// Writes everything noted since the last time, or nothing.

@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
             limits: agent.limits().lowered_by(claim.limits.unwrap_or_default()),
             agent,
             model: ModelRef { provider: String::new(), model: String::new() },
-            recorder: Recorder::new(claim.run_id, journal, written),
+            recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
             history: Vec::new(),
             unfinished: known
                 .messages
@@ -306,13 +306,17 @@ impl<'a> Run<'a> {
             }
         }
         resolved.map_err(|error| Stop::fail(RunErrorCode::ModelError, error.to_string()))?;
-        let turns = self
+        let mut turns = self
             .runtime
             .parts
             .store
             .scoped(&self.claim.scope)
             .session_turns(&self.claim.session_key, self.claim.run_id, TURNS_MAX)
             .await?;
+        for turn in &mut turns {
+            self.runtime.parts.redactor.clean_known(&mut turn.input);
+            self.runtime.parts.redactor.clean_known(&mut turn.output);
+        }
         let history = History::fit(turns, self.agent.context_tokens);
         if self.state.history_summary.is_none() && !history.folded.is_empty() {
             self.state.history_summary = match self.agent.history_summary {
@@ -342,7 +346,8 @@ impl<'a> Run<'a> {
             match event {
                 Ok(ChatEvent::Text(_) | ChatEvent::AttemptFailed { .. }) => {}
                 Ok(ChatEvent::Done(response)) => {
-                    let summary = response.content.clone();
+                    let mut summary = response.content.clone();
+                    self.runtime.parts.redactor.clean_known(&mut summary);
                     self.count(response.usage, response.cost_usd);
                     self.recorder.record(Span::Run, llm_called(*response, Vec::new()));
                     return Ok(Some(summary));
@@ -380,10 +385,11 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Adds a message to the conversation; it is written with the next commit.
+    /// Adds a message to the conversation; it is written with the next commit. The model will read
+    /// what is written.
     fn push(&mut self, message: Message) {
-        self.recorder.append(message.clone());
-        self.messages.push(message);
+        let kept = self.recorder.append(message);
+        self.messages.push(kept);
     }
 
     fn count(&mut self, usage: Usage, cost_usd: f64) {

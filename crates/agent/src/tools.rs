@@ -29,7 +29,10 @@ use sha2::{Digest, Sha256};
 use store::{Store, error::StoreError, failpoint};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::AgentSettings;
+use crate::{
+    redactor::{Reach, Redactor},
+    settings::AgentSettings,
+};
 
 /// What is kept of a result, in bytes of compact JSON.
 const RESULT_MAX_BYTES: usize = 1024 * 1024;
@@ -50,6 +53,7 @@ pub(crate) struct Toolbox {
     store: Store,
     memory: MemoryService,
     mcp: Arc<Servers>,
+    redactor: Redactor,
     workspace_root: PathBuf,
     timeout: Duration,
     validators: Mutex<HashMap<[u8; 32], Arc<Validator>>>,
@@ -139,16 +143,22 @@ impl Toolbox {
         store: Store,
         memory: MemoryService,
         mcp: Arc<Servers>,
+        redactor: Redactor,
         workspace_root: PathBuf,
         timeout: Duration,
     ) -> Self {
-        Self { store, memory, mcp, workspace_root, timeout, validators: Mutex::default() }
+        Self { store, memory, mcp, redactor, workspace_root, timeout, validators: Mutex::default() }
     }
 
     /// Every tool that a run could have now.
     pub(crate) fn all(&self) -> Vec<ToolInfo> {
         let mut tools = builtins();
-        tools.extend(self.mcp.tools());
+        tools.extend(self.mcp.tools().into_iter().map(|mut tool| {
+            // A server may describe itself with what it was configured with.
+            self.redactor.clean_known(&mut tool.description);
+            self.redactor.clean_value(&mut tool.input_schema, Reach::Known);
+            tool
+        }));
         tools
     }
 

@@ -69,6 +69,7 @@ impl Worker {
             parts.store.clone(),
             parts.memory.clone(),
             Arc::clone(&parts.mcp),
+            parts.redactor.clone(),
             parts.workspace_root.clone(),
             Duration::from_millis(settings.tool_timeout_ms),
         );

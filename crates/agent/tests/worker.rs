@@ -19,6 +19,8 @@ mod ledger;
 mod limits;
 #[path = "worker/recovery.rs"]
 mod recovery;
+#[path = "worker/secrets.rs"]
+mod secrets;
 #[path = "worker/steps.rs"]
 mod steps;
 #[path = "worker/stream.rs"]
@@ -30,6 +32,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agent::{
     Parts,
+    redactor::Redactor,
     settings::{AgentSettings, WorkerSettings},
     worker::Worker,
 };
@@ -62,6 +65,7 @@ struct World {
     agent: AgentSettings,
     workspace: tempfile::TempDir,
     mcp: Arc<Servers>,
+    redactor: Redactor,
 }
 
 impl World {
@@ -77,6 +81,7 @@ impl World {
             agent: AgentSettings::default(),
             workspace: tempfile::tempdir().unwrap(),
             mcp: Arc::new(Servers::start(BTreeMap::new(), []).await),
+            redactor: Redactor::default(),
         }
     }
 
@@ -87,6 +92,7 @@ impl World {
             models: Models::with_scripted(self.script.clone()),
             memory: self.memory.clone(),
             mcp: Arc::clone(&self.mcp),
+            redactor: self.redactor.clone(),
             agents,
             workspace_root: self.workspace.path().to_owned(),
             version: "test",

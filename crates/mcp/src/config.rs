@@ -1,6 +1,6 @@
 //! What the operator writes under `[mcp_servers.<name>]`. Reads no file and no environment.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use protocol::tool::{Approval, Effect};
 use serde::Deserialize;
@@ -12,8 +12,9 @@ pub const STARTUP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// A call without an answer for this long has timed out, unless configured.
 pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
-/// One MCP server on standard input and output.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// One MCP server on standard input and output. Arguments and variables may be secrets: it shows
+/// neither.
+#[derive(Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct ServerConfig {
     /// The program: a path, or a name that is looked up in the server's `PATH`.
@@ -59,6 +60,15 @@ impl ServerConfig {
             call_timeout: CALL_TIMEOUT_DEFAULT,
             tools: BTreeMap::new(),
         }
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig")
+            .field("command", &self.command)
+            .field("env", &self.env.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,6 +128,14 @@ mod tests {
             Err(error) => error.to_string(),
         };
         expected.assert_eq(&answer);
+    }
+
+    #[test]
+    fn neither_arguments_nor_variables_are_shown() {
+        let mut config = ServerConfig::new("x", ["--key", "sk-secret"]);
+        config.env.insert("TOKEN".into(), "sk-secret".into());
+        let shown = format!("{config:?}");
+        assert!(shown.contains("TOKEN") && !shown.contains("sk-secret"), "{shown}");
     }
 
     #[test]

@@ -10,10 +10,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use agent::settings::{AgentSettings, WorkerSettings};
+use agent::{
+    redactor::{Reach, Redactor},
+    settings::{AgentSettings, WorkerSettings},
+};
 use config::{Config as Layers, File, FileFormat};
 use mcp::config::ServerConfig;
 use model::{embedding::EmbeddingSettings, settings::ModelSettings};
+use percent_encoding::percent_decode_str;
 use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -46,6 +50,9 @@ pub(crate) struct Config {
     pub(crate) mcp_servers: BTreeMap<String, ServerConfig>,
     pub(crate) limits: QueueLimits,
     pub(crate) retention: Retention,
+    /// What our environment holds under the name of a secret, whether or not we use it.
+    #[serde(skip)]
+    environment_secrets: Vec<SecretString>,
 }
 
 /// How to reach the database.
@@ -118,8 +125,8 @@ impl Default for ServerTable {
     }
 }
 
-/// The environment, as it was when we started.
-#[derive(Debug, Default, Clone)]
+/// The environment, as it was when we started. It holds secrets, so it never shows itself.
+#[derive(Default, Clone)]
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
@@ -199,29 +206,66 @@ impl Config {
         Some(DatabaseUrls { migrate: migrate.unwrap_or_else(|| url.clone()), direct, url })
     }
 
-    /// Every secret that we were told, for whoever must not repeat it.
-    pub(crate) fn secrets(&self) -> Vec<SecretString> {
+    /// Masks every secret that we were told, and those in the URL of the database that is used.
+    pub(crate) fn redactor(&self, database_url: Option<&str>) -> Redactor {
+        Redactor::new(
+            self.secrets().into_iter().chain(database_url.into_iter().flat_map(passwords)),
+        )
+    }
+
+    /// Every secret that we were told: keys, passwords, and what MCP servers are given.
+    fn secrets(&self) -> Vec<SecretString> {
         let keys = self.model.providers.values().filter_map(|provider| provider.api_key.clone());
         let server = &self.server;
         let urls = [&server.database_url, &server.database_direct_url, &server.migrate_url];
-        let password = urls
-            .into_iter()
-            .flatten()
-            .filter_map(|url| reqwest::Url::parse(url.expose_secret()).ok())
-            .filter_map(|url| {
-                url.password().map(|password| SecretString::from(password.to_owned()))
-            });
-        let of_servers = self.mcp_servers.values().flat_map(|server| &server.env);
-        let of_servers = of_servers
-            .filter(|(name, _)| is_secret_name(name))
-            .map(|(_, value)| SecretString::from(value.as_str()));
-        keys.chain(password).chain(of_servers).collect()
+        let url = urls.into_iter().flatten().flat_map(|url| passwords(url.expose_secret()));
+        let servers = self.mcp_servers.values();
+        let env = servers.clone().flat_map(|server| &server.env);
+        let env = env.flat_map(|(name, value)| secrets_of(name, value));
+        let args = servers.flat_map(|server| secret_args(&server.args));
+        let environment = self.environment_secrets.iter().cloned();
+        keys.chain(url).chain(env).chain(args).chain(environment).collect()
     }
+}
+
+/// What of a setting is secret: the value, by its name or by its looks, and passwords in URLs.
+fn secrets_of(name: &str, value: &str) -> Vec<SecretString> {
+    let mut secrets = passwords(value);
+    let looks_like_one =
+        || secrets.is_empty() && Redactor::default().redacted(value, Reach::Credentials) != value;
+    if is_secret_name(name) || looks_like_one() {
+        secrets.push(value.into());
+    }
+    secrets
+}
+
+/// `--token x`, `--token=x`, and what looks like a credential without a name.
+fn secret_args(args: &[String]) -> Vec<SecretString> {
+    let before = std::iter::once("").chain(args.iter().map(String::as_str));
+    let named = before.zip(args).map(|(before, arg)| match arg.split_once('=') {
+        Some((name, value)) if name.starts_with('-') => (name, value),
+        Some(_) | None if before.starts_with('-') && !arg.starts_with('-') => {
+            (before, arg.as_str())
+        }
+        Some(_) | None => ("", arg.as_str()),
+    });
+    named.flat_map(|(name, value)| secrets_of(name, value)).collect()
+}
+
+/// The password in a URL, as it is and as it is spelled there; none where there is none.
+fn passwords(url: &str) -> Vec<SecretString> {
+    let Ok(url) = reqwest::Url::parse(url) else { return Vec::new() };
+    let spelled = url.password().into_iter().map(str::to_owned);
+    let decoded = spelled.clone().map(|text| percent_decode_str(&text).decode_utf8_lossy().into());
+    let in_query = url.query_pairs().filter(|(name, _)| is_secret_name(name));
+    let in_query = in_query.map(|(_, value)| value.into_owned());
+    spelled.chain(decoded).chain(in_query).map(SecretString::from).collect()
 }
 
 fn is_secret_name(name: &str) -> bool {
     let name = name.to_uppercase();
-    ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word))
+    let words = ["KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "COOKIE", "AUTHORIZATION"];
+    words.iter().any(|word| name.contains(word))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -269,6 +313,8 @@ fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Co
             *key = Some(url.into());
         }
     }
+    let secret = environment.0.iter().filter(|(name, _)| is_secret_name(name));
+    config.environment_secrets = secret.map(|(_, value)| value.as_str().into()).collect();
     config.agents.entry(AgentId::default()).or_default(); // Runs that name no agent mean it.
     Ok(config)
 }
@@ -321,7 +367,7 @@ mod tests {
             max_steps = 5
             [mcp_servers.files]
             command = "files"
-            args = ["-x"]
+            args = ["-x", "--api-key", "of an argument", "--token=behind a sign"]
             env = { API_KEY = "of the file", Path = "kept" }
             [mcp_servers.files.tools.read]
             effect = "read_only"
@@ -337,7 +383,8 @@ mod tests {
                 ("OPENINTERN_MODEL", "local/b"),
                 ("OPENINTERN_EMBEDDING", "local/hashed"),
                 ("OPENINTERN_PORT", "is a flag"),
-                ("DATABASE_URL", "postgres://u:p@h/d"),
+                ("DATABASE_URL", "postgres://u:p%40ss@h/d?password=q"),
+                ("SOMEONES_TOKEN", "lies around"),
             ]),
         )
         .unwrap();
@@ -355,8 +402,22 @@ mod tests {
         assert_eq!(files.env["Path"], "kept");
         let secrets = config.secrets();
         let secrets: Vec<_> = secrets.iter().map(|secret| secret.expose_secret()).collect();
-        assert_eq!(secrets, ["0123", "p", "of the environment"]);
-        assert!(!format!("{config:?}").contains("0123"));
+        let expected = [
+            "0123",
+            "p%40ss",
+            "p@ss",
+            "q",
+            "of the environment",
+            "of an argument",
+            "behind a sign",
+            "lies around",
+        ];
+        for secret in expected {
+            assert!(secrets.contains(&secret), "{secret}");
+        }
+        assert!(!secrets.contains(&"kept"));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("0123") && !shown.contains("of the environment"), "{shown}");
     }
 
     #[test]
@@ -474,6 +535,20 @@ mod tests {
             &[],
             expect![[r#"
             openintern.toml is no TOML: line 2, column 21: invalid literal string, expected `'`
+        "#]],
+        );
+        check_fault(
+            "[mcp_servers.a]\ncommand = 'x'\nenv = 'TOKEN=sk-secret'",
+            &[],
+            expect![[r#"
+            `mcp_servers.a.env` in `openintern.toml`: invalid type: a string, expected a map
+        "#]],
+        );
+        check_fault(
+            "[model.providers]\nopenai = 'sk-secret'",
+            &[],
+            expect![[r#"
+            `model.providers.openai` in `openintern.toml`: invalid type: a string, expected struct ProviderSettings
         "#]],
         );
         check_fault(

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use agent::redactor::{Reach, Redactor};
 use mcp::status::ServerState;
 use model::Models;
 use postgres::error::StartError;
@@ -31,7 +32,7 @@ pub(crate) async fn dev(
         Usual::Warnings,
         args.node.verbose,
         environment,
-        config.secrets(),
+        config.redactor(None),
     )?;
     let host = args.host.as_deref().unwrap_or(&config.server.host);
     let place = Place::find(host, args.port.unwrap_or(config.server.port)).await?;
@@ -61,7 +62,7 @@ pub(crate) async fn dev(
         listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     output.line(&format!("listening on http://{address}"))?;
     say_addresses(address, auth);
-    let probe = tokio::spawn(probe(node.models().clone()));
+    let probe = tokio::spawn(probe(node.models().clone(), node.redactor().clone()));
     let told = tokio::spawn(say_stopping(shutdown.asked.clone()));
     let ran = node.run(Some(listener), shutdown).await;
     probe.abort();
@@ -170,6 +171,7 @@ fn say_parts(node: &Node, database: &Database, skills_note: Option<String>, conc
             good("mcp", format!("{}: {} tools", server.name, server.tools.len()));
         } else {
             let why = server.last_error.as_deref().unwrap_or("not running");
+            let why = node.redactor().redacted(why, Reach::Known);
             odd("mcp", &format!("{}: {why}", server.name));
         }
     }
@@ -205,13 +207,15 @@ fn say_addresses(address: SocketAddr, auth: AuthMode) {
 }
 
 /// Asks the default model's provider whether it would answer; says so if not.
-async fn probe(models: Models) {
+async fn probe(models: Models, redactor: Redactor) {
     let default = models.default_model();
     if default.provider == "demo" {
         return;
     }
     for probe in models.probe().await {
         if let (true, Err(error)) = (probe.provider == default.provider, probe.outcome) {
+            let error = error.to_string();
+            let error = redactor.redacted(&error, Reach::Credentials);
             odd("model", &format!("{}: {error} (runs that ask it will fail)", probe.provider));
         }
     }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use agent::redactor::{Reach, Redactor};
 use mcp::{servers::Servers, status::ServerState};
 use model::{Models, embedding::Purpose};
 use nix::sys::statvfs::statvfs;
@@ -73,12 +74,14 @@ pub(crate) async fn doctor(
     environment: &Environment,
 ) -> Result<Exit, Stop> {
     let mut checks = Vec::new();
+    let mut redactor = Redactor::default();
     match config::load(&args.node, environment) {
         Err(failure) => checks.push(Check::bad("config", failure)),
         Ok(Loaded { config, file }) => {
             let format = config.server.log_format;
-            let secrets = config.secrets();
-            logging::start(format, Usual::Warnings, args.node.verbose, environment, secrets)?;
+            redactor = config.redactor(None);
+            let (verbose, clean) = (args.node.verbose, redactor.clone());
+            logging::start(format, Usual::Warnings, verbose, environment, clean)?;
             let file = file.map_or("no file: defaults".into(), |file| file.display().to_string());
             checks.push(Check::good("config", file));
             checks.push(database(&config).await);
@@ -88,6 +91,10 @@ pub(crate) async fn doctor(
         }
     }
     checks.push(server(environment).await);
+    for check in &mut checks {
+        // Providers and MCP servers may repeat what they were given.
+        check.found = redactor.redacted(&check.found, Reach::Known).into_owned();
+    }
 
     if args.format.json {
         output.json(&checks)?;

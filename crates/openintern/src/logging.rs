@@ -1,11 +1,11 @@
-//! The log: to standard error, as text or JSON, without the secrets that we know.
+//! The log: to standard error, as text or JSON, without credentials.
 
 use std::{
+    backtrace::Backtrace,
     io::{self, Write},
-    sync::Arc,
 };
 
-use secrecy::{ExposeSecret, SecretString};
+use agent::redactor::{Reach, Redactor};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::{
@@ -13,10 +13,6 @@ use crate::{
     config::Environment,
     exit::{Exit, Failure},
 };
-
-/// Shorter ones would hit innocent words.
-const SECRET_MIN_CHARS: usize = 6;
-const MASK: &str = "***";
 
 /// How much is logged when nobody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +29,7 @@ pub(crate) fn start(
     usual: Usual,
     verbose: u8,
     environment: &Environment,
-    secrets: Vec<SecretString>,
+    redactor: Redactor,
 ) -> Result<(), Failure> {
     let said = environment.get("OPENINTERN_LOG").or_else(|| environment.get("RUST_LOG"));
     let filter = said.unwrap_or_else(|| level(usual, verbose).to_owned());
@@ -41,13 +37,18 @@ pub(crate) fn start(
         Failure::new(Exit::Usage, format!("the log filter `{filter}` is not understood: {error}"))
             .hint("OPENINTERN_LOG or RUST_LOG should look like `info` or `warn,agent=debug`")
     })?;
-    let masked = Masked { secrets: secrets.into() };
+    let masked = Masked { redactor };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(masked);
     let result = match format {
         LogFormat::Text => log.with_ansi(is_styled()).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
-    result.map_err(|error| Failure::new(Exit::Failed, format!("cannot log: {error}")))
+    result.map_err(|error| Failure::new(Exit::Failed, format!("cannot log: {error}")))?;
+    // A panic would print its words by itself, as they are.
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(backtrace = %Backtrace::capture(), "{panic}");
+    }));
+    Ok(())
 }
 
 fn level(usual: Usual, verbose: u8) -> &'static str {
@@ -65,10 +66,10 @@ fn is_styled() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// Writes to standard error with every secret masked.
+/// Writes to standard error with every credential masked.
 #[derive(Clone)]
 struct Masked {
-    secrets: Arc<[SecretString]>,
+    redactor: Redactor,
 }
 
 impl<'a> MakeWriter<'a> for Masked {
@@ -83,28 +84,12 @@ impl Write for Masked {
     /// Takes a whole entry at a time: that is how the formatter writes.
     fn write(&mut self, entry: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(entry);
-        io::stderr().lock().write_all(mask(&text, &self.secrets).as_bytes())?;
+        let clean = self.redactor.redacted(&text, Reach::Credentials);
+        io::stderr().lock().write_all(clean.as_bytes())?;
         Ok(entry.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().lock().flush()
-    }
-}
-
-fn mask(text: &str, secrets: &[SecretString]) -> String {
-    let long = |secret: &&str| secret.chars().count() >= SECRET_MIN_CHARS;
-    let secrets = secrets.iter().map(|secret| secret.expose_secret()).filter(long);
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, MASK))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_masked() {
-        let secrets = ["sk-123456".into(), "ab".into()];
-        assert_eq!(mask("key sk-123456, ab", &secrets), "key ***, ab");
     }
 }

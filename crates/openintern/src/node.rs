@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agent::{
+    redactor::Redactor,
     settings::{AgentSettings, agent_infos},
     worker::Worker,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Node {
     models: Models,
     agents: BTreeMap<AgentId, AgentSettings>,
     identity: Identity,
+    redactor: Redactor,
     metrics: PrometheusHandle,
     upkeep: JoinHandle<()>,
     work: Option<Work>,
@@ -79,6 +81,7 @@ impl Node {
             );
             return Err(failure.hint(format!("memories are kept with {VECTOR_DIMENSIONS}")));
         }
+        let redactor = config.redactor(Some(&urls.url));
         let workspace_root = config.data_dir()?.join("workspaces");
         let metrics = PrometheusBuilder::new()
             .install_recorder()
@@ -108,6 +111,7 @@ impl Node {
                     models: models.clone(),
                     memory: memory.clone(),
                     mcp: Arc::clone(&servers),
+                    redactor: redactor.clone(),
                     agents: config.agents.clone(),
                     workspace_root,
                     version: VERSION,
@@ -116,11 +120,17 @@ impl Node {
             }
         };
         let upkeep = tokio::spawn(keep_up(metrics.clone()));
-        Ok(Self { store, memory, models, agents: config.agents, identity, metrics, upkeep, work })
+        let agents = config.agents;
+        Ok(Self { store, memory, models, agents, identity, redactor, metrics, upkeep, work })
     }
 
     pub(crate) fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// Masks the secrets of this node.
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 
     /// How the MCP servers are; empty where this node does not work.

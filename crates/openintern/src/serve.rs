@@ -76,7 +76,7 @@ pub(crate) async fn migrate(
 fn load(args: &NodeArgs, environment: &Environment) -> Result<Config, Failure> {
     let Loaded { config, .. } = config::load(args, environment)?;
     let format = config.server.log_format;
-    logging::start(format, Usual::Events, args.verbose, environment, config.secrets())?;
+    logging::start(format, Usual::Events, args.verbose, environment, config.redactor(None))?;
     Ok(config)
 }
 

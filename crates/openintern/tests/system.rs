@@ -9,13 +9,18 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
+    clippy::string_slice,
     missing_docs
 )]
 
+#[path = "system/canaries.rs"]
+mod canaries;
 #[path = "system/commands.rs"]
 mod commands;
 #[path = "system/keys.rs"]
 mod keys;
+#[path = "system/parrot.rs"]
+mod parrot;
 #[path = "system/production.rs"]
 mod production;
 #[path = "system/program.rs"]

@@ -84,7 +84,8 @@ impl StoredEvent {
 /// What the redactor found in an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Redaction {
-    /// Secrets were found and masked.
+    /// Credentials were seen. Those of the installation are masked, and whatever looked like one in
+    /// what a tool or an error said; in the words of users and models the rest is left.
     pub contains_secrets: bool,
 }
 

@@ -6,11 +6,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic
+    clippy::panic,
+    clippy::string_slice
 )]
 
 #[path = "http/bodies.rs"]
 mod bodies;
+#[path = "http/corpus.rs"]
+mod corpus;
 #[path = "http/document.rs"]
 mod document;
 #[path = "http/framing.rs"]
@@ -19,6 +22,8 @@ mod framing;
 mod identity;
 #[path = "http/memories.rs"]
 mod memories;
+#[path = "http/naughty.rs"]
+mod naughty;
 #[path = "http/operations.rs"]
 mod operations;
 #[path = "http/runs.rs"]
@@ -27,6 +32,8 @@ mod runs;
 mod scopes;
 #[path = "http/served.rs"]
 mod served;
+#[path = "http/smuggling.rs"]
+mod smuggling;
 #[path = "http/stream.rs"]
 mod stream;
 #[path = "http/tokens.rs"]

@@ -83,7 +83,7 @@ end $$;
 create function commit_entry(
     p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint,
     p_event_types text[], p_event_steps int[], p_event_spans bigint[], p_event_parents bigint[],
-    p_event_payloads text[],
+    p_event_payloads text[], p_event_secrets boolean[],
     p_delta_seqs bigint[], p_delta_ns bigint[], p_delta_steps int[], p_delta_texts text[],
     p_messages text[], p_messages_at int,
     p_checkpoint_step int, p_checkpoint_messages int, p_checkpoint_state jsonb,
@@ -127,11 +127,13 @@ begin
     end if;
     if cardinality(p_event_types) > 0 then
         insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id, parent_span_id,
-                            type, payload)
+                            type, payload, contains_secrets)
         select p_org, p_run, v_before + e.place, p_epoch, v_agent, e.step, e.span_id,
-               e.parent_span_id, e.type, e.payload::jsonb
-        from unnest(p_event_types, p_event_steps, p_event_spans, p_event_parents, p_event_payloads)
-             with ordinality as e (type, step, span_id, parent_span_id, payload, place);
+               e.parent_span_id, e.type, e.payload::jsonb, e.contains_secrets
+        from unnest(p_event_types, p_event_steps, p_event_spans, p_event_parents, p_event_payloads,
+                    p_event_secrets)
+             with ordinality
+             as e (type, step, span_id, parent_span_id, payload, contains_secrets, place);
     end if;
     if cardinality(p_delta_seqs) > 0 then
         insert into run_deltas (org_id, run_id, seq, n, step, text)

@@ -83,6 +83,8 @@ pub struct NewEvent {
     pub span_id: SpanId,
     /// The span around it.
     pub parent_span_id: Option<SpanId>,
+    /// A credential was seen in it.
+    pub contains_secrets: bool,
 }
 
 /// Text of the model as it comes.
@@ -203,7 +205,7 @@ impl Journal {
             "select outcome, frees_another from commit_entry(
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
                  $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34,
-                 $35, $36)",
+                 $35, $36, $37)",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.scope.user_id.as_str())
@@ -215,6 +217,7 @@ impl Journal {
         .bind(events.spans)
         .bind(events.parents)
         .bind(events.payloads)
+        .bind(events.contain_secrets)
         .bind(deltas.seqs)
         .bind(deltas.ns)
         .bind(deltas.steps)
@@ -336,6 +339,7 @@ struct EventColumns {
     spans: Vec<i64>,
     parents: Vec<Option<i64>>,
     payloads: Vec<String>,
+    contain_secrets: Vec<bool>,
 }
 
 impl EventColumns {
@@ -347,6 +351,7 @@ impl EventColumns {
             columns.spans.push(event.span_id.bits());
             columns.parents.push(event.parent_span_id.map(SpanId::bits));
             columns.payloads.push(payload_of(&event.fact)?);
+            columns.contain_secrets.push(event.contains_secrets);
         }
         Ok(columns)
     }

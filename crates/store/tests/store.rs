@@ -110,7 +110,13 @@ async fn claim_one(store: &Store) -> Claim {
 }
 
 fn event(fact: Fact) -> NewEvent {
-    NewEvent { fact, step: None, span_id: SpanId::from_bits(1), parent_span_id: None }
+    NewEvent {
+        fact,
+        step: None,
+        span_id: SpanId::from_bits(1),
+        parent_span_id: None,
+        contains_secrets: false,
+    }
 }
 
 fn warning(message: &str) -> NewEvent {

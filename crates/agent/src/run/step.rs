@@ -77,21 +77,15 @@ impl Run<'_> {
             })
             .await?;
         failpoint::pass("after_model_answer");
-        let content = response.content.clone();
-        let calls = self.note_answer(response);
+        self.note_answer(response);
+        let (content, calls) = self.last_answer();
         self.act(content, &calls, &tools, began).await
     }
 
     /// Goes on with a step whose answer an earlier worker recorded: the model is not asked again,
     /// and calls that were settled are not made again.
     pub(super) async fn finish_step(&mut self) -> Result<StepEnd, Stop> {
-        let answer = self.messages.iter().rev().find_map(|message| match message {
-            Message::Assistant { content, tool_calls, .. } => {
-                Some((content.clone(), tool_calls.clone()))
-            }
-            Message::User { .. } | Message::Tool { .. } => None,
-        });
-        let (content, calls) = answer.unwrap_or_default();
+        let (content, calls) = self.last_answer();
         let tools = self.runtime.toolbox.of(&self.agent);
         self.act(content, &calls, &tools, Instant::now()).await
     }
@@ -190,7 +184,7 @@ impl Run<'_> {
                     }
                 }
                 Some(Ok(ChatEvent::Done(response))) => {
-                    self.recorder.cut_delta(step);
+                    self.recorder.end_text(step);
                     return Ok(*response);
                 }
                 Some(Err(error)) => {
@@ -205,7 +199,7 @@ impl Run<'_> {
     }
 
     /// Notes the model's answer; gives the calls their ids.
-    fn note_answer(&mut self, mut response: ChatResponse) -> Vec<ToolCall> {
+    fn note_answer(&mut self, mut response: ChatResponse) {
         let calls: Vec<_> = std::mem::take(&mut response.tool_calls)
             .into_iter()
             .zip(0..)
@@ -227,8 +221,19 @@ impl Run<'_> {
             replay: response.replay.take(),
         });
         self.count(response.usage, response.cost_usd);
-        self.recorder.record(Span::ModelCall(self.step), llm_called(response, calls.clone()));
-        calls
+        self.recorder.record(Span::ModelCall(self.step), llm_called(response, calls));
+    }
+
+    /// The words and the calls of the model's last answer as they are kept: no secret of ours goes
+    /// out with a call.
+    fn last_answer(&self) -> (String, Vec<ToolCall>) {
+        let answer = self.messages.iter().rev().find_map(|message| match message {
+            Message::Assistant { content, tool_calls, .. } => {
+                Some((content.clone(), tool_calls.clone()))
+            }
+            Message::User { .. } | Message::Tool { .. } => None,
+        });
+        answer.unwrap_or_default()
     }
 
     /// Calls the tools one after another: each call is committed before it is sent.

@@ -70,8 +70,12 @@ pub(super) async fn read(root: &Path, scope: &Scope, args: &Value) -> Result<Val
         .map_err(ToolError::Told)?;
     let lines: Vec<_> = text.lines().collect();
     let first = args.offset.unwrap_or(1);
-    let shown: Vec<_> =
-        lines.iter().skip(first - 1).take(args.limit.unwrap_or(LINES_DEFAULT)).copied().collect();
+    let shown: Vec<_> = lines
+        .iter()
+        .skip(first.saturating_sub(1))
+        .take(args.limit.unwrap_or(LINES_DEFAULT))
+        .copied()
+        .collect();
     Ok(json!({
         "path": args.path,
         "first_line": first,
@@ -117,12 +121,41 @@ fn read_text(folder: &Path, path: &str) -> Result<String, String> {
     }
     let mut bytes = Vec::new();
     // It may have grown since.
-    file.into_std().take(FILE_MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.contains(&0) {
-        return Err(format!("`{path}` is a binary file of {} bytes, not text", bytes.len()));
+    file.into_std().take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_MAX_BYTES {
+        return Err(format!("`{path}` grows; at most {FILE_MAX_BYTES} bytes are read"));
     }
-    String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text"))
+    if let Some(kind) = binary_kind(&bytes) {
+        return Err(format!("`{path}` is {kind} of {} bytes, not text", bytes.len()));
+    }
+    let count = bytes.len();
+    String::from_utf8(bytes)
+        .map_err(|_| format!("`{path}` has {count} bytes that are no UTF-8 text"))
 }
+
+/// What a file is by its first bytes, if it is no text.
+fn binary_kind(bytes: &[u8]) -> Option<&'static str> {
+    const KINDS: [(&[u8], &str); 13] = [
+        (b"\x89PNG\r\n", "a PNG image"),
+        (b"\xff\xd8\xff", "a JPEG image"),
+        (b"GIF8", "a GIF image"),
+        (b"%PDF-", "a PDF document"),
+        (b"PK\x03\x04", "a ZIP archive or an office document"),
+        (b"\x1f\x8b", "a gzip archive"),
+        (b"\xfd7zXZ", "an xz archive"),
+        (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+        (b"\x7fELF", "a program"),
+        (b"SQLite format 3", "an SQLite database"),
+        (b"\xff\xfe", "UTF-16 text"),
+        (b"\xfe\xff", "UTF-16 text"),
+        (b"RIFF", "a RIFF file (sound, video or WebP)"),
+    ];
+    let known = KINDS.iter().find(|(start, _)| bytes.starts_with(start)).map(|(_, kind)| *kind);
+    known.or_else(|| bytes.contains(&0).then_some("a binary file"))
+}
+
+#[cfg(test)]
+mod hostile;
 
 #[cfg(test)]
 mod tests {
@@ -163,6 +196,45 @@ mod tests {
             answer,
             json!({"path": "笔记.md", "first_line": 2, "lines": 1, "total_lines": 3, "text": "二"})
         );
+    }
+
+    #[tokio::test]
+    async fn a_piece_may_begin_or_end_behind_the_last_line() {
+        let root = tempfile::tempdir().unwrap();
+        let scope = scope("a", None);
+        let folder = workspace(root.path(), &scope);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("f"), "1\n2\r\n\n4").unwrap();
+        for (offset, limit, lines, text) in [
+            (1, 5000, 4, "1\n2\n\n4"),
+            (4, 1, 1, "4"),
+            (4, 9, 1, "4"),
+            (5, 1, 0, ""),
+            (99, 1, 0, ""),
+        ] {
+            let args = json!({"path": "f", "offset": offset, "limit": limit});
+            let answer = read(root.path(), &scope, &args).await.unwrap();
+            assert_eq!(
+                (&answer["lines"], &answer["total_lines"], &answer["text"]),
+                (&json!(lines), &json!(4), &json!(text)),
+                "{args}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_named_with_its_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |bytes: &[u8], expected: &str| {
+            std::fs::write(folder.path().join("f"), bytes).unwrap();
+            assert_eq!(read_text(folder.path(), "f").unwrap_err(), expected);
+        };
+        check(b"\x89PNG\r\n\x1a\n\0\0", "`f` is a PNG image of 10 bytes, not text");
+        check(b"%PDF-1.7\n", "`f` is a PDF document of 9 bytes, not text");
+        check(b"a\0b", "`f` is a binary file of 3 bytes, not text");
+        check(b"caf\xe9", "`f` has 4 bytes that are no UTF-8 text");
+        check(b"\xed\xa0\x80", "`f` has 3 bytes that are no UTF-8 text");
+        check(b"\xc0\xae", "`f` has 2 bytes that are no UTF-8 text");
     }
 
     #[test]

@@ -33,8 +33,13 @@ async fn abandoned(world: &World, calls: &[(&str, Value, Effect)], settled: Opti
         })
         .collect();
     let asked: Vec<_> = calls.iter().map(|(call, _)| call.clone()).collect();
-    let event =
-        |fact, step| NewEvent { fact, step, span_id: SpanId::from_bits(1), parent_span_id: None };
+    let event = |fact, step| NewEvent {
+        fact,
+        step,
+        span_id: SpanId::from_bits(1),
+        parent_span_id: None,
+        contains_secrets: false,
+    };
     let (first, effect) = &calls[0];
     let mut entry = Entry {
         events: vec![

@@ -47,10 +47,25 @@ pub(crate) fn of_key(
         None => {
             let problem = match problem.split_once(" does not have variant constructor ") {
                 Some((_, value)) => format!("there is no such choice as `{value}`"),
+                None if may_be_secret(path) => without_text(problem),
                 None => problem.to_owned(),
             };
             Failure::from_text(Exit::Usage, &format!("`{path}`{}: {problem}", at(path)))
         }
+    }
+}
+
+/// Whether what stands at a key, or was meant to stand below it, may be a secret.
+fn may_be_secret(path: &str) -> bool {
+    ["model", "server.database_url", "mcp_servers"].iter().any(|table| path.starts_with(table))
+}
+
+/// `invalid type: string "…", expected a map` without what the string was.
+fn without_text(problem: &str) -> String {
+    let parts = problem.split_once("string \"").zip(problem.rsplit_once("\", expected"));
+    match parts {
+        Some(((before, _), (_, after))) => format!("{before}a string, expected{after}"),
+        None => problem.to_owned(),
     }
 }
 

@@ -46,24 +46,6 @@ async fn what_is_no_strict_json_is_refused() {
 }
 
 #[tokio::test]
-async fn naughty_strings_come_back_as_they_went() {
-    let served = served().await;
-    for text in [
-        "\u{202e}\u{feff}",
-        "\u{1f468}\u{200d}\u{1f469}",
-        "'; drop table runs;--",
-        "\u{7f}\u{1}\r\n\t",
-        "\\u0000",
-        "<script>",
-    ] {
-        let run = served.post("/api/runs", json!({"input": text, "metadata": {text: text}})).await;
-        let path = format!("/api/runs/{}", run.expect(201)["run_id"].as_str().unwrap());
-        let run = served.get(&path).await.expect(200);
-        assert_eq!((&run["input"], &run["metadata"]), (&json!(text), &json!({text: text})));
-    }
-}
-
-#[tokio::test]
 async fn a_body_says_what_it_is() {
     let served = served().await;
     let body = r#"{"input":"a"}"#;

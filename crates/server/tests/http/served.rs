@@ -286,5 +286,11 @@ pub(crate) fn warning(message: &str) -> Fact {
 }
 
 fn event(fact: Fact) -> NewEvent {
-    NewEvent { fact, step: None, span_id: SpanId::from_bits(1), parent_span_id: None }
+    NewEvent {
+        fact,
+        step: None,
+        span_id: SpanId::from_bits(1),
+        parent_span_id: None,
+        contains_secrets: false,
+    }
 }
