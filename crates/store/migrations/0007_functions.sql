@@ -1,4 +1,6 @@
 -- The statements that are run most, as functions: one round trip each, planned once a connection.
+-- Each has an index made for it. A plan that was made while a table was small must not read it whole
+-- when it has grown, and planning anew costs more than most of them take: hence the two settings.
 --
 -- Those of tenants run with the caller's rights, and begin by naming the tenant whose rows they may
 -- touch. Those of the scheduler run with its rights, over all tenants, and are all that it can do.
@@ -25,7 +27,8 @@ create function create_run(
     p_org text, p_user text, p_project text, p_run uuid, p_session text, p_agent text, p_input text,
     p_llm_config jsonb, p_limits jsonb, p_metadata jsonb, p_reject_busy boolean, p_queued_max int,
     out outcome text, out accepted_at timestamptz, out queued bigint)
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_busy boolean;
 begin
@@ -60,7 +63,8 @@ end $$;
 
 -- Takes a run that has ended out of the line, and answers whether that lets another one go.
 create function leave_queue(p_org text, p_run uuid) returns boolean
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_left queue;
 begin
@@ -93,7 +97,8 @@ create function commit_entry(
     p_call_ids uuid[], p_call_steps int[], p_call_tools text[], p_call_effects text[],
     p_call_statuses text[], p_settled_ids uuid[], p_settled_statuses text[],
     out outcome text, out frees_another boolean)
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_before bigint;
     v_agent text;
@@ -179,7 +184,8 @@ returns table (
     status text, last_seq bigint, session_key text, seq bigint, n bigint, ts timestamptz,
     agent_id text, step int, span_id bigint, parent_span_id bigint, type text, payload text,
     contains_secrets boolean, delta text, found_count bigint)
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     perform set_tenant(p_org, p_user, p_project);
@@ -219,15 +225,20 @@ end $$;
 create function session_turns(
     p_org text, p_user text, p_project text, p_session text, p_before uuid, p_limit bigint)
 returns table (run_id uuid, input text, output text)
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     perform set_tenant(p_org, p_user, p_project);
     return query
     select r.run_id, r.input, r.output from runs r
+    -- A range and an order over both columns, so that no other index can look as good as the one by
+    -- session: of a tenant that came after the last `analyze`, the planner knows nothing.
     where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
-      and r.session_key = p_session and r.run_id < p_before and r.status = 'completed'
-    order by r.run_id desc
+      and (r.session_key, r.run_id) < (p_session, p_before)
+      and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
+      and r.status = 'completed'
+    order by r.session_key desc, r.run_id desc
     limit p_limit;
 end $$;
 
@@ -236,7 +247,8 @@ end $$;
 create function core_memories(
     p_org text, p_user text, p_project text, p_max_chars bigint, p_limit bigint)
 returns setof memories
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     perform set_tenant(p_org, p_user, p_project);
@@ -258,7 +270,8 @@ end $$;
 create function memory_totals(
     p_org text, p_user text, p_project text,
     out chunk_count bigint, out term_count bigint, out now timestamptz)
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     perform set_tenant(p_org, p_user, p_project);
@@ -281,7 +294,8 @@ returns table (
     created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, cached_tokens bigint, cost_usd double precision,
     cancel_requested boolean, rescued boolean, elapsed_s double precision)
-language plpgsql security definer set search_path = '' as $$
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     return query
