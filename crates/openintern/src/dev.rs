@@ -81,13 +81,13 @@ async fn say_stopping(shutdown: CancellationToken) {
 }
 
 /// The database: one that is named, or our own.
-enum Database {
+pub(crate) enum Database {
     Named { url: String },
     Embedded(Box<postgres::Server>),
 }
 
 impl Database {
-    async fn open(config: &Config) -> Result<Self, Failure> {
+    pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         if let Some(url) = &config.server.database_url {
             return Ok(Self::Named { url: url.expose_secret().to_owned() });
         }
@@ -104,7 +104,7 @@ impl Database {
         Ok(Self::Embedded(Box::new(server)))
     }
 
-    fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         match self {
             Self::Named { url } => url,
             Self::Embedded(server) => server.app_url(),
@@ -121,7 +121,7 @@ impl Database {
         }
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Self::Embedded(server) = self
             && let Err(error) = server.stop().await
         {
