@@ -19,7 +19,7 @@ use crate::{
     fuse::{Fused, LEG_SIZE, Weights, fuse, importance_factor, recency_factor},
     rank::{Layout, Placed, Postings, inverse_document_frequency, lexical, matched_terms},
     snippet::snippet,
-    tokens::Tokenizer,
+    tokens::{Tokenizer, han::is_pair},
 };
 
 /// Most distinct terms of a question that are looked up.
@@ -124,7 +124,14 @@ impl MemoryService {
         });
         let places = store.memory_layout(found.as_deref()).await?;
         let wanted: Option<HashSet<i64>> = wanted.map(|ids| ids.iter().copied().collect());
-        let absent = terms.len().min(SCORED_TERMS_MAX as usize).saturating_sub(postings.len());
+        // Of more terms than are scored, nobody knows which occur.
+        if postings.len() < SCORED_TERMS_MAX as usize {
+            let known: HashSet<&str> =
+                postings.iter().map(|posting| posting.term.as_str()).collect();
+            terms.retain(|term| !known.contains(term.as_str()));
+        } else {
+            terms.clear();
+        }
         Ok(content::off_the_async_threads(move || {
             let memory_ids: Vec<Uuid> = places.iter().map(|place| place.memory_id).collect();
             let placed = places.into_iter().map(|place| Placed {
@@ -145,7 +152,7 @@ impl MemoryService {
                 .filter(|chunk| chunk.score > 0.0)
                 .filter(|chunk| wanted.as_ref().is_none_or(|ids| ids.contains(&chunk.chunk_id)));
             let best = best_of_memories(scored);
-            Words { layout, postings, absent, best }
+            Words { layout, postings, absent: terms, best }
         })
         .await)
     }
@@ -202,8 +209,8 @@ impl MemoryService {
 struct Words {
     layout: Layout,
     postings: Vec<Postings>,
-    /// How many terms of the question no chunk has, as far as they would have been scored.
-    absent: usize,
+    /// The terms of the question that no chunk has.
+    absent: Vec<String>,
     best: Vec<BestChunk>,
 }
 
@@ -235,11 +242,16 @@ impl Ranked {
 }
 
 impl Words {
-    /// How much of what the question's terms say the best hit has, 0 to 1.
+    /// How much of what the question's words say the best hit has, 0 to 1. Pairs of characters are
+    /// left out where there are words: most pairs across two words are found nowhere.
     fn coverage(&self, totals: MemoryTotals) -> f64 {
-        let weights = self.term_weights(totals);
-        let absent = inverse_document_frequency(totals.chunk_count as f64, 0.0);
-        let all = weights.values().sum::<f64>() + self.absent as f64 * absent;
+        let mut weights = self.term_weights(totals);
+        let unheard = inverse_document_frequency(totals.chunk_count as f64, 0.0);
+        weights.extend(self.absent.iter().map(|term| (term.as_str(), unheard)));
+        if weights.keys().any(|term| !is_pair(term)) {
+            weights.retain(|term, _| !is_pair(term));
+        }
+        let all: f64 = weights.values().sum();
         let place = self.best.first().and_then(|best| self.layout.place(best.chunk_id));
         let terms = place.map(|place| matched_terms(&self.layout, &self.postings, place));
         let matched: f64 =
