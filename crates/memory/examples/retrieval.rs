@@ -1,8 +1,11 @@
 //! Measures search: how much of the evidence for a question is among the first hits, how fast.
 //!
-//! `DATABASE_URL=… cargo run --release -p memory --example retrieval -- SET.jsonl [none|hashed]`
+//! `DATABASE_URL=… cargo run --release -p memory --example retrieval -- SET.jsonl [EMBEDDER] [together]`
 //!
-//! Each line of the set is one corpus, kept in a scope of its own:
+//! The embedder is `none`, `hashed`, or the weights file of multilingual-e5-small. With the last, a
+//! file in the temporary folder keeps the vectors of texts for the next time; those of questions
+//! are made anew, and are waited for, so that only times depend on how busy the machine is.
+//! Each line of the set is one corpus, kept in a scope of its own or, with `together`, all in one:
 //! `{"corpus", "chunks": [{"id", "parent", "seq", "date", "text"}],
 //! "questions": [{"text", "gold": [id], "category"}]}`.
 //! No language model takes part and nothing is judged by one.
@@ -11,14 +14,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    fs::File,
+    io::Write,
+    path::Path,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use futures::future::{BoxFuture, FutureExt};
 use jiff::civil::{Date, DateTime};
 use memory::service::MemoryService;
-use model::embedding::{Embedder, Hashed};
+use model::{
+    embedding::{Embedder, Hashed, Multilingual, Purpose},
+    error::ModelError,
+};
 use protocol::{
     id::MemoryId,
     limits::{MEMORY_BULK_MAX, MEMORY_TOP_K_MAX},
@@ -30,6 +40,7 @@ use serde::Deserialize;
 use store::{
     Store,
     connect::{StoreSettings, migrate},
+    memories::reindex::Stale,
 };
 
 #[derive(Deserialize)]
@@ -76,15 +87,85 @@ impl Measured {
     }
 }
 
+/// The offline embedder with vectors that it made before.
+struct Known {
+    embedder: Multilingual,
+    vectors: Mutex<HashMap<String, Vec<f32>>>,
+    file: Mutex<File>,
+}
+
+impl Known {
+    fn open(embedder: Multilingual) -> Result<Self> {
+        let name = format!("retrieval-{}.jsonl", embedder.id().replace('/', "-"));
+        let path = std::env::temp_dir().join(name);
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        // A last line may be cut off.
+        let vectors = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let file = File::options().create(true).append(true).open(path)?;
+        Ok(Self { embedder, vectors: Mutex::new(vectors), file: Mutex::new(file) })
+    }
+
+    fn known(&self, text: &str) -> Option<Vec<f32>> {
+        self.vectors.lock().ok()?.get(text).cloned()
+    }
+
+    fn keep(&self, text: &str, vector: &[f32]) {
+        if let (Ok(mut vectors), Ok(mut file)) = (self.vectors.lock(), self.file.lock()) {
+            writeln!(file, "{}", serde_json::json!([text, vector])).ok();
+            vectors.insert(text.to_owned(), vector.to_owned());
+        }
+    }
+}
+
+impl Embedder for Known {
+    fn id(&self) -> &str {
+        self.embedder.id()
+    }
+
+    fn dimensions(&self) -> usize {
+        self.embedder.dimensions()
+    }
+
+    fn question_timeout(&self) -> Duration {
+        Duration::MAX
+    }
+
+    fn embed<'a>(
+        &'a self,
+        texts: &'a [String],
+        purpose: Purpose,
+    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, ModelError>> {
+        if purpose == Purpose::Query {
+            return self.embedder.embed(texts, purpose);
+        }
+        async move {
+            let mut vectors = Vec::with_capacity(texts.len());
+            for text in texts {
+                if let Some(vector) = self.known(text) {
+                    vectors.push(vector);
+                    continue;
+                }
+                for vector in self.embedder.embed(std::slice::from_ref(text), purpose).await? {
+                    self.keep(text, &vector);
+                    vectors.push(vector);
+                }
+            }
+            Ok(vectors)
+        }
+        .boxed()
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().context("name a set: SET.jsonl [none|hashed]")?;
+    let path = arguments.next().context("arguments: SET.jsonl [EMBEDDER] [together]")?;
     let embedder: Option<Arc<dyn Embedder>> = match arguments.next().as_deref() {
         None | Some("none") => None,
         Some("hashed") => Some(Arc::new(Hashed::new(256))),
-        Some(other) => bail!("`{other}` is no embedder: none or hashed"),
+        Some(weights) => Some(Arc::new(Known::open(Multilingual::load(Path::new(weights))?)?)),
     };
+    let is_semantic = embedder.as_ref().is_some_and(|embedder| embedder.id().contains("e5"));
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL names the database")?;
     migrate(&url).await?;
     let store = Store::connect(&StoreSettings::new(url)).await?;
@@ -92,8 +173,13 @@ async fn main() -> Result<()> {
 
     let mut measured = Vec::new();
     let (mut chunks, mut loading) = (0, Duration::ZERO);
-    for line in std::fs::read_to_string(&path).with_context(|| path.clone())?.lines() {
-        let corpus: Corpus = serde_json::from_str(line)?;
+    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let mut corpora: Vec<Corpus> =
+        text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    if arguments.next().as_deref() == Some("together") {
+        corpora = vec![together(corpora)];
+    }
+    for corpus in corpora {
         // A scope of this measurement's own: what an earlier one left is not in the way.
         let scope = Scope {
             org_id: OrgId::new("retrieval")?,
@@ -104,6 +190,9 @@ async fn main() -> Result<()> {
         let ids = load(&service, &scope, &corpus.chunks)
             .await
             .with_context(|| format!("loading `{}`", corpus.corpus))?;
+        if is_semantic {
+            service.embed_stale(Stale::Missing, 0, |_| {}).await?; // What a write did not wait for.
+        }
         loading += begun.elapsed();
         chunks += corpus.chunks.len();
         for question in corpus.questions.iter().filter(|question| !question.gold.is_empty()) {
@@ -111,6 +200,10 @@ async fn main() -> Result<()> {
         }
     }
     report("all", &measured.iter().collect::<Vec<_>>());
+    let answerable: Vec<_> = measured.iter().filter(|each| each.category <= 4).collect();
+    if answerable.len() < measured.len() {
+        report("categories 1 to 4", &answerable);
+    }
     let mut categories: Vec<_> = measured.iter().map(|each| each.category).collect();
     categories.sort_unstable();
     categories.dedup();
@@ -121,6 +214,24 @@ async fn main() -> Result<()> {
     let per_second = chunks as f64 / loading.as_secs_f64();
     println!("loaded {chunks} texts in {loading:.1?}, {per_second:.0} a second");
     Ok(())
+}
+
+/// All as one, with the names of one apart from those of another.
+fn together(corpora: Vec<Corpus>) -> Corpus {
+    let mut all = Corpus { corpus: "all".into(), chunks: Vec::new(), questions: Vec::new() };
+    for Corpus { corpus, chunks, questions } in corpora {
+        let named = |name: String| format!("{corpus}/{name}");
+        all.chunks.extend(chunks.into_iter().map(|chunk| Chunk {
+            id: named(chunk.id),
+            parent: named(chunk.parent),
+            ..chunk
+        }));
+        all.questions.extend(questions.into_iter().map(|question| Question {
+            gold: question.gold.into_iter().map(named).collect(),
+            ..question
+        }));
+    }
+    all
 }
 
 /// Writes the texts and answers which memory each became.

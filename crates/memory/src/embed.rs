@@ -2,20 +2,32 @@
 
 use std::{sync::Arc, time::Duration};
 
-use model::embedding::{EMBEDDING_DEFAULT, Embedder, Purpose};
+use model::embedding::{Embedder, HASHED, Purpose};
 use tracing::warn;
 
 use crate::fuse::Weights;
 
-/// How long a search waits for the vector of its question. Source: judgement, see docs/memory.md.
-const QUESTION_TIMEOUT: Duration = Duration::from_millis(400);
-/// How long a write waits for the vectors of its chunks.
+/// How long a write waits for the vectors of its chunks; those that come later are made later.
 const PASSAGES_TIMEOUT: Duration = Duration::from_secs(10);
+/// Passages that the embedder is asked for at a time: what came before the timeout is kept.
+const PASSAGES_BATCH: usize = 32;
 
 /// An embedder with the time it is given, or none at all.
 #[derive(Clone)]
 pub(crate) struct Embedding {
     embedder: Option<Arc<dyn Embedder>>,
+}
+
+/// What became of the vector of a question.
+pub(crate) enum Question {
+    /// Here it is.
+    Vector(Vec<f32>),
+    /// There is no embedder.
+    Unasked,
+    /// The embedder took too long.
+    Late,
+    /// The embedder answered nothing of use.
+    Failed,
 }
 
 impl Embedding {
@@ -32,47 +44,68 @@ impl Embedding {
     pub(crate) fn weights(&self) -> Weights {
         match self.id() {
             None => Weights::WORDS_ONLY,
-            Some(id) if id.starts_with(EMBEDDING_DEFAULT) => Weights::HASHED,
+            Some(id) if id.starts_with(HASHED) => Weights::HASHED,
             Some(_) => Weights::SEMANTIC,
         }
     }
 
     /// The vector of a question.
-    pub(crate) async fn question(&self, text: &str) -> Option<Vec<f32>> {
+    pub(crate) async fn question(&self, text: &str) -> Question {
+        let Some(embedder) = &self.embedder else { return Question::Unasked };
         let texts = [text.replace('\0', " ")];
-        self.embed(&texts, Purpose::Query, QUESTION_TIMEOUT).await.into_iter().next().flatten()
-    }
-
-    /// The vectors of passages, in order; none of them where the embedder does not answer.
-    pub(crate) async fn passages(&self, texts: &[String]) -> Vec<Option<Vec<f32>>> {
-        self.embed(texts, Purpose::Passage, PASSAGES_TIMEOUT).await
-    }
-
-    async fn embed(
-        &self,
-        texts: &[String],
-        purpose: Purpose,
-        timeout: Duration,
-    ) -> Vec<Option<Vec<f32>>> {
-        let nothing = || vec![None; texts.len()];
-        let Some(embedder) = &self.embedder else { return nothing() };
-        match tokio::time::timeout(timeout, embedder.embed(texts, purpose)).await {
-            Ok(Ok(vectors)) if vectors.len() == texts.len() => {
-                let usable = |vector: &Vec<f32>| is_usable(vector, embedder.dimensions());
-                vectors.into_iter().map(|vector| Some(vector).filter(usable)).collect()
-            }
-            Ok(Ok(_)) => {
-                warn!("the embedder answered another number of vectors; going on by words");
-                nothing()
-            }
-            Ok(Err(error)) => {
-                warn!(%error, "the embedder failed; going on by words");
-                nothing()
-            }
+        let timeout = embedder.question_timeout();
+        match tokio::time::timeout(timeout, embed(&**embedder, &texts, Purpose::Query)).await {
+            Ok(vectors) => match vectors.into_iter().next().flatten() {
+                Some(vector) => Question::Vector(vector),
+                None => Question::Failed,
+            },
             Err(_) => {
                 warn!(?timeout, "the embedder took too long; going on by words");
-                nothing()
+                Question::Late
             }
+        }
+    }
+
+    /// The vectors of passages, in order; none where the embedder does not answer in time.
+    pub(crate) async fn passages(&self, texts: &[String]) -> Vec<Option<Vec<f32>>> {
+        let mut vectors = Vec::with_capacity(texts.len());
+        if let Some(embedder) = &self.embedder {
+            let all = async {
+                for batch in texts.chunks(PASSAGES_BATCH) {
+                    let of_batch = embed(&**embedder, batch, Purpose::Passage).await;
+                    let is_away = of_batch.iter().all(Option::is_none);
+                    vectors.extend(of_batch);
+                    if is_away {
+                        break;
+                    }
+                }
+            };
+            if tokio::time::timeout(PASSAGES_TIMEOUT, all).await.is_err() {
+                warn!("the embedder took too long; the rest is embedded later");
+            }
+        }
+        vectors.resize(texts.len(), None);
+        vectors
+    }
+}
+
+async fn embed(
+    embedder: &dyn Embedder,
+    texts: &[String],
+    purpose: Purpose,
+) -> Vec<Option<Vec<f32>>> {
+    match embedder.embed(texts, purpose).await {
+        Ok(vectors) if vectors.len() == texts.len() => {
+            let usable = |vector: &Vec<f32>| is_usable(vector, embedder.dimensions());
+            vectors.into_iter().map(|vector| Some(vector).filter(usable)).collect()
+        }
+        Ok(_) => {
+            warn!("the embedder answered another number of vectors; going on by words");
+            vec![None; texts.len()]
+        }
+        Err(error) => {
+            warn!(%error, "the embedder failed; going on by words");
+            vec![None; texts.len()]
         }
     }
 }

@@ -27,16 +27,21 @@ pub struct Weights {
     pub vector: f64,
     /// A vector farther than this from the question is not found.
     pub min_cosine: f64,
+    /// How much of the cosine of each adjacent chunk is added to a chunk's own.
+    pub adjacent: f64,
 }
 
 impl Weights {
     /// No vector is to be had. Source: measured, see docs/memory.md.
-    pub const WORDS_ONLY: Self = Self { lexical: 1.0, vector: 0.0, min_cosine: 1.0 };
+    pub const WORDS_ONLY: Self = Self { lexical: 1.0, vector: 0.0, min_cosine: 1.0, adjacent: 0.0 };
     /// Vectors that only say which letters a text has: they catch misspellings. Weights measured,
     /// bound of the cosine judgement, see docs/memory.md.
-    pub const HASHED: Self = Self { lexical: 0.9, vector: 0.1, min_cosine: 0.3 };
+    pub const HASHED: Self = Self { lexical: 0.9, vector: 0.1, min_cosine: 0.3, adjacent: 0.0 };
     /// Vectors of a model that knows meanings. Source: measured, see docs/memory.md.
-    pub const SEMANTIC: Self = Self { lexical: 0.6, vector: 0.4, min_cosine: 0.0 };
+    pub const SEMANTIC: Self = Self { lexical: 0.6, vector: 0.4, min_cosine: 0.0, adjacent: 0.2 };
+    /// The same, where hardly a word of the question occurs: it is in another language, or says it
+    /// otherwise. Source: judgement, see docs/memory.md.
+    pub const MEANING_FIRST: Self = Self { lexical: 0.2, vector: 0.8, ..Self::SEMANTIC };
 }
 
 /// A found thing with what each leg said of it.

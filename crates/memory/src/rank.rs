@@ -95,6 +95,16 @@ impl Layout {
         parent.start.max(place.saturating_sub(REACH))..parent.end.min(place + REACH + 1)
     }
 
+    /// The chunks directly before and after it in the same parent.
+    pub fn adjacent(&self, place: usize) -> impl Iterator<Item = i64> {
+        let parent = self.parent(place);
+        [place.checked_sub(1), place.checked_add(1)]
+            .into_iter()
+            .flatten()
+            .filter(move |at| parent.contains(at))
+            .filter_map(|at| self.chunk_id(at))
+    }
+
     fn terms_in(&self, range: &Range<usize>) -> f64 {
         let before = |at: usize| self.terms_before.get(at).copied().unwrap_or(0);
         (before(range.end) - before(range.start)) as f64

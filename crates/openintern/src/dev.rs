@@ -85,13 +85,13 @@ async fn say_stopping(shutdown: CancellationToken) {
 }
 
 /// The database: one that is named, or our own.
-enum Database {
+pub(crate) enum Database {
     Named(DatabaseUrls),
     Embedded(Box<postgres::Server>),
 }
 
 impl Database {
-    async fn open(config: &Config) -> Result<Self, Failure> {
+    pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         if let Some(urls) = config.database_urls() {
             return Ok(Self::Named(urls));
         }
@@ -108,7 +108,7 @@ impl Database {
         Ok(Self::Embedded(Box::new(server)))
     }
 
-    fn urls(&self) -> DatabaseUrls {
+    pub(crate) fn urls(&self) -> DatabaseUrls {
         match self {
             Self::Named(urls) => urls.clone(),
             Self::Embedded(server) => DatabaseUrls {
@@ -129,7 +129,7 @@ impl Database {
         }
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Self::Embedded(server) = self
             && let Err(error) = server.stop().await
         {

@@ -8,7 +8,10 @@ use std::{
 
 use agent::redactor::{Reach, Redactor};
 use mcp::{servers::Servers, status::ServerState};
-use model::{Models, embedding::Purpose};
+use model::{
+    Models,
+    embedding::{HASHED, Purpose},
+};
 use nix::sys::statvfs::statvfs;
 use postgres::error::StartError;
 use serde::Serialize;
@@ -21,7 +24,7 @@ use crate::{
     config::{self, Config, Environment, Loaded},
     exit::{Exit, Failure, Stop},
     logging::{self, Usual},
-    node::{database_failure, models},
+    node::{self, database_failure, models},
     output::{BAD, GOOD, ODD, Output, styled},
     render::counted,
     skills::{self, Skills},
@@ -200,13 +203,20 @@ async fn model(models: &Models) -> Check {
 }
 
 async fn embedding(config: &Config, models: &Models) -> Check {
-    let embedder = match models.embedder(&config.embedding) {
+    let embedder = match node::embedder(config, models) {
         Ok(embedder) => embedder,
-        Err(error) => return Check::bad("embedding", Failure::from_error(Exit::Usage, &error)),
+        Err(failure) => return Check::bad("embedding", failure),
     };
     let text = ["doctor".to_owned()];
     let line = format!("{}, {} dimensions", embedder.id(), embedder.dimensions());
     let problem = match timeout(EMBED_TIMEOUT, embedder.embed(&text, Purpose::Query)).await {
+        Ok(Ok(_)) if embedder.id().starts_with(HASHED) => {
+            return Check::odd(
+                "embedding",
+                format!("{line}: sees letters, not meanings; memories are found by their words"),
+                "`openintern embedder install`, then `openintern memory reindex`",
+            );
+        }
         Ok(Ok(_)) => return Check::good("embedding", line),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", EMBED_TIMEOUT.as_secs()),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `cli`, `input` | what can be typed, and its values |
 //! | `config`, `folders`, `logging` | what is configured, where things lie, what is logged |
-//! | `dev`, `serve`, `doctor` | commands of the server side |
+//! | `dev`, `serve`, `doctor`, `embedder`, `reindex` | commands of the server side |
 //! | `node`, `listen`, `skills`, `shutdown` | what they are wired from |
 //! | `run`, `runs`, `memory`, `catalog`, `keys` | commands that ask a server |
 //! | `client`, `render` | how they ask, and how events look |
@@ -16,6 +16,7 @@ mod client;
 mod config;
 mod dev;
 mod doctor;
+mod embedder;
 mod exit;
 mod folders;
 mod input;
@@ -25,6 +26,7 @@ mod logging;
 mod memory;
 mod node;
 mod output;
+mod reindex;
 mod render;
 mod run;
 mod runs;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, MemoryCommand},
     client::Client,
     config::Environment,
     exit::{Exit, Failure, Stop},
@@ -97,7 +99,13 @@ async fn dispatch(
         Command::Events(args) => runs::events(&client()?, output, args).await,
         Command::Cancel(args) => runs::cancel(&client()?, output, args).await,
         Command::Export(args) => runs::export(&client()?, output, args).await,
-        Command::Memory(command) => memory::memory(&client()?, output, command).await,
+        Command::Memory(MemoryCommand::Reindex(args)) => {
+            reindex::reindex(output, args, environment).await
+        }
+        Command::Memory(MemoryCommand::OfScope(command)) => {
+            memory::memory(&client()?, output, command).await
+        }
+        Command::Embedder(command) => embedder::embedder(output, command, environment).await,
         Command::Keys(command) => keys::keys(client, output, command, environment).await,
         Command::Tools(format) => catalog::tools(&client()?, output, format).await,
         Command::Agents(format) => catalog::agents(&client()?, output, format).await,

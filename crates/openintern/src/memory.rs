@@ -7,7 +7,9 @@ use protocol::memory::{
 use serde_json::Value;
 
 use crate::{
-    cli::{EditArgs, ListMemoriesArgs, MarkArgs, MemoryCommand, MemoryRef, SearchArgs, WriteArgs},
+    cli::{
+        EditArgs, ListMemoriesArgs, MarkArgs, MemoryRef, ScopeMemoryCommand, SearchArgs, WriteArgs,
+    },
     client::Client,
     exit::{Exit, Failure, Stop},
     input,
@@ -19,15 +21,15 @@ use crate::{
 pub(crate) async fn memory(
     client: &Client,
     output: &mut Output,
-    command: MemoryCommand,
+    command: ScopeMemoryCommand,
 ) -> Result<Exit, Stop> {
     match command {
-        MemoryCommand::Search(args) => search(client, output, args).await?,
-        MemoryCommand::Get(args) => get(client, output, args).await?,
-        MemoryCommand::Write(args) => write(client, output, args).await?,
-        MemoryCommand::Edit(args) => edit(client, output, args).await?,
-        MemoryCommand::List(args) => list(client, output, args).await?,
-        MemoryCommand::Delete(args) => delete(client, output, args).await?,
+        ScopeMemoryCommand::Search(args) => search(client, output, args).await?,
+        ScopeMemoryCommand::Get(args) => get(client, output, args).await?,
+        ScopeMemoryCommand::Write(args) => write(client, output, args).await?,
+        ScopeMemoryCommand::Edit(args) => edit(client, output, args).await?,
+        ScopeMemoryCommand::List(args) => list(client, output, args).await?,
+        ScopeMemoryCommand::Delete(args) => delete(client, output, args).await?,
     }
     Ok(Exit::Done)
 }

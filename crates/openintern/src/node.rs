@@ -9,17 +9,21 @@ use agent::{
     worker::Worker,
 };
 use mcp::{servers::Servers, status::ServerStatus};
-use memory::service::MemoryService;
+use memory::service::{MemoryService, reindex::ReindexError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use model::Models;
+use model::{Models, embedding::Embedder};
 use protocol::name::AgentId;
 use server::identity::Identity;
 use store::{
     Store,
     connect::{ConnectError, StoreSettings, migrate},
-    memories::VECTOR_DIMENSIONS,
+    memories::{VECTOR_DIMENSIONS, reindex::Stale},
 };
-use tokio::{net::TcpListener, task::JoinHandle, time::interval};
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{interval, sleep},
+};
 
 use crate::{
     config::{AuthMode, Config, DatabaseUrls},
@@ -33,6 +37,10 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 const WORKER_GRACE: Duration = Duration::from_secs(25);
 /// How often the metrics recorder drops what it has summed up.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How long a node rests between looking for chunks without a vector.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How many times as long as it works a node rests between batches: searches come first.
+const REST: u32 = 1;
 
 /// The parts of a process that runs.
 pub(crate) struct Node {
@@ -43,7 +51,7 @@ pub(crate) struct Node {
     identity: Identity,
     redactor: Redactor,
     metrics: PrometheusHandle,
-    upkeep: JoinHandle<()>,
+    upkeep: JoinSet<()>,
     work: Option<Work>,
 }
 
@@ -71,17 +79,8 @@ impl Node {
         urls: DatabaseUrls,
         role: Role,
     ) -> Result<Self, Failure> {
-        let embedder = models
-            .embedder(&config.embedding)
-            .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
-        if embedder.dimensions() != VECTOR_DIMENSIONS {
-            let failure = Failure::new(
-                Exit::Usage,
-                format!("`embedding.dimensions` is {}", embedder.dimensions()),
-            );
-            return Err(failure.hint(format!("memories are kept with {VECTOR_DIMENSIONS}")));
-        }
         let redactor = config.redactor(Some(&urls.url));
+        let embedder = embedder(&config, &models)?;
         let workspace_root = config.data_dir()?.join("workspaces");
         let metrics = PrometheusBuilder::new()
             .install_recorder()
@@ -119,7 +118,11 @@ impl Node {
                 Some(Work { worker: Worker::start(parts, config.worker), servers })
             }
         };
-        let upkeep = tokio::spawn(keep_up(metrics.clone()));
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn(keep_up(metrics.clone()));
+        if role != Role::ServesOnly {
+            upkeep.spawn(fill_in(memory.clone()));
+        }
         let agents = config.agents;
         Ok(Self { store, memory, models, agents, identity, redactor, metrics, upkeep, work })
     }
@@ -142,7 +145,7 @@ impl Node {
     /// hand may end, or are handed back, while what is open at the listener ends, too; then all parts
     /// stop. If somebody insists, nothing is waited for.
     pub(crate) async fn run(
-        self,
+        mut self,
         listener: Option<TcpListener>,
         Shutdown { asked: shutdown, insisted }: Shutdown,
     ) -> Result<Exit, Failure> {
@@ -175,7 +178,7 @@ impl Node {
             () = insisted.cancelled() => return Ok(Exit::Interrupted),
             (served, ()) = async { tokio::join!(serve, work) } => served,
         };
-        self.upkeep.abort();
+        self.upkeep.shutdown().await;
         self.store.close().await;
         served.map(|()| Exit::Done).map_err(|error| Failure::from_error(Exit::Failed, &error))
     }
@@ -195,6 +198,19 @@ pub(crate) fn models(config: &Config) -> Result<Models, Failure> {
         })?;
     }
     Ok(models)
+}
+
+/// The embedder as configured; its vectors have the length that memories are kept with.
+pub(crate) fn embedder(config: &Config, models: &Models) -> Result<Arc<dyn Embedder>, Failure> {
+    let embedder = models
+        .embedder(&config.embedding())
+        .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+    if embedder.dimensions() != VECTOR_DIMENSIONS {
+        let problem = format!("`embedding.dimensions` is {}", embedder.dimensions());
+        let failure = Failure::new(Exit::Usage, problem);
+        return Err(failure.hint(format!("memories are kept with {VECTOR_DIMENSIONS}")));
+    }
+    Ok(embedder)
 }
 
 fn model_hint(failure: Failure, model: Option<&str>) -> Failure {
@@ -242,5 +258,18 @@ async fn keep_up(metrics: PrometheusHandle) {
     loop {
         ticks.tick().await;
         metrics.run_upkeep();
+    }
+}
+
+/// Gives chunks their vectors for which the embedder had no time when they were written.
+pub(crate) async fn fill_in(memory: MemoryService) {
+    loop {
+        let mut chunks = 0;
+        match memory.embed_stale(Stale::Missing, REST, |more| chunks += more).await {
+            Ok(()) if chunks > 0 => tracing::info!(chunks, "embedded what had no vector"),
+            Ok(()) | Err(ReindexError::NoEmbedder) => {}
+            Err(error) => tracing::warn!(%error, chunks, "cannot embed what has no vector"),
+        }
+        sleep(LOOK_EVERY).await;
     }
 }

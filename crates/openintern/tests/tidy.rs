@@ -20,8 +20,9 @@ use std::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("postgres", &[]),
+    ("e5", &[]),
     ("store", &["protocol"]),
-    ("model", &["protocol"]),
+    ("model", &["e5", "protocol"]),
     ("mcp", &["protocol"]),
     ("memory", &["model", "protocol", "store"]),
     ("agent", &["mcp", "memory", "model", "protocol", "store"]),

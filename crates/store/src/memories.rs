@@ -1,11 +1,12 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
-//! `chunks`, searching is in `search`.
+//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`.
 //!
 //! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
 //! postings and counts change in one transaction, which first locks the counts of the scope:
 //! writers of one scope take turns, so that they cannot deadlock and duplicates cannot race.
 
 mod chunks;
+pub mod reindex;
 pub mod search;
 
 use std::{collections::HashMap, fmt, str::FromStr};

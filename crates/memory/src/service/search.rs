@@ -1,6 +1,6 @@
 //! Finding memories: words and vectors, one ranking, one hit a memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use protocol::{
     memory::{Explanation, Hit, MemoryFilters, SearchMemories},
@@ -15,10 +15,11 @@ use uuid::Uuid;
 
 use super::{MemoryError, MemoryService, checked, content};
 use crate::{
+    embed::Question,
     fuse::{Fused, LEG_SIZE, Weights, fuse, importance_factor, recency_factor},
     rank::{Layout, Placed, Postings, inverse_document_frequency, lexical, matched_terms},
     snippet::snippet,
-    tokens::Tokenizer,
+    tokens::{Tokenizer, han::is_pair},
 };
 
 /// Most distinct terms of a question that are looked up.
@@ -30,6 +31,11 @@ const POSTINGS_MAX: u32 = 200_000;
 /// A scope of up to this many chunks is laid out whole; of a larger one, only the parents in which
 /// a term occurs.
 const WHOLE_LAYOUT_MAX: u64 = 20_000;
+/// Nearest chunks that are looked at in a scope that is not laid out whole.
+const NEAR_MAX: u64 = 1_000;
+/// A question of whose weight the best hit's words cover less than this is asked by meaning first.
+/// Source: judgement, see docs/memory.md.
+const COVERAGE_MIN: f64 = 0.2;
 
 impl MemoryService {
     /// The memories that fit a question best, at most `top_k`, best first.
@@ -48,30 +54,48 @@ impl MemoryService {
         if totals.chunk_count == 0 {
             return Ok(Vec::new());
         }
-        let vector = self.embedding.question(&search.query).await;
+        let question = self.embedding.question(&search.query).await;
         let wanted = match filters == MemoryFilters::default() {
             true => None,
             false => Some(store.memory_chunks_matching(&filters).await?),
         };
-        let words = self.by_words(&store, &search.query, totals, wanted.as_deref()).await?;
-        let (near, weights) = match (&vector, self.embedding.id()) {
-            (Some(vector), Some(id)) => {
-                let found =
-                    store.nearest_chunks(vector, id, wanted.as_deref(), LEG_SIZE as u32).await?;
-                (found, self.embedding.weights())
+        let near = match (&question, self.embedding.id()) {
+            (Question::Vector(vector), Some(id)) => {
+                let limit = if is_laid_out_whole(totals) { WHOLE_LAYOUT_MAX } else { NEAR_MAX };
+                store.nearest_chunks(vector, id, wanted.as_deref(), limit as u32).await?
             }
-            _ => (Vec::new(), Weights::WORDS_ONLY),
+            _ => Vec::new(),
         };
-        self.hits(&store, search, words, &near, weights, totals).await
+        let words = self.by_words(&store, &search.query, totals, wanted.as_deref(), &near).await?;
+        let weights = match &question {
+            Question::Vector(_) => self.weights(&words, totals),
+            Question::Unasked | Question::Late | Question::Failed => Weights::WORDS_ONLY,
+        };
+        let scan = match &question {
+            Question::Vector(_) => "exact",
+            Question::Unasked => "none",
+            Question::Late => "late",
+            Question::Failed => "failed",
+        };
+        self.hits(&store, search, words, &near, (weights, scan), totals).await
     }
 
-    /// The lexical leg: the best chunk of every memory that the words find.
+    fn weights(&self, words: &Words, totals: MemoryTotals) -> Weights {
+        match self.embedding.weights() {
+            Weights::SEMANTIC if words.coverage(totals) < COVERAGE_MIN => Weights::MEANING_FIRST,
+            weights => weights,
+        }
+    }
+
+    /// The lexical leg: the best chunk of every memory that the words find; and the layout of what
+    /// either leg may find.
     async fn by_words(
         &self,
         store: &Scoped,
         query: &str,
         totals: MemoryTotals,
         wanted: Option<&[i64]>,
+        near: &[NearChunk],
     ) -> Result<Words, MemoryError> {
         let (query, today) = (query.to_owned(), day_of(totals.now));
         let mut terms =
@@ -90,15 +114,24 @@ impl MemoryService {
                     .collect(),
             })
             .collect();
-        if postings.is_empty() {
+        if postings.is_empty() && near.is_empty() {
             return Ok(Words::default());
         }
-        let near: Option<Vec<i64>> = (totals.chunk_count > WHOLE_LAYOUT_MAX).then(|| {
+        let found: Option<Vec<i64>> = (!is_laid_out_whole(totals)).then(|| {
             let ids = postings.iter().flat_map(|posting| &posting.found).map(|(id, _)| *id);
-            ids.collect::<HashSet<_>>().into_iter().collect()
+            let near = near.iter().map(|chunk| chunk.chunk_id);
+            ids.chain(near).collect::<HashSet<_>>().into_iter().collect()
         });
-        let places = store.memory_layout(near.as_deref()).await?;
+        let places = store.memory_layout(found.as_deref()).await?;
         let wanted: Option<HashSet<i64>> = wanted.map(|ids| ids.iter().copied().collect());
+        // Of more terms than are scored, nobody knows which occur.
+        if postings.len() < SCORED_TERMS_MAX as usize {
+            let known: HashSet<&str> =
+                postings.iter().map(|posting| posting.term.as_str()).collect();
+            terms.retain(|term| !known.contains(term.as_str()));
+        } else {
+            terms.clear();
+        }
         Ok(content::off_the_async_threads(move || {
             let memory_ids: Vec<Uuid> = places.iter().map(|place| place.memory_id).collect();
             let placed = places.into_iter().map(|place| Placed {
@@ -108,8 +141,18 @@ impl MemoryService {
             });
             let layout = Layout::new(placed.collect());
             let scores = lexical(&layout, &postings, totals.chunk_count, totals.term_count);
-            let best = best_of_memories(&layout, &memory_ids, &scores, wanted.as_ref());
-            Words { layout, postings, best }
+            let scored = memory_ids
+                .into_iter()
+                .zip(scores)
+                .enumerate()
+                .filter_map(|(place, (memory_id, score))| {
+                    let chunk_id = layout.chunk_id(place)?;
+                    Some(BestChunk { memory_id, chunk_id, score })
+                })
+                .filter(|chunk| chunk.score > 0.0)
+                .filter(|chunk| wanted.as_ref().is_none_or(|ids| ids.contains(&chunk.chunk_id)));
+            let best = best_of_memories(scored);
+            Words { layout, postings, absent: terms, best }
         })
         .await)
     }
@@ -120,15 +163,12 @@ impl MemoryService {
         search: &SearchMemories,
         words: Words,
         near: &[NearChunk],
-        weights: Weights,
+        (weights, scan): (Weights, &'static str),
         totals: MemoryTotals,
     ) -> Result<Vec<Hit>, MemoryError> {
         let lexical: Vec<_> = words.best.iter().map(|best| (best.memory_id, best.score)).collect();
-        let vector: Vec<_> = near
-            .iter()
-            .filter(|chunk| chunk.cosine > weights.min_cosine)
-            .map(|chunk| (chunk.memory_id, chunk.cosine))
-            .collect();
+        let near = by_vectors(&words.layout, near, weights);
+        let vector: Vec<_> = near.iter().map(|best| (best.memory_id, best.score)).collect();
         // The words say more about which part of a memory answers than the vectors do.
         let mut chunk_of: HashMap<Uuid, i64> =
             near.iter().map(|chunk| (chunk.memory_id, chunk.chunk_id)).collect();
@@ -154,7 +194,7 @@ impl MemoryService {
                 .then(b.chunk.memory_id.cmp(&a.chunk.memory_id))
         });
         ranked.truncate(search.top_k as usize);
-        let explain = search.explain.then_some(weights);
+        let explain = search.explain.then_some(scan);
         Ok(content::off_the_async_threads(move || {
             let tokenizer = Tokenizer::load();
             let weights = words.term_weights(totals);
@@ -169,6 +209,8 @@ impl MemoryService {
 struct Words {
     layout: Layout,
     postings: Vec<Postings>,
+    /// The terms of the question that no chunk has.
+    absent: Vec<String>,
     best: Vec<BestChunk>,
 }
 
@@ -200,6 +242,23 @@ impl Ranked {
 }
 
 impl Words {
+    /// How much of what the question's words say the best hit has, 0 to 1. Pairs of characters are
+    /// left out where there are words: most pairs across two words are found nowhere.
+    fn coverage(&self, totals: MemoryTotals) -> f64 {
+        let mut weights = self.term_weights(totals);
+        let unheard = inverse_document_frequency(totals.chunk_count as f64, 0.0);
+        weights.extend(self.absent.iter().map(|term| (term.as_str(), unheard)));
+        if weights.keys().any(|term| !is_pair(term)) {
+            weights.retain(|term, _| !is_pair(term));
+        }
+        let all: f64 = weights.values().sum();
+        let place = self.best.first().and_then(|best| self.layout.place(best.chunk_id));
+        let terms = place.map(|place| matched_terms(&self.layout, &self.postings, place));
+        let matched: f64 =
+            terms.iter().flatten().filter_map(|term| weights.get(term.as_str())).sum();
+        if all > 0.0 { matched / all } else { 0.0 }
+    }
+
     fn term_weights(&self, totals: MemoryTotals) -> HashMap<&str, f64> {
         let chunks = totals.chunk_count as f64;
         self.postings
@@ -214,7 +273,7 @@ impl Words {
     fn hit(
         &self,
         ranked: Ranked,
-        explain: Option<Weights>,
+        explain: Option<&str>,
         term_weights: &HashMap<&str, f64>,
         tokenizer: &Tokenizer,
     ) -> Hit {
@@ -224,7 +283,7 @@ impl Words {
             snippet: snippet(&chunk.text, term_weights, tokenizer),
             score: ranked.score.clamp(0.0, 1.0),
             kind: chunk.kind,
-            explain: explain.map(|weights| Explanation {
+            explain: explain.map(|scan| Explanation {
                 lexical: ranked.fused.lexical,
                 vector: ranked.fused.vector,
                 matched_terms: self
@@ -234,34 +293,54 @@ impl Words {
                     .unwrap_or_default(),
                 importance_factor: ranked.importance_factor,
                 recency_factor: ranked.recency_factor,
-                vector_scan: if weights.vector > 0.0 { "exact" } else { "none" }.to_owned(),
+                vector_scan: scan.to_owned(),
             }),
         }
     }
 }
 
-/// The best memories by their best chunk, best first and newest first among equals.
-fn best_of_memories(
-    layout: &Layout,
-    memory_ids: &[Uuid],
-    scores: &[f64],
-    wanted: Option<&HashSet<i64>>,
-) -> Vec<BestChunk> {
-    let mut best: HashMap<Uuid, BestChunk> = HashMap::new();
-    for (place, (&memory_id, &score)) in memory_ids.iter().zip(scores).enumerate() {
-        let Some(chunk_id) = layout.chunk_id(place) else { continue };
-        if score <= 0.0 || wanted.is_some_and(|wanted| !wanted.contains(&chunk_id)) {
-            continue;
+/// The vector leg: the best chunk of every memory that is near, each a little nearer for what stands
+/// beside it.
+fn by_vectors(layout: &Layout, near: &[NearChunk], weights: Weights) -> Vec<BestChunk> {
+    let cosines: HashMap<i64, f64> =
+        near.iter().map(|chunk| (chunk.chunk_id, chunk.cosine)).collect();
+    let beside = |chunk_id: i64| -> f64 {
+        let place = layout.place(chunk_id).filter(|_| weights.adjacent > 0.0);
+        let adjacent = place.into_iter().flat_map(|place| layout.adjacent(place));
+        adjacent.filter_map(|id| cosines.get(&id)).sum()
+    };
+    best_of_memories(near.iter().filter(|chunk| chunk.cosine > weights.min_cosine).map(|chunk| {
+        BestChunk {
+            memory_id: chunk.memory_id,
+            chunk_id: chunk.chunk_id,
+            score: chunk.cosine + weights.adjacent * beside(chunk.chunk_id),
         }
-        let chunk = best.entry(memory_id).or_insert(BestChunk { memory_id, chunk_id, score });
-        if score > chunk.score {
-            *chunk = BestChunk { memory_id, chunk_id, score };
+    }))
+}
+
+/// The best memories by their best chunk, best first and newest first among equals.
+fn best_of_memories(chunks: impl Iterator<Item = BestChunk>) -> Vec<BestChunk> {
+    let mut best: HashMap<Uuid, BestChunk> = HashMap::new();
+    for chunk in chunks {
+        match best.entry(chunk.memory_id) {
+            Entry::Occupied(mut known) if chunk.score > known.get().score => {
+                known.insert(chunk);
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => {
+                place.insert(chunk);
+            }
         }
     }
     let mut best: Vec<_> = best.into_values().collect();
     best.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.chunk_id.cmp(&a.chunk_id)));
     best.truncate(LEG_SIZE);
     best
+}
+
+/// Whether the layout of the whole scope is read.
+fn is_laid_out_whole(totals: MemoryTotals) -> bool {
+    totals.chunk_count <= WHOLE_LAYOUT_MAX
 }
 
 fn names_nul(filters: &MemoryFilters) -> bool {

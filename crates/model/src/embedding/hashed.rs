@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, FutureExt};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::{
-    embedding::{EMBEDDING_DEFAULT, Embedder, Purpose, normalised},
+    embedding::{Embedder, HASHED, Purpose, normalised},
     error::ModelError,
 };
 
@@ -32,7 +32,7 @@ impl Hashed {
     /// With vectors of `dimensions`, at least 1.
     pub fn new(dimensions: usize) -> Self {
         let dimensions = dimensions.max(1);
-        Self { id: format!("{EMBEDDING_DEFAULT}{VERSION}@{dimensions}"), dimensions }
+        Self { id: format!("{HASHED}{VERSION}@{dimensions}"), dimensions }
     }
 
     /// The vector of a text, of length 1 even when the text is empty.

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::program::{Dev, answer, folder, openintern};
+use crate::program::{Dev, answer, folder, openintern, source};
 
 const ABSENT_RUN: &str = "run_01h455vb4pex5vsknk084sn02q";
 const ABSENT_MEMORY: &str = "mem_01h455vb4pex5vsknk084sn02q";
@@ -134,10 +134,31 @@ fn doctor(dev: &Dev) {
         let check = checks.iter().find(|check| check["part"] == part);
         check.unwrap_or_else(|| panic!("no {part} in {checks:?}"))["state"].clone()
     };
-    for part in ["config", "database", "embedding", "mcp", "disk", "server"] {
+    for part in ["config", "database", "mcp", "disk", "server"] {
         assert_eq!(state(part), "good", "{checks:?}");
     }
+    assert_eq!(state("embedding"), "odd", "no weights are installed");
     assert_eq!(state("model"), "odd", "the demo is no language model");
+
+    let data = folder();
+    let with_data = |args: &[&str]| {
+        let mut command = openintern(args);
+        command.arg("--data-dir").arg(data.path());
+        answer(command)
+    };
+    let weights = source().join(".cache/embedder");
+    let install = ["embedder", "install", "--from", weights.to_str().unwrap()];
+    assert!(with_data(&install).expect(0).starts_with("installed: "));
+    assert!(with_data(&install).expect(0).starts_with("already there: "));
+    let checks = with_data(&["doctor", "--json"]).stdout;
+    assert!(checks.contains("local/multilingual-e5-small@256+pca1, 256 dimensions"), "{checks}");
+    with_data(&["embedder", "install", "--from", "/nonexistent"]).expect(0);
+    std::fs::write(data.path().join("embedder/e5-small-q4.bin"), "E5S1").unwrap();
+    let broken = with_data(&["doctor", "--json"]).stdout;
+    assert!(broken.contains("`embedding.weights`"), "{broken}");
+    let absent = with_data(&["embedder", "install", "--from", "/nonexistent"]);
+    assert!(absent.stderr.contains("hint: "), "{absent:?}");
+    absent.expect(2);
 
     let mut broken = dev.client(["doctor"]);
     broken.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing");

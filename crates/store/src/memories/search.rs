@@ -53,7 +53,7 @@ pub struct ChunkPlace {
     pub length: i32,
 }
 
-/// A chunk near the question's vector: the nearest of its memory.
+/// A chunk near the question's vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NearChunk {
     /// The chunk.
@@ -223,8 +223,8 @@ impl Scoped {
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
-    /// The nearest memories by their nearest chunk, among the vectors of one embedder and, with
-    /// `among`, those chunks: an exact scan, nearest first.
+    /// The nearest chunks, among those with a vector of one embedder and, with `among`, those named:
+    /// an exact scan, nearest first.
     pub async fn nearest_chunks(
         &self,
         vector: &[f32],
@@ -233,16 +233,17 @@ impl Scoped {
         limit: u32,
     ) -> Result<Vec<NearChunk>, StoreError> {
         let query = sqlx::query(
-            "select chunk_id, memory_id, 1 - distance as cosine from (
-                 select distinct on (memory_id)
-                        memory_id, chunk_id, embedding <=> $4 as distance
+            // Arrays, because it may be all chunks of a scope.
+            "select array_agg(chunk_id) as chunk_ids, array_agg(memory_id) as memory_ids,
+                    array_agg(1 - distance) as cosines
+             from (
+                 select chunk_id, memory_id, embedding <=> $4 as distance
                  from memory_chunks
                  where org_id = $1 and user_id = $2 and project_id = $3
                    and embedding_model = $5 and ($6::bigint[] is null or chunk_id = any($6))
-                 order by memory_id, distance
-             ) nearest
-             order by distance, chunk_id desc
-             limit $7",
+                 order by distance, chunk_id desc
+                 limit $7
+             ) nearest",
         )
         .bind(self.org())
         .bind(self.user())
@@ -251,16 +252,17 @@ impl Scoped {
         .bind(embedding_model)
         .bind(among)
         .bind(i64::from(limit));
-        let rows = self.read(query).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(NearChunk {
-                    chunk_id: row.try_get("chunk_id")?,
-                    memory_id: row.try_get("memory_id")?,
-                    cosine: row.try_get("cosine")?,
-                })
-            })
-            .collect()
+        let row = self.read_one(query).await?;
+        let chunk_ids: Option<Vec<i64>> = row.try_get("chunk_ids")?;
+        let memory_ids: Option<Vec<Uuid>> = row.try_get("memory_ids")?;
+        let cosines: Option<Vec<f64>> = row.try_get("cosines")?;
+        let memory_ids = memory_ids.unwrap_or_default().into_iter();
+        Ok(chunk_ids
+            .unwrap_or_default()
+            .into_iter()
+            .zip(memory_ids.zip(cosines.unwrap_or_default()))
+            .map(|(chunk_id, (memory_id, cosine))| NearChunk { chunk_id, memory_id, cosine })
+            .collect())
     }
 
     /// The text of chunks, with what of their memories counts for a hit; in no order.

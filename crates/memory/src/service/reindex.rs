@@ -1,0 +1,86 @@
+//! New vectors for chunks that have none, or one of another embedder: online, batch by batch.
+//!
+//! No transaction is open while an embedder works. What is edited meanwhile is not overwritten.
+
+use std::time::Duration;
+
+use store::{
+    error::StoreError,
+    memories::reindex::{Stale, StaleChunk},
+};
+
+use super::MemoryService;
+
+/// Chunks that are read, embedded and written together.
+const BATCH_MAX: u32 = 32;
+/// Scopes that are listed together.
+const SCOPES_MAX: u32 = 100;
+/// So many batches in a row without one vector mean that the embedder is away.
+const FAILURES_MAX: u32 = 3;
+
+/// Chunks could not be given new vectors; those of the batches before have theirs.
+#[derive(Debug, thiserror::Error)]
+pub enum ReindexError {
+    /// There is nobody to ask.
+    #[error("there is no embedder")]
+    NoEmbedder,
+    /// The embedder answered nothing for some batches in a row.
+    #[error("the embedder does not answer")]
+    Unanswered,
+    /// The database did not do it.
+    #[error("the memory store failed")]
+    Store(#[from] StoreError),
+}
+
+impl MemoryService {
+    /// Gives the chunks of all tenants the vectors that they lack. Calls `done` with the number of
+    /// chunks of each batch, and rests after each for as many times as long as it took.
+    pub async fn embed_stale(
+        &self,
+        stale: Stale,
+        rest: u32,
+        mut done: impl FnMut(usize),
+    ) -> Result<(), ReindexError> {
+        let embedding_model = self.embedding.id().ok_or(ReindexError::NoEmbedder)?;
+        let mut last_scope = None;
+        let mut failures = 0;
+        loop {
+            let scopes = self.store.scopes_to_embed(stale, last_scope.as_ref(), SCOPES_MAX).await?;
+            let Some(last) = scopes.last().cloned() else { return Ok(()) };
+            for scope in &scopes {
+                let store = self.store.scoped(scope);
+                let mut last_chunk = 0;
+                loop {
+                    let begun = tokio::time::Instant::now();
+                    let chunks = store
+                        .chunks_to_embed(stale, embedding_model, last_chunk, BATCH_MAX)
+                        .await?;
+                    let Some(last) = chunks.last() else { break };
+                    last_chunk = last.chunk_id;
+                    let embeddings = self.embedded(chunks).await;
+                    failures = if embeddings.is_empty() { failures + 1 } else { 0 };
+                    if failures == FAILURES_MAX {
+                        return Err(ReindexError::Unanswered);
+                    }
+                    store.set_embeddings(embedding_model, &embeddings).await?;
+                    done(embeddings.len());
+                    pause(begun.elapsed() * rest).await;
+                }
+            }
+            last_scope = Some(last);
+        }
+    }
+
+    async fn embedded(&self, chunks: Vec<StaleChunk>) -> Vec<(i64, Vec<f32>)> {
+        let (ids, texts): (Vec<_>, Vec<_>) =
+            chunks.into_iter().map(|chunk| (chunk.chunk_id, chunk.text)).unzip();
+        let vectors = self.embedding.passages(&texts).await;
+        ids.into_iter().zip(vectors).filter_map(|(id, vector)| Some((id, vector?))).collect()
+    }
+}
+
+async fn pause(duration: Duration) {
+    if !duration.is_zero() {
+        tokio::time::sleep(duration).await;
+    }
+}

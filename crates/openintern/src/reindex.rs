@@ -1,0 +1,80 @@
+//! `memory reindex`: new vectors for all memories, after a change of the embedder.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    cli::NodeArgs,
+    config::{self, Environment, Loaded},
+    dev::Database,
+    exit::{Exit, Failure, Stop},
+    logging::{self, Usual},
+    node::{self, database_failure},
+    output::{Output, say},
+    shutdown,
+};
+use memory::service::MemoryService;
+use store::{
+    Store,
+    connect::{StoreSettings, migrate},
+    memories::{VECTOR_DIMENSIONS, reindex::Stale},
+};
+
+/// How often it is said how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+/// `memory reindex`
+pub(crate) async fn reindex(
+    output: &mut Output,
+    args: NodeArgs,
+    environment: &Environment,
+) -> Result<Exit, Stop> {
+    let Loaded { config, .. } = config::load(&args, environment)?;
+    let format = config.server.log_format;
+    logging::start(format, Usual::Warnings, args.verbose, environment, config.redactor(None))?;
+    let embedder = node::embedder(&config, &node::models(&config)?)?;
+    say(&format!("embedding with {}, {VECTOR_DIMENSIONS} dimensions", embedder.id()));
+    let shutdown = shutdown::listen()?;
+    let database = Database::open(&config).await?;
+    let urls = database.urls();
+    let work = async {
+        migrate(&urls.migrate).await.map_err(database_failure)?;
+        let settings = StoreSettings { direct_url: urls.direct, ..StoreSettings::new(urls.url) };
+        let store = Store::connect(&settings).await.map_err(database_failure)?;
+        let memory = MemoryService::new(store.clone(), Some(embedder));
+        let mut progress = Progress { chunks: 0, begun: Instant::now(), said: Instant::now() };
+        let ended = memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await;
+        store.close().await;
+        ended.map_err(|error| {
+            let failure = Failure::from_error(Exit::Failed, &error);
+            failure.hint("what is done stays done; run it again to go on")
+        })?;
+        Ok::<_, Failure>(progress)
+    };
+    let ended = tokio::select! {
+        ended = work => Some(ended),
+        () = shutdown.asked.cancelled() => None,
+    };
+    database.close().await;
+    let Some(progress) = ended.transpose()? else {
+        say("stopped; what is done stays done, run it again to go on");
+        return Ok(Exit::Interrupted);
+    };
+    output.line(&format!("chunks embedded: {}", progress.chunks))?;
+    Ok(Exit::Done)
+}
+
+struct Progress {
+    chunks: usize,
+    begun: Instant,
+    said: Instant,
+}
+
+impl Progress {
+    fn add(&mut self, chunks: usize) {
+        self.chunks += chunks;
+        if self.said.elapsed() >= PROGRESS_EVERY {
+            let per_second = self.chunks as f64 / self.begun.elapsed().as_secs_f64();
+            say(&format!("{} chunks so far, {per_second:.1} a second", self.chunks));
+            self.said = Instant::now();
+        }
+    }
+}
