@@ -10,7 +10,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         AllOfBuilder, Components, Content, HeaderBuilder, InfoBuilder, License, ObjectBuilder,
-        OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder, Schema, Type,
+        OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder, Type,
         header::Header,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths},
         response::Response,
@@ -114,7 +114,7 @@ fn say_what_fields_say_of_each_other(components: &mut Components) {
         .item(ObjectBuilder::new().property("user_id", null()).property("project_id", null()));
     for (name, rule) in [("EditMemory", something), ("CreateKey", unbound_or_no_admin)] {
         if let Some(RefOr::T(schema)) = components.schemas.get_mut(name) {
-            let fields = std::mem::replace(schema, Schema::default());
+            let fields = std::mem::take(schema);
             *schema = AllOfBuilder::new().item(fields).item(rule).into();
         }
     }
