@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help deps build dev demo test check bench chaos clean
+.PHONY: help deps build dev demo test check bench chaos fuzz clean
 
 help: ## Say what there is
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -31,6 +31,7 @@ test: deps ## Run every test: Rust, Python, browser, faults in their short form
 	cp target/debug/openintern target/debug/openintern-failpoints
 	cargo build --locked --package openintern --package chaos
 	target/debug/chaos --short
+	scripts/fuzz.sh
 
 check: deps ## Formatting and lints
 	cargo fmt --all --check
@@ -45,6 +46,10 @@ chaos: deps ## Break things on a schedule; writes chaos/RESULTS.md
 	cp target/release/openintern target/release/openintern-failpoints
 	cargo build --release --locked --package openintern
 	OPENINTERN=target/release/openintern cargo run --release --locked --package chaos -- --long --results chaos/RESULTS.md
+
+fuzz: deps ## Ask at least 20,000 requests made from the OpenAPI document
+	cargo build --locked --package openintern
+	scripts/fuzz.sh --long
 
 clean: ## Remove what was built and fetched
 	rm -rf target .cache .venv web/node_modules

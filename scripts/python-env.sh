@@ -4,6 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 llmock="llmock==0.2.2"
+schemathesis="schemathesis==4.32.5" # for scripts/fuzz.sh
 python=${PYTHON:-python3}
 want=$({ cat skills/pyproject.toml "$0"; "$python" --version; pwd; } | cksum)
 
@@ -17,6 +18,7 @@ fi
 }
 rm -rf .venv # a half-made or moved one would fail later, and less clearly
 "$python" -m venv .venv
-.venv/bin/pip install --quiet --disable-pip-version-check -e 'skills[test]' "$llmock"
+.venv/bin/pip install --quiet --disable-pip-version-check -e 'skills[test]' \
+    "$llmock" "$schemathesis"
 echo "$want" >.venv/stamp
 echo "python: .venv is ready"

@@ -25,6 +25,8 @@ mod secrets;
 mod steps;
 #[path = "worker/stream.rs"]
 mod stream;
+#[path = "worker/tenancy.rs"]
+mod tenancy;
 #[path = "worker/tools.rs"]
 mod tools;
 

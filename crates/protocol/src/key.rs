@@ -53,7 +53,7 @@ impl fmt::Display for Right {
 /// Some rights, each once. `memory:*` is read as both rights of memories.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Vec<RightWord>", into = "Vec<String>")]
-#[schema(value_type = Vec<RightWord>, example = json!(["runs:read", "runs:write", "memory:*"]))]
+#[schema(value_type = Vec<RightWord>, min_items = 1, example = json!(["runs:read", "runs:write", "memory:*"]))]
 pub struct Rights(BTreeSet<Right>);
 
 impl Rights {
@@ -175,7 +175,12 @@ pub struct ApiKey {
 #[serde(deny_unknown_fields)]
 pub struct CreateKey {
     /// What it is for: 1 to 128 characters.
-    #[schema(min_length = 1, max_length = 128, example = "nightly report")]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\x00-\\x1f\\x7f-\\x9f\\s][^\\x00-\\x1f\\x7f-\\x9f]*$",
+        example = "nightly report"
+    )]
     pub name: String,
     /// The only user it may act for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type, schema::AnyOfBuilder,
+    },
+};
 
 use crate::{
     error::FieldError,
@@ -60,7 +66,7 @@ pub struct WriteMemory {
     #[serde(rename = "type")]
     pub kind: MemoryType,
     /// What to remember: 1 byte to 512 KiB.
-    #[schema(min_length = 1, max_length = 524288)]
+    #[schema(min_length = 1, max_length = 524288, pattern = "\\S")]
     pub text: String,
     /// Yours: kept, given back, and searchable by containment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,7 +85,6 @@ pub struct WriteMemory {
     pub position: Option<i32>,
     /// When it happened: RFC 3339, or a plain date `YYYY-MM-DD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "2026-05-04")]
     pub occurred_at: Option<OccurredAt>,
 }
 
@@ -197,6 +202,25 @@ impl TryFrom<String> for OccurredAt {
     }
 }
 
+impl ToSchema for OccurredAt {}
+
+impl PartialSchema for OccurredAt {
+    fn schema() -> RefOr<Schema> {
+        let form = |format, example: &str| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::KnownFormat(format)))
+                .pattern(Some("^(19[7-9]|[2-9])"))
+                .examples([example])
+        };
+        AnyOfBuilder::new()
+            .description(Some("A day, or an instant; from 1970 to 9999"))
+            .item(form(KnownFormat::Date, "2026-05-04"))
+            .item(form(KnownFormat::DateTime, "2026-05-04T08:30:00Z"))
+            .into()
+    }
+}
+
 impl From<OccurredAt> for String {
     fn from(at: OccurredAt) -> String {
         match at {
@@ -221,7 +245,7 @@ pub struct WriteMemories {
 pub struct EditMemory {
     /// The new text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 524288)]
+    #[schema(min_length = 1, max_length = 524288, pattern = "\\S")]
     pub text: Option<String>,
     /// The new metadata, in place of the old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -285,7 +309,6 @@ pub struct Memory {
     /// The place in its group.
     pub position: Option<i32>,
     /// When it happened.
-    #[schema(value_type = Option<String>, example = "2026-05-04")]
     pub occurred_at: Option<OccurredAt>,
     /// When it was first written.
     pub created_at: Timestamp,
@@ -313,7 +336,6 @@ pub struct MemorySummary {
     /// The place in its group.
     pub position: Option<i32>,
     /// When it happened.
-    #[schema(value_type = Option<String>, example = "2026-05-04")]
     pub occurred_at: Option<OccurredAt>,
     /// When it was first written.
     pub created_at: Timestamp,
@@ -335,7 +357,7 @@ pub struct MemoryPage {
 #[serde(deny_unknown_fields)]
 pub struct SearchMemories {
     /// What to look for: 1 to 4,096 bytes.
-    #[schema(min_length = 1, max_length = 4096)]
+    #[schema(min_length = 1, max_length = 4096, pattern = "\\S")]
     pub query: String,
     /// Most hits: 1 to 50.
     #[serde(default = "default_top_k", deserialize_with = "null_is_default_top_k")]
@@ -399,11 +421,9 @@ pub struct MemoryFilters {
     pub metadata: Option<Map<String, Value>>,
     /// It happened at this time or later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "2026-05-04")]
     pub occurred_after: Option<OccurredAt>,
     /// It happened before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "2026-05-04")]
     pub occurred_before: Option<OccurredAt>,
 }
 

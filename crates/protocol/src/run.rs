@@ -83,7 +83,7 @@ pub struct UnknownRunStatus;
 #[serde(deny_unknown_fields)]
 pub struct CreateRun {
     /// The task: 1 to 262,144 characters.
-    #[schema(min_length = 1, max_length = 262144, example = "帮我总结今天的工作")]
+    #[schema(min_length = 1, max_length = 262144, pattern = "\\S", example = "帮我总结今天的工作")]
     pub input: String,
     /// The conversation it belongs to.
     #[serde(default, deserialize_with = "null_is_default")]

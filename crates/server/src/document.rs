@@ -9,17 +9,19 @@ use protocol::{
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Content, HeaderBuilder, InfoBuilder, License, ObjectBuilder, OpenApi, OpenApiBuilder, Ref,
-        RefOr, Required, ResponseBuilder, Type,
+        AllOfBuilder, Components, Content, HeaderBuilder, InfoBuilder, License, ObjectBuilder,
+        OpenApi, OpenApiBuilder, Ref, RefOr, Required, ResponseBuilder, Type,
         header::Header,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem, Paths},
         response::Response,
+        schema::{AnyOfBuilder, ArrayBuilder},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
         tag::{Tag, TagBuilder},
     },
 };
 
 const BEARER: &str = "bearer";
+const ADMINISTRATION: &str = "administration";
 const SCOPE_PATTERN: &str = "^[A-Za-z0-9_.:@-]{1,128}$";
 
 /// What the document says before any path.
@@ -40,7 +42,7 @@ pub(crate) fn head() -> OpenApi {
             tag("sessions", "Conversations: runs with the same `session_key`"),
             tag("memories", "What is remembered"),
             tag("catalog", "What runs can use"),
-            tag("administration", "Keys and audit of the whole organisation; right `admin`"),
+            tag(ADMINISTRATION, "Keys and audit of the whole organisation; right `admin`"),
             tag("identity", "Coming and going with a browser; no scope is needed"),
             tag("operations", "Health and metrics; no scope is needed"),
         ]))
@@ -58,6 +60,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     ];
     ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
+    say_what_fields_say_of_each_other(components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
@@ -93,7 +96,33 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 
+/// What no single field can say: the rules of `EditMemory::check` and `CreateKey::check`.
+fn say_what_fields_say_of_each_other(components: &mut Components) {
+    let has = |name: &str, kind: Type| {
+        ObjectBuilder::new().property(name, ObjectBuilder::new().schema_type(kind)).required(name)
+    };
+    let something = AnyOfBuilder::new()
+        .item(has("text", Type::String))
+        .item(has("metadata", Type::Object))
+        .item(has("importance", Type::Number));
+    let lesser = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^(runs:(read|write)|memory:(read|write|\\*))$"));
+    let null = || ObjectBuilder::new().schema_type(Type::Null);
+    let unbound_or_no_admin = AnyOfBuilder::new()
+        .item(ObjectBuilder::new().property("rights", ArrayBuilder::new().items(lesser)))
+        .item(ObjectBuilder::new().property("user_id", null()).property("project_id", null()));
+    for (name, rule) in [("EditMemory", something), ("CreateKey", unbound_or_no_admin)] {
+        if let Some(RefOr::T(schema)) = components.schemas.get_mut(name) {
+            let fields = std::mem::take(schema);
+            *schema = AllOfBuilder::new().item(fields).item(rule).into();
+        }
+    }
+}
+
+/// Administration is of the organisation as a whole: nobody reads which user asks.
 fn add_scope(operation: &mut Operation) {
+    let is_administration = operation.tags.iter().flatten().any(|tag| tag == ADMINISTRATION);
     let parameters = operation.parameters.get_or_insert_default();
     let scope = [
         (
@@ -108,7 +137,9 @@ fn add_scope(operation: &mut Operation) {
         ),
         ("x-project-id", "Whose data: the project, if any (or `project_id`)"),
     ];
-    parameters.extend(scope.map(|(name, words)| RefOr::T(scope_header(name, words))));
+    let places = if is_administration { 1 } else { scope.len() };
+    let headers = scope.into_iter().take(places);
+    parameters.extend(headers.map(|(name, words)| RefOr::T(scope_header(name, words))));
 }
 
 fn scope_header(name: &str, description: &str) -> Parameter {

@@ -16,7 +16,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-use crate::limits::JSON_EXPONENT_MAX;
+use crate::limits::{JSON_EXPONENT_MAX, JSON_NEGATIVE_EXPONENT_MAX};
 
 /// Parses a body; the error names the place.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, FieldError> {
@@ -175,6 +175,7 @@ impl<'de> IntoDeserializer<'de, serde_json::Error> for Plain<'de> {
 fn check_exponents(bytes: &[u8]) -> Result<(), FieldError> {
     let (mut in_string, mut escaped) = (false, false);
     let mut exponent: Option<u32> = None;
+    let mut max = JSON_EXPONENT_MAX;
     let mut before = 0_u8;
     for &byte in bytes {
         if in_string {
@@ -183,14 +184,21 @@ fn check_exponents(bytes: &[u8]) -> Result<(), FieldError> {
             continue;
         }
         exponent = match (byte, exponent) {
-            (b'e' | b'E', None) if before.is_ascii_digit() => Some(0),
-            (b'+' | b'-', Some(0)) => Some(0),
+            (b'e' | b'E', None) if before.is_ascii_digit() => {
+                max = JSON_EXPONENT_MAX;
+                Some(0)
+            }
+            (b'+', Some(0)) => Some(0),
+            (b'-', Some(0)) => {
+                max = JSON_NEGATIVE_EXPONENT_MAX;
+                Some(0)
+            }
             (b'0'..=b'9', Some(sum)) => {
                 Some(sum.saturating_mul(10).saturating_add(u32::from(byte - b'0')))
             }
             _ => None,
         };
-        if exponent.is_some_and(|sum| sum > JSON_EXPONENT_MAX) {
+        if exponent.is_some_and(|sum| sum > max) {
             return Err(FieldError::new("", "a number is out of range"));
         }
         in_string = byte == b'"';
@@ -358,7 +366,14 @@ mod tests {
         for text in ["1e309", "-1E+400", "[1e131071]", "1e-400", "0e999999999999", "1.5e0400"] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
-        for text in ["1e308", "1e-308", "123456789012345678901234567890", "\"1e999\"", "[true,0]"] {
+        for text in [
+            "1e308",
+            "1e-308",
+            "-5e-324",
+            "123456789012345678901234567890",
+            "\"1e999\"",
+            "[true,0]",
+        ] {
             assert!(parse(text.as_bytes()).is_ok(), "{text}");
         }
         assert_eq!(

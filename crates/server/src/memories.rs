@@ -61,7 +61,7 @@ struct ListMemories {
     #[param(minimum = 1, maximum = 500, default = 100)]
     limit: Option<u32>,
     /// The `next_cursor` of the page before.
-    #[param(min_length = 1)]
+    #[param(pattern = "^[0-9]{1,17}\\.mem_[0-7][0-9a-hjkmnp-tv-z]{25}$")]
     cursor: Option<String>,
 }
 

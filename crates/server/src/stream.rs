@@ -170,7 +170,11 @@ fn answer(chunks: mpsc::Receiver<Chunk>) -> Response {
     (headers, Body::from_stream(body)).into_response()
 }
 
+/// The browser's word is the newer one; the parameter must be good all the same.
 fn cursor(headers: &HeaderMap, parameters: &Parameters) -> Result<StreamCursor, Refusal> {
+    let start = parameters.text("cursor")?.map_or(Ok(StreamCursor::default()), |text| {
+        parse_cursor(text).ok_or_else(|| Refusal::field("cursor", "is no frame id"))
+    })?;
     let mut ids = headers.get_all(&LAST_EVENT_ID).iter();
     if let Some(id) = ids.next() {
         return id
@@ -180,9 +184,7 @@ fn cursor(headers: &HeaderMap, parameters: &Parameters) -> Result<StreamCursor, 
             .and_then(parse_cursor)
             .ok_or_else(|| Refusal::field("last-event-id", "is no frame id"));
     }
-    parameters.text("cursor")?.map_or(Ok(StreamCursor::default()), |text| {
-        parse_cursor(text).ok_or_else(|| Refusal::field("cursor", "is no frame id"))
-    })
+    Ok(start)
 }
 
 fn parse_cursor(text: &str) -> Option<StreamCursor> {

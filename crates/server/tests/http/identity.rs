@@ -31,7 +31,7 @@ async fn key(
     key_of(served, "org_a", user, project, rights, None).await
 }
 
-async fn key_of(
+pub(crate) async fn key_of(
     served: &Served,
     org: &str,
     user: Option<&str>,
@@ -59,7 +59,7 @@ async fn get(served: &Served, key: &str, path: &str) -> Answer {
 }
 
 /// All that can be seen of an answer, but for the id of its request.
-fn seen(answer: &Answer) -> String {
+pub(crate) fn seen(answer: &Answer) -> String {
     let id = answer.header("x-request-id").to_owned();
     let mut headers: Vec<_> = answer
         .headers
