@@ -4,6 +4,7 @@
 //! them. An unknown key is an error that names the nearest known one.
 
 mod fault;
+mod limits;
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,9 @@ use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use server::identity::JwtSettings;
-use store::{connect::QueueLimits, nodes::Retention};
+use store::nodes::Retention;
 
+use self::limits::LimitsTable;
 use crate::{
     cli::{LogFormat, NodeArgs},
     exit::{Exit, Failure},
@@ -48,7 +50,7 @@ pub(crate) struct Config {
     pub(crate) embedding: EmbeddingSettings,
     pub(crate) agents: BTreeMap<AgentId, AgentSettings>,
     pub(crate) mcp_servers: BTreeMap<String, ServerConfig>,
-    pub(crate) limits: QueueLimits,
+    pub(crate) limits: LimitsTable,
     pub(crate) retention: Retention,
     /// What our environment holds under the name of a secret, whether or not we use it.
     #[serde(skip)]

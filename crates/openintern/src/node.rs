@@ -13,7 +13,7 @@ use memory::service::MemoryService;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use model::Models;
 use protocol::name::AgentId;
-use server::identity::Identity;
+use server::{TenantLimits, identity::Identity};
 use store::{
     Store,
     connect::{ConnectError, StoreSettings, migrate},
@@ -42,6 +42,7 @@ pub(crate) struct Node {
     agents: BTreeMap<AgentId, AgentSettings>,
     identity: Identity,
     redactor: Redactor,
+    tenants: TenantLimits,
     metrics: PrometheusHandle,
     upkeep: JoinHandle<()>,
     work: Option<Work>,
@@ -92,7 +93,7 @@ impl Node {
             url: urls.url,
             direct_url: urls.direct,
             max_connections: config.server.database_connections,
-            limits: config.limits,
+            limits: config.limits.queue(),
             retention: config.retention.clone(),
         };
         let store = Store::connect(&settings).await.map_err(database_failure)?;
@@ -120,8 +121,19 @@ impl Node {
             }
         };
         let upkeep = tokio::spawn(keep_up(metrics.clone()));
-        let agents = config.agents;
-        Ok(Self { store, memory, models, agents, identity, redactor, metrics, upkeep, work })
+        let (agents, tenants) = (config.agents, config.limits.tenants());
+        Ok(Self {
+            store,
+            memory,
+            models,
+            agents,
+            identity,
+            redactor,
+            tenants,
+            metrics,
+            upkeep,
+            work,
+        })
     }
 
     pub(crate) fn models(&self) -> &Models {
@@ -157,7 +169,8 @@ impl Node {
         };
         let serve = async {
             let Some(listener) = listener else { return Ok(()) };
-            let settings = server::Settings::default();
+            let settings =
+                server::Settings { tenants: self.tenants, ..server::Settings::default() };
             let served = server::serve(listener, parts, settings, shutdown.clone()).await;
             shutdown.cancel(); // A server that ended by itself ends the node.
             served

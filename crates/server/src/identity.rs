@@ -155,7 +155,15 @@ pub(crate) struct Caller {
     rights: Rights,
     /// Who it is, for the audit; none where nothing proves it.
     actor: Option<String>,
+    holder: Option<Holder>,
     proof: Proof,
+}
+
+/// Who holds a credential, as far as requests and streams are counted: a key, or the user of tokens.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Holder {
+    Key(store::keys::KeyHash),
+    User(OrgId, UserId),
 }
 
 /// What the credential says of the scope; a request can only narrow it.
@@ -180,8 +188,14 @@ impl Caller {
             bounds: Bounds::default(),
             rights: Right::Admin.into(),
             actor: None,
+            holder: None,
             proof: Proof::Nothing,
         }
+    }
+
+    /// Whose requests and streams are counted together; none where nobody is known.
+    pub(crate) fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
     }
 
     /// Who it is, for the audit: what the credential proves, else what the request says.

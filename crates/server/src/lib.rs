@@ -17,6 +17,7 @@ pub mod limits;
 mod listen;
 mod login;
 mod memories;
+mod open_streams;
 mod path;
 mod query;
 mod refusal;
@@ -50,8 +51,10 @@ pub struct Settings {
     pub drain_max: Duration,
     /// Most connections at once.
     pub connections_max: usize,
-    /// Most streams at once.
+    /// Most streams at once, over all tenants.
     pub streams_max: usize,
+    /// What one tenant may have of this process.
+    pub tenants: TenantLimits,
     /// Time between two signs of life of a stream.
     pub stream_heartbeat: Duration,
     /// Longest life of a stream.
@@ -69,10 +72,26 @@ impl Default for Settings {
             drain_max: limits::DRAIN_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             streams_max: limits::STREAMS_MAX,
+            tenants: TenantLimits::default(),
             stream_heartbeat: limits::STREAM_HEARTBEAT,
             stream_life_max: limits::STREAM_LIFE_MAX,
             stream_send_timeout: limits::STREAM_SEND_TIMEOUT,
         }
+    }
+}
+
+/// What one tenant may have of this process. Several servers count each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Streams at once of one API key, or of one user with tokens; no bound with `auth = "none"`.
+    pub streams_per_key: u32,
+    /// Streams at once of one organisation.
+    pub streams_per_org: u32,
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        Self { streams_per_key: limits::STREAMS_PER_KEY, streams_per_org: limits::STREAMS_PER_ORG }
     }
 }
 

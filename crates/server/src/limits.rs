@@ -74,6 +74,10 @@ pub const JWT_LEEWAY_MAX_S: u64 = 600;
 
 /// Most streams at once, over all tenants of this process.
 pub const STREAMS_MAX: usize = 8192;
+/// Most streams at once of one credential's holder.
+pub const STREAMS_PER_KEY: u32 = 200;
+/// Most streams at once of one organisation.
+pub const STREAMS_PER_ORG: u32 = 1_000;
 /// Longest life of a stream; its client resumes where it was.
 pub const STREAM_LIFE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Time between two signs of life of a stream.

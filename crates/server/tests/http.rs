@@ -20,6 +20,8 @@ mod document;
 mod framing;
 #[path = "http/identity.rs"]
 mod identity;
+#[path = "http/limits.rs"]
+mod limits;
 #[path = "http/memories.rs"]
 mod memories;
 #[path = "http/naughty.rs"]

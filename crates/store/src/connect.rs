@@ -63,9 +63,8 @@ impl StoreSettings {
     }
 }
 
-/// Bounds of one organisation: the `[limits]` table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Bounds of one organisation's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Runs that wait; one more is refused.
     pub queued_per_org: u32,

@@ -12,7 +12,7 @@ use store::{
 };
 
 use crate::{
-    identity::{Bounds, Caller, Proof},
+    identity::{Bounds, Caller, Holder, Proof},
     limits::{KEY_CACHED, KEYS_CACHED_MAX},
     refusal::Refusal,
 };
@@ -39,6 +39,7 @@ impl Keys {
             },
             rights: holder.rights.clone(),
             actor: Some(holder.key_id.to_string()),
+            holder: Some(Holder::Key(hash)),
             proof: Proof::Key(hash),
         })
     }

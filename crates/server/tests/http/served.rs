@@ -66,7 +66,7 @@ pub(crate) async fn served_to(identity: impl AsyncFnOnce(Store) -> Identity) -> 
     served_for(Settings::default(), String::new, identity).await
 }
 
-async fn served_for(
+pub(crate) async fn served_for(
     settings: Settings,
     metrics: impl Fn() -> String + Send + Sync + 'static,
     identity: impl AsyncFnOnce(Store) -> Identity,
