@@ -4,7 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Parts, Settings, open_streams::OpenStreams};
+use crate::{Parts, Settings, gate::Gate, open_streams::OpenStreams};
 
 /// What all handlers share.
 #[derive(Clone)]
@@ -17,14 +17,17 @@ pub(crate) struct Shared {
     pub(crate) shutdown: CancellationToken,
     /// What was begun and must be waited for, even if its client is gone.
     pub(crate) tasks: TaskTracker,
+    /// Who is let in.
+    pub(crate) gate: Gate,
     /// The streams that are open.
     pub(crate) streams: OpenStreams,
 }
 
 impl App {
     pub(crate) fn new(parts: Parts, settings: Settings, shutdown: CancellationToken) -> Self {
+        let gate = Gate::new(parts.identity.clone(), &settings.tenants);
         let (tasks, streams) = (TaskTracker::new(), OpenStreams::default());
-        Self(Arc::new(Shared { parts, settings, shutdown, tasks, streams }))
+        Self(Arc::new(Shared { parts, settings, shutdown, tasks, gate, streams }))
     }
 }
 

@@ -9,6 +9,7 @@ mod body;
 mod border;
 mod catalog;
 mod document;
+mod gate;
 mod health;
 pub mod identity;
 mod json;
@@ -18,6 +19,7 @@ mod listen;
 mod login;
 mod memories;
 mod open_streams;
+pub mod pace;
 mod path;
 mod query;
 mod refusal;
@@ -36,7 +38,7 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::App, identity::Identity};
+use crate::{app::App, identity::Identity, pace::Rate};
 
 /// Bounds that an operator or a test may set. The defaults are those of [`limits`].
 #[derive(Debug, Clone)]
@@ -87,11 +89,20 @@ pub struct TenantLimits {
     pub streams_per_key: u32,
     /// Streams at once of one organisation.
     pub streams_per_org: u32,
+    /// Requests of one API key, or of one user with tokens; no bound with `auth = "none"`.
+    pub requests_per_key: Rate,
+    /// Credentials from one address (of IPv6: a /64) that are no good.
+    pub bad_credentials_per_address: Rate,
 }
 
 impl Default for TenantLimits {
     fn default() -> Self {
-        Self { streams_per_key: limits::STREAMS_PER_KEY, streams_per_org: limits::STREAMS_PER_ORG }
+        Self {
+            streams_per_key: limits::STREAMS_PER_KEY,
+            streams_per_org: limits::STREAMS_PER_ORG,
+            requests_per_key: limits::REQUESTS_PER_KEY,
+            bad_credentials_per_address: limits::BAD_CREDENTIALS_PER_ADDRESS,
+        }
     }
 }
 

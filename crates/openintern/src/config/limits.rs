@@ -1,8 +1,10 @@
 //! `[limits]`: what one organisation and one credential may have. It says nothing of what happens
 //! beyond: each crate is handed the part that it obeys.
 
+use std::num::NonZeroU32;
+
 use serde::Deserialize;
-use server::TenantLimits;
+use server::{TenantLimits, pace::Rate};
 use store::connect::QueueLimits;
 
 /// `[limits]`
@@ -17,13 +19,30 @@ pub(crate) struct LimitsTable {
     streams_per_key: u32,
     /// Open streams on one server.
     streams_per_org: u32,
+    /// Requests of a credential on one server, in the long run.
+    requests_per_s_per_key: NonZeroU32,
+    /// Requests of a credential on one server at once, after a rest.
+    requests_burst_per_key: NonZeroU32,
+    /// Credentials that are no good, from one address at one server, in the long run.
+    bad_credentials_per_s_per_address: NonZeroU32,
+    /// Credentials that are no good, from one address at one server, at once.
+    bad_credentials_burst_per_address: NonZeroU32,
 }
 
 impl Default for LimitsTable {
     fn default() -> Self {
         let QueueLimits { queued_per_org, running_per_org } = QueueLimits::default();
-        let TenantLimits { streams_per_key, streams_per_org } = TenantLimits::default();
-        Self { queued_per_org, running_per_org, streams_per_key, streams_per_org }
+        let tenants = TenantLimits::default();
+        Self {
+            queued_per_org,
+            running_per_org,
+            streams_per_key: tenants.streams_per_key,
+            streams_per_org: tenants.streams_per_org,
+            requests_per_s_per_key: tenants.requests_per_key.per_s,
+            requests_burst_per_key: tenants.requests_per_key.burst,
+            bad_credentials_per_s_per_address: tenants.bad_credentials_per_address.per_s,
+            bad_credentials_burst_per_address: tenants.bad_credentials_per_address.burst,
+        }
     }
 }
 
@@ -34,7 +53,17 @@ impl LimitsTable {
     }
 
     pub(crate) fn tenants(&self) -> TenantLimits {
-        let Self { streams_per_key, streams_per_org, .. } = *self;
-        TenantLimits { streams_per_key, streams_per_org }
+        TenantLimits {
+            streams_per_key: self.streams_per_key,
+            streams_per_org: self.streams_per_org,
+            requests_per_key: Rate {
+                per_s: self.requests_per_s_per_key,
+                burst: self.requests_burst_per_key,
+            },
+            bad_credentials_per_address: Rate {
+                per_s: self.bad_credentials_per_s_per_address,
+                burst: self.bad_credentials_burst_per_address,
+            },
+        }
     }
 }

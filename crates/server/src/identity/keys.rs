@@ -44,6 +44,12 @@ impl Keys {
         })
     }
 
+    /// Whether this key was good when it was asked for last.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        KeyHash::of(key).is_some_and(|hash| cache.contains_key(&hash))
+    }
+
     /// Who holds the key, as it was at most [`KEY_CACHED`] ago.
     pub(super) async fn holder(&self, hash: &KeyHash) -> Result<Option<Arc<KeyHolder>>, Refusal> {
         let asked_at = Instant::now(); // Before the answer: it may be old when it comes.

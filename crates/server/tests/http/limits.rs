@@ -1,8 +1,9 @@
 //! What one tenant may have of a server, and what is answered beyond it.
 
+use futures::future::join_all;
 use protocol::id::RunId;
 use reqwest::{RequestBuilder, Response};
-use server::{Settings, TenantLimits, identity::Identity};
+use server::{Settings, TenantLimits, identity::Identity, pace::Rate};
 use tokio::time::timeout;
 
 use crate::{
@@ -49,7 +50,7 @@ async fn run_of(served: &Served, org: &str) -> RunId {
 
 #[tokio::test]
 async fn streams_are_bounded_by_key_and_by_organisation() {
-    let limits = TenantLimits { streams_per_key: 2, streams_per_org: 3 };
+    let limits = TenantLimits { streams_per_key: 2, streams_per_org: 3, ..TenantLimits::default() };
     let served = with_keys(limits).await;
     let first = key(&served, Some("user_a"), None, "runs:read").await.key;
     let second = key(&served, Some("user_a"), None, "runs:read").await.key;
@@ -77,9 +78,91 @@ async fn streams_are_bounded_by_key_and_by_organisation() {
 
 #[tokio::test]
 async fn without_authentication_only_the_organisation_is_bounded() {
-    let tenants = TenantLimits { streams_per_key: 0, streams_per_org: 1 };
+    let tenants =
+        TenantLimits { streams_per_key: 0, streams_per_org: 1, ..TenantLimits::default() };
     let served = served_with(Settings { tenants, ..Settings::default() }).await;
     let path = format!("/api/runs/{}/stream", served.create("a").await);
     let _one = opened(served.ask("GET", &path)).await;
     served.get(&path).await.refused(429, "quota_exceeded");
+}
+
+fn rate(per_s: u32, burst: u32) -> Rate {
+    Rate { per_s: per_s.try_into().unwrap(), burst: burst.try_into().unwrap() }
+}
+
+/// The answers to one request, asked often at once.
+async fn at_once(times: usize, request: impl Fn() -> RequestBuilder) -> Vec<Answer> {
+    join_all((0..times).map(|_| answer(request()))).await
+}
+
+#[tokio::test]
+async fn requests_of_a_key_are_bounded() {
+    let limits = TenantLimits { requests_per_key: rate(1, 5), ..TenantLimits::default() };
+    let served = with_keys(limits).await;
+    let hasty = key(&served, Some("user_a"), None, "runs:read").await.key;
+    let calm = key(&served, Some("user_a"), None, "runs:read").await.key;
+    let answers = at_once(40, || by(&served, &hasty, "GET", "/api/runs")).await;
+    let (passed, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|answer| answer.status == 200);
+    assert!(passed.len() >= 5 && !refused.is_empty(), "{} passed", passed.len());
+    for refused in refused {
+        assert_eq!(refused.header("retry-after"), "1");
+        refused.refused(429, "rate_limited");
+    }
+    answer(by(&served, &calm, "GET", "/api/runs")).await.expect(200);
+}
+
+#[tokio::test]
+async fn guessing_is_bounded_by_address_and_whoever_is_known_goes_on() {
+    let limits =
+        TenantLimits { bad_credentials_per_address: rate(1, 5), ..TenantLimits::default() };
+    let served = with_keys(limits).await;
+    let known = key(&served, Some("user_a"), None, "runs:read").await.key;
+    let fresh = key(&served, Some("user_a"), None, "runs:read").await.key;
+    answer(by(&served, &known, "GET", "/api/runs")).await.expect(200);
+    let unknown = format!("oi_{}", "0".repeat(64));
+    let guesses = at_once(20, || by(&served, &unknown, "GET", "/api/runs")).await;
+    let body = serde_json::json!({"key": unknown});
+    let logins = at_once(20, || served.bare("POST", "/api/login").json(&body)).await;
+    for answers in [guesses, logins] {
+        let mut refused = 0;
+        for answer in answers {
+            match answer.status {
+                401 => drop(answer.refused(401, "unauthorized")),
+                _ => {
+                    refused += 1;
+                    answer.refused(429, "rate_limited");
+                }
+            }
+        }
+        assert!(refused > 0);
+    }
+    answer(by(&served, &known, "GET", "/api/runs")).await.expect(200);
+    let elsewhere = reqwest::Client::builder().local_address("127.0.0.2".parse().ok());
+    let elsewhere = elsewhere.build().unwrap().get(served.url("/api/runs")).bearer_auth(&fresh);
+    answer(elsewhere).await.expect(200);
+}
+
+#[tokio::test]
+async fn good_credentials_cost_no_guesses() {
+    let limits =
+        TenantLimits { bad_credentials_per_address: rate(1, 1), ..TenantLimits::default() };
+    let served = with_keys(limits).await;
+    for _ in 0..5 {
+        let fresh = key(&served, Some("user_a"), None, "runs:read").await.key;
+        answer(by(&served, &fresh, "GET", "/api/runs")).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn without_authentication_there_is_no_rate() {
+    let tenants = TenantLimits {
+        requests_per_key: rate(1, 1),
+        bad_credentials_per_address: rate(1, 1),
+        ..TenantLimits::default()
+    };
+    let served = served_with(Settings { tenants, ..Settings::default() }).await;
+    for answer in at_once(10, || served.ask("GET", "/api/runs").bearer_auth("x")).await {
+        answer.expect(200);
+    }
 }
