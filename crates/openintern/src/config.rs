@@ -431,6 +431,34 @@ mod tests {
     }
 
     #[test]
+    fn limits_are_handed_to_whom_they_concern() {
+        let text = "[limits]\nrunning_per_org = 3\nstreams_per_key = 4\nrequests_burst_per_key = 5\n\
+                    tokens_per_org_per_day = 6\ncost_usd_per_org_per_day = 7";
+        let limits = parse(text, None, &Environment::default()).unwrap().limits;
+        assert_eq!(limits.queue().running_per_org, 3);
+        assert_eq!(limits.tenants().streams_per_key, 4);
+        assert_eq!(limits.tenants().requests_per_key.burst.get(), 5);
+        assert_eq!((limits.budget().tokens, limits.budget().cost_usd), (Some(6), Some(7.0)));
+        let usual = parse("", None, &Environment::default()).unwrap().limits;
+        assert_eq!(usual.tenants(), server::TenantLimits::default());
+        assert!(!usual.budget().is_set());
+        check_fault(
+            "[limits]\ncost_usd_per_org_per_day = -1.0",
+            &[],
+            expect![[r#"
+            `limits.cost_usd_per_org_per_day` in `openintern.toml`: it must be 0 or more
+        "#]],
+        );
+        check_fault(
+            "[limits]\nrequests_per_s_per_key = 0",
+            &[],
+            expect![[r#"
+            `limits.requests_per_s_per_key` in `openintern.toml`: invalid value: integer `0`, expected a nonzero u32
+        "#]],
+        );
+    }
+
+    #[test]
     fn jwt_names_all_that_it_lacks_at_once() {
         let check = |text: &str, expected: Option<&str>| {
             let config = parse(text, None, &Environment::default()).unwrap();

@@ -94,6 +94,7 @@ impl Node {
             direct_url: urls.direct,
             max_connections: config.server.database_connections,
             limits: config.limits.queue(),
+            budget: config.limits.budget(),
             retention: config.retention.clone(),
         };
         let store = Store::connect(&settings).await.map_err(database_failure)?;

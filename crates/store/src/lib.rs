@@ -5,6 +5,7 @@
 
 mod admission;
 pub mod audit;
+pub mod budgets;
 pub mod connect;
 pub mod error;
 pub mod events;
@@ -29,8 +30,8 @@ use std::sync::Arc;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    admission::Admission, connect::QueueLimits, nodes::Retention, notifier::Notifier,
-    transaction::Database,
+    admission::Admission, budgets::DailyBudget, connect::QueueLimits, nodes::Retention,
+    notifier::Notifier, transaction::Database,
 };
 
 /// The database, shared by all parts of a process.
@@ -41,6 +42,7 @@ pub struct Store {
     direct: PgConnectOptions,
     limits: QueueLimits,
     admission: Arc<Admission>,
+    budget: DailyBudget,
     retention: Retention,
     notifier: Arc<Notifier>,
 }

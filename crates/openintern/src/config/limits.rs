@@ -3,9 +3,9 @@
 
 use std::num::NonZeroU32;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use server::{TenantLimits, pace::Rate};
-use store::connect::QueueLimits;
+use store::{budgets::DailyBudget, connect::QueueLimits};
 
 /// `[limits]`
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -27,6 +27,11 @@ pub(crate) struct LimitsTable {
     bad_credentials_per_s_per_address: NonZeroU32,
     /// Credentials that are no good, from one address at one server, at once.
     bad_credentials_burst_per_address: NonZeroU32,
+    /// Tokens of a day (UTC), of prompts and answers together.
+    tokens_per_org_per_day: Option<u64>,
+    /// US dollars of a day (UTC).
+    #[serde(deserialize_with = "amount")]
+    cost_usd_per_org_per_day: Option<f64>,
 }
 
 impl Default for LimitsTable {
@@ -42,6 +47,8 @@ impl Default for LimitsTable {
             requests_burst_per_key: tenants.requests_per_key.burst,
             bad_credentials_per_s_per_address: tenants.bad_credentials_per_address.per_s,
             bad_credentials_burst_per_address: tenants.bad_credentials_per_address.burst,
+            tokens_per_org_per_day: None,
+            cost_usd_per_org_per_day: None,
         }
     }
 }
@@ -50,6 +57,10 @@ impl LimitsTable {
     pub(crate) fn queue(&self) -> QueueLimits {
         let Self { queued_per_org, running_per_org, .. } = *self;
         QueueLimits { queued_per_org, running_per_org }
+    }
+
+    pub(crate) fn budget(&self) -> DailyBudget {
+        DailyBudget { tokens: self.tokens_per_org_per_day, cost_usd: self.cost_usd_per_org_per_day }
     }
 
     pub(crate) fn tenants(&self) -> TenantLimits {
@@ -66,4 +77,12 @@ impl LimitsTable {
             },
         }
     }
+}
+
+fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let amount = Option::<f64>::deserialize(deserializer)?;
+    if amount.is_some_and(|amount| !amount.is_finite() || amount < 0.0) {
+        return Err(D::Error::custom("it must be 0 or more"));
+    }
+    Ok(amount)
 }
