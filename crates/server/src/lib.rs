@@ -28,6 +28,7 @@ mod runs;
 mod scope;
 mod sessions;
 mod stream;
+mod usage;
 mod web;
 
 use std::{io, sync::Arc, time::Duration};

@@ -25,7 +25,7 @@ use crate::{
     gate::{self, Gate},
     health,
     identity::Identity,
-    keys, login, memories, runs, sessions, stream, web,
+    keys, login, memories, runs, sessions, stream, usage, web,
 };
 
 const DOCUMENT: &str = "/openapi.json";
@@ -49,6 +49,8 @@ fn routes(gate: &Gate) -> OpenApiRouter<App> {
         .routes(needs(MemoryWrite, routes!(memories::edit, memories::delete)))
         .routes(needs(RunsRead, routes!(catalog::tools)))
         .routes(needs(RunsRead, routes!(catalog::agents)))
+        .routes(needs(RunsRead, routes!(usage::usage)))
+        .routes(needs(RunsRead, routes!(usage::queue)))
         .routes(needs(Admin, routes!(keys::create, keys::list)))
         .routes(needs(Admin, routes!(keys::revoke)))
         .routes(needs(Admin, routes!(audit::list)))

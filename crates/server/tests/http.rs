@@ -40,5 +40,7 @@ mod smuggling;
 mod stream;
 #[path = "http/tokens.rs"]
 mod tokens;
+#[path = "http/usage.rs"]
+mod usage;
 #[path = "http/web.rs"]
 mod web;

@@ -24,6 +24,7 @@ pub mod sessions;
 pub mod stream;
 mod tenancy;
 mod transaction;
+pub mod usage;
 
 use std::sync::Arc;
 

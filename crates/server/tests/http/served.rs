@@ -247,7 +247,11 @@ impl Work {
 
     pub(crate) async fn events(&mut self, facts: Vec<Fact>) {
         let events = facts.into_iter().map(event).collect();
-        self.journal.commit(&Entry { events, ..Entry::default() }).await.unwrap();
+        self.write(Entry { events, ..Entry::default() }).await;
+    }
+
+    pub(crate) async fn write(&mut self, entry: Entry) {
+        self.journal.commit(&entry).await.unwrap();
     }
 
     /// Text after the last event; none is a reset.
