@@ -3,6 +3,7 @@
 //! What may end a run early (its lease lost, a request to stop, time) is decided here; what a step
 //! does is in `step`.
 
+mod budget;
 mod step;
 
 use std::{
@@ -330,7 +331,7 @@ impl<'a> Run<'a> {
 
     /// Asks the model what the folded turns came to; without an answer their beginnings must do.
     async fn summarise(&mut self, history: &History) -> Result<Option<String>, Stop> {
-        let mut answer = self.runtime.parts.models.chat(ChatRequest {
+        let mut request = ChatRequest {
             provider: self.model.provider.clone(),
             model: self.model.model.clone(),
             system:
@@ -341,19 +342,30 @@ impl<'a> Run<'a> {
             tools: Vec::new(),
             temperature: None,
             max_tokens: Some(SUMMARY_MAX_TOKENS),
-        });
+        };
+        match self.reserve(&mut request).await {
+            Ok(()) => {}
+            Err(Stop::Fail(error)) => {
+                self.warn("history_summary_failed", error.message);
+                return Ok(history.extract());
+            }
+            Err(stop) => return Err(stop),
+        }
+        let mut answer = self.runtime.parts.models.chat(request);
         while let Some(event) = answer.next().await {
             match event {
                 Ok(ChatEvent::Text(_) | ChatEvent::AttemptFailed { .. }) => {}
                 Ok(ChatEvent::Done(response)) => {
                     let mut summary = response.content.clone();
                     self.runtime.parts.redactor.clean_known(&mut summary);
+                    self.settle_usage(Some(&*response)).await?;
                     self.count(response.usage, response.cost_usd);
                     self.recorder.record(Span::Run, llm_called(*response, Vec::new()));
                     return Ok(Some(summary));
                 }
                 Err(error) => {
                     self.warn("history_summary_failed", error.to_string());
+                    self.settle_usage(None).await?;
                     break;
                 }
             }

@@ -51,6 +51,7 @@ use protocol::{
 };
 use store::{
     Store,
+    budgets::DailyBudget,
     connect::{StoreSettings, migrate},
     stream::StreamCursor,
 };
@@ -72,9 +73,14 @@ struct World {
 
 impl World {
     async fn new(script: Scripted) -> Self {
+        Self::with_budget(script, DailyBudget::default()).await
+    }
+
+    async fn with_budget(script: Scripted, budget: DailyBudget) -> Self {
         let database = postgres::scratch::database().await;
         migrate(&database.owner_url).await.unwrap();
-        let store = Store::connect(&StoreSettings::new(database.app_url)).await.unwrap();
+        let settings = StoreSettings { budget, ..StoreSettings::new(database.app_url) };
+        let store = Store::connect(&settings).await.unwrap();
         Self {
             memory: MemoryService::new(store.clone(), None),
             store,
@@ -111,6 +117,12 @@ impl World {
 
     async fn create(&self, new: &CreateRun) -> RunId {
         self.store.scoped(&self.scope).create_run(new).await.unwrap().run_id
+    }
+
+    /// A run that waits for no other.
+    async fn create_in(&self, session: &str) -> RunId {
+        let session_key = session.parse().unwrap();
+        self.create(&CreateRun { session_key, ..CreateRun::new("x") }).await
     }
 
     async fn ended(&self, run_id: RunId) -> Run {

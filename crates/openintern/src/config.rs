@@ -4,6 +4,7 @@
 //! them. An unknown key is an error that names the nearest known one.
 
 mod fault;
+mod limits;
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +23,9 @@ use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use server::identity::JwtSettings;
-use store::{connect::QueueLimits, nodes::Retention};
+use store::nodes::Retention;
 
+use self::limits::LimitsTable;
 use crate::{
     cli::{LogFormat, NodeArgs},
     exit::{Exit, Failure},
@@ -50,7 +52,7 @@ pub(crate) struct Config {
     pub(crate) embedding: EmbeddingSettings,
     pub(crate) agents: BTreeMap<AgentId, AgentSettings>,
     pub(crate) mcp_servers: BTreeMap<String, ServerConfig>,
-    pub(crate) limits: QueueLimits,
+    pub(crate) limits: LimitsTable,
     pub(crate) retention: Retention,
     /// What our environment holds under the name of a secret, whether or not we use it.
     #[serde(skip)]
@@ -445,6 +447,34 @@ mod tests {
         assert_eq!((config.server.host.as_str(), config.server.port), ("127.0.0.1", 3000));
         assert!(config.agents.contains_key(&AgentId::default()));
         assert!(config.model.default.is_none());
+    }
+
+    #[test]
+    fn limits_are_handed_to_whom_they_concern() {
+        let text = "[limits]\nrunning_per_org = 3\nstreams_per_key = 4\nrequests_burst_per_key = 5\n\
+                    tokens_per_org_per_day = 6\ncost_usd_per_org_per_day = 7";
+        let limits = parse(text, None, &Environment::default()).unwrap().limits;
+        assert_eq!(limits.queue().running_per_org, 3);
+        assert_eq!(limits.tenants().streams_per_key, 4);
+        assert_eq!(limits.tenants().requests_per_key.burst.get(), 5);
+        assert_eq!((limits.budget().tokens, limits.budget().cost_usd), (Some(6), Some(7.0)));
+        let usual = parse("", None, &Environment::default()).unwrap().limits;
+        assert_eq!(usual.tenants(), server::TenantLimits::default());
+        assert!(!usual.budget().is_set());
+        check_fault(
+            "[limits]\ncost_usd_per_org_per_day = -1.0",
+            &[],
+            expect![[r#"
+            `limits.cost_usd_per_org_per_day` in `openintern.toml`: it must be 0 or more
+        "#]],
+        );
+        check_fault(
+            "[limits]\nrequests_per_s_per_key = 0",
+            &[],
+            expect![[r#"
+            `limits.requests_per_s_per_key` in `openintern.toml`: invalid value: integer `0`, expected a nonzero u32
+        "#]],
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use memory::service::{MemoryService, reindex::ReindexError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use model::{Models, embedding::Embedder};
 use protocol::name::AgentId;
-use server::identity::Identity;
+use server::{TenantLimits, identity::Identity};
 use store::{
     Store,
     connect::{ConnectError, StoreSettings, migrate},
@@ -50,6 +50,7 @@ pub(crate) struct Node {
     agents: BTreeMap<AgentId, AgentSettings>,
     identity: Identity,
     redactor: Redactor,
+    tenants: TenantLimits,
     metrics: PrometheusHandle,
     upkeep: JoinSet<()>,
     work: Option<Work>,
@@ -91,7 +92,8 @@ impl Node {
             url: urls.url,
             direct_url: urls.direct,
             max_connections: config.server.database_connections,
-            limits: config.limits,
+            limits: config.limits.queue(),
+            budget: config.limits.budget(),
             retention: config.retention.clone(),
         };
         let store = Store::connect(&settings).await.map_err(database_failure)?;
@@ -123,8 +125,19 @@ impl Node {
         if role != Role::ServesOnly {
             upkeep.spawn(fill_in(memory.clone()));
         }
-        let agents = config.agents;
-        Ok(Self { store, memory, models, agents, identity, redactor, metrics, upkeep, work })
+        let (agents, tenants) = (config.agents, config.limits.tenants());
+        Ok(Self {
+            store,
+            memory,
+            models,
+            agents,
+            identity,
+            redactor,
+            tenants,
+            metrics,
+            upkeep,
+            work,
+        })
     }
 
     pub(crate) fn models(&self) -> &Models {
@@ -160,7 +173,8 @@ impl Node {
         };
         let serve = async {
             let Some(listener) = listener else { return Ok(()) };
-            let settings = server::Settings::default();
+            let settings =
+                server::Settings { tenants: self.tenants, ..server::Settings::default() };
             let served = server::serve(listener, parts, settings, shutdown.clone()).await;
             shutdown.cancel(); // A server that ended by itself ends the node.
             served

@@ -17,3 +17,4 @@ pub mod run;
 pub mod scope;
 pub mod time;
 pub mod tool;
+pub mod usage;

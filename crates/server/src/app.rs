@@ -2,10 +2,9 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Parts, Settings};
+use crate::{Parts, Settings, gate::Gate, open_streams::OpenStreams};
 
 /// What all handlers share.
 #[derive(Clone)]
@@ -18,14 +17,17 @@ pub(crate) struct Shared {
     pub(crate) shutdown: CancellationToken,
     /// What was begun and must be waited for, even if its client is gone.
     pub(crate) tasks: TaskTracker,
-    /// A permit for each open stream.
-    pub(crate) streams: Arc<Semaphore>,
+    /// Who is let in.
+    pub(crate) gate: Gate,
+    /// The streams that are open.
+    pub(crate) streams: OpenStreams,
 }
 
 impl App {
     pub(crate) fn new(parts: Parts, settings: Settings, shutdown: CancellationToken) -> Self {
-        let streams = Arc::new(Semaphore::new(settings.streams_max));
-        Self(Arc::new(Shared { parts, settings, shutdown, tasks: TaskTracker::new(), streams }))
+        let gate = Gate::new(parts.identity.clone(), &settings.tenants);
+        let (tasks, streams) = (TaskTracker::new(), OpenStreams::default());
+        Self(Arc::new(Shared { parts, settings, shutdown, tasks, gate, streams }))
     }
 }
 

@@ -165,6 +165,7 @@ fn add_refusals(operation: &mut Operation, is_protected: bool) {
     ];
     if is_protected {
         refusals.push(("401", "`unauthorized`: there is no good credential"));
+        refusals.push(("429", "`rate_limited`: requests, or bad credentials, come too fast"));
         refusals.push((
             "403",
             "`forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope",

@@ -1,5 +1,5 @@
-//! Who asks: from the credential of a request to a [`Caller`] with bounds and rights. Whose data a
-//! request is then about, within those bounds, is decided in `scope`.
+//! Who asks: from the credential of a request to a [`Caller`] with bounds and rights. Who is let in
+//! with it is decided in `gate`; whose data a request is then about, within those bounds, in `scope`.
 
 mod cookie;
 mod jwks;
@@ -8,14 +8,9 @@ mod keys;
 
 use std::{future::pending, sync::Arc};
 
-use axum::{
-    extract::{FromRequestParts, Request, State},
-    middleware::Next,
-    response::Response,
-};
-use http::{HeaderMap, Method, header, request::Parts};
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, header, request::Parts};
 use protocol::{
-    error::ErrorCode,
     key::{Right, Rights},
     name::{OrgId, ProjectId, UserId},
 };
@@ -80,6 +75,15 @@ impl Identity {
         }
     }
 
+    /// Whether to check this credential costs nobody else anything: a key that was good a while ago,
+    /// or any token, since its signature is checked here.
+    pub(crate) fn knows(&self, credential: &str) -> bool {
+        match &self.0 {
+            Mode::None | Mode::Jwt(_) => true,
+            Mode::Keys(keys) => keys.knows(credential),
+        }
+    }
+
     /// Returns when a credential that was good is good no longer: it was revoked, or has expired.
     pub(crate) async fn lost(&self, caller: &Caller) {
         let mut unknown_since = None;
@@ -113,39 +117,6 @@ impl Identity {
             (Mode::None | Mode::Keys(_) | Mode::Jwt(_), _) => pending().await,
         }
     }
-
-    async fn caller_of(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        if !self.is_on() {
-            return Ok(Caller::anyone());
-        }
-        match Credential::of(headers) {
-            Some(Credential::Header(text)) => self.caller(text).await,
-            Some(Credential::Cookie(text)) => {
-                let caller = self.caller(text).await?;
-                let reads = matches!(*method, Method::GET | Method::HEAD);
-                if reads { Ok(caller) } else { check_origin(headers).map(|()| caller) }
-            }
-            None => Err(Refusal::unauthorized()),
-        }
-    }
-}
-
-/// Lets a request in whose credential is good and has the right that its route needs; what comes
-/// after finds the [`Caller`].
-pub(crate) async fn check(
-    State((identity, right)): State<(Identity, Right)>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Refusal> {
-    let caller = identity.caller_of(request.method(), request.headers()).await?;
-    if !caller.rights.allow(right) {
-        return Err(Refusal::new(
-            ErrorCode::Forbidden,
-            format!("the credential lacks the right `{right}`"),
-        ));
-    }
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
 }
 
 /// Who asks, and how far they may reach.
@@ -155,7 +126,15 @@ pub(crate) struct Caller {
     rights: Rights,
     /// Who it is, for the audit; none where nothing proves it.
     actor: Option<String>,
+    holder: Option<Holder>,
     proof: Proof,
+}
+
+/// Who holds a credential, as far as requests and streams are counted: a key, or the user of tokens.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Holder {
+    Key(store::keys::KeyHash),
+    User(OrgId, UserId),
 }
 
 /// What the credential says of the scope; a request can only narrow it.
@@ -175,13 +154,23 @@ enum Proof {
 }
 
 impl Caller {
-    fn anyone() -> Self {
+    pub(crate) fn anyone() -> Self {
         Self {
             bounds: Bounds::default(),
             rights: Right::Admin.into(),
             actor: None,
+            holder: None,
             proof: Proof::Nothing,
         }
+    }
+
+    pub(crate) fn allows(&self, right: Right) -> bool {
+        self.rights.allow(right)
+    }
+
+    /// Whose requests and streams are counted together; none where nobody is known.
+    pub(crate) fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
     }
 
     /// Who it is, for the audit: what the credential proves, else what the request says.
@@ -189,7 +178,7 @@ impl Caller {
         self.actor.clone().unwrap_or_else(|| said.to_owned())
     }
 
-    /// The caller of a request that [`check`] has let in.
+    /// The caller of a request that was let in.
     pub(crate) fn of(parts: &Parts) -> Result<&Self, Refusal> {
         let unchecked = || Refusal::defect("a route that needs a caller declares no right");
         parts.extensions.get().ok_or_else(unchecked)
@@ -205,7 +194,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 /// What a request shows of itself.
-enum Credential<'a> {
+pub(crate) enum Credential<'a> {
     /// In `Authorization`: the caller put it there.
     Header(&'a str),
     /// In the cookie: the browser put it there, whoever made it ask.
@@ -214,7 +203,7 @@ enum Credential<'a> {
 
 impl<'a> Credential<'a> {
     /// The header wins, even when it is no good: nobody means two credentials.
-    fn of(headers: &'a HeaderMap) -> Option<Self> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else { return cookie::of(headers).map(Self::Cookie) };
         let (scheme, text) = value.to_str().ok()?.split_once(' ')?;

@@ -9,6 +9,7 @@ mod body;
 mod border;
 mod catalog;
 mod document;
+mod gate;
 mod health;
 pub mod identity;
 mod json;
@@ -17,6 +18,8 @@ pub mod limits;
 mod listen;
 mod login;
 mod memories;
+mod open_streams;
+pub mod pace;
 mod path;
 mod query;
 mod refusal;
@@ -25,6 +28,7 @@ mod runs;
 mod scope;
 mod sessions;
 mod stream;
+mod usage;
 mod web;
 
 use std::{io, sync::Arc, time::Duration};
@@ -35,7 +39,7 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::App, identity::Identity};
+use crate::{app::App, identity::Identity, pace::Rate};
 
 /// Bounds that an operator or a test may set. The defaults are those of [`limits`].
 #[derive(Debug, Clone)]
@@ -50,8 +54,10 @@ pub struct Settings {
     pub drain_max: Duration,
     /// Most connections at once.
     pub connections_max: usize,
-    /// Most streams at once.
+    /// Most streams at once, over all tenants.
     pub streams_max: usize,
+    /// What one tenant may have of this process.
+    pub tenants: TenantLimits,
     /// Time between two signs of life of a stream.
     pub stream_heartbeat: Duration,
     /// Longest life of a stream.
@@ -69,9 +75,34 @@ impl Default for Settings {
             drain_max: limits::DRAIN_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             streams_max: limits::STREAMS_MAX,
+            tenants: TenantLimits::default(),
             stream_heartbeat: limits::STREAM_HEARTBEAT,
             stream_life_max: limits::STREAM_LIFE_MAX,
             stream_send_timeout: limits::STREAM_SEND_TIMEOUT,
+        }
+    }
+}
+
+/// What one tenant may have of this process. Several servers count each for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Streams at once of one API key, or of one user with tokens; no bound with `auth = "none"`.
+    pub streams_per_key: u32,
+    /// Streams at once of one organisation.
+    pub streams_per_org: u32,
+    /// Requests of one API key, or of one user with tokens; no bound with `auth = "none"`.
+    pub requests_per_key: Rate,
+    /// Credentials from one address (of IPv6: a /64) that are no good.
+    pub bad_credentials_per_address: Rate,
+}
+
+impl Default for TenantLimits {
+    fn default() -> Self {
+        Self {
+            streams_per_key: limits::STREAMS_PER_KEY,
+            streams_per_org: limits::STREAMS_PER_ORG,
+            requests_per_key: limits::REQUESTS_PER_KEY,
+            bad_credentials_per_address: limits::BAD_CREDENTIALS_PER_ADDRESS,
         }
     }
 }

@@ -2,7 +2,9 @@
 //! `protocol::limits`; those that an operator or a test may set are fields of [`crate::Settings`],
 //! with the values here as defaults.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::pace::Rate;
 
 /// Longest wait for a whole request head, and longest idle time of a kept connection.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +49,12 @@ pub const RETRY_AFTER_S: u64 = 1;
 /// Longest wait for the database in a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Requests of one credential's holder.
+pub const REQUESTS_PER_KEY: Rate = rate(500, 1_000);
+/// Credentials from one address that are no good.
+pub const BAD_CREDENTIALS_PER_ADDRESS: Rate = rate(20, 100);
+/// Most credentials, and most addresses, whose pace is known; those beyond it share one.
+pub const PACES_MAX: usize = 10_000;
 /// How long the holder of an API key is believed without asking the database again.
 pub const KEY_CACHED: Duration = Duration::from_millis(400);
 /// How often a stream looks whether its credential is still good.
@@ -76,6 +84,10 @@ pub const JWT_LEEWAY_MAX_S: u64 = 600;
 
 /// Most streams at once, over all tenants of this process.
 pub const STREAMS_MAX: usize = 8192;
+/// Most streams at once of one credential's holder.
+pub const STREAMS_PER_KEY: u32 = 200;
+/// Most streams at once of one organisation.
+pub const STREAMS_PER_ORG: u32 = 1_000;
 /// Longest life of a stream; its client resumes where it was.
 pub const STREAM_LIFE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Time between two signs of life of a stream.
@@ -94,3 +106,8 @@ pub const STREAM_CHUNKS_WAITING: usize = 16;
 pub const STREAM_WAITING_BYTES: usize = 256 * 1024;
 /// What a client is told to wait before it reconnects, in milliseconds.
 pub const STREAM_RETRY_MS: u64 = 1000;
+
+const fn rate(per_s: u32, burst: u32) -> Rate {
+    const NONE: &str = "the rates above are not 0";
+    Rate { per_s: NonZeroU32::new(per_s).expect(NONE), burst: NonZeroU32::new(burst).expect(NONE) }
+}

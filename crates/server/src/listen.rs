@@ -4,6 +4,7 @@
 use std::{io, sync::Arc};
 
 use axum::Router;
+use http::Request;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -15,24 +16,26 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
 
 use crate::{
     app::App,
+    gate::Peer,
     limits::{ACCEPT_REST, CONNECTION_BUFFER_BYTES, HEADERS_READ_MAX, STALLED_READER_TIMEOUT},
 };
 
 /// Serves connections until the shutdown; then drains them, for a bounded time.
 pub(crate) async fn run(listener: TcpListener, router: Router, app: &App) {
     let http = protocol_settings(app);
-    let service = TowerToHyperService::new(router);
     let places = Arc::new(Semaphore::new(app.settings.connections_max));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
-    while let Some((stream, place)) =
+    while let Some((stream, peer, place)) =
         app.shutdown.run_until_cancelled(next_connection(&listener, &places)).await
     {
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+        let service = TowerToHyperService::new(router.clone().map_request(named(peer)));
+        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
         let watched = graceful.watch(connection);
         let cut = cut.clone();
         connections.spawn(async move {
@@ -71,16 +74,16 @@ fn protocol_settings(app: &App) -> auto::Builder<TokioExecutor> {
 async fn next_connection(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, Option<tokio::sync::OwnedSemaphorePermit>) {
+) -> (TcpStream, Peer, Option<tokio::sync::OwnedSemaphorePermit>) {
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => {
+            Ok((stream, peer)) => {
                 if let Err(error) = prepare(&stream) {
                     tracing::debug!(%error, "a connection was gone before it began");
                     continue;
                 }
-                return (stream, place);
+                return (stream, Peer(peer.ip()), place);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -88,6 +91,14 @@ async fn next_connection(
                 sleep(ACCEPT_REST).await;
             }
         }
+    }
+}
+
+/// Notes at every request from whom it comes.
+fn named<B>(peer: Peer) -> impl Fn(Request<B>) -> Request<B> + Clone {
+    move |mut request| {
+        request.extensions_mut().insert(peer);
+        request
     }
 }
 

@@ -4,7 +4,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::{
@@ -36,18 +36,20 @@ pub(crate) struct Login {
         (status = 400, description = "`validation_error`"),
         (status = 401, description = "`unauthorized`: the credential is no good"),
         (status = 403, description = "`forbidden`: another site's page asked"),
+        (status = 429, description = "`rate_limited`: too many bad credentials, or too fast"),
     )
 )]
 pub(crate) async fn login(
     State(app): State<App>,
     headers: HeaderMap,
+    at: Extensions,
     Asked { body: Login { key }, .. }: Asked<Login, ()>,
 ) -> Result<Response, Refusal> {
     check_origin(&headers)?;
     if !app.parts.identity.is_on() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    app.parts.identity.caller(&key).await?;
+    app.gate.caller(&key, &at).await?;
     if key.len() > COOKIE_CREDENTIAL_MAX_BYTES {
         let words = format!("must be at most {COOKIE_CREDENTIAL_MAX_BYTES} bytes for a cookie");
         return Err(Refusal::field("/key", words));

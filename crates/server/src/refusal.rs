@@ -1,6 +1,6 @@
 //! A request that is not granted. It becomes JSON in `dress`, which knows the request's id.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -15,12 +15,20 @@ pub(crate) struct Refusal {
     code: ErrorCode,
     message: String,
     details: Vec<FieldError>,
+    /// Seconds to wait, where waiting helps.
+    retry_after_s: u64,
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: Vec::new(), cause: None }
+        Self {
+            code,
+            message: message.into(),
+            details: Vec::new(),
+            retry_after_s: RETRY_AFTER_S,
+            cause: None,
+        }
     }
 
     /// 400, and the fields at fault.
@@ -68,6 +76,14 @@ impl Refusal {
         Self::new(ErrorCode::Internal, "something went wrong on our side")
     }
 
+    /// 429: the caller may try again after this time.
+    pub(crate) fn too_fast(words: &str, wait: Duration) -> Self {
+        let message = format!("{words} (hint: wait as `Retry-After` says)");
+        // Whole seconds, rounded up: who waits that long finds it true.
+        let retry_after_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { retry_after_s, ..Self::new(ErrorCode::RateLimited, message) }
+    }
+
     /// 503: the caller may try again.
     pub(crate) fn unavailable(message: &str) -> Self {
         Self::new(ErrorCode::Unavailable, message)
@@ -84,7 +100,7 @@ impl Refusal {
 
     /// The refusal as the caller reads it.
     pub(crate) fn into_body(self, request_id: String) -> ErrorBody {
-        let Self { code, message, details, cause: _ } = self;
+        let Self { code, message, details, retry_after_s: _, cause: _ } = self;
         ErrorBody { error: ErrorDetail { code, message, details, request_id } }
     }
 
@@ -142,7 +158,8 @@ impl IntoResponse for Refusal {
             self.code,
             ErrorCode::Unavailable | ErrorCode::RateLimited | ErrorCode::QuotaExceeded
         ) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            let wait = HeaderValue::from(self.retry_after_s);
+            response.headers_mut().insert(header::RETRY_AFTER, wait);
         }
         if self.code == ErrorCode::Unauthorized {
             const BEARER: HeaderValue = HeaderValue::from_static("Bearer");

@@ -19,16 +19,19 @@ use utoipa_axum::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
+    TenantLimits,
     app::App,
-    audit, border, catalog, document, health,
-    identity::{self, Identity},
-    keys, login, memories, runs, sessions, stream, web,
+    audit, border, catalog, document,
+    gate::{self, Gate},
+    health,
+    identity::Identity,
+    keys, login, memories, runs, sessions, stream, usage, web,
 };
 
 const DOCUMENT: &str = "/openapi.json";
 
-fn routes(identity: &Identity) -> OpenApiRouter<App> {
-    let needs = |right, route| needs(identity, right, route);
+fn routes(gate: &Gate) -> OpenApiRouter<App> {
+    let needs = |right, route| needs(gate, right, route);
     OpenApiRouter::with_openapi(document::head())
         .routes(needs(RunsWrite, routes!(runs::create)))
         .routes(needs(RunsRead, routes!(runs::list)))
@@ -46,6 +49,8 @@ fn routes(identity: &Identity) -> OpenApiRouter<App> {
         .routes(needs(MemoryWrite, routes!(memories::edit, memories::delete)))
         .routes(needs(RunsRead, routes!(catalog::tools)))
         .routes(needs(RunsRead, routes!(catalog::agents)))
+        .routes(needs(RunsRead, routes!(usage::usage)))
+        .routes(needs(RunsRead, routes!(usage::queue)))
         .routes(needs(Admin, routes!(keys::create, keys::list)))
         .routes(needs(Admin, routes!(keys::revoke)))
         .routes(needs(Admin, routes!(audit::list)))
@@ -61,17 +66,17 @@ fn routes(identity: &Identity) -> OpenApiRouter<App> {
 /// A route that lets in whoever has the right, and says so in the document. A handler that asks for
 /// a scope on a route without this fails.
 fn needs(
-    identity: &Identity,
+    gate: &Gate,
     right: Right,
     (schemas, paths, methods): UtoipaMethodRouter<App>,
 ) -> UtoipaMethodRouter<App> {
-    let checked = from_fn_with_state((identity.clone(), right), identity::check);
+    let checked = from_fn_with_state((gate.clone(), right), gate::check);
     (schemas, document::needing(paths, right), methods.route_layer(checked))
 }
 
 /// Everything that can be asked, each request within the border's bounds.
 pub(crate) fn router(app: App) -> Router {
-    let (router, _) = routes(&app.parts.identity).split_for_parts();
+    let (router, _) = routes(&app.gate).split_for_parts();
     router
         .merge(SwaggerUi::new("/docs").config(Config::from(DOCUMENT)))
         .fallback(web::rest)
@@ -81,7 +86,8 @@ pub(crate) fn router(app: App) -> Router {
 
 /// The document, without a server.
 pub(crate) fn openapi() -> OpenApi {
-    document::complete(routes(&Identity::none()).split_for_parts().1)
+    let gate = Gate::new(Identity::none(), &TenantLimits::default());
+    document::complete(routes(&gate).split_for_parts().1)
 }
 
 /// This document

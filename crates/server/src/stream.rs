@@ -15,7 +15,6 @@ use bytes::Bytes;
 use futures::stream::unfold;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use protocol::{
-    error::ErrorCode,
     event::{LlmDelta, LlmReset},
     id::RunId,
 };
@@ -42,6 +41,7 @@ use crate::{
         STREAM_CHUNK_BYTES, STREAM_CHUNKS_WAITING, STREAM_OUTAGE_MAX, STREAM_POLL, STREAM_RETRY_MS,
         STREAM_WAITING_BYTES,
     },
+    open_streams::StreamPlace,
     path::InPath,
     query::{Parameters, decimal},
     refusal::Refusal,
@@ -104,7 +104,8 @@ struct StreamFrame {
          description = "Frames, each as its schema says, until the run has ended"),
         (status = 204, description = "The run has ended and nothing follows the cursor"),
         (status = 404, description = "`not_found`: no such run in this scope"),
-        (status = 429, description = "`quota_exceeded`: too many streams are open"),
+        (status = 429, description = "`quota_exceeded`: too many streams are open, here, of the organisation or of the \
+                       credential"),
     )
 )]
 pub(crate) async fn follow(
@@ -126,9 +127,7 @@ pub(crate) async fn follow(
     if first.ended && first.frames.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let place = app.streams.clone().try_acquire_owned().map_err(|_| {
-        Refusal::new(ErrorCode::QuotaExceeded, "too many streams are open (hint: try again)")
-    })?;
+    let place = app.streams.enter(&scope.org_id, caller.holder(), &app.settings)?;
     let (sender, chunks) = mpsc::channel(STREAM_CHUNKS_WAITING);
     let follower = Follower {
         scoped,
@@ -141,7 +140,7 @@ pub(crate) async fn follow(
         settings: app.settings.clone(),
         last_sent: Instant::now(),
         away_since: None,
-        _place: OpenStream::new(place),
+        _place: place,
     };
     let shutdown = app.shutdown.clone().cancelled_owned();
     let identity = app.parts.identity.clone();
@@ -192,24 +191,6 @@ fn parse_cursor(text: &str) -> Option<StreamCursor> {
     Some(StreamCursor { seq: decimal(seq)?, n: decimal(n)? })
 }
 
-/// Counts as one open stream while it lives.
-struct OpenStream {
-    _place: OwnedSemaphorePermit,
-}
-
-impl OpenStream {
-    fn new(place: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!("streams_open").increment(1);
-        Self { _place: place }
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        metrics::gauge!("streams_open").decrement(1);
-    }
-}
-
 /// Frames on their way to a follower.
 struct Chunk {
     bytes: Bytes,
@@ -230,7 +211,7 @@ struct Follower {
     last_sent: Instant,
     /// Since when the database does not answer.
     away_since: Option<Instant>,
-    _place: OpenStream,
+    _place: StreamPlace,
 }
 
 /// The stream is over: its follower is gone or too slow, or the rows cannot be read.

@@ -20,6 +20,8 @@ mod document;
 mod framing;
 #[path = "http/identity.rs"]
 mod identity;
+#[path = "http/limits.rs"]
+mod limits;
 #[path = "http/matrix.rs"]
 mod matrix;
 #[path = "http/memories.rs"]
@@ -40,5 +42,7 @@ mod smuggling;
 mod stream;
 #[path = "http/tokens.rs"]
 mod tokens;
+#[path = "http/usage.rs"]
+mod usage;
 #[path = "http/web.rs"]
 mod web;

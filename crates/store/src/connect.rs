@@ -10,6 +10,7 @@ use sqlx::{
 
 use crate::{
     Store,
+    budgets::DailyBudget,
     error::StoreError,
     failpoint,
     nodes::Retention,
@@ -46,6 +47,8 @@ pub struct StoreSettings {
     pub max_connections: u32,
     /// How many runs an organisation may have in the queue and at work.
     pub limits: QueueLimits,
+    /// What an organisation may use in a day.
+    pub budget: DailyBudget,
     /// How long things are kept.
     pub retention: Retention,
 }
@@ -58,14 +61,14 @@ impl StoreSettings {
             direct_url: None,
             max_connections: 8,
             limits: QueueLimits::default(),
+            budget: DailyBudget::default(),
             retention: Retention::default(),
         }
     }
 }
 
-/// Bounds of one organisation: the `[limits]` table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Bounds of one organisation's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
     /// Runs that wait; one more is refused.
     pub queued_per_org: u32,
@@ -188,9 +191,9 @@ impl Store {
         let database = Database { pool, opening };
         tenancy::check(&database).await?;
         let notifier = Arc::new(Notifier::start(database.clone(), direct.clone()));
-        let StoreSettings { limits, retention, .. } = settings.clone();
+        let StoreSettings { limits, budget, retention, .. } = settings.clone();
         let admission = Arc::default();
-        Ok(Store { database, direct, limits, admission, retention, notifier })
+        Ok(Store { database, direct, limits, admission, budget, retention, notifier })
     }
 
     /// Closes every connection; pending wake-ups are dropped.

@@ -5,6 +5,7 @@
 
 mod admission;
 pub mod audit;
+pub mod budgets;
 pub mod connect;
 pub mod error;
 pub mod events;
@@ -23,14 +24,15 @@ pub mod sessions;
 pub mod stream;
 mod tenancy;
 mod transaction;
+pub mod usage;
 
 use std::sync::Arc;
 
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    admission::Admission, connect::QueueLimits, nodes::Retention, notifier::Notifier,
-    transaction::Database,
+    admission::Admission, budgets::DailyBudget, connect::QueueLimits, nodes::Retention,
+    notifier::Notifier, transaction::Database,
 };
 
 /// The database, shared by all parts of a process.
@@ -41,6 +43,7 @@ pub struct Store {
     direct: PgConnectOptions,
     limits: QueueLimits,
     admission: Arc<Admission>,
+    budget: DailyBudget,
     retention: Retention,
     notifier: Arc<Notifier>,
 }

@@ -8,6 +8,8 @@
     clippy::string_slice
 )]
 
+#[path = "store/budgets.rs"]
+mod budgets;
 #[path = "store/connect.rs"]
 mod connect;
 #[path = "store/journal.rs"]

@@ -65,17 +65,19 @@ impl Run<'_> {
             budget_tokens: self.agent.context_tokens,
         });
         let asked = self.claim.llm_config.as_ref();
-        let response = self
-            .ask(ChatRequest {
-                provider: self.model.provider.clone(),
-                model: self.model.model.clone(),
-                system: prompt.system,
-                messages: prompt.messages,
-                tools: tools.clone(),
-                temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
-                max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
-            })
-            .await?;
+        let mut request = ChatRequest {
+            provider: self.model.provider.clone(),
+            model: self.model.model.clone(),
+            system: prompt.system,
+            messages: prompt.messages,
+            tools: tools.clone(),
+            temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
+            max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
+        };
+        self.reserve(&mut request).await?;
+        let answer = self.ask(request).await;
+        self.settle_usage(answer.as_ref().ok()).await?;
+        let response = answer?;
         failpoint::pass("after_model_answer");
         self.note_answer(response);
         let (content, calls) = self.last_answer();

@@ -1,14 +1,18 @@
 //! What ends a run that would not end by itself.
 
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use model::{
     error::ModelError,
     scripted::{Gate, Reply, Scripted},
+    tokens::estimate_request,
 };
 use protocol::{
+    id::RunId,
     message::Usage,
-    run::{CreateRun, LlmConfig, RunErrorCode, RunLimits, RunStatus},
+    run::{CreateRun, LlmConfig, Run, RunErrorCode, RunLimits, RunStatus},
 };
 use serde_json::json;
+use store::budgets::DailyBudget;
 
 use crate::World;
 
@@ -39,8 +43,16 @@ async fn steps() {
 
 #[tokio::test]
 async fn tokens() {
+    // A step of this model uses more than the call was told to: what is used is counted.
+    let reply = looping().with_usage(Usage::new(60, 9_940, 0));
+    let limits = RunLimits { max_tokens: Some(25_000), ..RunLimits::default() };
+    check(reply, limits, RunErrorCode::TokenLimit, "30000 are used").await;
+}
+
+#[tokio::test]
+async fn tokens_before_the_call_that_would_exceed_them() {
     let limits = RunLimits { max_tokens: Some(250), ..RunLimits::default() };
-    check(looping(), limits, RunErrorCode::TokenLimit, "300 are used").await;
+    check(looping(), limits, RunErrorCode::TokenLimit, "would be exceeded: 0 are used").await;
 }
 
 #[tokio::test]
@@ -86,4 +98,103 @@ async fn a_model_that_is_not_configured() {
     assert!(error.message.contains("nowhere"), "{}", error.message);
     let story = crate::told(&world.events(run.run_id).await);
     assert!(story.starts_with("started \"x\" nowhere/default\nfailed"), "{story}");
+}
+
+/// Tokens of every answer in these tests.
+const ANSWER_TOKENS: u32 = 15_000;
+
+#[tokio::test]
+async fn runs_at_once_never_exceed_the_budget_of_their_organisation() {
+    const BUDGET: u64 = 100_000;
+    let gate = Gate::new();
+    let reply = Reply::text("done").wait(&gate);
+    let script = Scripted::new(move |request| {
+        assert_eq!(request.max_tokens, Some(ANSWER_TOKENS));
+        // As much as the call may use at the very most.
+        let usage = Usage::new(estimate_request(request), ANSWER_TOKENS.into(), 0);
+        reply.clone().with_usage(usage)
+    });
+    let budget = DailyBudget { tokens: Some(BUDGET), cost_usd: None };
+    let mut world = World::with_budget(script, budget).await;
+    world.agent.max_tokens = Some(ANSWER_TOKENS);
+    let sessions: Vec<_> = (0..20).map(|run| format!("s_{run}")).collect();
+    let runs = join_all(sessions.iter().map(|session| world.create_in(session))).await;
+    let worker = world.worker();
+
+    // All that may ask have asked, and none has an answer, when the others have failed.
+    world.asked(1).await;
+    let estimate = estimate_request(&world.script.requests()[0]);
+    let most = u64::from(ANSWER_TOKENS) + estimate + estimate.div_ceil(3);
+    let may_ask = usize::try_from(BUDGET / most).unwrap();
+    assert!((2..20).contains(&may_ask), "{may_ask}");
+    world.asked(may_ask).await;
+    let (first, others) = failed_first(&world, runs, may_ask).await;
+    for run in others {
+        let error = run.error.unwrap();
+        assert_eq!(error.code, RunErrorCode::TokenLimit, "{}", error.message);
+        let words = "the organisation's daily budget `tokens_per_org_per_day` = 100000";
+        assert!(error.message.contains(words), "{}", error.message);
+    }
+    gate.open();
+    let mut used = 0;
+    for run_id in first {
+        let run = world.ended(run_id).await;
+        assert_eq!(run.status, RunStatus::Completed);
+        used += run.usage.total_tokens;
+    }
+    assert!(used <= BUDGET, "{used}");
+    assert_eq!(world.script.requests().len(), may_ask, "nobody else asked");
+
+    // What was set aside and not used is there for whoever comes now.
+    let left = BUDGET - used;
+    let last = world.ended(world.create_in("s_last").await).await;
+    worker.stop(crate::PATIENCE).await;
+    let passes = left >= most;
+    assert_eq!(last.status == RunStatus::Completed, passes, "{left} left, {most} needed");
+}
+
+/// Waits until all but so many runs have failed; answers who has not ended, and the failed.
+async fn failed_first(world: &World, runs: Vec<RunId>, open: usize) -> (Vec<RunId>, Vec<Run>) {
+    let mut ends: FuturesUnordered<_> = runs.iter().map(|run_id| world.ended(*run_id)).collect();
+    let mut failed = Vec::new();
+    while failed.len() < runs.len() - open {
+        failed.push(ends.next().await.unwrap());
+    }
+    drop(ends);
+    let has_failed = |run_id: &RunId| failed.iter().any(|run| run.run_id == *run_id);
+    let others = runs.iter().copied().filter(|run_id| !has_failed(run_id)).collect();
+    (others, failed)
+}
+
+#[tokio::test]
+async fn a_call_that_fails_costs_the_organisation_nothing() {
+    let script = Scripted::in_order([
+        Reply::error(ModelError::Auth),
+        Reply::text("done").with_usage(Usage::new(100, 100, 0)),
+        Reply::text("done").with_usage(Usage::new(100, 100, 0)),
+    ]);
+    let budget = DailyBudget { tokens: Some(20_000), cost_usd: Some(0.0) };
+    let mut world = World::with_budget(script, budget).await;
+    world.agent.max_tokens = Some(ANSWER_TOKENS);
+    let worker = world.worker();
+    for status in [RunStatus::Failed, RunStatus::Completed, RunStatus::Completed] {
+        let run = world.ended(world.create_in("s_last").await).await;
+        assert_eq!(run.status, status, "{:?}", run.error);
+    }
+    worker.stop(crate::PATIENCE).await;
+}
+
+#[tokio::test]
+async fn an_answer_is_bounded_by_what_the_run_has_left() {
+    let world = World::new(Scripted::in_order([Reply::text("done")])).await;
+    let worker = world.worker();
+    let mut new = CreateRun::new("x");
+    new.limits = Some(RunLimits { max_tokens: Some(5_000), ..RunLimits::default() });
+    let run = world.ended(world.create(&new).await).await;
+    worker.stop(crate::PATIENCE).await;
+    assert_eq!(run.status, RunStatus::Completed, "{:?}", run.error);
+    let request = world.script.requests().remove(0);
+    let estimate = estimate_request(&request);
+    let left = 5_000 - estimate - estimate.div_ceil(3);
+    assert_eq!(request.max_tokens.map(u64::from), Some(left.min(4_096)));
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     identity::{
-        Bounds, Caller, Proof,
+        Bounds, Caller, Holder, Proof,
         jwks::{Jwks, Source},
     },
     limits::JWT_LEEWAY_MAX_S,
@@ -149,12 +149,13 @@ impl Jwt {
             user_id: named(&claims, &self.settings.user_claim)?,
             project_id: named(&claims, &self.settings.project_claim)?,
         };
-        if bounds.org_id.is_none() || bounds.user_id.is_none() {
+        let (Some(org_id), Some(user_id)) = (bounds.org_id.clone(), bounds.user_id.clone()) else {
             return Err(refused("it names no organisation, or no user"));
-        }
+        };
         Ok(Caller {
-            actor: bounds.user_id.as_ref().map(ToString::to_string),
             bounds,
+            actor: Some(user_id.to_string()),
+            holder: Some(Holder::User(org_id, user_id)),
             rights: rights(claims.get(&self.settings.rights_claim)),
             proof: Proof::Token(Standing { kid, expires_at }),
         })

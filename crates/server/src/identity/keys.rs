@@ -12,7 +12,7 @@ use store::{
 };
 
 use crate::{
-    identity::{Bounds, Caller, Proof},
+    identity::{Bounds, Caller, Holder, Proof},
     limits::{KEY_CACHED, KEYS_CACHED_MAX},
     refusal::Refusal,
 };
@@ -39,8 +39,15 @@ impl Keys {
             },
             rights: holder.rights.clone(),
             actor: Some(holder.key_id.to_string()),
+            holder: Some(Holder::Key(hash)),
             proof: Proof::Key(hash),
         })
+    }
+
+    /// Whether this key was good when it was asked for last.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        KeyHash::of(key).is_some_and(|hash| cache.contains_key(&hash))
     }
 
     /// Who holds the key, as it was at most [`KEY_CACHED`] ago.

@@ -22,7 +22,7 @@ async fn with_keys() -> Served {
 }
 
 /// A key of `org_a`, straight from the store.
-async fn key(
+pub(crate) async fn key(
     served: &Served,
     user: Option<&str>,
     project: Option<&str>,
@@ -50,7 +50,7 @@ pub(crate) async fn key_of(
 }
 
 /// A request with a key and no scope.
-fn by(served: &Served, key: &str, method: &str, path: &str) -> RequestBuilder {
+pub(crate) fn by(served: &Served, key: &str, method: &str, path: &str) -> RequestBuilder {
     served.bare(method, path).bearer_auth(key)
 }
 

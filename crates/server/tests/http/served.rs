@@ -66,7 +66,7 @@ pub(crate) async fn served_to(identity: impl AsyncFnOnce(Store) -> Identity) -> 
     served_for(Settings::default(), String::new, identity).await
 }
 
-async fn served_for(
+pub(crate) async fn served_for(
     settings: Settings,
     metrics: impl Fn() -> String + Send + Sync + 'static,
     identity: impl AsyncFnOnce(Store) -> Identity,
@@ -247,7 +247,11 @@ impl Work {
 
     pub(crate) async fn events(&mut self, facts: Vec<Fact>) {
         let events = facts.into_iter().map(event).collect();
-        self.journal.commit(&Entry { events, ..Entry::default() }).await.unwrap();
+        self.write(Entry { events, ..Entry::default() }).await;
+    }
+
+    pub(crate) async fn write(&mut self, entry: Entry) {
+        self.journal.commit(&entry).await.unwrap();
     }
 
     /// Text after the last event; none is a reset.

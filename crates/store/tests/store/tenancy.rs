@@ -50,7 +50,10 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
         end: Some(End::Completed { output: "done".into() }),
         ..Entry::default()
     };
-    store.journal(&claim_one(store).await).commit(&entry).await.unwrap();
+    let claim = claim_one(store).await;
+    let most = store::budgets::Amount { tokens: 1, cost_usd: 0.0 };
+    scoped.reserve_usage(claim.run_id, claim.epoch, most).await.unwrap();
+    store.journal(&claim).commit(&entry).await.unwrap();
     scoped.create_run(&CreateRun::new("in the queue")).await.unwrap();
     let key = CreateKey {
         name: "k".into(),

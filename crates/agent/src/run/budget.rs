@@ -1,0 +1,189 @@
+//! What a model call may use at most: asked of the run's own bounds and of the organisation's day
+//! before the call, settled after it. Where nothing is bounded, none of this happens.
+
+use model::{
+    chat::{ChatRequest, ChatResponse},
+    prices::Price,
+    tokens::estimate_request,
+};
+use protocol::{
+    message::Usage,
+    run::{RunErrorCode, RunLimits},
+};
+use store::budgets::{Amount, Reservation, Standing};
+
+use super::{Run, Stop};
+
+/// Most tokens of an answer whose length nobody bounds, once there is a budget.
+const ANSWER_TOKENS: u32 = 4_096;
+/// An answer that could only be shorter than this is not asked for: its end would be missing.
+const ANSWER_MIN_TOKENS: u32 = 256;
+/// A prompt may have this part more tokens than are estimated: see [`model::tokens`].
+const PROMPT_MARGIN: u64 = 3;
+
+impl Run<'_> {
+    /// Makes sure that the call cannot use more than is left, and sets that aside; the answer is
+    /// bounded by it. Fails before the call that would exceed a budget.
+    pub(super) async fn reserve(&self, request: &mut ChatRequest) -> Result<(), Stop> {
+        let daily = self.runtime.parts.store.daily_budget();
+        let limits = &self.limits;
+        if limits.max_tokens.is_none() && limits.max_cost_usd.is_none() && !daily.is_set() {
+            return Ok(());
+        }
+        let estimate = estimate_request(request);
+        let price = self.runtime.parts.models.price(&self.model).unwrap_or(FREE);
+        let spent =
+            Amount { tokens: self.totals.usage.total_tokens, cost_usd: self.totals.cost_usd };
+        let prompt_tokens = estimate + estimate.div_ceil(PROMPT_MARGIN);
+        let wanted = request.max_tokens.unwrap_or(ANSWER_TOKENS);
+        let answer_tokens = answer_tokens(limits, spent, price, prompt_tokens, wanted)?;
+        request.max_tokens = Some(answer_tokens);
+        if !daily.is_set() {
+            return Ok(());
+        }
+        let usage = Usage::new(prompt_tokens, answer_tokens.into(), 0);
+        let most = Amount { tokens: usage.total_tokens, cost_usd: price.cost_usd(&usage) };
+        let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
+        match scoped.reserve_usage(self.claim.run_id, self.claim.epoch, most).await? {
+            Reservation::Made => Ok(()),
+            Reservation::LeaseLost => Err(Stop::Abandon("the lease on the run is lost".into())),
+            Reservation::OverTokens(Standing { used, reserved }) => Err(Stop::fail(
+                RunErrorCode::TokenLimit,
+                format!(
+                    "the organisation's daily budget `tokens_per_org_per_day` = {} would be \
+                     exceeded: {} are used today, {} set aside for other calls, and this one may \
+                     need {}",
+                    daily.tokens.unwrap_or_default(),
+                    used.tokens,
+                    reserved.tokens,
+                    most.tokens
+                ),
+            )),
+            Reservation::OverCost(Standing { used, reserved }) => Err(Stop::fail(
+                RunErrorCode::CostLimit,
+                format!(
+                    "the organisation's daily budget `cost_usd_per_org_per_day` = {} would be \
+                     exceeded: {:.6} are used today, {:.6} set aside for other calls, and this one \
+                     may need {:.6}",
+                    daily.cost_usd.unwrap_or_default(),
+                    used.cost_usd,
+                    reserved.cost_usd,
+                    most.cost_usd
+                ),
+            )),
+        }
+    }
+
+    /// Counts what the call has used, or nothing where it gave no answer, and frees the rest.
+    pub(super) async fn settle_usage(&self, answer: Option<&ChatResponse>) -> Result<(), Stop> {
+        if !self.runtime.parts.store.daily_budget().is_set() {
+            return Ok(());
+        }
+        let (used, cost_usd) =
+            answer.map(|response| (response.usage, response.cost_usd)).unwrap_or_default();
+        let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
+        Ok(scoped.settle_usage(self.claim.run_id, self.claim.epoch, used, cost_usd).await?)
+    }
+}
+
+/// A model that is in no list of prices.
+const FREE: Price = Price { input: 0.0, cached_input: None, output: 0.0 };
+
+/// How long the answer may be, by the run's own bounds: as long as is wanted, or what is left.
+fn answer_tokens(
+    limits: &RunLimits,
+    spent: Amount,
+    price: Price,
+    prompt_tokens: u64,
+    wanted: u32,
+) -> Result<u32, Stop> {
+    let needed = u64::from(wanted.min(ANSWER_MIN_TOKENS));
+    let mut answer_tokens = u64::from(wanted);
+    if let Some(most) = limits.max_tokens {
+        let left = most.saturating_sub(spent.tokens).saturating_sub(prompt_tokens);
+        if left < needed {
+            return Err(Stop::fail(
+                RunErrorCode::TokenLimit,
+                format!(
+                    "`max_tokens` = {most} would be exceeded: {} are used, and the next call may \
+                     need {prompt_tokens} for its prompt alone",
+                    spent.tokens
+                ),
+            ));
+        }
+        answer_tokens = answer_tokens.min(left);
+    }
+    if let Some(most) = limits.max_cost_usd {
+        let prompt_usd = price.cost_usd(&Usage::new(prompt_tokens, 0, 0));
+        let left_usd = most - spent.cost_usd - prompt_usd;
+        let usd = |tokens: u64| price.cost_usd(&Usage::new(0, tokens, 0));
+        if left_usd < usd(needed) {
+            return Err(Stop::fail(
+                RunErrorCode::CostLimit,
+                format!(
+                    "`max_cost_usd` = {most} would be exceeded: {:.6} are spent, and the next call \
+                     may cost {prompt_usd:.6} for its prompt alone",
+                    spent.cost_usd
+                ),
+            ));
+        }
+        if price.output > 0.0 {
+            // Whole tokens, rounded down: a cast of a number that is not negative.
+            answer_tokens = answer_tokens.min((left_usd * 1e6 / price.output) as u64);
+        }
+    }
+    Ok(u32::try_from(answer_tokens).unwrap_or(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(limits: RunLimits, wanted: u32, expected: Expect) {
+        let spent = Amount { tokens: 1_000, cost_usd: 0.01 };
+        let price = Price { input: 1.0, cached_input: None, output: 10.0 };
+        let told = match answer_tokens(&limits, spent, price, 2_000, wanted) {
+            Ok(tokens) => tokens.to_string(),
+            Err(Stop::Fail(error)) => format!("{:?}: {}", error.code, error.message),
+            Err(other) => format!("{other:?}"),
+        };
+        expected.assert_eq(&told);
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_the_run_can_pay_for() {
+        let none = RunLimits::default();
+        let tokens = |most| RunLimits { max_tokens: Some(most), ..none };
+        let usd = |most| RunLimits { max_cost_usd: Some(most), ..none };
+        check(none, 4_096, expect!["4096"]);
+        check(tokens(100_000), 4_096, expect!["4096"]);
+        check(tokens(3_500), 4_096, expect!["500"]);
+        check(tokens(3_256), 4_096, expect!["256"]);
+        check(
+            tokens(3_255),
+            4_096,
+            expect![
+                "TokenLimit: `max_tokens` = 3255 would be exceeded: 1000 are used, and the next call may need 2000 for its prompt alone"
+            ],
+        );
+        check(tokens(3_010), 10, expect!["10"]);
+        check(
+            tokens(500),
+            10,
+            expect![
+                "TokenLimit: `max_tokens` = 500 would be exceeded: 1000 are used, and the next call may need 2000 for its prompt alone"
+            ],
+        );
+        check(usd(1.0), 4_096, expect!["4096"]);
+        check(usd(0.017), 4_096, expect!["500"]);
+        check(
+            usd(0.013),
+            4_096,
+            expect![
+                "CostLimit: `max_cost_usd` = 0.013 would be exceeded: 0.010000 are spent, and the next call may cost 0.002000 for its prompt alone"
+            ],
+        );
+    }
+}

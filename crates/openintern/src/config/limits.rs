@@ -1,0 +1,88 @@
+//! `[limits]`: what one organisation and one credential may have. It says nothing of what happens
+//! beyond: each crate is handed the part that it obeys.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Deserializer, de::Error};
+use server::{TenantLimits, pace::Rate};
+use store::{budgets::DailyBudget, connect::QueueLimits};
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LimitsTable {
+    /// Runs that wait; one more is refused.
+    queued_per_org: u32,
+    /// Runs that are worked on, over all nodes; more wait.
+    running_per_org: u32,
+    /// Open streams of a credential on one server.
+    streams_per_key: u32,
+    /// Open streams on one server.
+    streams_per_org: u32,
+    /// Requests of a credential on one server, in the long run.
+    requests_per_s_per_key: NonZeroU32,
+    /// Requests of a credential on one server at once, after a rest.
+    requests_burst_per_key: NonZeroU32,
+    /// Credentials that are no good, from one address at one server, in the long run.
+    bad_credentials_per_s_per_address: NonZeroU32,
+    /// Credentials that are no good, from one address at one server, at once.
+    bad_credentials_burst_per_address: NonZeroU32,
+    /// Tokens of a day (UTC), of prompts and answers together.
+    tokens_per_org_per_day: Option<u64>,
+    /// US dollars of a day (UTC).
+    #[serde(deserialize_with = "amount")]
+    cost_usd_per_org_per_day: Option<f64>,
+}
+
+impl Default for LimitsTable {
+    fn default() -> Self {
+        let QueueLimits { queued_per_org, running_per_org } = QueueLimits::default();
+        let tenants = TenantLimits::default();
+        Self {
+            queued_per_org,
+            running_per_org,
+            streams_per_key: tenants.streams_per_key,
+            streams_per_org: tenants.streams_per_org,
+            requests_per_s_per_key: tenants.requests_per_key.per_s,
+            requests_burst_per_key: tenants.requests_per_key.burst,
+            bad_credentials_per_s_per_address: tenants.bad_credentials_per_address.per_s,
+            bad_credentials_burst_per_address: tenants.bad_credentials_per_address.burst,
+            tokens_per_org_per_day: None,
+            cost_usd_per_org_per_day: None,
+        }
+    }
+}
+
+impl LimitsTable {
+    pub(crate) fn queue(&self) -> QueueLimits {
+        let Self { queued_per_org, running_per_org, .. } = *self;
+        QueueLimits { queued_per_org, running_per_org }
+    }
+
+    pub(crate) fn budget(&self) -> DailyBudget {
+        DailyBudget { tokens: self.tokens_per_org_per_day, cost_usd: self.cost_usd_per_org_per_day }
+    }
+
+    pub(crate) fn tenants(&self) -> TenantLimits {
+        TenantLimits {
+            streams_per_key: self.streams_per_key,
+            streams_per_org: self.streams_per_org,
+            requests_per_key: Rate {
+                per_s: self.requests_per_s_per_key,
+                burst: self.requests_burst_per_key,
+            },
+            bad_credentials_per_address: Rate {
+                per_s: self.bad_credentials_per_s_per_address,
+                burst: self.bad_credentials_burst_per_address,
+            },
+        }
+    }
+}
+
+fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let amount = Option::<f64>::deserialize(deserializer)?;
+    if amount.is_some_and(|amount| !amount.is_finite() || amount < 0.0) {
+        return Err(D::Error::custom("it must be 0 or more"));
+    }
+    Ok(amount)
+}

@@ -1,0 +1,44 @@
+//! What operators see of a scope: what its runs used, and how its organisation's queue stands.
+
+use serde::{Deserialize, Serialize};
+
+/// What runs used, by day and model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UsageReport {
+    /// Newest day first, then by model.
+    pub days: Vec<DayUsage>,
+}
+
+/// What the runs of one day used of one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DayUsage {
+    /// The day (UTC) on which the runs were created, `YYYY-MM-DD`.
+    #[schema(example = "2026-01-31")]
+    pub day: String,
+    /// `<provider>/<model>`
+    #[schema(example = "openai/gpt-5")]
+    pub model: String,
+    /// How many runs.
+    pub runs: u64,
+    /// Tokens of their prompts.
+    pub input_tokens: u64,
+    /// Tokens of their answers.
+    pub output_tokens: u64,
+    /// The part of `input_tokens` that the provider had cached.
+    pub cached_tokens: u64,
+    /// What they cost, in US dollars.
+    pub cost_usd: f64,
+}
+
+/// The queue of one organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueueStanding {
+    /// Runs that a worker may take.
+    pub ready: u64,
+    /// Runs that wait for another of their session.
+    pub in_line: u64,
+    /// Runs that are worked on.
+    pub running: u64,
+    /// How long the oldest of the ready has waited, in milliseconds; null where none is ready.
+    pub oldest_wait_ms: Option<u64>,
+}

@@ -1,0 +1,106 @@
+//! How fast somebody may go: a token bucket each, as the generic cell rate algorithm keeps it (ITU-T
+//! I.371): one instant a bucket, at which it would be full again.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// So many a second, and so many at once after a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Tokens that come back in a second.
+    pub per_s: NonZeroU32,
+    /// Tokens of a full bucket.
+    pub burst: NonZeroU32,
+}
+
+/// A bucket for everybody who spends. A full one is as good as none, so they are forgotten when
+/// there are too many; if even then there is no room, those who come late share one bucket.
+pub(crate) struct Pace<K> {
+    rate: Rate,
+    buckets_max: usize,
+    /// When each is full again. The key `None` is the shared one.
+    full_at: Mutex<HashMap<Option<K>, Instant>>,
+}
+
+impl<K: Hash + Eq> Pace<K> {
+    pub(crate) fn new(rate: Rate, buckets_max: usize) -> Self {
+        Self { rate, buckets_max, full_at: Mutex::default() }
+    }
+
+    /// Takes a token, or says how long it takes until there is one.
+    pub(crate) fn spend(&self, who: K, now: Instant) -> Result<(), Duration> {
+        let token = Duration::from_secs(1) / self.rate.per_s.get();
+        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut who = Some(who);
+        if buckets.len() >= self.buckets_max && !buckets.contains_key(&who) {
+            buckets.retain(|_, full_at| *full_at > now);
+            if buckets.len() >= self.buckets_max {
+                who = None;
+            }
+        }
+        let full_at = buckets.entry(who).or_insert(now);
+        let after = (*full_at).max(now) + token;
+        let wait = after.saturating_duration_since(now + token * self.rate.burst.get());
+        if wait.is_zero() {
+            *full_at = after;
+            Ok(())
+        } else {
+            Err(wait)
+        }
+    }
+
+    /// Puts back a token that was taken.
+    pub(crate) fn put_back(&self, who: K) {
+        let token = Duration::from_secs(1) / self.rate.per_s.get();
+        let mut buckets = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(full_at) = buckets.get_mut(&Some(who)) {
+            *full_at = full_at.checked_sub(token).unwrap_or(*full_at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(per_s: u32, burst: u32, buckets_max: usize) -> Pace<u32> {
+        let rate = Rate { per_s: per_s.try_into().unwrap(), burst: burst.try_into().unwrap() };
+        Pace::new(rate, buckets_max)
+    }
+
+    #[test]
+    fn a_burst_then_a_token_as_fast_as_they_come_back() {
+        let pace = pace(10, 3, 100);
+        let now = Instant::now();
+        let ms = Duration::from_millis;
+        for _ in 0..3 {
+            assert_eq!(pace.spend(1, now), Ok(()));
+        }
+        assert_eq!(pace.spend(1, now), Err(ms(100)));
+        assert_eq!(pace.spend(2, now), Ok(()), "another has its own");
+        // What was said of the wait is true, to the millisecond.
+        assert_eq!(pace.spend(1, now + ms(99)), Err(ms(1)));
+        assert_eq!(pace.spend(1, now + ms(100)), Ok(()));
+        assert_eq!(pace.spend(1, now + ms(100)), Err(ms(100)));
+        pace.put_back(1);
+        assert_eq!(pace.spend(1, now + ms(100)), Ok(()));
+        let rested = now + Duration::from_secs(9);
+        assert_eq!((0..9).filter(|_| pace.spend(1, rested).is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn however_many_come_the_buckets_are_bounded() {
+        let pace = pace(1, 2, 10);
+        let now = Instant::now();
+        let passed = (0..1000).filter(|who| pace.spend(*who, now).is_ok()).count();
+        assert_eq!(passed, 10 + 2, "those who find no room share a bucket");
+        assert_eq!(pace.full_at.lock().unwrap().len(), 11);
+        assert_eq!(pace.spend(2000, now + Duration::from_secs(2)), Ok(()), "full ones are gone");
+        assert_eq!(pace.full_at.lock().unwrap().len(), 1);
+    }
+}

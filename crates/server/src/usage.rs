@@ -1,0 +1,37 @@
+//! What operators see: what runs used, and the queue.
+
+use axum::{Json, extract::State};
+use protocol::{
+    name::OrgId,
+    usage::{QueueStanding, UsageReport},
+};
+
+use crate::{app::App, refusal::Refusal, scope::InScope};
+
+/// What runs used
+///
+/// Tokens and money of the scope's runs of the last 30 days, by day (UTC) and model.
+#[utoipa::path(
+    get, path = "/api/usage", tag = "runs", operation_id = "usage",
+    responses((status = 200, description = "By day and model", body = UsageReport))
+)]
+pub(crate) async fn usage(
+    State(app): State<App>,
+    InScope(scope): InScope,
+) -> Result<Json<UsageReport>, Refusal> {
+    Ok(Json(app.parts.store.scoped(&scope).usage().await?))
+}
+
+/// The queue
+///
+/// How many runs of the whole organisation wait and are worked on.
+#[utoipa::path(
+    get, path = "/api/queue", tag = "runs", operation_id = "queue",
+    responses((status = 200, description = "How the queue stands", body = QueueStanding))
+)]
+pub(crate) async fn queue(
+    State(app): State<App>,
+    InScope(org_id): InScope<OrgId>,
+) -> Result<Json<QueueStanding>, Refusal> {
+    Ok(Json(app.parts.store.queue_standing(&org_id).await?))
+}

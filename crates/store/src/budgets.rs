@@ -1,0 +1,135 @@
+//! What an organisation may use in a day (UTC, by the database's clock): set aside before a model is
+//! asked, settled afterwards. Which part a call needs, its caller knows.
+
+use protocol::{id::RunId, message::Usage};
+use sqlx::{Row, postgres::PgRow};
+
+use crate::{
+    Store,
+    error::StoreError,
+    rows::{signed_total, total},
+    scoped::Scoped,
+};
+
+/// Bounds of one organisation for a day; none until they are set.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct DailyBudget {
+    /// Tokens, of prompts and answers together.
+    pub tokens: Option<u64>,
+    /// US dollars.
+    pub cost_usd: Option<f64>,
+}
+
+impl DailyBudget {
+    /// Whether anything is bounded.
+    pub fn is_set(&self) -> bool {
+        self.tokens.is_some() || self.cost_usd.is_some()
+    }
+}
+
+/// An amount of what budgets bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Amount {
+    /// Tokens, of prompts and answers together.
+    pub tokens: u64,
+    /// US dollars.
+    pub cost_usd: f64,
+}
+
+/// What came of setting an amount aside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reservation {
+    /// It is set aside until it is settled, the run ends or somebody else takes the run over.
+    Made,
+    /// The day's tokens have no room for it.
+    OverTokens(Standing),
+    /// The day's money has no room for it.
+    OverCost(Standing),
+    /// The claim is not the run's newest any more.
+    LeaseLost,
+}
+
+/// How much of a day's budget is gone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standing {
+    /// Used by calls that have answered.
+    pub used: Amount,
+    /// Set aside for calls that have not.
+    pub reserved: Amount,
+}
+
+impl Store {
+    /// What each organisation may use in a day.
+    pub fn daily_budget(&self) -> DailyBudget {
+        self.budget
+    }
+}
+
+impl Scoped {
+    /// Sets aside what the next model call of a claimed run may use at most. What the claim had set
+    /// aside before is free again.
+    pub async fn reserve_usage(
+        &self,
+        run_id: RunId,
+        epoch: u64,
+        most: Amount,
+    ) -> Result<Reservation, StoreError> {
+        let budget = self.store().budget;
+        let query = sqlx::query(
+            "select outcome, used_tokens, used_cost_usd, reserved_tokens, reserved_cost_usd
+             from reserve_usage($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .bind(signed_total(epoch))
+        .bind(signed_total(most.tokens))
+        .bind(most.cost_usd)
+        .bind(budget.tokens.map(signed_total))
+        .bind(budget.cost_usd);
+        let row = self.ask(query).await?.pop();
+        let row = row.ok_or_else(|| StoreError::unreadable("`reserve_usage` answered nothing"))?;
+        match row.try_get::<String, _>("outcome")?.as_str() {
+            "reserved" => Ok(Reservation::Made),
+            "tokens" => Ok(Reservation::OverTokens(standing(&row)?)),
+            "cost" => Ok(Reservation::OverCost(standing(&row)?)),
+            _ => Ok(Reservation::LeaseLost),
+        }
+    }
+
+    /// Counts what the call has used, and frees the rest of what was set aside for it. Does nothing
+    /// where nothing is set aside for this claim.
+    pub async fn settle_usage(
+        &self,
+        run_id: RunId,
+        epoch: u64,
+        used: Usage,
+        cost_usd: f64,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query("select settle_usage($1, $2, $3, $4, $5, $6, $7, $8)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(run_id.uuid())
+            .bind(signed_total(epoch))
+            .bind(signed_total(used.input_tokens))
+            .bind(signed_total(used.output_tokens))
+            .bind(cost_usd);
+        self.ask(query).await?;
+        Ok(())
+    }
+}
+
+fn standing(row: &PgRow) -> Result<Standing, StoreError> {
+    Ok(Standing {
+        used: Amount {
+            tokens: total(row, "used_tokens")?,
+            cost_usd: row.try_get("used_cost_usd")?,
+        },
+        reserved: Amount {
+            tokens: total(row, "reserved_tokens")?,
+            cost_usd: row.try_get("reserved_cost_usd")?,
+        },
+    })
+}
