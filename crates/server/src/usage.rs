@@ -1,10 +1,7 @@
 //! What operators see: what runs used, and the queue.
 
 use axum::{Json, extract::State};
-use protocol::{
-    name::OrgId,
-    usage::{QueueStanding, UsageReport},
-};
+use protocol::usage::{QueueStanding, UsageReport};
 
 use crate::{app::App, refusal::Refusal, scope::InScope};
 
@@ -31,7 +28,7 @@ pub(crate) async fn usage(
 )]
 pub(crate) async fn queue(
     State(app): State<App>,
-    InScope(org_id): InScope<OrgId>,
+    InScope(scope): InScope,
 ) -> Result<Json<QueueStanding>, Refusal> {
-    Ok(Json(app.parts.store.queue_standing(&org_id).await?))
+    Ok(Json(app.parts.store.queue_standing(&scope.org_id).await?))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use server::Settings;
+use sqlx::Connection;
 use store::nodes::NodeReport;
 use uuid::Uuid;
 
@@ -80,9 +81,14 @@ async fn a_panic_is_a_500_that_says_nothing_and_harms_nobody() {
 async fn an_answer_that_takes_too_long_is_given_up_but_not_what_was_begun() {
     let served =
         served_with(Settings { answer_timeout: Duration::ZERO, ..Settings::default() }).await;
+    // No answer comes as long as the table is locked.
+    let mut admin = sqlx::PgConnection::connect(&served.database.admin_url).await.unwrap();
+    let mut lock = admin.begin().await.unwrap();
+    sqlx::query("lock table runs in access exclusive mode").execute(&mut *lock).await.unwrap();
     served.get("/api/runs").await.refused(503, "unavailable");
     let mut queue = served.store.watch_queue();
     served.post("/api/runs", json!({"input": "a"})).await.refused(503, "unavailable");
+    lock.commit().await.unwrap();
     while served.store.queue_depth().await.unwrap().ready == 0 {
         queue.woken().await;
     }

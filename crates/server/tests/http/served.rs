@@ -34,6 +34,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
+    pub(crate) database: postgres::scratch::Database,
     pub(crate) shutdown: CancellationToken,
     client: Client,
     server: JoinHandle<std::io::Result<()>>,
@@ -73,7 +74,7 @@ pub(crate) async fn served_for(
 ) -> Served {
     let database = postgres::scratch::database().await;
     migrate(&database.owner_url).await.unwrap();
-    let store = Store::connect(&StoreSettings::new(database.app_url)).await.unwrap();
+    let store = Store::connect(&StoreSettings::new(&database.app_url)).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -86,7 +87,7 @@ pub(crate) async fn served_for(
         version: "1.2.3",
     };
     let server = tokio::spawn(serve(listener, parts, settings, shutdown.clone()));
-    Served { address, store, shutdown, client: Client::new(), server }
+    Served { address, store, database, shutdown, client: Client::new(), server }
 }
 
 fn agent(name: &str) -> AgentInfo {
