@@ -48,8 +48,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "not_expired_first",
         function: "claim_runs",
-        find: "where q.lease_until < clock_timestamp()",
-        replace: "where q.lease_until < clock_timestamp()
+        find: "where q.lease_until < (select clock_timestamp())",
+        replace: "where q.lease_until < (select clock_timestamp())
                     and not exists (select from public.queue w where w.lease_until is null
                                     and w.session_key <> q.session_key)",
         scenario: Scenario::Backlog,

@@ -291,7 +291,7 @@ end $$;
 --
 -- The run's row is locked together with the queue's, in one order and without waiting, so that a
 -- claim never deadlocks with the end of a run. It takes few rows of large tables: only nested loops
--- over keys do not read all of them.
+-- over keys do not read all of them. A time in a sub-select is read once, and so can bound an index.
 create function claim_runs(p_node uuid, p_most int, p_lease_s double precision, p_running_max int)
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
@@ -308,7 +308,7 @@ begin
     with recursive expired as (
         select q.org_id, q.run_id
         from public.queue q join public.runs r using (org_id, run_id)
-        where q.lease_until < clock_timestamp()
+        where q.lease_until < (select clock_timestamp())
         order by q.lease_until
         limit p_most
         for update of q, r skip locked
@@ -325,7 +325,7 @@ begin
         from orgs o where o.org_id is not null
     ), held as (
         select q.org_id, count(*) as runs from public.queue q
-        where q.lease_until >= clock_timestamp()
+        where q.lease_until >= (select clock_timestamp())
         group by q.org_id
     ), waiting as (
         select c.org_id, c.run_id, c.available_at,
@@ -336,7 +336,7 @@ begin
             select q.org_id, q.run_id, q.available_at
             from public.queue q
             where q.org_id = o.org_id and q.lease_until is null and not q.blocked
-              and q.available_at <= clock_timestamp()
+              and q.available_at <= (select clock_timestamp())
             order by q.available_at
             limit p_most
         ) c
@@ -400,7 +400,7 @@ language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     with owners as (
         select distinct q.lease_owner from public.queue q
-        where q.lease_until > clock_timestamp() and q.lease_owner <> p_own
+        where q.lease_until > (select clock_timestamp()) and q.lease_owner <> p_own
     ), lost as (
         select o.lease_owner from owners o
         where not exists (
@@ -414,11 +414,11 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
         update public.queue q
         set lease_until = clock_timestamp() - interval '1 microsecond'
         from lost
-        where q.lease_owner = lost.lease_owner and q.lease_until > clock_timestamp()
+        where q.lease_owner = lost.lease_owner and q.lease_until > (select clock_timestamp())
         returning 1
     )
     select (select count(*) from ended),
-           exists (select from public.queue where lease_until < clock_timestamp())
+           exists (select from public.queue where lease_until < (select clock_timestamp()))
 $$;
 
 create function queue_depth(out ready bigint, out leased bigint)
