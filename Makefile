@@ -30,7 +30,7 @@ test: deps ## Run every test: Rust, Python, browser, faults in their short form
 	cargo build --locked --package openintern --features failpoints
 	cp target/debug/openintern target/debug/openintern-failpoints
 	cargo build --locked --package openintern --package chaos
-	target/debug/chaos --short
+	PGBOUNCER=$$(scripts/pgbouncer.sh) target/debug/chaos --short
 	scripts/fuzz.sh
 
 check: deps ## Formatting and lints
@@ -45,7 +45,9 @@ chaos: deps ## Break things on a schedule; writes chaos/RESULTS.md
 	cargo build --release --locked --package openintern --features failpoints
 	cp target/release/openintern target/release/openintern-failpoints
 	cargo build --release --locked --package openintern
-	OPENINTERN=target/release/openintern cargo run --release --locked --package chaos -- --long --results chaos/RESULTS.md
+	cargo build --release --locked --package chaos
+	export OPENINTERN=target/release/openintern PGBOUNCER=$$(scripts/pgbouncer.sh); \
+	target/release/chaos --long --results chaos/RESULTS.md && target/release/chaos --mutants
 
 fuzz: deps ## Ask at least 20,000 requests made from the OpenAPI document
 	cargo build --locked --package openintern

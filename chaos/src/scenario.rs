@@ -46,18 +46,15 @@ pub(crate) enum Scenario {
     Failpoints,
     /// One organisation has a long backlog beside another, and a worker is killed meanwhile.
     Backlog,
-    /// Workers are killed while all go through PgBouncer; only when it is asked for.
+    /// Workers are killed while all go through PgBouncer.
     Pgbouncer,
 }
 
 impl Scenario {
-    /// Those asked for; when none is, all that need nothing but what we build.
+    /// Those asked for; all when none is.
     pub(crate) fn chosen(only: &[Self]) -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
-        let is_chosen = |scenario: &Self| {
-            if only.is_empty() { *scenario != Self::Pgbouncer } else { only.contains(scenario) }
-        };
-        all.filter(is_chosen).collect()
+        all.filter(|scenario| only.is_empty() || only.contains(scenario)).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {

@@ -13,6 +13,8 @@
 mod cancel;
 #[path = "worker/context.rs"]
 mod context;
+#[path = "worker/growth.rs"]
+mod growth;
 #[path = "worker/ledger.rs"]
 mod ledger;
 #[path = "worker/limits.rs"]
@@ -69,6 +71,7 @@ struct World {
     workspace: tempfile::TempDir,
     mcp: Arc<Servers>,
     redactor: Redactor,
+    database: postgres::scratch::Database,
 }
 
 impl World {
@@ -79,7 +82,7 @@ impl World {
     async fn with_budget(script: Scripted, budget: DailyBudget) -> Self {
         let database = postgres::scratch::database().await;
         migrate(&database.owner_url).await.unwrap();
-        let settings = StoreSettings { budget, ..StoreSettings::new(database.app_url) };
+        let settings = StoreSettings { budget, ..StoreSettings::new(&database.app_url) };
         let store = Store::connect(&settings).await.unwrap();
         Self {
             memory: MemoryService::new(store.clone(), None),
@@ -90,6 +93,7 @@ impl World {
             workspace: tempfile::tempdir().unwrap(),
             mcp: Arc::new(Servers::start(BTreeMap::new(), []).await),
             redactor: Redactor::default(),
+            database,
         }
     }
 
@@ -126,9 +130,13 @@ impl World {
     }
 
     async fn ended(&self, run_id: RunId) -> Run {
+        self.ended_within(run_id, PATIENCE).await
+    }
+
+    async fn ended_within(&self, run_id: RunId, patience: Duration) -> Run {
         let scoped = self.store.scoped(&self.scope);
         let mut bell = scoped.watch_run(run_id);
-        tokio::time::timeout(PATIENCE, async {
+        tokio::time::timeout(patience, async {
             loop {
                 let run = scoped.get_run(run_id).await.unwrap();
                 if run.status.is_terminal() {

@@ -14,3 +14,13 @@ where session_key <> '' and exists (
 
 drop index queue_ready;
 create index queue_ready on queue (org_id, available_at) where lease_until is null and not blocked;
+
+-- The two indexes by session know a session's runs only. To a planner that knows nothing of a tenant
+-- yet, they looked as good as the primary key for finding one run, and were then read from end to
+-- end. Who looks up a session says `session_key <> ''`; who looks up a run does not.
+drop index queue_by_session;
+create index queue_by_session on queue (org_id, user_id, project_id, session_key, run_id)
+    where session_key <> '';
+drop index runs_by_session;
+create index runs_by_session on runs (org_id, user_id, project_id, session_key, run_id)
+    where session_key <> '';

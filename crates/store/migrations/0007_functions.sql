@@ -50,7 +50,7 @@ begin
     v_busy := exists (
         select from queue
         where org_id = p_org and user_id = p_user and project_id = p_project
-          and session_key = p_session);
+          and session_key = p_session and session_key <> '');
     if v_busy and p_reject_busy then
         outcome := 'busy';
         return;
@@ -71,20 +71,23 @@ language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     v_left queue;
+    v_next queue;
 begin
     delete from queue where org_id = p_org and run_id = p_run returning * into v_left;
     if not found or v_left.session_key = '' then
         return false;
     end if;
     perform lock_session(p_org, v_left.user_id, v_left.project_id, v_left.session_key);
-    update queue set blocked = false
-    where org_id = p_org and blocked and run_id = (
-        select run_id from queue
-        where org_id = p_org and user_id = v_left.user_id and project_id = v_left.project_id
-          and session_key = v_left.session_key
-        order by run_id
-        limit 1);
-    return found;
+    select * into v_next from queue
+    where org_id = p_org and user_id = v_left.user_id and project_id = v_left.project_id
+      and session_key = v_left.session_key and session_key <> ''
+    order by run_id
+    limit 1;
+    if v_next.blocked then
+        update queue set blocked = false where org_id = p_org and run_id = v_next.run_id;
+        return true;
+    end if;
+    return false;
 end $$;
 
 -- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
@@ -241,7 +244,7 @@ begin
     where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
       and (r.session_key, r.run_id) < (p_session, p_before)
       and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
-      and r.status = 'completed'
+      and r.session_key <> '' and r.status = 'completed'
     order by r.session_key desc, r.run_id desc
     limit p_limit;
 end $$;

@@ -243,6 +243,7 @@ impl Scoped {
         let runs: Vec<Uuid> = sqlx::query_scalar(
             "select r.run_id from runs r
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.session_key = $4
+               and r.session_key <> ''
                and r.ended_at is null
              order by r.run_id
              for update",

@@ -44,7 +44,7 @@ impl Scoped {
              cross join lateral (
                  select run_id, status, input, created_at from runs
                  where org_id = $1 and user_id = $2 and project_id = $3
-                   and session_key = s.session_key
+                   and session_key = s.session_key and session_key <> ''
                  order by run_id desc
                  limit 1
              ) r
