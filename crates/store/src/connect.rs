@@ -157,7 +157,16 @@ impl From<MigrateError> for ConnectError {
     fn from(error: MigrateError) -> Self {
         match error {
             MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => {
-                Self::Schema(cause.to_string())
+                let is_denied = cause
+                    .as_database_error()
+                    .is_some_and(|error| error.code().as_deref() == Some("42501"));
+                let hint = if is_denied {
+                    " (hint: OPENINTERN_MIGRATE_URL must log in as the owner of the database, who is \
+                     in the roles `openintern_app` and `openintern_scheduler` or may make them)"
+                } else {
+                    ""
+                };
+                Self::Schema(format!("{cause}{hint}"))
             }
             other => Self::Schema(other.to_string()),
         }

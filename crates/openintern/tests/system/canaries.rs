@@ -34,7 +34,10 @@ async fn no_secret_is_written_down_or_shown() {
     let command = |args: &[&str], url: &str| {
         let mut command = openintern(args);
         command.arg("--config").arg(&file).arg("--data-dir").arg(folder.path());
-        command.env("DATABASE_URL", url).env("OPENAI_API_KEY", key);
+        command
+            .env("DATABASE_URL", url)
+            .env("OPENINTERN_MIGRATE_URL", &database.owner_url)
+            .env("OPENAI_API_KEY", key);
         command.env("OPENINTERN__MCP_SERVERS__CANARY__ENV__CANARY_TOKEN", token);
         command.env("OPENINTERN_LOG", "trace");
         command
@@ -72,16 +75,10 @@ async fn no_secret_is_written_down_or_shown() {
     seen.check();
 }
 
-/// A role of its own that owns the database and whose password is the canary; answers its URL.
+/// A login of its own whose password is the canary; answers its URL.
 async fn as_canary(admin: &mut PgConnection, app_url: &str, password: &str) -> String {
-    let name: String =
-        sqlx::query_scalar("select current_database()").fetch_one(&mut *admin).await.unwrap();
-    for statement in [
-        format!("create role canary login password '{password}'"),
-        format!("alter database {name} owner to canary"),
-    ] {
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut *admin).await.unwrap();
-    }
+    let login = format!("create role canary login password '{password}' in role openintern_app");
+    sqlx::query(AssertSqlSafe(login)).execute(admin).await.unwrap();
     let (_, rest) = app_url.split_once('@').unwrap();
     format!("postgres://canary:{}@{rest}", url_encoded(password))
 }
