@@ -39,10 +39,18 @@ async fn a_fresh_cluster_has_a_database_a_modest_role_and_pgvector() {
     .fetch_one(&mut app)
     .await
     .unwrap();
-    assert_eq!(role, (true, false, false, false, false, true));
-    sqlx::query("create schema mine create table t (x int)").execute(&mut app).await.unwrap();
-    let refused = sqlx::query("create role another").execute(&mut app).await.unwrap_err();
-    assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "42501");
+    assert_eq!(role, (true, false, false, false, false, false), "it owns nothing");
+    let mut owner = PgConnection::connect(server.owner_url()).await.unwrap();
+    sqlx::query("create schema mine create table t (x int)").execute(&mut owner).await.unwrap();
+    for (login, statement) in [
+        (server.app_url(), "create table mine (x int)"),
+        (server.owner_url(), "create role another"),
+        (server.owner_url(), "alter role openintern_owner superuser"),
+    ] {
+        let mut login = PgConnection::connect(login).await.unwrap();
+        let refused = sqlx::query(statement).execute(&mut login).await.unwrap_err();
+        assert_eq!(refused.as_database_error().unwrap().code().unwrap(), "42501", "{statement}");
+    }
 
     for (setting, expected) in [
         ("fsync", "on"),
@@ -321,12 +329,12 @@ async fn show(server: &Server, setting: &str) -> String {
 }
 
 async fn write_a_row(server: &Server) {
-    let mut app = PgConnection::connect(server.app_url()).await.unwrap();
+    let mut app = PgConnection::connect(server.owner_url()).await.unwrap();
     sqlx::query("create table kept as select 1 as row").execute(&mut app).await.unwrap();
 }
 
 async fn has_the_row(server: &Server) -> bool {
-    let mut app = PgConnection::connect(server.app_url()).await.unwrap();
+    let mut app = PgConnection::connect(server.owner_url()).await.unwrap();
     sqlx::query_scalar("select exists (select from kept where row = 1)")
         .fetch_one(&mut app)
         .await
