@@ -53,5 +53,6 @@ async fn the_queue_is_that_of_the_organisation() {
     let queue = served.get("/api/queue").await.expect(200);
     assert_eq!(queue, json!({"ready": 0, "in_line": 1, "running": 1, "oldest_wait_ms": null}));
     let others = served.bare("GET", "/api/queue").header("x-org-id", "org_b");
+    let others = others.header("x-user-id", "user");
     assert_eq!(answer(others).await.expect(200), empty);
 }
