@@ -88,8 +88,7 @@ impl Scoped {
         .bind(most.cost_usd)
         .bind(budget.tokens.map(signed_total))
         .bind(budget.cost_usd);
-        let row = self.ask(query).await?.pop();
-        let row = row.ok_or_else(|| StoreError::unreadable("`reserve_usage` answered nothing"))?;
+        let row = self.store().database.call_one(query).await?;
         match row.try_get::<String, _>("outcome")?.as_str() {
             "reserved" => Ok(Reservation::Made),
             "tokens" => Ok(Reservation::OverTokens(standing(&row)?)),

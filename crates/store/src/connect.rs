@@ -214,9 +214,7 @@ impl Store {
     /// The version of the server, as it says it.
     pub async fn server_version(&self) -> Result<String, StoreError> {
         let query = sqlx::query("select current_setting('server_version')");
-        let row = self.database.call(query).await?.pop();
-        let row = row.ok_or_else(|| StoreError::unreadable("the server has no version"))?;
-        Ok(row.try_get(0)?)
+        Ok(self.database.call_one(query).await?.try_get(0)?)
     }
 }
 

@@ -244,8 +244,7 @@ impl Journal {
         .bind(calls.statuses)
         .bind(calls.settled_ids)
         .bind(calls.settled_statuses);
-        let row = self.store.database.call(query).await?.into_iter().next();
-        let row = row.ok_or_else(|| StoreError::unreadable("`commit_entry` answered nothing"))?;
+        let row = self.store.database.call_one(query).await?;
         let read = |error: sqlx::Error| JournalError::Store(error.into());
         match row.try_get::<String, _>("outcome").map_err(read)?.as_str() {
             "written" => {}

@@ -103,8 +103,7 @@ impl Store {
              where seen_at > clock_timestamp() - make_interval(secs => $1)",
         )
         .bind(NODE_SILENT_AFTER.as_secs_f64());
-        let mut rows = self.database.call(query).await?;
-        let row = rows.pop().ok_or_else(|| StoreError::unreadable("a count is missing"))?;
+        let row = self.database.call_one(query).await?;
         Ok(Workers {
             nodes: total(&row, "nodes")?,
             capacity: total(&row, "capacity")?,

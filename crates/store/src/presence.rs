@@ -51,9 +51,7 @@ impl Store {
         let query = sqlx::query("select ended, any_expired from expire_lost_leases($1, $2)")
             .bind(own)
             .bind(LOCK_CLASS);
-        let mut rows = self.database.call(query).await?;
-        let row =
-            rows.pop().ok_or_else(|| StoreError::unreadable("`expire_lost_leases` is silent"))?;
+        let row = self.database.call_one(query).await?;
         let ended = total(&row, "ended")?;
         if ended > 0 || row.try_get("any_expired")? {
             self.notifier.wake_here(Subject::Queue);

@@ -174,9 +174,8 @@ impl Store {
 
     /// How full the queue is.
     pub async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
-        let mut rows =
-            self.database.call(sqlx::query("select ready, leased from queue_depth()")).await?;
-        let row = rows.pop().ok_or_else(|| StoreError::unreadable("`queue_depth` is silent"))?;
+        let query = sqlx::query("select ready, leased from queue_depth()");
+        let row = self.database.call_one(query).await?;
         Ok(QueueDepth { ready: total(&row, "ready")?, leased: total(&row, "leased")? })
     }
 }

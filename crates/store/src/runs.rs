@@ -65,8 +65,8 @@ impl Scoped {
             return Ok(created);
         }
         let run_id = RunId::generate();
-        let answer = self.ask(self.creation(run_id, new)).await?;
-        let created = self.created(run_id, answer.first())?;
+        let row = self.store().database.call_one(self.creation(run_id, new)).await?;
+        let created = self.created(run_id, &row)?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&[]);
         Ok(created)
@@ -186,8 +186,8 @@ impl Scoped {
             IfBusy::Queue | IfBusy::Reject => Vec::new(),
             IfBusy::Interrupt => self.stop_session(tx, &new.session_key).await?,
         };
-        let row = self.creation(run_id, new).fetch_optional(tx).await?;
-        Ok((self.created(run_id, row.as_ref())?, stopped))
+        let row = self.creation(run_id, new).fetch_one(tx).await?;
+        Ok((self.created(run_id, &row)?, stopped))
     }
 
     fn creation<'q>(
@@ -215,8 +215,7 @@ impl Scoped {
         .bind(counted)
     }
 
-    fn created(&self, run_id: RunId, row: Option<&PgRow>) -> Result<RunCreated, StoreError> {
-        let row = row.ok_or_else(|| StoreError::unreadable("`create_run` answered nothing"))?;
+    fn created(&self, run_id: RunId, row: &PgRow) -> Result<RunCreated, StoreError> {
         if let Some(queued) = row.try_get::<Option<i64>, _>("queued")? {
             let queued = u32::try_from(queued).unwrap_or(u32::MAX);
             let most = self.store().limits.queued_per_org;

@@ -134,6 +134,14 @@ impl Database {
         tx.commit().await?;
         Ok(rows)
     }
+
+    /// Like [`Self::call`], for a statement that always answers one row.
+    pub(crate) async fn call_one(
+        &self,
+        query: sqlx::query::Query<'_, Postgres, PgArguments>,
+    ) -> Result<PgRow, StoreError> {
+        self.call(query).await?.pop().ok_or(StoreError::Database(Error::RowNotFound))
+    }
 }
 
 impl<'c> Executor<'c> for &'c mut Transaction {

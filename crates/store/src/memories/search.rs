@@ -89,8 +89,7 @@ impl Scoped {
                 .bind(self.org())
                 .bind(self.user())
                 .bind(self.project());
-        let row = self.ask(query).await?.pop();
-        let row = row.ok_or_else(|| StoreError::unreadable("`memory_totals` answered nothing"))?;
+        let row = self.store().database.call_one(query).await?;
         Ok(MemoryTotals {
             chunk_count: total(&row, "chunk_count")?,
             term_count: total(&row, "term_count")?,
