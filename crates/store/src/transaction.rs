@@ -116,7 +116,14 @@ impl Transaction {
 impl Database {
     /// A transaction in which this tenant's rows are there, and no other's.
     pub(crate) async fn begin(&self, tenant: Tenant<'_>) -> Result<Transaction, StoreError> {
-        let inner = self.pool.begin_with(AssertSqlSafe(self.opening.statement(tenant))).await?;
+        let pool = self.pool.clone();
+        let statement = AssertSqlSafe(self.opening.statement(tenant));
+        // In a task of its own: a caller that stops waiting must not leave a connection in the pool
+        // with a transaction open that nobody knows of, into which the next caller's writes would
+        // go (sqlx 0.9.0, https://github.com/transact-rs/sqlx/issues/4393).
+        let inner = tokio::spawn(async move { pool.begin_with(statement).await })
+            .await
+            .map_err(|_| Error::WorkerCrashed)??;
         Ok(Transaction { inner, unnamed: self.opening.timeouts.is_some() })
     }
 

@@ -1,16 +1,19 @@
 //! Runs as their tenant sees them.
 
 use protocol::{
+    id::RunId,
     page::PageLimit,
     run::{CreateRun, LlmConfig, RunLimits, RunStatus},
 };
 use serde_json::json;
 use store::{
+    Store,
+    connect::StoreSettings,
     error::StoreError,
     runs::{IdempotencyKey, RunFilter},
 };
 
-use crate::{claim_one, create, fresh, ours, strangers};
+use crate::{claim_one, create, fresh, fresh_with_database, open, ours, strangers};
 
 fn limit(rows: u32) -> PageLimit {
     PageLimit::try_from(rows).unwrap()
@@ -87,6 +90,34 @@ async fn runs_are_listed_newest_first_page_by_page() {
     let page = scoped.list_runs(&filter, None, limit(1)).await.unwrap();
     assert_eq!(page.items[0].run_id, ids[2]);
     assert_eq!(page.next_cursor, None);
+}
+
+/// A caller that stops waiting while its transaction begins must not make the next caller's writes
+/// part of it.
+#[tokio::test]
+async fn what_is_written_after_a_dropped_begin_is_kept() {
+    let (store, database) = fresh_with_database().await;
+    store.close().await;
+    let settings = StoreSettings { max_connections: 1, ..StoreSettings::new(&*database.app_url) };
+    let store = Store::connect(&settings).await.unwrap();
+    let scoped = store.scoped(&ours());
+    let unknown = RunId::generate();
+    for patience in 0..200 {
+        let leaving = async {
+            for _ in 0..patience {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = scoped.get_run(unknown) => {}
+            () = leaving => {}
+        }
+        create(&store).await;
+    }
+    store.close().await;
+    let store = open(&database.app_url).await;
+    assert_eq!(store.queue_depth().await.unwrap().ready, 200);
 }
 
 #[tokio::test]
