@@ -14,7 +14,7 @@ use protocol::{
     error::FieldError,
     id::MemoryId,
     limits::MEMORY_BULK_MAX,
-    memory::{EditMemory, Memory, MemorySummary, WriteMemory},
+    memory::{EditMemory, Memory, MemorySummary, WriteMemory, group_key_fault},
     page::{Page, PageLimit},
     scope::Scope,
 };
@@ -130,6 +130,7 @@ impl MemoryService {
         let cursor = cursor.map(str::parse).transpose().map_err(|fault| {
             MemoryError::Invalid(vec![FieldError::new("cursor", format!("{fault}"))])
         })?;
+        checked(group_key_fault(filter.group_key.as_deref(), "group_key").into_iter().collect())?;
         if filter.group_key.as_ref().is_some_and(|key| key.contains('\0')) {
             return Ok(Page { items: Vec::new(), next_cursor: None }); // No group is called that.
         }

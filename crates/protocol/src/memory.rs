@@ -116,11 +116,15 @@ impl WriteMemory {
         check_text(&self.text, at, &mut faults);
         check_metadata(self.metadata.as_ref(), at, &mut faults);
         check_importance(self.importance, at, &mut faults);
-        if self.group_key.as_ref().is_some_and(|key| !(1..=256).contains(&key.chars().count())) {
-            faults.push(FieldError::new(format!("{at}/group_key"), "must be 1 to 256 characters"));
-        }
+        faults.extend(group_key_fault(self.group_key.as_deref(), &format!("{at}/group_key")));
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
+}
+
+/// What is wrong with a group's name, said of the field `at`.
+pub fn group_key_fault(group_key: Option<&str>, at: &str) -> Option<FieldError> {
+    let is_wrong = group_key.is_some_and(|key| !(1..=256).contains(&key.chars().count()));
+    is_wrong.then(|| FieldError::new(at, "must be 1 to 256 characters"))
 }
 
 fn check_text(text: &str, at: &str, faults: &mut Vec<FieldError>) {
@@ -401,6 +405,8 @@ impl SearchMemories {
         if !(1..=MEMORY_TOP_K_MAX).contains(&self.top_k) {
             faults.push(FieldError::new("/top_k", format!("must be 1 to {MEMORY_TOP_K_MAX}")));
         }
+        let group_key = self.filters.as_ref().and_then(|filters| filters.group_key.as_deref());
+        faults.extend(group_key_fault(group_key, "/filters/group_key"));
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 }
@@ -414,6 +420,7 @@ pub struct MemoryFilters {
     pub kinds: Option<Vec<MemoryType>>,
     /// This group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
     pub group_key: Option<String>,
     /// Metadata that contains this.
     #[serde(default, skip_serializing_if = "Option::is_none")]

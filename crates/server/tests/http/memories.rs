@@ -40,6 +40,19 @@ async fn a_memory_is_written_found_edited_and_forgotten() {
 }
 
 #[tokio::test]
+async fn what_no_group_can_be_called_is_refused_wherever_it_is_said() {
+    let served = served().await;
+    for (name, status) in [(String::new(), 400), ("组".repeat(256), 200), ("组".repeat(257), 400)]
+    {
+        let list = answer(served.ask("GET", "/api/memories").query(&[("group_key", &name)])).await;
+        assert_eq!(list.status, status, "{}", list.text);
+        let search = json!({"query": "a", "filters": {"group_key": name}});
+        let found = served.post("/api/memories/search", search).await;
+        assert_eq!(found.status, status, "{}", found.text);
+    }
+}
+
+#[tokio::test]
 async fn many_memories_are_written_together_and_listed_by_page() {
     let served = served().await;
     let memories: Vec<_> =
