@@ -38,46 +38,44 @@ pub(crate) struct Prompt {
 
 /// Makes a prompt that fits its budget: the task, the system prompt and the newest block always
 /// stay; earlier turns go first, then this run's oldest blocks. A tool result never goes without
-/// its call.
+/// its call. Looks at the newest first, and no further than the budget reaches.
 pub(crate) fn assemble(parts: &Ingredients<'_>) -> Prompt {
-    let result_tokens = share(parts.budget_tokens, RESULT_SHARE);
     let (task, rest) = parts.messages.split_at(parts.messages.len().min(1));
-    let mut blocks = blocks(rest, result_tokens);
-    let mut history = parts.history;
-    let mut dropped = 0;
-    loop {
-        let system = system(parts, dropped);
-        let used = model::tokens::estimate(&system)
-            + total(task)
-            + total(history)
-            + blocks.iter().map(|block| total(block)).sum::<u64>();
-        if used > parts.budget_tokens {
-            if let Some((_, shorter)) = history.split_at_checked(2) {
-                history = shorter;
-                continue;
-            }
-            if blocks.len() > 1 {
-                blocks.remove(0);
-                dropped += 1;
-                continue;
-            }
-        }
-        let messages = history.iter().chain(task).cloned().chain(blocks.into_iter().flatten());
-        return Prompt { system, messages: messages.collect() };
-    }
-}
+    let result_tokens = share(parts.budget_tokens, RESULT_SHARE);
+    let note_tokens = model::tokens::estimate(&left_out(rest.len()));
+    let mut system = system(parts);
+    let mut room =
+        parts.budget_tokens.saturating_sub(model::tokens::estimate(&system) + total(task));
 
-/// A message of the model with the results of its calls, or a message of its own.
-fn blocks(messages: &[Message], result_tokens: u64) -> Vec<Vec<Message>> {
-    let mut blocks: Vec<Vec<Message>> = Vec::new();
-    for message in messages {
-        let message = cut_result(message, result_tokens);
-        match (&message, blocks.last_mut()) {
-            (Message::Tool { .. }, Some(block)) => block.push(message),
-            _ => blocks.push(vec![message]),
+    // A message of the model with the results of its calls, or a message of its own.
+    let mut blocks = rest.chunk_by(|_, next| matches!(next, Message::Tool { .. }));
+    let (mut kept, mut dropped) = (Vec::new(), 0);
+    while let Some(block) = blocks.next_back() {
+        let block: Vec<_> =
+            block.iter().map(|message| cut_result(message, result_tokens)).collect();
+        let older = blocks.clone().next().is_some();
+        let tokens = total(&block);
+        if !kept.is_empty() && tokens + if older { note_tokens } else { 0 } > room {
+            dropped = 1 + blocks.count();
+            break;
         }
+        room = room.saturating_sub(tokens);
+        kept.push(block);
     }
-    blocks
+
+    let mut history = parts.history;
+    if dropped > 0 {
+        history = &[];
+        system.push_str(&left_out(dropped));
+    }
+    let mut turns = Vec::new();
+    for turn in history.rchunks(2) {
+        let Some(left) = room.checked_sub(total(turn)) else { break };
+        room = left;
+        turns.push(turn);
+    }
+    let messages = turns.into_iter().rev().flatten().chain(task).cloned();
+    Prompt { system, messages: messages.chain(kept.into_iter().rev().flatten()).collect() }
 }
 
 fn cut_result(message: &Message, most_tokens: u64) -> Message {
@@ -110,7 +108,7 @@ fn beginning(content: &str, most_tokens: u64) -> String {
     format!("{cut}\n[… {} of {whole} characters are left out here]", whole - keep)
 }
 
-fn system(parts: &Ingredients<'_>, dropped: usize) -> String {
+fn system(parts: &Ingredients<'_>) -> String {
     let mut text = parts.system_prompt.trim_end().to_owned();
     if !parts.core.is_empty() {
         text.push_str("\n\n## Core memory (always true for this user)\n");
@@ -129,12 +127,11 @@ fn system(parts: &Ingredients<'_>, dropped: usize) -> String {
         text.push_str("\n\n## Earlier in this conversation\n");
         text.push_str(summary);
     }
-    if dropped > 0 {
-        text.push_str(&format!(
-            "\n\n[{dropped} earlier steps of this task are left out to fit the context.]"
-        ));
-    }
     text
+}
+
+fn left_out(blocks: usize) -> String {
+    format!("\n\n[{blocks} earlier steps of this task are left out to fit the context.]")
 }
 
 /// The best hits that fit; core memories are in the prompt anyway.
