@@ -45,10 +45,11 @@ async fn main() -> Result<()> {
 }
 
 async fn measure(database: &postgres::Server, folder: &Path) -> Result<()> {
-    let cold = Server::start(database, folder).await?; // Migrates.
+    let cold = Server::start(database, folder, None).await?; // Migrates.
     cold.stop().await?;
+    let key = admin_key(database, folder).await?;
     let began = Instant::now();
-    let server = Server::start(database, folder).await?;
+    let mut server = Server::start(database, folder, None).await?;
     println!(
         "start to `listening` (cluster and schema exist)  {:>8.0} ms",
         millis(began.elapsed())
@@ -69,7 +70,8 @@ async fn measure(database: &postgres::Server, folder: &Path) -> Result<()> {
     }
 
     println!("{CLIENTS} clients, {RUNS} one-step runs a round, each in a session of its own:");
-    let mut ratios = Vec::new();
+    let (mut ratios, mut ratios_with_key) = (Vec::new(), Vec::new());
+    let mut afterwards = 0.0;
     for round in 1..=ROUNDS {
         let before = [server.cpu()?, cpu_of_family(database.pid())?];
         let ours = server.throughput(round).await?;
@@ -78,6 +80,8 @@ async fn measure(database: &postgres::Server, folder: &Path) -> Result<()> {
             let [before, after] = [&before, &after].map(|times| times.get(part).copied());
             millis(after.unwrap_or_default() - before.unwrap_or_default()) / RUNS as f64
         });
+        afterwards = server.rss_mib()?;
+        server.stop().await?; // It would take over what `pgbench` claims.
         let limit = pgbench(database.admin_url()).await?;
         ratios.push(ours / limit);
         println!(
@@ -85,13 +89,23 @@ async fn measure(database: &postgres::Server, folder: &Path) -> Result<()> {
              CPU a run: server {server_ms:.2} ms, PostgreSQL {postgres_ms:.2} ms",
             ours / limit
         );
+        server = Server::start(database, folder, Some(&key)).await?;
+        let with_key = server.throughput(round).await?;
+        ratios_with_key.push(with_key / ours);
+        println!(
+            "    the same with an API key: {with_key:>7.0} runs/s; ratio {:.2}",
+            with_key / ours
+        );
+        server.stop().await?;
+        server = Server::start(database, folder, None).await?;
     }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "  median ratio                                   {:>8.2}",
-        ratios.get(ROUNDS / 2).unwrap_or(&0.0)
-    );
-    println!("server process afterwards                        {:>8.1} MiB", server.rss_mib()?);
+    for (name, ratios) in
+        [("to pgbench", &mut ratios), ("of auth = keys to none", &mut ratios_with_key)]
+    {
+        ratios.sort_by(f64::total_cmp);
+        println!("  median ratio {name:34}{:>8.2}", ratios.get(ROUNDS / 2).unwrap_or(&0.0));
+    }
+    println!("server process after a round                     {afterwards:>8.1} MiB");
     server.stop().await
 }
 
@@ -99,17 +113,23 @@ struct Server {
     child: Child,
     url: String,
     client: Client,
+    key: Option<String>,
 }
 
 impl Server {
-    async fn start(database: &postgres::Server, folder: &Path) -> Result<Self> {
-        let mut child = Command::new(workspace().join("target/release/openintern"))
+    /// With a key: a server that asks for one, and clients that have it.
+    async fn start(database: &postgres::Server, folder: &Path, key: Option<&str>) -> Result<Self> {
+        let auth = if key.is_some() { "keys" } else { "none" };
+        let mut child = Command::new(executable())
             .args(["serve", "--port", "0", "--data-dir"])
             .arg(folder.join("data"))
             .current_dir(folder)
             .env("DATABASE_URL", database.app_url())
             .env("OPENINTERN_MIGRATE_URL", database.owner_url())
             .env("OPENINTERN_MODEL", "demo/instant")
+            .env("OPENINTERN__SERVER__AUTH", auth)
+            .env("OPENINTERN__LIMITS__REQUESTS_PER_S_PER_KEY", "100000")
+            .env("OPENINTERN__LIMITS__REQUESTS_BURST_PER_KEY", "100000")
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -118,7 +138,8 @@ impl Server {
         let mut lines = BufReader::new(stdout).lines();
         let first = lines.next_line().await?.context("it says where it listens")?;
         let url = first.strip_prefix("listening on ").context(first.clone())?.to_owned();
-        Ok(Self { child, url, client: Client::builder().no_proxy().build()? })
+        let client = Client::builder().no_proxy().build()?;
+        Ok(Self { child, url, client, key: key.map(str::to_owned) })
     }
 
     async fn stop(mut self) -> Result<()> {
@@ -142,14 +163,16 @@ impl Server {
     }
 
     async fn post(&self, session: &str) -> Result<String> {
-        let answer = self
+        let mut request = self
             .client
             .post(format!("{}/api/runs", self.url))
             .header("x-org-id", "org_bench")
             .header("x-user-id", "user")
-            .json(&json!({"input": "hello", "session_key": session}))
-            .send()
-            .await?;
+            .json(&json!({"input": "hello", "session_key": session}));
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        let answer = request.send().await?;
         ensure!(answer.status() == 201, "{}: {}", answer.status(), answer.text().await?);
         let body: Value = answer.json().await?;
         Ok(body.get("run_id").and_then(Value::as_str).context("a run id")?.to_owned())
@@ -208,6 +231,22 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// A key of the organisation that the benchmark works for.
+async fn admin_key(database: &postgres::Server, folder: &Path) -> Result<String> {
+    let output = Command::new(executable())
+        .args(["keys", "create", "--admin", "--org", "org_bench", "bench"])
+        .current_dir(folder)
+        .env("DATABASE_URL", database.app_url())
+        .output()
+        .await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+fn executable() -> PathBuf {
+    workspace().join("target/release/openintern")
 }
 
 /// Triples of commits per second.

@@ -22,6 +22,9 @@ const AT_ONCE: usize = 12;
 /// A run lives about so long, so a cancel finds it in any state.
 const LIFE_MS: u64 = 700;
 
+/// Longest until a cancelled run has written its end, in 99 of 100.
+const QUIET_P99_MS: f64 = 1_000.0;
+
 struct Cancelled {
     acked: Acked,
     status: StatusCode,
@@ -45,12 +48,20 @@ pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
         violations.extend(check(&world.pool, &client.org, cancel).await?);
     }
     violations.extend(late_effects(world, &client, &cancels).await?);
+    let [median_ms, p99_ms] = until_quiet(&world.pool, &client.org, &cancels).await?;
+    if p99_ms > QUIET_P99_MS {
+        let detail = format!("it took {p99_ms:.0} ms (p99) until cancelled runs had ended");
+        violations.push(Violation::new("G8", detail));
+    }
     let in_time = cancels.iter().filter(|cancel| cancel.status == StatusCode::OK).count();
     Ok(Case {
         may_cancel: cancels.iter().map(|cancel| cancel.acked.run_id).collect(),
         acked: cancels.into_iter().map(|cancel| cancel.acked).collect(),
         violations,
-        faults: format!("{runs} × cancel at a random moment, {in_time} in time"),
+        faults: format!(
+            "{runs} × cancel at a random moment, {in_time} in time; ended {median_ms:.0} (p50), \
+             {p99_ms:.0} ms (p99) after the answer"
+        ),
         ..Case::new(client)
     })
 }
@@ -101,6 +112,28 @@ async fn check(pool: &PgPool, org: &str, cancel: &Cancelled) -> Result<Vec<Viola
         violations.push(Violation::of("G8", run_id, detail));
     }
     Ok(violations)
+}
+
+/// The median and the 99th of 100 of the times from the answer to a cancel to the end of the run, in
+/// milliseconds; 0 for one that ended before.
+async fn until_quiet(pool: &PgPool, org: &str, cancels: &[Cancelled]) -> Result<[f64; 2]> {
+    let ended: Vec<(Uuid, i64)> = sqlx::query_as(
+        "select run_id, (extract(epoch from ts) * 1e6)::bigint
+         from events where org_id = $1 and type = 'run.cancelled'",
+    )
+    .bind(org)
+    .fetch_all(pool)
+    .await?;
+    let ended: HashMap<RunId, i64> =
+        ended.into_iter().map(|(run_id, at_us)| (RunId::from_uuid(run_id), at_us)).collect();
+    let mut times: Vec<i64> = cancels
+        .iter()
+        .filter_map(|cancel| Some(ended.get(&cancel.acked.run_id)? - cancel.answered_at_us))
+        .map(|time| time.max(0))
+        .collect();
+    times.sort_unstable();
+    let at = |hundredth: usize| times.get(times.len().saturating_sub(1) * hundredth / 100);
+    Ok([50, 99].map(|hundredth| at(hundredth).copied().unwrap_or(0) as f64 / 1e3))
 }
 
 /// Effects after the answer that were not intended before it.
