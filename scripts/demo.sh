@@ -6,20 +6,8 @@ cd "$(dirname "$0")/.."
 openintern=$PWD/target/release/openintern
 made_by=$PPID
 
-folder=$(mktemp -d "${TMPDIR:-/tmp}/openintern-demo-XXXXXX")
-chmod 755 "$folder" # The database runs as another user when we are root.
-server=
-finish() {
-    trap - EXIT INT TERM HUP
-    if [ -n "$server" ]; then
-        kill -TERM "$server" 2>/dev/null || true
-        wait "$server" 2>/dev/null || true
-    fi
-    rm -rf "$folder"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+source scripts/own-server.sh
+own_folder demo
 
 # The model: what is configured, else a provider with a key, else a local Ollama, else the demo.
 if [ -z "${OPENINTERN_MODEL:-}" ]; then
@@ -50,15 +38,8 @@ NOTES
 
 "$openintern" embedder install --from "$PWD/.cache/embedder" --data-dir "$folder" >/dev/null 2>&1
 
-set -m # The server in a process group of its own: Ctrl-C reaches it once, through us.
-"$openintern" dev --port 0 --data-dir "$folder" >"$folder/address" 2>"$folder/log" &
-server=$!
-set +m
-until grep -q '^listening on' "$folder/address"; do
-    kill -0 "$server" 2>/dev/null || { cat "$folder/log" >&2; exit 1; }
-    sleep 0.05
-done
-AGENT_API_URL=$(sed -n 's/^listening on //p' "$folder/address")
+own_server "$openintern" --data-dir "$folder"
+AGENT_API_URL=$url
 export AGENT_API_URL
 grep '^[✓!]' "$folder/log" || true
 
