@@ -14,7 +14,10 @@ use protocol::{
     error::FieldError,
     id::MemoryId,
     limits::MEMORY_BULK_MAX,
-    memory::{EditMemory, Memory, MemorySummary, WriteMemory, group_key_fault},
+    memory::{
+        EditMemory, Memory, MemorySummary, WriteMemory, group_key_fault,
+        version::MemoryVersion,
+    },
     page::{Page, PageLimit},
     scope::Scope,
 };
@@ -139,12 +142,14 @@ impl MemoryService {
             .map(|memory| MemorySummary { snippet: snippet::beginning(&memory.snippet), ..memory }))
     }
 
-    /// Changes a memory and answers it as it is now.
+    /// Changes a memory, keeps what stood there, and answers it as it is now. `by` is who does it:
+    /// the id of a key or of a run, or a user.
     pub async fn edit(
         &self,
         scope: &Scope,
         id: MemoryId,
         edit: &EditMemory,
+        by: Option<&str>,
     ) -> Result<Memory, MemoryError> {
         checked(content::edit_faults(edit))?;
         let store = self.store.scoped(scope);
@@ -158,7 +163,19 @@ impl MemoryService {
         };
         let change =
             MemoryChange { content, metadata: edit.metadata.clone(), importance: edit.importance };
-        Ok(store.edit_memory(id, &change).await?)
+        Ok(store.edit_memory(id, &change, by).await?)
+    }
+
+    /// What stood in a memory before it was edited, newest first. `cursor` is the `next_cursor` of
+    /// the page before.
+    pub async fn versions(
+        &self,
+        scope: &Scope,
+        id: MemoryId,
+        cursor: Option<u64>,
+        limit: PageLimit,
+    ) -> Result<Page<MemoryVersion>, MemoryError> {
+        Ok(self.store.scoped(scope).list_memory_versions(id, cursor, limit).await?)
     }
 
     /// Forgets a memory and every trace of its words.

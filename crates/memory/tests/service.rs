@@ -165,7 +165,10 @@ async fn strangers_see_nothing_and_change_nothing() {
         let edit = EditMemory { importance: Some(1.0), ..Default::default() };
         let search = SearchMemories::new("launch code 4711");
         assert!(matches!(service.get(&stranger, id).await, Err(MemoryError::NotFound)));
-        assert!(matches!(service.edit(&stranger, id, &edit).await, Err(MemoryError::NotFound)));
+        assert!(matches!(
+            service.edit(&stranger, id, &edit, None).await,
+            Err(MemoryError::NotFound)
+        ));
         assert!(matches!(service.delete(&stranger, id).await, Err(MemoryError::NotFound)));
         assert_eq!(service.search(&stranger, &search).await.unwrap(), []);
         let filter = MemoryFilter::default();
@@ -198,7 +201,7 @@ async fn an_edit_changes_what_finds_the_memory() {
     let service = service().await;
     let id = write(&service, on("2023-05-04", "the meeting is in Lisbon")).await;
     let edit = EditMemory { text: Some("the meeting is in Porto".into()), ..Default::default() };
-    let edited = service.edit(&mine(), id, &edit).await.unwrap();
+    let edited = service.edit(&mine(), id, &edit, None).await.unwrap();
     assert_eq!(edited.text, "the meeting is in Porto");
     assert!(edited.updated_at > edited.created_at);
     assert_eq!(find(&service, "Lisbon").await, []);
@@ -210,10 +213,10 @@ async fn an_edit_changes_what_finds_the_memory() {
         importance: Some(1.0),
         ..Default::default()
     };
-    let edited = service.edit(&mine(), id, &edit).await.unwrap();
+    let edited = service.edit(&mine(), id, &edit, None).await.unwrap();
     assert_eq!((edited.importance, edited.metadata["k"].as_i64()), (1.0, Some(1)));
     assert_eq!(edited.text, "the meeting is in Porto");
-    let absent = service.edit(&mine(), MemoryId::generate(), &edit_of("x")).await;
+    let absent = service.edit(&mine(), MemoryId::generate(), &edit_of("x"), None).await;
     assert!(matches!(absent, Err(MemoryError::NotFound)));
 }
 
@@ -231,7 +234,7 @@ async fn a_deleted_memory_leaves_no_trace() {
     let long = "Tea with milk. 今天喝了牛奶。".repeat(100);
     let id = write(&service, turn("g", 1, &long)).await;
     assert!(scoped.memory_totals().await.unwrap().chunk_count > before.chunk_count + 3);
-    service.edit(&mine(), id, &edit_of("only tea remains")).await.unwrap();
+    service.edit(&mine(), id, &edit_of("only tea remains"), None).await.unwrap();
     let totals = scoped.memory_totals().await.unwrap();
     assert_eq!(totals.chunk_count, before.chunk_count + 1);
     service.delete(&mine(), id).await.unwrap();
@@ -730,7 +733,7 @@ async fn writers_of_one_scope_take_turns() {
             texts.rotate_left(writer * 2);
             let ids = service.write_bulk(&mine(), &texts).await.unwrap();
             let edit = edit_of(&format!("edited by {writer}"));
-            service.edit(&mine(), ids[writer], &edit).await.unwrap();
+            service.edit(&mine(), ids[writer], &edit, None).await.unwrap();
             assert!(!find(&service, "shared facts").await.is_empty());
         })
     });

@@ -265,6 +265,8 @@ pub(crate) enum ScopeMemoryCommand {
     Edit(EditArgs),
     /// The memories of the scope, newest first
     List(ListMemoriesArgs),
+    /// What stood in a memory before it was edited, newest first
+    Versions(VersionsArgs),
     /// Forget a memory
     Delete(MemoryRef),
 }
@@ -363,6 +365,15 @@ pub(crate) struct ListMemoriesArgs {
     /// Only this group
     #[arg(long, env = "OPENINTERN_GROUP_KEY")]
     pub(crate) group_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VersionsArgs {
+    pub(crate) id: MemoryId,
     #[command(flatten)]
     pub(crate) page: PageArgs,
     #[command(flatten)]

@@ -1,5 +1,7 @@
 //! What is remembered, as the API and the tools speak of it.
 
+pub mod version;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{

@@ -1,5 +1,6 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
-//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`.
+//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, what an edit
+//! replaced in `versions`.
 //!
 //! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
 //! postings and counts change in one transaction, which first locks the counts of the scope:
@@ -8,6 +9,7 @@
 mod chunks;
 pub mod reindex;
 pub mod search;
+pub mod versions;
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
@@ -245,15 +247,22 @@ impl Scoped {
         self.ask(query).await?.iter().map(memory_from).collect()
     }
 
-    /// Changes a memory and answers it as it is now.
+    /// Changes a memory, keeps what stood there, and answers it as it is now. What changes nothing
+    /// leaves no trace.
     pub async fn edit_memory(
         &self,
         id: MemoryId,
         change: &MemoryChange,
+        by: Option<&str>,
     ) -> Result<Memory, StoreError> {
         let mut tx = self.begin().await?;
         self.lock_memories(&mut tx).await?;
-        let content = change.content.as_ref();
+        let differs = self.keep_version(&mut tx, id, change, by).await?;
+        if !differs.at_all {
+            drop(tx);
+            return self.get_memory(id).await;
+        }
+        let content = change.content.as_ref().filter(|_| differs.in_text);
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "update memories
              set text = coalesce($5, text), text_hash = coalesce($6, text_hash),
@@ -270,9 +279,8 @@ impl Scoped {
         .bind(content.map(|content| content.text_hash.as_slice()))
         .bind(change.metadata.as_ref().map(Json))
         .bind(change.importance)
-        .fetch_optional(&mut tx)
-        .await?
-        .ok_or(StoreError::NotFound)?;
+        .fetch_one(&mut tx)
+        .await?;
         if let Some(content) = content {
             let place = self.remove_chunks(&mut tx, id).await?;
             let mut rows = ChunkRows::default();
@@ -285,7 +293,7 @@ impl Scoped {
         memory_from(&row)
     }
 
-    /// Forgets a memory and every trace of its words.
+    /// Forgets a memory and every trace of its words; what stood there before goes with its row.
     pub async fn delete_memory(&self, id: MemoryId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         self.lock_memories(&mut tx).await?;

@@ -48,6 +48,7 @@ fn it_has_every_route() {
             "GET /api/keys",
             "GET /api/memories",
             "GET /api/memories/{id}",
+            "GET /api/memories/{id}/versions",
             "GET /api/queue",
             "GET /api/runs",
             "GET /api/runs/{run_id}",

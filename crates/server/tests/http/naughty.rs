@@ -357,6 +357,7 @@ async fn strings_in_paths_queries_and_headers_do_no_harm() {
         "/api/runs/{}/events".into(),
         "/api/runs/{}/stream".into(),
         "/api/memories/{}".into(),
+        "/api/memories/{}/versions".into(),
         "/api/sessions/{}/runs".into(),
         "/api/{}".into(),
         "/{}".into(),
