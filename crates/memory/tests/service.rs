@@ -267,8 +267,10 @@ async fn exact_duplicates_are_kept_once() {
         assert_ne!(write(&service, different.clone()).await, first, "{different:?}");
     }
     let bulk = [fact("new"), fact("Tea at four"), fact("new")];
-    let ids = service.write_bulk(&mine(), &bulk).await.unwrap();
+    let answer = service.write_bulk(&mine(), &bulk).await.unwrap();
+    let ids = answer.ids;
     assert_eq!((ids[1], ids[0]), (first, ids[2]));
+    assert_eq!(answer.written, 1);
     assert_ne!(ids[0], first);
 
     // Written at the same time by many: one memory.
@@ -293,7 +295,7 @@ async fn bulk_writes_are_all_or_none_and_bounded() {
     let service = service().await;
     let many: Vec<_> =
         (0..500).map(|at| turn("log", at, &format!("entry {at} about tea"))).collect();
-    let ids = service.write_bulk(&mine(), &many).await.unwrap();
+    let ids = service.write_bulk(&mine(), &many).await.unwrap().ids;
     assert_eq!(ids.len(), 500);
     assert_eq!(service.get(&mine(), ids[499]).await.unwrap().position, Some(499));
 
@@ -731,7 +733,7 @@ async fn writers_of_one_scope_take_turns() {
             // Each writes the same texts, in an order of its own.
             let mut texts: Vec<_> = (0..20).map(|at| fact(&format!("shared fact {at}"))).collect();
             texts.rotate_left(writer * 2);
-            let ids = service.write_bulk(&mine(), &texts).await.unwrap();
+            let ids = service.write_bulk(&mine(), &texts).await.unwrap().ids;
             let edit = edit_of(&format!("edited by {writer}"));
             service.edit(&mine(), ids[writer], &edit, None).await.unwrap();
             assert!(!find(&service, "shared facts").await.is_empty());

@@ -269,6 +269,10 @@ pub(crate) enum ScopeMemoryCommand {
     Versions(VersionsArgs),
     /// Forget a memory
     Delete(MemoryRef),
+    /// Print whole memories, oldest first, one JSON object a line
+    Export(ExportMemoriesArgs),
+    /// Write the memories of a file, one JSON object a line; what is there already stays as it is
+    Import(ImportArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -376,6 +380,27 @@ pub(crate) struct VersionsArgs {
     pub(crate) id: MemoryId,
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportMemoriesArgs {
+    /// Only this layer: core, episodic, archival
+    #[arg(long = "type", value_name = "TYPE", env = "OPENINTERN_TYPE")]
+    pub(crate) kind: Option<MemoryType>,
+    /// Only this group
+    #[arg(long, env = "OPENINTERN_GROUP_KEY")]
+    pub(crate) group_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What `memory export` printed; `-` is standard input
+    pub(crate) file: PathBuf,
+    /// Check every line and write nothing
+    #[arg(long, env = "OPENINTERN_DRY_RUN")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -1,5 +1,8 @@
 //! `memory`: the memory service from the shell.
 
+mod export;
+mod import;
+
 use protocol::memory::{
     EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryPage, MemorySummary, MemoryWritten,
     OccurredAt, SearchMemories, WriteMemory,
@@ -33,6 +36,8 @@ pub(crate) async fn memory(
         ScopeMemoryCommand::List(args) => list(client, output, args).await?,
         ScopeMemoryCommand::Versions(args) => versions(client, output, args).await?,
         ScopeMemoryCommand::Delete(args) => delete(client, output, args).await?,
+        ScopeMemoryCommand::Export(args) => export::export(client, output, args).await?,
+        ScopeMemoryCommand::Import(args) => import::import(client, output, args).await?,
     }
     Ok(Exit::Done)
 }

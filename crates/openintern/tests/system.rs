@@ -29,5 +29,7 @@ mod program;
 mod refusals;
 #[path = "system/story.rs"]
 mod story;
+#[path = "system/transfer.rs"]
+mod transfer;
 #[path = "system/watching.rs"]
 mod watching;

@@ -7,7 +7,7 @@ use protocol::{
     id::MemoryId,
     memory::{
         EditMemory, Hits, MemoriesWritten, Memory, MemoryPage, MemoryType, MemoryWritten,
-        SearchMemories, WriteMemories, WriteMemory, version::MemoryVersionPage,
+        SearchMemories, WholeMemoryPage, WriteMemories, WriteMemory, version::MemoryVersionPage,
     },
 };
 use store::memories::MemoryFilter;
@@ -48,14 +48,14 @@ pub(crate) async fn write_bulk(
     State(app): State<App>,
     asked: Asked<WriteMemories>,
 ) -> Result<(StatusCode, Json<MemoriesWritten>), Refusal> {
-    let ids = app.parts.memory.write_bulk(&asked.scope, &asked.body.memories).await?;
-    Ok((StatusCode::CREATED, Json(MemoriesWritten { ids })))
+    let written = app.parts.memory.write_bulk(&asked.scope, &asked.body.memories).await?;
+    Ok((StatusCode::CREATED, Json(written)))
 }
 
 /// Which memories to list.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "documents what `list` reads")]
+#[allow(dead_code, reason = "documents what `list` and `export` read")]
 struct ListMemories {
     /// Only those of this layer.
     #[param(inline)]
@@ -84,13 +84,37 @@ pub(crate) async fn list(
     InScope(scope): InScope,
     parameters: Parameters,
 ) -> Result<Json<MemoryPage>, Refusal> {
-    let filter = MemoryFilter {
-        kind: parameters.parsed("type")?,
-        group_key: parameters.text("group_key")?.map(str::to_owned),
-    };
+    let filter = filter(&parameters)?;
     let (cursor, limit) = (parameters.text("cursor")?, parameters.limit()?);
     let page = app.parts.memory.list(&scope, &filter, cursor, limit).await?;
     Ok(Json(MemoryPage { memories: page.items, next_cursor: page.next_cursor }))
+}
+
+/// Export memories
+///
+/// Oldest first, with whole texts, so that they can be written elsewhere in the order in which they
+/// were written here. A page is shorter than `limit` where its texts are large.
+#[utoipa::path(
+    get, path = "/api/memories/export", tag = "memories", operation_id = "export_memories",
+    params(ListMemories),
+    responses((status = 200, description = "A page of whole memories", body = WholeMemoryPage))
+)]
+pub(crate) async fn export(
+    State(app): State<App>,
+    InScope(scope): InScope,
+    parameters: Parameters,
+) -> Result<Json<WholeMemoryPage>, Refusal> {
+    let filter = filter(&parameters)?;
+    let (cursor, limit) = (parameters.text("cursor")?, parameters.limit()?);
+    let page = app.parts.memory.export(&scope, &filter, cursor, limit).await?;
+    Ok(Json(WholeMemoryPage { memories: page.items, next_cursor: page.next_cursor }))
+}
+
+fn filter(parameters: &Parameters) -> Result<MemoryFilter, Refusal> {
+    Ok(MemoryFilter {
+        kind: parameters.parsed("type")?,
+        group_key: parameters.text("group_key")?.map(str::to_owned),
+    })
 }
 
 /// Get a memory

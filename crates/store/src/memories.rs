@@ -1,12 +1,13 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
 //! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, what an edit
-//! replaced in `versions`.
+//! replaced in `versions`, whole pages in `export`.
 //!
 //! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
 //! postings and counts change in one transaction, which first locks the counts of the scope:
 //! writers of one scope take turns, so that they cannot deadlock and duplicates cannot race.
 
 mod chunks;
+mod export;
 pub mod reindex;
 pub mod search;
 pub mod versions;
@@ -129,6 +130,12 @@ pub struct MemoryCursor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`cursor` is not one that this list has given out")]
 pub struct MemoryCursorError;
+
+impl MemoryCursor {
+    fn of(last: &Memory) -> Self {
+        Self { created_at: last.created_at.get(), id: last.id }
+    }
+}
 
 impl fmt::Display for MemoryCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -47,6 +47,7 @@ fn it_has_every_route() {
             "GET /api/audit",
             "GET /api/keys",
             "GET /api/memories",
+            "GET /api/memories/export",
             "GET /api/memories/{id}",
             "GET /api/memories/{id}/versions",
             "GET /api/queue",

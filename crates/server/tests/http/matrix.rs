@@ -102,7 +102,7 @@ impl Route {
             "write_memories" => {
                 body = Some(json!({"memories": [{"type": "episodic", "text": "new"}]}));
             }
-            "list_memories" => query = vec![("group_key", ids.word.clone())],
+            "list_memories" | "export_memories" => query = vec![("group_key", ids.word.clone())],
             "search_memories" => body = Some(json!({"query": ids.word, "explain": true})),
             "edit_memory" => body = Some(json!({"text": "changed", "importance": 1})),
             "create_key" => body = Some(json!({"name": "new", "rights": ["runs:read"]})),

@@ -83,6 +83,54 @@ async fn many_memories_are_written_together_and_listed_by_page() {
 }
 
 #[tokio::test]
+async fn memories_are_exported_whole_and_oldest_first() {
+    let served = served().await;
+    let texts: Vec<_> = (0..14).map(|n| format!("{n} {}", "长".repeat(120 * 1024))).collect();
+    for text in &texts {
+        let note =
+            json!({"type": "archival", "text": text, "group_key": "g", "metadata": {"a": 1}});
+        served.post("/api/memories", note).await.expect(201);
+    }
+    served.post("/api/memories", json!({"type": "core", "text": "small"})).await.expect(201);
+    let (mut exported, mut pages, mut next) = (Vec::new(), 0, String::new());
+    loop {
+        let path = format!("/api/memories/export?group_key=g{next}");
+        let page = served.get(&path).await.expect(200);
+        exported.extend(page["memories"].as_array().unwrap().clone());
+        pages += 1;
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+    }
+    let kept: Vec<_> = exported.iter().map(|memory| memory["text"].as_str().unwrap()).collect();
+    assert_eq!(kept, texts);
+    assert!((2..14).contains(&pages), "{pages} pages for 5 MiB");
+    let id = exported[3]["id"].as_str().unwrap();
+    assert_eq!(exported[3], served.get(&format!("/api/memories/{id}")).await.expect(200));
+
+    let page = served.get("/api/memories/export?type=core&limit=1").await.expect(200);
+    assert_eq!(
+        (&page["memories"][0]["text"], &page["next_cursor"]),
+        (&json!("small"), &json!(null))
+    );
+    let first = served.get("/api/memories/export?limit=1").await.expect(200);
+    assert_eq!(first["memories"], json!([exported[0]]));
+    assert!(first["next_cursor"].is_string());
+    served.get("/api/memories/export?type=x").await.names("type");
+    served.get("/api/memories/export?group_key=").await.names("group_key");
+}
+
+#[tokio::test]
+async fn a_bulk_write_says_how_many_are_new() {
+    let served = served().await;
+    let note = |text: &str| json!({"type": "core", "text": text});
+    let bulk = json!({"memories": [note("a"), note("b"), note("a")]});
+    let answer = served.post("/api/memories/bulk", bulk.clone()).await.expect(201);
+    assert_eq!(answer["written"], 2);
+    let again = served.post("/api/memories/bulk", bulk).await.expect(201);
+    assert_eq!((&again["written"], &again["ids"]), (&json!(0), &answer["ids"]));
+}
+
+#[tokio::test]
 async fn bad_memories_are_refused_by_field() {
     let served = served().await;
     let check = async |path: &str, body: serde_json::Value, field: &str| {
