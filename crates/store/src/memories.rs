@@ -7,6 +7,7 @@
 //! writers of one scope take turns, so that they cannot deadlock and duplicates cannot race.
 
 mod chunks;
+mod embedder;
 mod export;
 pub mod reindex;
 pub mod search;

@@ -29,22 +29,29 @@ impl Place {
 
 impl Scoped {
     /// Inserts chunks with their postings and counts them. Chunks of one memory come together.
+    /// Vectors of another embedder than the one in force are left out: it will fill them in.
     pub(super) async fn insert_chunks(
         &self,
         tx: &mut Transaction,
         rows: ChunkRows<'_>,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "with chunks as (
-                 insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
-                                            position, ordinal, chunk_text, length, embedding,
-                                            embedding_model, search_tsv)
-                 select $1, $2, $3, memory_id, parent_id, position, ordinal, chunk_text, length,
-                        embedding, embedding_model, array_to_tsvector(string_to_array(terms, ' '))
+            "with new as (
+                 select *, coalesce(embedding_model = (select embedder from memory_embedder), true)
+                           as is_in_force
                  from unnest($4::uuid[], $5::uuid[], $6::int[], $7::int[], $8::text[], $9::int[],
                              $10::vector[], $11::text[], $12::text[])
                       as n (memory_id, parent_id, position, ordinal, chunk_text, length, embedding,
                             embedding_model, terms)
+             ), chunks as (
+                 insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
+                                            position, ordinal, chunk_text, length, embedding,
+                                            embedding_model, search_tsv)
+                 select $1, $2, $3, memory_id, parent_id, position, ordinal, chunk_text, length,
+                        case when is_in_force then embedding end,
+                        case when is_in_force then embedding_model end,
+                        array_to_tsvector(string_to_array(terms, ' '))
+                 from new
                  returning chunk_id, memory_id, ordinal, length
              ), postings as (
                  insert into memory_postings
