@@ -724,6 +724,26 @@ async fn the_largest_texts_are_kept() {
 }
 
 #[tokio::test]
+async fn a_text_of_many_different_words_is_kept_whole() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None);
+    // No two neighbours twice: a posting for every character and every pair.
+    let letter = |at: u32| char::from_u32(0x4e00 + at * 7_919 % 20_000).unwrap();
+    let text: String = (0..40_000).map(letter).collect();
+    let id = write(&service, fact(&text)).await;
+    assert_eq!(service.get(&mine(), id).await.unwrap().text, text);
+    let layout = store.scoped(&mine()).memory_layout(None).await.unwrap();
+    let length: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
+    assert!(length > 40_000, "{length} terms");
+    let totals = store.scoped(&mine()).memory_totals().await.unwrap();
+    assert_eq!((totals.chunk_count, totals.term_count), (layout.len() as u64, length as u64));
+    for at in [0, 20_000, 39_990] {
+        let words: String = (at..at + 8).map(letter).collect();
+        assert!(found(&service, &words).await[0].contains(&words), "{at}");
+    }
+}
+
+#[tokio::test]
 async fn writers_of_one_scope_take_turns() {
     let store = store().await;
     let service = MemoryService::new(store.clone(), None);
