@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read, stdin},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use memory::service::content;
@@ -22,13 +23,18 @@ use crate::{
     cli::ImportArgs,
     client::Client,
     exit::{Exit, Failure, Stop},
-    output::Output,
+    output::{Output, say},
 };
 
 /// What a line may say that is not ours to choose: it is passed over.
 const PASSED_OVER: [&str; 3] = ["id", "created_at", "updated_at"];
+/// How often it is said how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// Longest line: what a request may hold, and what is passed over.
 const LINE_MAX_BYTES: usize = BODY_MAX_BYTES + 1024;
+/// Largest batch of more than one line. A server could take 1 MiB, but has to write a row for each
+/// term of it, while other writers of the scope wait, 2 s at most.
+const BATCH_MAX_BYTES: usize = 128 * 1024;
 /// What a bulk write has around its memories.
 const AROUND: &str = r#"{"memories":[]}"#;
 /// How much deeper a memory stands in a bulk write than by itself.
@@ -40,7 +46,8 @@ pub(super) async fn import(
     args: ImportArgs,
 ) -> Result<(), Stop> {
     let mut lines = Lines::open(&args.file)?;
-    let mut import = Import { client, is_dry: args.dry_run, done: Tally::default() };
+    let (is_dry, said) = (args.dry_run, Instant::now());
+    let mut import = Import { client, is_dry, done: Tally::default(), said };
     let mut batch = Batch::default();
     while let Some(line) = lines.next()? {
         let number = lines.number;
@@ -73,6 +80,8 @@ struct Import<'a> {
     client: &'a Client,
     is_dry: bool,
     done: Tally,
+    /// When it was last said how far it is.
+    said: Instant,
 }
 
 impl Import<'_> {
@@ -90,6 +99,10 @@ impl Import<'_> {
         })?;
         self.done.lines += lines;
         self.done.written += answer.written as usize;
+        if self.said.elapsed() >= PROGRESS_EVERY {
+            say(&format!("{} memories so far", self.done.lines));
+            self.said = Instant::now();
+        }
         Ok(())
     }
 }
@@ -128,9 +141,8 @@ struct Batch {
 
 impl Batch {
     fn has_room_for(&self, bytes: usize) -> bool {
-        let commas = self.memories.len();
-        self.memories.len() < MEMORY_BULK_MAX
-            && AROUND.len() + self.bytes + commas + bytes <= BODY_MAX_BYTES
+        self.memories.is_empty()
+            || self.memories.len() < MEMORY_BULK_MAX && self.bytes + bytes <= BATCH_MAX_BYTES
     }
 
     fn add(&mut self, number: u64, memory: WriteMemory, bytes: usize) {
@@ -258,14 +270,16 @@ mod tests {
     fn a_batch_is_bounded_in_number_and_in_bytes() {
         let memory = || WriteMemory::new(protocol::memory::MemoryType::Core, "a");
         let mut batch = Batch::default();
-        assert!(batch.has_room_for(BODY_MAX_BYTES - AROUND.len()));
-        assert!(!batch.has_room_for(BODY_MAX_BYTES));
+        assert!(batch.has_room_for(BODY_MAX_BYTES), "alone");
         for number in 1..=MEMORY_BULK_MAX as u64 {
-            assert!(batch.has_room_for(1_000));
-            batch.add(number, memory(), 1_000);
+            assert!(batch.has_room_for(100));
+            batch.add(number, memory(), 100);
         }
         assert!(!batch.has_room_for(1));
         assert_eq!((batch.first, batch.last), (1, 500));
+        let mut batch = Batch::default();
+        batch.add(1, memory(), BATCH_MAX_BYTES - 100);
+        assert!(batch.has_room_for(100) && !batch.has_room_for(101));
     }
 
     #[test]
