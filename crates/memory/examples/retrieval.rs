@@ -244,7 +244,7 @@ async fn load<'a>(
     for batch in chunks.chunks(MEMORY_BULK_MAX) {
         let memories: Vec<_> = batch.iter().map(memory).collect();
         let written = service.write_bulk(scope, &memories).await?;
-        ids.extend(batch.iter().map(|chunk| chunk.id.as_str()).zip(written));
+        ids.extend(batch.iter().map(|chunk| chunk.id.as_str()).zip(written.ids));
     }
     Ok(ids)
 }

@@ -3,7 +3,7 @@
 //! Tokenising and embedding are done before a transaction is opened. A memory whose chunks have no
 //! vectors is found by its words.
 
-mod content;
+pub mod content;
 pub mod reindex;
 mod search;
 
@@ -14,14 +14,17 @@ use protocol::{
     error::FieldError,
     id::MemoryId,
     limits::MEMORY_BULK_MAX,
-    memory::{EditMemory, Memory, MemorySummary, WriteMemory, group_key_fault},
+    memory::{
+        EditMemory, MemoriesWritten, Memory, MemorySummary, WriteMemory, group_key_fault,
+        version::MemoryVersion,
+    },
     page::{Page, PageLimit},
     scope::Scope,
 };
 use store::{
     Store,
     error::StoreError,
-    memories::{MemoryChange, MemoryFilter, NewMemory, Origin},
+    memories::{MemoryChange, MemoryCursor, MemoryFilter, NewMemory, Origin},
 };
 use uuid::Uuid;
 
@@ -94,7 +97,7 @@ impl MemoryService {
         &self,
         scope: &Scope,
         memories: &[WriteMemory],
-    ) -> Result<Vec<MemoryId>, MemoryError> {
+    ) -> Result<MemoriesWritten, MemoryError> {
         let mut faults = Vec::new();
         if !(1..=MEMORY_BULK_MAX).contains(&memories.len()) {
             let message = format!("must have 1 to {MEMORY_BULK_MAX} items");
@@ -111,7 +114,10 @@ impl MemoryService {
         }
         checked(faults)?;
         let named: Vec<_> = memories.iter().map(|memory| (MemoryId::generate(), memory)).collect();
-        self.write_all(scope, &named, None).await
+        let ids = self.write_all(scope, &named, None).await?;
+        // What was there already answers its own id.
+        let new = named.iter().zip(&ids).filter(|((name, _), id)| name == *id).count();
+        Ok(MemoriesWritten { ids, written: u32::try_from(new).unwrap_or(u32::MAX) })
     }
 
     /// The memory, whole.
@@ -127,24 +133,33 @@ impl MemoryService {
         cursor: Option<&str>,
         limit: PageLimit,
     ) -> Result<Page<MemorySummary>, MemoryError> {
-        let cursor = cursor.map(str::parse).transpose().map_err(|fault| {
-            MemoryError::Invalid(vec![FieldError::new("cursor", format!("{fault}"))])
-        })?;
-        checked(group_key_fault(filter.group_key.as_deref(), "group_key").into_iter().collect())?;
-        if filter.group_key.as_ref().is_some_and(|key| key.contains('\0')) {
-            return Ok(Page { items: Vec::new(), next_cursor: None }); // No group is called that.
-        }
+        let Some(cursor) = place(filter, cursor)? else { return Ok(nothing()) };
         let page = self.store.scoped(scope).list_memories(filter, cursor, limit).await?;
         Ok(page
             .map(|memory| MemorySummary { snippet: snippet::beginning(&memory.snippet), ..memory }))
     }
 
-    /// Changes a memory and answers it as it is now.
+    /// Memories with their whole texts, oldest first. `cursor` is the `next_cursor` of the page
+    /// before.
+    pub async fn export(
+        &self,
+        scope: &Scope,
+        filter: &MemoryFilter,
+        cursor: Option<&str>,
+        limit: PageLimit,
+    ) -> Result<Page<Memory>, MemoryError> {
+        let Some(cursor) = place(filter, cursor)? else { return Ok(nothing()) };
+        Ok(self.store.scoped(scope).export_memories(filter, cursor, limit).await?)
+    }
+
+    /// Changes a memory, keeps what stood there, and answers it as it is now. `by` is who does it:
+    /// the id of a key or of a run, or a user.
     pub async fn edit(
         &self,
         scope: &Scope,
         id: MemoryId,
         edit: &EditMemory,
+        by: Option<&str>,
     ) -> Result<Memory, MemoryError> {
         checked(content::edit_faults(edit))?;
         let store = self.store.scoped(scope);
@@ -158,7 +173,19 @@ impl MemoryService {
         };
         let change =
             MemoryChange { content, metadata: edit.metadata.clone(), importance: edit.importance };
-        Ok(store.edit_memory(id, &change).await?)
+        Ok(store.edit_memory(id, &change, by).await?)
+    }
+
+    /// What stood in a memory before it was edited, newest first. `cursor` is the `next_cursor` of
+    /// the page before.
+    pub async fn versions(
+        &self,
+        scope: &Scope,
+        id: MemoryId,
+        cursor: Option<u64>,
+        limit: PageLimit,
+    ) -> Result<Page<MemoryVersion>, MemoryError> {
+        Ok(self.store.scoped(scope).list_memory_versions(id, cursor, limit).await?)
     }
 
     /// Forgets a memory and every trace of its words.
@@ -200,6 +227,23 @@ impl MemoryService {
             .collect();
         Ok(self.store.scoped(scope).write_memories(&new).await?)
     }
+}
+
+/// Where a list goes on; none where no memory can be in it.
+fn place(
+    filter: &MemoryFilter,
+    cursor: Option<&str>,
+) -> Result<Option<Option<MemoryCursor>>, MemoryError> {
+    let cursor = cursor.map(str::parse).transpose().map_err(|fault| {
+        MemoryError::Invalid(vec![FieldError::new("cursor", format!("{fault}"))])
+    })?;
+    checked(group_key_fault(filter.group_key.as_deref(), "group_key").into_iter().collect())?;
+    let is_callable = filter.group_key.as_ref().is_none_or(|key| !key.contains('\0'));
+    Ok(is_callable.then_some(cursor))
+}
+
+fn nothing<T>() -> Page<T> {
+    Page { items: Vec::new(), next_cursor: None }
 }
 
 /// A group's name as an id; a memory without a group is its own parent.

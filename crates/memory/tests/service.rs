@@ -165,7 +165,10 @@ async fn strangers_see_nothing_and_change_nothing() {
         let edit = EditMemory { importance: Some(1.0), ..Default::default() };
         let search = SearchMemories::new("launch code 4711");
         assert!(matches!(service.get(&stranger, id).await, Err(MemoryError::NotFound)));
-        assert!(matches!(service.edit(&stranger, id, &edit).await, Err(MemoryError::NotFound)));
+        assert!(matches!(
+            service.edit(&stranger, id, &edit, None).await,
+            Err(MemoryError::NotFound)
+        ));
         assert!(matches!(service.delete(&stranger, id).await, Err(MemoryError::NotFound)));
         assert_eq!(service.search(&stranger, &search).await.unwrap(), []);
         let filter = MemoryFilter::default();
@@ -198,7 +201,7 @@ async fn an_edit_changes_what_finds_the_memory() {
     let service = service().await;
     let id = write(&service, on("2023-05-04", "the meeting is in Lisbon")).await;
     let edit = EditMemory { text: Some("the meeting is in Porto".into()), ..Default::default() };
-    let edited = service.edit(&mine(), id, &edit).await.unwrap();
+    let edited = service.edit(&mine(), id, &edit, None).await.unwrap();
     assert_eq!(edited.text, "the meeting is in Porto");
     assert!(edited.updated_at > edited.created_at);
     assert_eq!(find(&service, "Lisbon").await, []);
@@ -210,10 +213,10 @@ async fn an_edit_changes_what_finds_the_memory() {
         importance: Some(1.0),
         ..Default::default()
     };
-    let edited = service.edit(&mine(), id, &edit).await.unwrap();
+    let edited = service.edit(&mine(), id, &edit, None).await.unwrap();
     assert_eq!((edited.importance, edited.metadata["k"].as_i64()), (1.0, Some(1)));
     assert_eq!(edited.text, "the meeting is in Porto");
-    let absent = service.edit(&mine(), MemoryId::generate(), &edit_of("x")).await;
+    let absent = service.edit(&mine(), MemoryId::generate(), &edit_of("x"), None).await;
     assert!(matches!(absent, Err(MemoryError::NotFound)));
 }
 
@@ -231,7 +234,7 @@ async fn a_deleted_memory_leaves_no_trace() {
     let long = "Tea with milk. 今天喝了牛奶。".repeat(100);
     let id = write(&service, turn("g", 1, &long)).await;
     assert!(scoped.memory_totals().await.unwrap().chunk_count > before.chunk_count + 3);
-    service.edit(&mine(), id, &edit_of("only tea remains")).await.unwrap();
+    service.edit(&mine(), id, &edit_of("only tea remains"), None).await.unwrap();
     let totals = scoped.memory_totals().await.unwrap();
     assert_eq!(totals.chunk_count, before.chunk_count + 1);
     service.delete(&mine(), id).await.unwrap();
@@ -264,8 +267,10 @@ async fn exact_duplicates_are_kept_once() {
         assert_ne!(write(&service, different.clone()).await, first, "{different:?}");
     }
     let bulk = [fact("new"), fact("Tea at four"), fact("new")];
-    let ids = service.write_bulk(&mine(), &bulk).await.unwrap();
+    let answer = service.write_bulk(&mine(), &bulk).await.unwrap();
+    let ids = answer.ids;
     assert_eq!((ids[1], ids[0]), (first, ids[2]));
+    assert_eq!(answer.written, 1);
     assert_ne!(ids[0], first);
 
     // Written at the same time by many: one memory.
@@ -290,7 +295,7 @@ async fn bulk_writes_are_all_or_none_and_bounded() {
     let service = service().await;
     let many: Vec<_> =
         (0..500).map(|at| turn("log", at, &format!("entry {at} about tea"))).collect();
-    let ids = service.write_bulk(&mine(), &many).await.unwrap();
+    let ids = service.write_bulk(&mine(), &many).await.unwrap().ids;
     assert_eq!(ids.len(), 500);
     assert_eq!(service.get(&mine(), ids[499]).await.unwrap().position, Some(499));
 
@@ -719,6 +724,26 @@ async fn the_largest_texts_are_kept() {
 }
 
 #[tokio::test]
+async fn a_text_of_many_different_words_is_kept_whole() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None);
+    // No two neighbours twice: a posting for every character and every pair.
+    let letter = |at: u32| char::from_u32(0x4e00 + at * 7_919 % 20_000).unwrap();
+    let text: String = (0..40_000).map(letter).collect();
+    let id = write(&service, fact(&text)).await;
+    assert_eq!(service.get(&mine(), id).await.unwrap().text, text);
+    let layout = store.scoped(&mine()).memory_layout(None).await.unwrap();
+    let length: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
+    assert!(length > 40_000, "{length} terms");
+    let totals = store.scoped(&mine()).memory_totals().await.unwrap();
+    assert_eq!((totals.chunk_count, totals.term_count), (layout.len() as u64, length as u64));
+    for at in [0, 20_000, 39_990] {
+        let words: String = (at..at + 8).map(letter).collect();
+        assert!(found(&service, &words).await[0].contains(&words), "{at}");
+    }
+}
+
+#[tokio::test]
 async fn writers_of_one_scope_take_turns() {
     let store = store().await;
     let service = MemoryService::new(store.clone(), None);
@@ -728,9 +753,9 @@ async fn writers_of_one_scope_take_turns() {
             // Each writes the same texts, in an order of its own.
             let mut texts: Vec<_> = (0..20).map(|at| fact(&format!("shared fact {at}"))).collect();
             texts.rotate_left(writer * 2);
-            let ids = service.write_bulk(&mine(), &texts).await.unwrap();
+            let ids = service.write_bulk(&mine(), &texts).await.unwrap().ids;
             let edit = edit_of(&format!("edited by {writer}"));
-            service.edit(&mine(), ids[writer], &edit).await.unwrap();
+            service.edit(&mine(), ids[writer], &edit, None).await.unwrap();
             assert!(!find(&service, "shared facts").await.is_empty());
         })
     });

@@ -1,6 +1,6 @@
 //! What can be typed: commands, flags, and the environment variable of each flag.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::{
@@ -98,6 +98,28 @@ pub(crate) struct NodeArgs {
     /// Log more; twice: much more (OPENINTERN_LOG or RUST_LOG say it in detail)
     #[arg(long, short, action = clap::ArgAction::Count, env = "OPENINTERN_VERBOSE")]
     pub(crate) verbose: u8,
+}
+
+impl NodeArgs {
+    /// Another command for the same node, as it can be typed into the same shell.
+    pub(crate) fn command(&self, words: &str) -> String {
+        let program = std::env::args_os().next().map(PathBuf::from);
+        let program = program.unwrap_or_else(|| "openintern".into());
+        let mut command = format!("{} {words}", quoted(&program));
+        for (flag, path) in [("--config", &self.config), ("--data-dir", &self.data_dir)] {
+            if let Some(path) = path {
+                command += &format!(" {flag} {}", quoted(path));
+            }
+        }
+        command
+    }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@:".contains(letter);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[derive(Debug, Args)]
@@ -265,8 +287,14 @@ pub(crate) enum ScopeMemoryCommand {
     Edit(EditArgs),
     /// The memories of the scope, newest first
     List(ListMemoriesArgs),
+    /// What stood in a memory before it was edited, newest first
+    Versions(VersionsArgs),
     /// Forget a memory
     Delete(MemoryRef),
+    /// Print whole memories, oldest first, one JSON object a line
+    Export(ExportMemoriesArgs),
+    /// Write the memories of a file, one JSON object a line; what is there already stays as it is
+    Import(ImportArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -369,6 +397,36 @@ pub(crate) struct ListMemoriesArgs {
     pub(crate) format: Format,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct VersionsArgs {
+    pub(crate) id: MemoryId,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportMemoriesArgs {
+    /// Only this layer: core, episodic, archival
+    #[arg(long = "type", value_name = "TYPE", env = "OPENINTERN_TYPE")]
+    pub(crate) kind: Option<MemoryType>,
+    /// Only this group
+    #[arg(long, env = "OPENINTERN_GROUP_KEY")]
+    pub(crate) group_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// What `memory export` printed; `-` is standard input
+    pub(crate) file: PathBuf,
+    /// Check every line and write nothing
+    #[arg(long, env = "OPENINTERN_DRY_RUN")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
     /// Make a key; prints it, this once
@@ -444,6 +502,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_path_in_a_command_is_read_back_by_a_shell() {
+        let check = |path: &str, want: &str| assert_eq!(quoted(Path::new(path)), want);
+        check("/var/lib/openintern", "/var/lib/openintern");
+        check("/数据/a b", "'/数据/a b'");
+        check("it's", r"'it'\''s'");
     }
 
     #[test]

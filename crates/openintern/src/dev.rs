@@ -9,7 +9,7 @@ use postgres::error::StartError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cli::ServerArgs,
+    cli::{NodeArgs, ServerArgs},
     config::{self, AuthMode, Config, DatabaseUrls, Environment, Loaded},
     exit::{Exit, Failure, Stop},
     listen::Place,
@@ -50,7 +50,7 @@ pub(crate) async fn dev(
     good("config", file.map_or_else(|| "none: defaults".into(), |file| file.display().to_string()));
 
     let database = Database::open(&config).await?;
-    let started = start(config, models, &database).await;
+    let started = start(config, models, &database, &args.node).await;
     let node = match started {
         Ok(node) => node,
         Err(failure) => {
@@ -71,10 +71,15 @@ pub(crate) async fn dev(
     Ok(ran?)
 }
 
-async fn start(mut config: Config, models: Models, database: &Database) -> Result<Node, Failure> {
+async fn start(
+    mut config: Config,
+    models: Models,
+    database: &Database,
+    args: &NodeArgs,
+) -> Result<Node, Failure> {
     let skills_note = offer_skills(&mut config).await;
     let concurrency = config.worker.concurrency;
-    let node = Node::start(config, models, database.urls(), Role::ServesAndWorks).await?;
+    let node = Node::start(config, models, database.urls(), Role::ServesAndWorks, args).await?;
     say_parts(&node, database, skills_note, concurrency);
     Ok(node)
 }

@@ -16,10 +16,11 @@ use nix::sys::statvfs::statvfs;
 use postgres::error::StartError;
 use serde::Serialize;
 use serde_json::Value;
+use store::connect::Inspection;
 use tokio::time::timeout;
 
 use crate::{
-    cli::DoctorArgs,
+    cli::{DoctorArgs, NodeArgs},
     client::Client,
     config::{self, Config, Environment, Loaded},
     exit::{Exit, Failure, Stop},
@@ -87,8 +88,9 @@ pub(crate) async fn doctor(
             logging::start(format, Usual::Warnings, verbose, environment, clean)?;
             let file = file.map_or("no file: defaults".into(), |file| file.display().to_string());
             checks.push(Check::good("config", file));
-            checks.push(database(&config).await);
-            checks.extend(model_and_embedding(&config).await);
+            let (check, in_force) = database(&config).await;
+            checks.push(check);
+            checks.extend(model_and_embedding(&config, in_force.as_deref(), &args.node).await);
             checks.extend(mcp_servers(config.mcp_servers.clone()).await);
             checks.extend(config.data_dir().ok().and_then(|folder| disk(&folder)));
         }
@@ -108,25 +110,24 @@ pub(crate) async fn doctor(
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
 }
 
-async fn database(config: &Config) -> Check {
+/// The database, and the embedder that is in force there.
+async fn database(config: &Config) -> (Check, Option<String>) {
     if let Some(urls) = config.database_urls() {
         return inspected(urls.direct.as_deref().unwrap_or(&urls.url), "").await;
     }
     let folder = match config.data_dir() {
         Ok(folder) => folder.join("postgres"),
-        Err(failure) => return Check::bad("database", failure),
+        Err(failure) => return (Check::bad("database", failure), None),
     };
     if !folder.exists() {
-        return Check::good(
-            "database",
-            format!("embedded; made at first start in {}", folder.display()),
-        );
+        let found = format!("embedded; made at first start in {}", folder.display());
+        return (Check::good("database", found), None);
     }
-    match postgres::start(&postgres::Settings::new(folder)).await {
+    let check = match postgres::start(&postgres::Settings::new(folder)).await {
         Ok(server) => {
-            let check = inspected(server.app_url(), "embedded, ").await;
+            let inspected = inspected(server.app_url(), "embedded, ").await;
             match server.stop().await {
-                Ok(()) => check,
+                Ok(()) => return inspected,
                 Err(error) => Check::bad("database", Failure::from_error(Exit::Failed, &error)),
             }
         }
@@ -134,7 +135,8 @@ async fn database(config: &Config) -> Check {
             Check::good("database", format!("embedded, in use in {}", data_dir.display()))
         }
         Err(error) => Check::bad("database", Failure::from_error(Exit::Failed, &error)),
-    }
+    };
+    (check, None)
 }
 
 /// How to close a table, as its migration does.
@@ -144,12 +146,15 @@ const TENANCY_HINT: &str = "as the owner of the table: alter table T enable row 
 const ROLE_HINT: &str = "it steps down in every transaction; let it log in as a role of its own: \
      create role … login password '…' in role openintern_app";
 
-async fn inspected(url: &str, kind: &str) -> Check {
-    let found = match store::connect::inspect(url).await {
-        Ok(found) => found,
-        Err(error) => return Check::bad("database", database_failure(error)),
-    };
-    let vector = found.vector_version.map_or("not yet created".into(), |version| version);
+async fn inspected(url: &str, kind: &str) -> (Check, Option<String>) {
+    match store::connect::inspect(url).await {
+        Ok(found) => (judged(&found, kind), found.embedder),
+        Err(error) => (Check::bad("database", database_failure(error)), None),
+    }
+}
+
+fn judged(found: &Inspection, kind: &str) -> Check {
+    let vector = found.vector_version.as_deref().unwrap_or("not yet created");
     let line = format!(
         "{kind}PostgreSQL {}, pgvector {vector}, role {}",
         found.server_version, found.role
@@ -172,12 +177,16 @@ async fn inspected(url: &str, kind: &str) -> Check {
     }
 }
 
-async fn model_and_embedding(config: &Config) -> Vec<Check> {
+async fn model_and_embedding(
+    config: &Config,
+    in_force: Option<&str>,
+    args: &NodeArgs,
+) -> Vec<Check> {
     let models = match models(config) {
         Ok(models) => models,
         Err(failure) => return vec![Check::bad("model", failure)],
     };
-    vec![model(&models).await, embedding(config, &models).await]
+    vec![model(&models).await, embedding(config, &models, in_force, args).await]
 }
 
 async fn model(models: &Models) -> Check {
@@ -202,11 +211,20 @@ async fn model(models: &Models) -> Check {
     }
 }
 
-async fn embedding(config: &Config, models: &Models) -> Check {
+async fn embedding(
+    config: &Config,
+    models: &Models,
+    in_force: Option<&str>,
+    args: &NodeArgs,
+) -> Check {
     let embedder = match node::embedder(config, models) {
-        Ok(embedder) => embedder,
+        Ok(Some(embedder)) => embedder,
+        Ok(None) => return Check::good("embedding", "none: memories are found by their words"),
         Err(failure) => return Check::bad("embedding", failure),
     };
+    if let Some(other) = in_force.filter(|id| *id != embedder.id()) {
+        return Check::bad("embedding", node::other_embedder(other, embedder.id(), args));
+    }
     let text = ["doctor".to_owned()];
     let line = format!("{}, {} dimensions", embedder.id(), embedder.dimensions());
     let problem = match timeout(EMBED_TIMEOUT, embedder.embed(&text, Purpose::Query)).await {

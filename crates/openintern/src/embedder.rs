@@ -69,7 +69,10 @@ async fn install(
     let (from, to) = (from.unwrap_or_default(), target.clone());
     blocking(move || put(&from, &to)).await?;
     output.line(&format!("installed: {}", target.display()))?;
-    say("Restart the server. If it has memories already, run `openintern memory reindex` once.");
+    say(&format!(
+        "Stop the server; if it has memories already, run `{}` once; start it again.",
+        args.node.command("memory reindex")
+    ));
     Ok(())
 }
 

@@ -1,14 +1,19 @@
 //! `memory`: the memory service from the shell.
 
+mod export;
+mod import;
+
 use protocol::memory::{
     EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryPage, MemorySummary, MemoryWritten,
     OccurredAt, SearchMemories, WriteMemory,
+    version::{MemoryVersion, MemoryVersionPage},
 };
 use serde_json::Value;
 
 use crate::{
     cli::{
-        EditArgs, ListMemoriesArgs, MarkArgs, MemoryRef, ScopeMemoryCommand, SearchArgs, WriteArgs,
+        EditArgs, ListMemoriesArgs, MarkArgs, MemoryRef, ScopeMemoryCommand, SearchArgs,
+        VersionsArgs, WriteArgs,
     },
     client::Client,
     exit::{Exit, Failure, Stop},
@@ -29,7 +34,10 @@ pub(crate) async fn memory(
         ScopeMemoryCommand::Write(args) => write(client, output, args).await?,
         ScopeMemoryCommand::Edit(args) => edit(client, output, args).await?,
         ScopeMemoryCommand::List(args) => list(client, output, args).await?,
+        ScopeMemoryCommand::Versions(args) => versions(client, output, args).await?,
         ScopeMemoryCommand::Delete(args) => delete(client, output, args).await?,
+        ScopeMemoryCommand::Export(args) => export::export(client, output, args).await?,
+        ScopeMemoryCommand::Import(args) => import::import(client, output, args).await?,
     }
     Ok(Exit::Done)
 }
@@ -137,6 +145,29 @@ async fn list(client: &Client, output: &mut Output, args: ListMemoriesArgs) -> R
         };
         let rows: Vec<_> = page.memories.iter().map(row).collect();
         output.table(["ID", "TYPE", "CREATED", "SNIPPET"], &rows)?;
+    }
+    say_more(page.next_cursor.as_deref());
+    Ok(())
+}
+
+async fn versions(client: &Client, output: &mut Output, args: VersionsArgs) -> Result<(), Stop> {
+    let mut query = vec![("limit", args.page.limit.to_string())];
+    query.extend(args.page.cursor.map(|cursor| ("cursor", cursor)));
+    let path = ["api", "memories", &args.id.to_string(), "versions"];
+    let page: MemoryVersionPage = client.get(&path, &query).await?;
+    if args.format.json {
+        output.json(&page.versions)?;
+    } else {
+        let row = |version: &MemoryVersion| {
+            [
+                version.version.to_string(),
+                version.replaced_at.to_string(),
+                version.replaced_by.clone().unwrap_or_else(|| "–".into()),
+                version.text.clone(),
+            ]
+        };
+        let rows: Vec<_> = page.versions.iter().map(row).collect();
+        output.table(["VERSION", "REPLACED", "BY", "TEXT"], &rows)?;
     }
     say_more(page.next_cursor.as_deref());
     Ok(())

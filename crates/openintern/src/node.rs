@@ -11,7 +11,10 @@ use agent::{
 use mcp::{servers::Servers, status::ServerStatus};
 use memory::service::{MemoryService, reindex::ReindexError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use model::{Models, embedding::Embedder};
+use model::{
+    Models,
+    embedding::{Embedder, HASHED, MULTILINGUAL},
+};
 use protocol::name::AgentId;
 use server::{TenantLimits, identity::Identity};
 use store::{
@@ -26,6 +29,7 @@ use tokio::{
 };
 
 use crate::{
+    cli::NodeArgs,
     config::{AuthMode, Config, DatabaseUrls},
     exit::{Exit, Failure},
     shutdown::Shutdown,
@@ -33,6 +37,8 @@ use crate::{
 
 /// Our version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What stands for an embedder where memories are to be found by their words alone.
+pub(crate) const NO_EMBEDDER: &str = "none";
 /// How long runs in hand may go on once we are told to stop; then they are handed back.
 const WORKER_GRACE: Duration = Duration::from_secs(25);
 /// How often the metrics recorder drops what it has summed up.
@@ -79,6 +85,7 @@ impl Node {
         models: Models,
         urls: DatabaseUrls,
         role: Role,
+        args: &NodeArgs,
     ) -> Result<Self, Failure> {
         let redactor = config.redactor(Some(&urls.url));
         let embedder = embedder(&config, &models)?;
@@ -97,11 +104,14 @@ impl Node {
             retention: config.retention.clone(),
         };
         let store = Store::connect(&settings).await.map_err(database_failure)?;
+        if let Some(embedder) = &embedder {
+            adopt(&store, embedder.id(), args).await?;
+        }
         let identity = match role {
             Role::ServesAndWorks | Role::ServesOnly => identity(&config, &store).await?,
             Role::WorksOnly => Identity::none(), // Nobody can ask it.
         };
-        let memory = MemoryService::new(store.clone(), Some(embedder));
+        let memory = MemoryService::new(store.clone(), embedder);
         let work = match role {
             Role::ServesOnly => None,
             Role::ServesAndWorks | Role::WorksOnly => {
@@ -214,8 +224,15 @@ pub(crate) fn models(config: &Config) -> Result<Models, Failure> {
     Ok(models)
 }
 
-/// The embedder as configured; its vectors have the length that memories are kept with.
-pub(crate) fn embedder(config: &Config, models: &Models) -> Result<Arc<dyn Embedder>, Failure> {
+/// The embedder as configured, if one is to be used; its vectors have the length that memories are
+/// kept with.
+pub(crate) fn embedder(
+    config: &Config,
+    models: &Models,
+) -> Result<Option<Arc<dyn Embedder>>, Failure> {
+    if config.embedding.model.as_deref() == Some(NO_EMBEDDER) {
+        return Ok(None);
+    }
     let embedder = models
         .embedder(&config.embedding())
         .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
@@ -224,7 +241,42 @@ pub(crate) fn embedder(config: &Config, models: &Models) -> Result<Arc<dyn Embed
         let failure = Failure::new(Exit::Usage, problem);
         return Err(failure.hint(format!("memories are kept with {VECTOR_DIMENSIONS}")));
     }
-    Ok(embedder)
+    Ok(Some(embedder))
+}
+
+/// Makes the embedder the database's, or refuses to start beside another.
+async fn adopt(store: &Store, embedder: &str, args: &NodeArgs) -> Result<(), Failure> {
+    let other = store.adopt_embedder(embedder).await;
+    match other.map_err(|error| Failure::from_error(Exit::Failed, &error))? {
+        None => Ok(()),
+        Some(other) => Err(other_embedder(&other, embedder, args)),
+    }
+}
+
+/// Memories have vectors of `there`, which those of `configured` cannot be compared with.
+pub(crate) fn other_embedder(there: &str, configured: &str, args: &NodeArgs) -> Failure {
+    let keep = match name_of(there) {
+        name if name == name_of(configured) => String::new(), // Another version of the same.
+        MULTILINGUAL => format!(
+            "; or keep the old one: OPENINTERN_EMBEDDING={MULTILINGUAL}, with its weights from `{}`",
+            args.command("embedder install")
+        ),
+        name => format!("; or keep the old one: OPENINTERN_EMBEDDING={name}"),
+    };
+    let failure = Failure::new(
+        Exit::Usage,
+        format!(
+            "the memories of this database are embedded with `{there}`, but `{configured}` is \
+             configured: their vectors cannot be compared"
+        ),
+    );
+    let reindex = args.command("memory reindex");
+    failure.hint(format!("change over once with `{reindex}`, then start again{keep}"))
+}
+
+/// What an embedder is configured as.
+fn name_of(id: &str) -> &str {
+    if id.starts_with(HASHED) { HASHED } else { id.split('@').next().unwrap_or(id) }
 }
 
 fn model_hint(failure: Failure, model: Option<&str>) -> Failure {

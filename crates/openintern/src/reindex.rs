@@ -1,6 +1,10 @@
-//! `memory reindex`: new vectors for all memories, after a change of the embedder.
+//! `memory reindex`: new vectors for all memories, of the embedder that is configured now; then it
+//! is the one of this database.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cli::NodeArgs,
@@ -12,7 +16,7 @@ use crate::{
     output::{Output, say},
     shutdown,
 };
-use memory::service::MemoryService;
+use memory::service::{MemoryService, reindex::ReindexError};
 use store::{
     Store,
     connect::{StoreSettings, migrate},
@@ -21,6 +25,7 @@ use store::{
 
 /// How often it is said how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
 /// `memory reindex`
 pub(crate) async fn reindex(
     output: &mut Output,
@@ -30,7 +35,9 @@ pub(crate) async fn reindex(
     let Loaded { config, .. } = config::load(&args, environment)?;
     let format = config.server.log_format;
     logging::start(format, Usual::Warnings, args.verbose, environment, config.redactor(None))?;
-    let embedder = node::embedder(&config, &node::models(&config)?)?;
+    let embedder = node::embedder(&config, &node::models(&config)?)?.ok_or_else(|| {
+        Failure::new(Exit::Usage, "there is no embedder to make vectors with: it is `none`")
+    })?;
     say(&format!("embedding with {}, {VECTOR_DIMENSIONS} dimensions", embedder.id()));
     let shutdown = shutdown::listen()?;
     let database = Database::open(&config).await?;
@@ -39,9 +46,9 @@ pub(crate) async fn reindex(
         migrate(&urls.migrate).await.map_err(database_failure)?;
         let settings = StoreSettings { direct_url: urls.direct, ..StoreSettings::new(urls.url) };
         let store = Store::connect(&settings).await.map_err(database_failure)?;
-        let memory = MemoryService::new(store.clone(), Some(embedder));
+        let memory = MemoryService::new(store.clone(), Some(Arc::clone(&embedder)));
         let mut progress = Progress { chunks: 0, begun: Instant::now(), said: Instant::now() };
-        let ended = memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await;
+        let ended = change_over(&store, &memory, embedder.id(), &mut progress).await;
         store.close().await;
         ended.map_err(|error| {
             let failure = Failure::from_error(Exit::Failed, &error);
@@ -60,6 +67,19 @@ pub(crate) async fn reindex(
     };
     output.line(&format!("chunks embedded: {}", progress.chunks))?;
     Ok(Exit::Done)
+}
+
+/// Everything gets a vector of the new embedder, which then is the database's. Nodes of another may
+/// go on all the while; what they have written before they were passed over is embedded, too.
+async fn change_over(
+    store: &Store,
+    memory: &MemoryService,
+    embedder: &str,
+    progress: &mut Progress,
+) -> Result<(), ReindexError> {
+    memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await?;
+    store.set_embedder(embedder).await?;
+    memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await
 }
 
 struct Progress {

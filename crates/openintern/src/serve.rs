@@ -31,7 +31,7 @@ pub(crate) async fn serve(
     let models = node::models(&config)?;
     let listener = place.bind().await?;
     let shutdown = shutdown::listen()?;
-    let node = Node::start(config, models, urls, role).await?;
+    let node = Node::start(config, models, urls, role, &args.server.node).await?;
     let address =
         listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     output.line(&format!("listening on http://{address}"))?;
@@ -46,7 +46,7 @@ pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Resul
     let models = node::models(&config)?;
     let shutdown = shutdown::listen()?;
     let concurrency = config.worker.concurrency;
-    let node = Node::start(config, models, urls, Role::WorksOnly).await?;
+    let node = Node::start(config, models, urls, Role::WorksOnly, &args.node).await?;
     tracing::info!(concurrency, version = node::VERSION, "working");
     Ok(node.run(None, shutdown).await?)
 }

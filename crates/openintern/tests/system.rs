@@ -17,6 +17,10 @@
 mod canaries;
 #[path = "system/commands.rs"]
 mod commands;
+#[path = "system/crash.rs"]
+mod crash;
+#[path = "system/embedder.rs"]
+mod embedder;
 #[path = "system/keys.rs"]
 mod keys;
 #[path = "system/parrot.rs"]
@@ -29,5 +33,7 @@ mod program;
 mod refusals;
 #[path = "system/story.rs"]
 mod story;
+#[path = "system/transfer.rs"]
+mod transfer;
 #[path = "system/watching.rs"]
 mod watching;

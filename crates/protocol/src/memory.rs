@@ -1,5 +1,7 @@
 //! What is remembered, as the API and the tools speak of it.
 
+pub mod version;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{
@@ -291,6 +293,8 @@ pub struct MemoryWritten {
 pub struct MemoriesWritten {
     /// The memories, in the order of the request.
     pub ids: Vec<MemoryId>,
+    /// How many of them are new; the others were there already.
+    pub written: u32,
 }
 
 /// A memory, whole.
@@ -352,6 +356,15 @@ pub struct MemorySummary {
 pub struct MemoryPage {
     /// Newest first.
     pub memories: Vec<MemorySummary>,
+    /// Pass it as `cursor` to read on; null at the end.
+    pub next_cursor: Option<String>,
+}
+
+/// A page of whole memories.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WholeMemoryPage {
+    /// Oldest first.
+    pub memories: Vec<Memory>,
     /// Pass it as `cursor` to read on; null at the end.
     pub next_cursor: Option<String>,
 }

@@ -173,6 +173,11 @@ impl Caller {
         self.holder.as_ref()
     }
 
+    /// Who it is, where the credential proves it.
+    pub(crate) fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
     /// Who it is, for the audit: what the credential proves, else what the request says.
     pub(crate) fn actor_or(&self, said: &str) -> String {
         self.actor.clone().unwrap_or_else(|| said.to_owned())

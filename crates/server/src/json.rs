@@ -19,7 +19,7 @@ use serde_json::{Map, Number, Value};
 use crate::limits::{JSON_EXPONENT_MAX, JSON_NEGATIVE_EXPONENT_MAX};
 
 /// Parses a body; the error names the place.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Value, FieldError> {
+pub fn parse(bytes: &[u8]) -> Result<Value, FieldError> {
     if bytes.is_empty() {
         return Err(FieldError::new("", "the body is empty (hint: send a JSON object)"));
     }
@@ -35,7 +35,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value, FieldError> {
 }
 
 /// Gives a value its type; the error names the field as a JSON pointer.
-pub(crate) fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
+pub fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(Plain(value)).map_err(|error| {
         let message = error.inner().to_string();
         let mut pointer = String::new();

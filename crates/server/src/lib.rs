@@ -12,7 +12,7 @@ mod document;
 mod gate;
 mod health;
 pub mod identity;
-mod json;
+pub mod json;
 mod keys;
 pub mod limits;
 mod listen;

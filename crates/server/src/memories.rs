@@ -1,4 +1,4 @@
-//! Memories: write, list, get, edit, delete, search.
+//! Memories: write, list, get, edit, delete, search, and what was edited away.
 
 use axum::{Json, extract::State};
 use http::StatusCode;
@@ -7,13 +7,19 @@ use protocol::{
     id::MemoryId,
     memory::{
         EditMemory, Hits, MemoriesWritten, Memory, MemoryPage, MemoryType, MemoryWritten,
-        SearchMemories, WriteMemories, WriteMemory,
+        SearchMemories, WholeMemoryPage, WriteMemories, WriteMemory, version::MemoryVersionPage,
     },
 };
 use store::memories::MemoryFilter;
 
 use crate::{
-    app::App, body::Asked, path::InPath, query::Parameters, refusal::Refusal, scope::InScope,
+    app::App,
+    body::Asked,
+    identity::Caller,
+    path::InPath,
+    query::{Parameters, decimal},
+    refusal::Refusal,
+    scope::InScope,
 };
 
 /// Remember a text
@@ -42,14 +48,14 @@ pub(crate) async fn write_bulk(
     State(app): State<App>,
     asked: Asked<WriteMemories>,
 ) -> Result<(StatusCode, Json<MemoriesWritten>), Refusal> {
-    let ids = app.parts.memory.write_bulk(&asked.scope, &asked.body.memories).await?;
-    Ok((StatusCode::CREATED, Json(MemoriesWritten { ids })))
+    let written = app.parts.memory.write_bulk(&asked.scope, &asked.body.memories).await?;
+    Ok((StatusCode::CREATED, Json(written)))
 }
 
 /// Which memories to list.
 #[derive(Debug, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "documents what `list` reads")]
+#[allow(dead_code, reason = "documents what `list` and `export` read")]
 struct ListMemories {
     /// Only those of this layer.
     #[param(inline)]
@@ -78,13 +84,37 @@ pub(crate) async fn list(
     InScope(scope): InScope,
     parameters: Parameters,
 ) -> Result<Json<MemoryPage>, Refusal> {
-    let filter = MemoryFilter {
-        kind: parameters.parsed("type")?,
-        group_key: parameters.text("group_key")?.map(str::to_owned),
-    };
+    let filter = filter(&parameters)?;
     let (cursor, limit) = (parameters.text("cursor")?, parameters.limit()?);
     let page = app.parts.memory.list(&scope, &filter, cursor, limit).await?;
     Ok(Json(MemoryPage { memories: page.items, next_cursor: page.next_cursor }))
+}
+
+/// Export memories
+///
+/// Oldest first, with whole texts, so that they can be written elsewhere in the order in which they
+/// were written here. A page is shorter than `limit` where its texts are large.
+#[utoipa::path(
+    get, path = "/api/memories/export", tag = "memories", operation_id = "export_memories",
+    params(ListMemories),
+    responses((status = 200, description = "A page of whole memories", body = WholeMemoryPage))
+)]
+pub(crate) async fn export(
+    State(app): State<App>,
+    InScope(scope): InScope,
+    parameters: Parameters,
+) -> Result<Json<WholeMemoryPage>, Refusal> {
+    let filter = filter(&parameters)?;
+    let (cursor, limit) = (parameters.text("cursor")?, parameters.limit()?);
+    let page = app.parts.memory.export(&scope, &filter, cursor, limit).await?;
+    Ok(Json(WholeMemoryPage { memories: page.items, next_cursor: page.next_cursor }))
+}
+
+fn filter(parameters: &Parameters) -> Result<MemoryFilter, Refusal> {
+    Ok(MemoryFilter {
+        kind: parameters.parsed("type")?,
+        group_key: parameters.text("group_key")?.map(str::to_owned),
+    })
 }
 
 /// Get a memory
@@ -106,7 +136,8 @@ pub(crate) async fn get(
 
 /// Edit a memory
 ///
-/// What is absent stays as it is.
+/// What is absent stays as it is. What is replaced is kept as a version; an edit that changes nothing
+/// makes none.
 #[utoipa::path(
     patch, path = "/api/memories/{id}", tag = "memories", operation_id = "edit_memory",
     params(("id" = inline(MemoryId), Path, description = "The memory")),
@@ -118,10 +149,50 @@ pub(crate) async fn get(
 )]
 pub(crate) async fn edit(
     State(app): State<App>,
+    caller: Caller,
     InPath(id): InPath<MemoryId>,
     asked: Asked<EditMemory>,
 ) -> Result<Json<Memory>, Refusal> {
-    Ok(Json(app.parts.memory.edit(&asked.scope, id, &asked.body).await?))
+    let edited = app.parts.memory.edit(&asked.scope, id, &asked.body, caller.actor()).await?;
+    Ok(Json(edited))
+}
+
+/// Where to read on.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "documents what `versions` reads")]
+struct ListVersions {
+    /// Most rows of the page.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    #[param(pattern = "^[0-9]{1,18}$")]
+    cursor: Option<String>,
+}
+
+/// List what stood in a memory before it was edited
+///
+/// Newest first, with whole texts; the last 50 are kept.
+#[utoipa::path(
+    get, path = "/api/memories/{id}/versions", tag = "memories",
+    operation_id = "list_memory_versions",
+    params(("id" = inline(MemoryId), Path, description = "The memory"), ListVersions),
+    responses(
+        (status = 200, description = "A page of versions", body = MemoryVersionPage),
+        (status = 404, description = "`not_found`: no such memory in this scope"),
+    )
+)]
+pub(crate) async fn versions(
+    State(app): State<App>,
+    InScope(scope): InScope,
+    InPath(id): InPath<MemoryId>,
+    parameters: Parameters,
+) -> Result<Json<MemoryVersionPage>, Refusal> {
+    let no_cursor = || Refusal::field("cursor", "is not one that this list has given out");
+    let cursor = parameters.text("cursor")?;
+    let cursor = cursor.map(|text| decimal(text).ok_or_else(no_cursor)).transpose()?;
+    let page = app.parts.memory.versions(&scope, id, cursor, parameters.limit()?).await?;
+    Ok(Json(MemoryVersionPage { versions: page.items, next_cursor: page.next_cursor }))
 }
 
 /// Forget a memory

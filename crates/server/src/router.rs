@@ -47,6 +47,8 @@ fn routes(gate: &Gate) -> OpenApiRouter<App> {
         .routes(needs(MemoryRead, routes!(memories::search)))
         .routes(needs(MemoryRead, routes!(memories::get)))
         .routes(needs(MemoryWrite, routes!(memories::edit, memories::delete)))
+        .routes(needs(MemoryRead, routes!(memories::versions)))
+        .routes(needs(MemoryRead, routes!(memories::export)))
         .routes(needs(RunsRead, routes!(catalog::tools)))
         .routes(needs(RunsRead, routes!(catalog::agents)))
         .routes(needs(RunsRead, routes!(usage::usage)))

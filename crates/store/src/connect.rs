@@ -15,6 +15,7 @@ use crate::{
     failpoint,
     nodes::Retention,
     notifier::Notifier,
+    presence::LOCK_CLASS,
     tenancy::{self, TenancyError},
     transaction::{Database, Opening, Timeouts},
 };
@@ -256,6 +257,8 @@ pub struct Inspection {
     pub steps_down: bool,
     /// Tables that would not keep tenants apart, one sentence a fault.
     pub open_tables: Vec<String>,
+    /// The embedder that a node must be set to, if memories stand by one.
+    pub embedder: Option<String>,
     /// How many migrations are missing.
     pub missing_migrations: usize,
 }
@@ -274,7 +277,7 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     .await?;
     let missing_migrations = missing_migrations(&mut connection).await?;
     let role: String = row.try_get(1)?;
-    let (mut steps_down, mut open_tables) = (false, Vec::new());
+    let (mut steps_down, mut open_tables, mut embedder) = (false, Vec::new(), None);
     if missing_migrations == 0 {
         steps_down = tenancy::is_more_than_app(&mut connection, &role).await?;
         let mut tx = connection.begin().await?;
@@ -282,6 +285,10 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
             sqlx::query("set local role openintern_app").execute(&mut *tx).await?;
         }
         open_tables = tenancy::open_tables(&mut *tx).await?;
+        embedder = sqlx::query_scalar("select embedder_in_force($1)")
+            .bind(LOCK_CLASS)
+            .fetch_one(&mut *tx)
+            .await?;
     }
     connection.close().await.ok();
     Ok(Inspection {
@@ -289,6 +296,7 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
         role,
         steps_down,
         open_tables,
+        embedder,
         vector_version: row.try_get(2)?,
         missing_migrations,
     })

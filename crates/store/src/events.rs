@@ -9,11 +9,11 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
-    rows::{cut_page, parsed, timestamp, total},
+    rows::{cut_page_at, parsed, timestamp, total},
     scoped::Scoped,
 };
 
-/// Most bytes of payloads of one page, but always one event.
+/// Most bytes of payloads, or of texts, of one page; but always one row.
 pub const PAGE_MAX_BYTES: i64 = 4 * 1024 * 1024;
 
 impl Scoped {
@@ -62,12 +62,7 @@ impl Scoped {
                 events.push(event_from(row, run_id)?);
             }
         }
-        let cut_by_bytes = found.is_some_and(|found| events.len() < found as usize);
-        let mut page = cut_page(events, limit, |event| event.seq.to_string());
-        if cut_by_bytes && page.next_cursor.is_none() {
-            page.next_cursor = page.items.last().map(|event| event.seq.to_string());
-        }
-        Ok(page)
+        Ok(cut_page_at(events, found, limit, |event| event.seq.to_string()))
     }
 }
 

@@ -1,13 +1,17 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
-//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`.
+//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, what an edit
+//! replaced in `versions`, whole pages in `export`.
 //!
 //! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
 //! postings and counts change in one transaction, which first locks the counts of the scope:
 //! writers of one scope take turns, so that they cannot deadlock and duplicates cannot race.
 
 mod chunks;
+mod embedder;
+mod export;
 pub mod reindex;
 pub mod search;
+pub mod versions;
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
@@ -128,6 +132,12 @@ pub struct MemoryCursor {
 #[error("`cursor` is not one that this list has given out")]
 pub struct MemoryCursorError;
 
+impl MemoryCursor {
+    fn of(last: &Memory) -> Self {
+        Self { created_at: last.created_at.get(), id: last.id }
+    }
+}
+
 impl fmt::Display for MemoryCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.created_at.as_microsecond(), self.id)
@@ -245,15 +255,22 @@ impl Scoped {
         self.ask(query).await?.iter().map(memory_from).collect()
     }
 
-    /// Changes a memory and answers it as it is now.
+    /// Changes a memory, keeps what stood there, and answers it as it is now. What changes nothing
+    /// leaves no trace.
     pub async fn edit_memory(
         &self,
         id: MemoryId,
         change: &MemoryChange,
+        by: Option<&str>,
     ) -> Result<Memory, StoreError> {
         let mut tx = self.begin().await?;
         self.lock_memories(&mut tx).await?;
-        let content = change.content.as_ref();
+        let differs = self.keep_version(&mut tx, id, change, by).await?;
+        if !differs.at_all {
+            drop(tx);
+            return self.get_memory(id).await;
+        }
+        let content = change.content.as_ref().filter(|_| differs.in_text);
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "update memories
              set text = coalesce($5, text), text_hash = coalesce($6, text_hash),
@@ -270,9 +287,8 @@ impl Scoped {
         .bind(content.map(|content| content.text_hash.as_slice()))
         .bind(change.metadata.as_ref().map(Json))
         .bind(change.importance)
-        .fetch_optional(&mut tx)
-        .await?
-        .ok_or(StoreError::NotFound)?;
+        .fetch_one(&mut tx)
+        .await?;
         if let Some(content) = content {
             let place = self.remove_chunks(&mut tx, id).await?;
             let mut rows = ChunkRows::default();
@@ -285,7 +301,7 @@ impl Scoped {
         memory_from(&row)
     }
 
-    /// Forgets a memory and every trace of its words.
+    /// Forgets a memory and every trace of its words; what stood there before goes with its row.
     pub async fn delete_memory(&self, id: MemoryId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         self.lock_memories(&mut tx).await?;

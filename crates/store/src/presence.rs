@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{Store, error::StoreError, notifier::Subject, rows::total};
 
 /// The first key of all our locks: no other program on this database should use it.
-const LOCK_CLASS: i32 = 0x6f69_6e74;
+pub(crate) const LOCK_CLASS: i32 = 0x6f69_6e74;
 /// How often the connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a look may take before the connection counts as lost.

@@ -34,6 +34,22 @@ pub(crate) fn cut_page<T>(
     Page { next_cursor: items.last().filter(|_| more).map(cursor_of), items }
 }
 
+/// Like [`cut_page`], where the statement has also left out what is beyond a bound of bytes: `found`
+/// is how many rows there were before.
+pub(crate) fn cut_page_at<T>(
+    items: Vec<T>,
+    found: Option<i64>,
+    limit: PageLimit,
+    cursor_of: impl Fn(&T) -> String,
+) -> Page<T> {
+    let was_cut = found.is_some_and(|found| items.len() < found as usize);
+    let mut page = cut_page(items, limit, &cursor_of);
+    if was_cut && page.next_cursor.is_none() {
+        page.next_cursor = page.items.last().map(cursor_of);
+    }
+    page
+}
+
 pub(crate) fn parsed<T>(text: String) -> Result<T, StoreError>
 where
     T: std::str::FromStr,

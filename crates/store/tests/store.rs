@@ -12,6 +12,8 @@
 mod budgets;
 #[path = "store/connect.rs"]
 mod connect;
+#[path = "store/embedder.rs"]
+mod embedder;
 #[path = "store/journal.rs"]
 mod journal;
 #[path = "store/keys.rs"]

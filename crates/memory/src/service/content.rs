@@ -67,8 +67,8 @@ pub(super) fn sha256(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// Everything that is wrong with a memory to write.
-pub(super) fn faults(memory: &WriteMemory, at: &str) -> Vec<FieldError> {
+/// Everything that is wrong with a memory to write, each field under `at`.
+pub fn faults(memory: &WriteMemory, at: &str) -> Vec<FieldError> {
     let mut faults = memory.check(at).err().unwrap_or_default();
     let metadata = memory.metadata.as_ref().map(|map| serde_json::Value::Object(map.clone()));
     faults.extend(nul_fault(Some(&memory.text), &format!("{at}/text")));

@@ -102,16 +102,31 @@ impl Route {
             "write_memories" => {
                 body = Some(json!({"memories": [{"type": "episodic", "text": "new"}]}));
             }
-            "list_memories" => query = vec![("group_key", ids.word.clone())],
+            "list_memories" | "export_memories" => query = vec![("group_key", ids.word.clone())],
             "search_memories" => body = Some(json!({"query": ids.word, "explain": true})),
             "edit_memory" => body = Some(json!({"text": "changed", "importance": 1})),
             "create_key" => body = Some(json!({"name": "new", "rights": ["runs:read"]})),
             "list_keys" => query = vec![("cursor", ids.key.clone())],
             "login" => body = Some(json!({"key": format!("oi_{}", "0".repeat(64))})),
-            "get_run" | "list_events" | "follow_run" | "cancel_run" | "get_memory"
-            | "delete_memory" | "list_tools" | "list_agents" | "revoke_key" | "list_audit"
-            | "logout" | "queue" | "usage" | "health" | "health_live" | "health_ready"
-            | "metrics" | "openapi" => {}
+            "get_run"
+            | "list_events"
+            | "follow_run"
+            | "cancel_run"
+            | "get_memory"
+            | "list_memory_versions"
+            | "delete_memory"
+            | "list_tools"
+            | "list_agents"
+            | "revoke_key"
+            | "list_audit"
+            | "logout"
+            | "queue"
+            | "usage"
+            | "health"
+            | "health_live"
+            | "health_ready"
+            | "metrics"
+            | "openapi" => {}
             name => panic!("the route `{name}` is not in the matrix: give it an example here"),
         }
         Ask { method: self.method.clone(), path, query, idempotency_key, body }
@@ -183,6 +198,9 @@ impl Tenant {
                           "metadata": {word: word}, "position": 1});
         let memory = post("/api/memories", note).await;
         let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let edit = served.bare("PATCH", &format!("/api/memories/{}", text(&memory["id"])));
+        let edit = edit.bearer_auth(&key.key).json(&json!({"importance": 0.25}));
+        answer(edit).await.expect(200); // Leaves a version.
         let ids = Ids {
             run: text(&run["run_id"]),
             pending: String::new(),
@@ -249,6 +267,7 @@ impl Tenant {
             format!("/api/runs/{pending}"),
             format!("/api/sessions/{session}/runs"),
             format!("/api/memories/{memory}"),
+            format!("/api/memories/{memory}/versions"),
         ] {
             let got = answer(served.bare("GET", &path).bearer_auth(&self.key.key)).await;
             assert_eq!(got.status, 200, "{path}: {}", got.text);

@@ -357,6 +357,7 @@ async fn strings_in_paths_queries_and_headers_do_no_harm() {
         "/api/runs/{}/events".into(),
         "/api/runs/{}/stream".into(),
         "/api/memories/{}".into(),
+        "/api/memories/{}/versions".into(),
         "/api/sessions/{}/runs".into(),
         "/api/{}".into(),
         "/{}".into(),
@@ -374,6 +375,8 @@ async fn strings_in_paths_queries_and_headers_do_no_harm() {
         "/api/memories?type={}".into(),
         "/api/memories?group_key={}".into(),
         "/api/memories?cursor={}".into(),
+        "/api/memories/export?group_key={}".into(),
+        "/api/memories/export?cursor={}".into(),
         "/api/sessions?cursor={}".into(),
     ];
     for text in strings().iter().filter(|text| text.len() < 2_000) {

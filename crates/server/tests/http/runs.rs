@@ -152,6 +152,7 @@ async fn bad_query_parameters_are_refused() {
         "/api/tools",
         "/api/agents",
         "/api/memories",
+        "/api/memories/export",
     ] {
         for limit in ["0", "501", "abc", "", "-1", "1.5", "+1", "99999999999999999999"] {
             check(format!("{list}?limit={}", limit.replace('+', "%2B")), "limit").await;

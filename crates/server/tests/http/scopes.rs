@@ -66,6 +66,7 @@ fn paths(run: &str, memory: &str) -> Vec<(&'static str, String, Option<Value>)> 
         ("GET", format!("/api/runs/{run}/stream"), None),
         ("POST", format!("/api/runs/{run}/cancel"), None),
         ("GET", format!("/api/memories/{memory}"), None),
+        ("GET", format!("/api/memories/{memory}/versions"), None),
         ("PATCH", format!("/api/memories/{memory}"), Some(json!({"importance": 1}))),
         ("DELETE", format!("/api/memories/{memory}"), None),
     ]

@@ -8,6 +8,10 @@ use uuid::Uuid;
 use super::{Content, NewChunk, NewMemory};
 use crate::{error::StoreError, scoped::Scoped, transaction::Transaction};
 
+/// A part of a write is closed with this many postings: each is a row in two indexes, and a statement
+/// has 5 s, on a busy machine too.
+const POSTINGS_AT_ONCE: usize = 10_000;
+
 /// Where the chunks of a memory stand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -29,22 +33,36 @@ impl Place {
 
 impl Scoped {
     /// Inserts chunks with their postings and counts them. Chunks of one memory come together.
+    /// Vectors of another embedder than the one in force are left out: it will fill them in.
     pub(super) async fn insert_chunks(
         &self,
         tx: &mut Transaction,
         rows: ChunkRows<'_>,
     ) -> Result<(), StoreError> {
+        for part in rows.parts {
+            self.insert_part(tx, part).await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_part(&self, tx: &mut Transaction, rows: Part<'_>) -> Result<(), StoreError> {
         sqlx::query(
-            "with chunks as (
-                 insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
-                                            position, ordinal, chunk_text, length, embedding,
-                                            embedding_model, search_tsv)
-                 select $1, $2, $3, memory_id, parent_id, position, ordinal, chunk_text, length,
-                        embedding, embedding_model, array_to_tsvector(string_to_array(terms, ' '))
+            "with new as (
+                 select *, coalesce(embedding_model = (select embedder from memory_embedder), true)
+                           as is_in_force
                  from unnest($4::uuid[], $5::uuid[], $6::int[], $7::int[], $8::text[], $9::int[],
                              $10::vector[], $11::text[], $12::text[])
                       as n (memory_id, parent_id, position, ordinal, chunk_text, length, embedding,
                             embedding_model, terms)
+             ), chunks as (
+                 insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
+                                            position, ordinal, chunk_text, length, embedding,
+                                            embedding_model, search_tsv)
+                 select $1, $2, $3, memory_id, parent_id, position, ordinal, chunk_text, length,
+                        case when is_in_force then embedding end,
+                        case when is_in_force then embedding_model end,
+                        array_to_tsvector(string_to_array(terms, ' '))
+                 from new
                  returning chunk_id, memory_id, ordinal, length
              ), postings as (
                  insert into memory_postings
@@ -113,9 +131,17 @@ impl Scoped {
     }
 }
 
-/// Columns of the rows to insert, one vector each.
+/// Rows to insert, in parts that a statement has time for.
 #[derive(Default)]
 pub(super) struct ChunkRows<'a> {
+    parts: Vec<Part<'a>>,
+    /// The memory and the place of the chunk that came last.
+    last: Option<(Uuid, i32)>,
+}
+
+/// Columns, one vector each.
+#[derive(Default)]
+struct Part<'a> {
     memory_ids: Vec<Uuid>,
     parent_ids: Vec<Uuid>,
     positions: Vec<i32>,
@@ -133,10 +159,26 @@ pub(super) struct ChunkRows<'a> {
 
 impl<'a> ChunkRows<'a> {
     pub(super) fn push(&mut self, place: Place, content: &'a Content, chunk: &'a NewChunk) {
-        let ordinal = match (self.memory_ids.last(), self.ordinals.last()) {
-            (Some(last), Some(ordinal)) if *last == place.memory_id => ordinal + 1,
+        let ordinal = match self.last {
+            Some((last, ordinal)) if last == place.memory_id => ordinal + 1,
             _ => 0,
         };
+        self.last = Some((place.memory_id, ordinal));
+        match self.parts.last_mut() {
+            Some(part) if part.terms.len() < POSTINGS_AT_ONCE => {
+                part.push(place, ordinal, content, chunk);
+            }
+            _ => {
+                let mut part = Part::default();
+                part.push(place, ordinal, content, chunk);
+                self.parts.push(part);
+            }
+        }
+    }
+}
+
+impl<'a> Part<'a> {
+    fn push(&mut self, place: Place, ordinal: i32, content: &'a Content, chunk: &'a NewChunk) {
         self.memory_ids.push(place.memory_id);
         self.parent_ids.push(place.parent_id);
         self.positions.push(place.position);

@@ -10,7 +10,7 @@ use crate::{Store, error::StoreError, rows::parsed, scoped::Scoped};
 /// Which chunks need a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stale {
-    /// Those without one.
+    /// Those without one; none where another embedder is in force, whose nodes fill them in.
     Missing,
     /// Those, and those of another embedder.
     Other,
@@ -58,7 +58,9 @@ impl Scoped {
         let query = sqlx::query(
             "select chunk_id, chunk_text from memory_chunks
              where org_id = $1 and user_id = $2 and project_id = $3 and chunk_id > $4
-               and (embedding is null or ($5 and embedding_model <> $6))
+               and case when $5 then embedding is null or embedding_model <> $6
+                        else embedding is null
+                             and coalesce($6 = (select embedder from memory_embedder), true) end
              order by chunk_id
              limit $7",
         )

@@ -73,6 +73,10 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
          from memories;
          insert into memory_postings (org_id, user_id, project_id, term, chunk_id, frequency)
          select org_id, user_id, project_id, 'secret', chunk_id, 1 from memory_chunks;
+         insert into memory_versions (org_id, memory_id, version, user_id, project_id, text,
+                                      metadata, importance)
+         select org_id, memory_id, 1, user_id, project_id, text, metadata, importance
+         from memories;
          insert into memory_scope_stats (org_id, user_id, project_id)
          values ('org_a', 'user_a', '')",
     )
@@ -148,7 +152,14 @@ async fn raw_statements_reach_no_row_of_another_tenant() {
     }
     // Another user or project of the organisation sees none of what belongs to one.
     for other in ["user_id = 'user_b'", "project_id = 'proj'"] {
-        for table in ["runs", "memories", "memory_chunks", "memory_postings", "idempotency_keys"] {
+        for table in [
+            "runs",
+            "memories",
+            "memory_versions",
+            "memory_chunks",
+            "memory_postings",
+            "idempotency_keys",
+        ] {
             let mut tx = app.begin().await.unwrap();
             let context = format!(
                 "set local openintern.org_id = 'org_a'; set local openintern.user_id = 'user_a'; \
