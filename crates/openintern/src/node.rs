@@ -114,6 +114,7 @@ impl Node {
                     mcp: Arc::clone(&servers),
                     redactor: redactor.clone(),
                     agents: config.agents.clone(),
+                    after_run: config.memory.after_run,
                     workspace_root,
                     version: VERSION,
                 };

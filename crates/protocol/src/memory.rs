@@ -11,7 +11,7 @@ use utoipa::{
 
 use crate::{
     error::FieldError,
-    id::MemoryId,
+    id::{MemoryId, RunId},
     limits::{
         MEMORY_QUERY_MAX_BYTES, MEMORY_TEXT_MAX_BYTES, MEMORY_TOP_K_DEFAULT, MEMORY_TOP_K_MAX,
         METADATA_MAX_BYTES,
@@ -314,10 +314,21 @@ pub struct Memory {
     pub position: Option<i32>,
     /// When it happened.
     pub occurred_at: Option<OccurredAt>,
+    /// The run and step that wrote it; null when a person or a program did.
+    pub origin: Option<MemoryOrigin>,
     /// When it was first written.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// The run and step that wrote a memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryOrigin {
+    /// The run.
+    pub run_id: RunId,
+    /// The step; of a memory that was made after the run, its last one.
+    pub step: u32,
 }
 
 /// A memory in a list: a snippet in place of the text.

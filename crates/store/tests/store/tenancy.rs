@@ -48,6 +48,7 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
         messages: vec![protocol::message::Message::User { content: "hello".into() }],
         checkpoint: Some(NewCheckpoint { step: 1, message_count: 1, state: serde_json::json!({}) }),
         end: Some(End::Completed { output: "done".into() }),
+        remember: true,
         ..Entry::default()
     };
     let claim = claim_one(store).await;
@@ -148,7 +149,13 @@ async fn raw_statements_reach_no_row_of_another_tenant() {
     }
     // Another user or project of the organisation sees none of what belongs to one.
     for other in ["user_id = 'user_b'", "project_id = 'proj'"] {
-        for table in ["runs", "memories", "memory_chunks", "memory_postings", "idempotency_keys"] {
+        for table in [
+            "runs",
+            "memories",
+            "memory_chunks",
+            "memory_postings",
+            "idempotency_keys",
+        ] {
             let mut tx = app.begin().await.unwrap();
             let context = format!(
                 "set local openintern.org_id = 'org_a'; set local openintern.user_id = 'user_a'; \
