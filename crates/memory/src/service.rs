@@ -4,6 +4,7 @@
 //! vectors is found by its words.
 
 pub mod after_runs;
+pub mod consolidation;
 mod content;
 pub mod reindex;
 mod search;

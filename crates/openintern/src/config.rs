@@ -99,11 +99,19 @@ pub(crate) struct ServerTable {
 }
 
 /// `[memory]`
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MemoryTable {
     /// What becomes of a completed run; `OPENINTERN_MEMORY_AFTER_RUN` is over it.
     pub(crate) after_run: AfterRun,
+    /// Hours between two passes that look for memories which say the same; 0 for none.
+    pub(crate) consolidate_every_h: u32,
+}
+
+impl Default for MemoryTable {
+    fn default() -> Self {
+        Self { after_run: AfterRun::default(), consolidate_every_h: 24 }
+    }
 }
 
 /// How requests are authenticated.

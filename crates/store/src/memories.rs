@@ -1,6 +1,6 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
 //! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, what completed runs
-//! leave behind in `after_runs`.
+//! leave behind in `after_runs`, what memories are to each other in `links`.
 //!
 //! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
 //! postings and counts change in one transaction, which first locks the counts of the scope:
@@ -8,6 +8,7 @@
 
 pub mod after_runs;
 mod chunks;
+pub mod links;
 pub mod reindex;
 pub mod search;
 

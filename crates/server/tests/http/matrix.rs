@@ -104,14 +104,15 @@ impl Route {
             }
             "list_memories" => query = vec![("group_key", ids.word.clone())],
             "search_memories" => body = Some(json!({"query": ids.word, "explain": true})),
+            "consolidate_memories" => body = Some(json!({"dry_run": true})),
             "edit_memory" => body = Some(json!({"text": "changed", "importance": 1})),
             "create_key" => body = Some(json!({"name": "new", "rights": ["runs:read"]})),
             "list_keys" => query = vec![("cursor", ids.key.clone())],
             "login" => body = Some(json!({"key": format!("oi_{}", "0".repeat(64))})),
             "get_run" | "list_events" | "follow_run" | "cancel_run" | "get_memory"
-            | "delete_memory" | "list_tools" | "list_agents" | "revoke_key" | "list_audit"
-            | "logout" | "queue" | "usage" | "health" | "health_live" | "health_ready"
-            | "metrics" | "openapi" => {}
+            | "list_memory_links" | "delete_memory" | "list_tools" | "list_agents"
+            | "revoke_key" | "list_audit" | "logout" | "queue" | "usage" | "health"
+            | "health_live" | "health_ready" | "metrics" | "openapi" => {}
             name => panic!("the route `{name}` is not in the matrix: give it an example here"),
         }
         Ask { method: self.method.clone(), path, query, idempotency_key, body }

@@ -74,6 +74,12 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
          from memories;
          insert into memory_postings (org_id, user_id, project_id, term, chunk_id, frequency)
          select org_id, user_id, project_id, 'secret', chunk_id, 1 from memory_chunks;
+         insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
+                               importance)
+         values ('org_a', 'user_a', '', gen_random_uuid(), 'core', 'other', '', 0.5);
+         insert into memory_links (org_id, user_id, project_id, from_id, to_id, kind, score)
+         select a.org_id, a.user_id, a.project_id, a.memory_id, b.memory_id, 'duplicate', 1
+         from memories a join memories b on a.text = 'secret' and b.text = 'other';
          insert into memory_scope_stats (org_id, user_id, project_id)
          values ('org_a', 'user_a', '')",
     )
@@ -154,6 +160,7 @@ async fn raw_statements_reach_no_row_of_another_tenant() {
             "memories",
             "memory_chunks",
             "memory_postings",
+            "memory_links",
             "idempotency_keys",
         ] {
             let mut tx = app.begin().await.unwrap();
