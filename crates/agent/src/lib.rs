@@ -7,6 +7,7 @@ pub mod redactor;
 pub mod settings;
 pub mod worker;
 
+mod after_run;
 mod context;
 mod history;
 mod recorder;
@@ -17,7 +18,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use protocol::name::AgentId;
 
-use crate::{redactor::Redactor, settings::AgentSettings, tools::Toolbox};
+use crate::{
+    redactor::Redactor,
+    settings::{AfterRun, AgentSettings},
+    tools::Toolbox,
+};
 
 /// What a worker works with.
 #[derive(Clone)]
@@ -34,6 +39,8 @@ pub struct Parts {
     pub redactor: Redactor,
     /// The agents that runs may name.
     pub agents: BTreeMap<AgentId, AgentSettings>,
+    /// What becomes of completed runs in memory.
+    pub after_run: AfterRun,
     /// Below it each scope has its folder.
     pub workspace_root: PathBuf,
     /// Our version, as other nodes see it.

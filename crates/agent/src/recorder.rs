@@ -162,6 +162,11 @@ impl Recorder {
         self.pending.end = Some(end);
     }
 
+    /// The end is one to remember.
+    pub(crate) fn remember(&mut self) {
+        self.pending.remember = true;
+    }
+
     /// Forgets what was not written.
     pub(crate) fn discard(&mut self) {
         self.forget_text();

@@ -3,7 +3,7 @@
 //! What may end a run early (its lease lost, a request to stop, time) is decided here; what a step
 //! does is in `step`.
 
-mod budget;
+pub(crate) mod budget;
 mod step;
 
 use std::{
@@ -34,7 +34,7 @@ use crate::{
     Runtime,
     history::{History, TURNS_MAX},
     recorder::{Recorder, Span},
-    settings::{AgentSettings, HistorySummary, WorkerSettings},
+    settings::{AfterRun, AgentSettings, HistorySummary, WorkerSettings},
     tools::Answer,
 };
 
@@ -426,6 +426,9 @@ impl<'a> Run<'a> {
                 duration_ms: millis(self.elapsed()),
             },
         );
+        if self.runtime.parts.after_run != AfterRun::Off && !output.trim().is_empty() {
+            self.recorder.remember();
+        }
         self.recorder.end(End::Completed { output });
         failpoint::pass("before_end_commit");
         match self.commit().await {

@@ -59,6 +59,19 @@ pub enum HistorySummary {
     Model,
 }
 
+/// What becomes of a completed run in memory: `[memory] after_run`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterRun {
+    /// Sentences of its task and its answer are remembered: costs nothing, always works.
+    #[default]
+    Extractive,
+    /// Facts that the run's model names; sentences where it does not answer.
+    Model,
+    /// Nothing.
+    Off,
+}
+
 impl Default for AgentSettings {
     fn default() -> Self {
         Self {

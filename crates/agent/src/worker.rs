@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     Parts, Runtime,
+    after_run::AfterRuns,
     run::{Parted, Signals, execute},
     settings::WorkerSettings,
     tools::Toolbox,
@@ -59,6 +60,7 @@ struct Shared {
     held: Mutex<HashMap<Lease, Signals>>,
     runs: TaskTracker,
     place_freed: Notify,
+    run_ended: Notify,
     stopping: CancellationToken,
 }
 
@@ -83,6 +85,7 @@ impl Worker {
             held: Mutex::default(),
             runs: TaskTracker::new(),
             place_freed: Notify::new(),
+            run_ended: Notify::new(),
             stopping: CancellationToken::new(),
         });
         let loops = TaskTracker::new();
@@ -92,6 +95,7 @@ impl Worker {
         loops.spawn(renew_leases(Arc::clone(&shared)));
         loops.spawn(report(Arc::clone(&shared)));
         loops.spawn(tidy_up(Arc::clone(&shared)));
+        loops.spawn(remember_runs(Arc::clone(&shared)));
         Self { shared, loops }
     }
 
@@ -259,6 +263,7 @@ async fn hold(shared: Arc<Shared>, claim: Claim, place: OwnedSemaphorePermit) {
     }
     drop(place);
     shared.place_freed.notify_one();
+    shared.run_ended.notify_one();
 }
 
 /// Takes the run out of the held ones, also when its task panics: nobody renews it then.
@@ -355,6 +360,12 @@ async fn tidy_up(shared: Arc<Shared>) {
             tracing::debug!(error = %error, "old rows stay a little longer");
         }
     }
+}
+
+/// Remembers what completed runs came to, whoever completed them.
+async fn remember_runs(shared: Arc<Shared>) {
+    let is_busy = || shared.runs.len() >= BUSY_RUNS;
+    AfterRuns::new(&shared.runtime.parts).work(&shared.run_ended, is_busy, &shared.stopping).await;
 }
 
 /// Stopping, and the last run is out of hand.

@@ -9,6 +9,8 @@
     clippy::string_slice
 )]
 
+#[path = "worker/after_run.rs"]
+mod after_run;
 #[path = "worker/cancel.rs"]
 mod cancel;
 #[path = "worker/context.rs"]
@@ -37,7 +39,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use agent::{
     Parts,
     redactor::Redactor,
-    settings::{AgentSettings, WorkerSettings},
+    settings::{AfterRun, AgentSettings, WorkerSettings},
     worker::Worker,
 };
 use mcp::servers::Servers;
@@ -68,6 +70,8 @@ struct World {
     script: Scripted,
     scope: Scope,
     agent: AgentSettings,
+    /// Off but for the tests of what follows a run: the others speak of the run itself.
+    after_run: AfterRun,
     workspace: tempfile::TempDir,
     mcp: Arc<Servers>,
     redactor: Redactor,
@@ -90,6 +94,7 @@ impl World {
             script,
             scope: scope("user_a"),
             agent: AgentSettings::default(),
+            after_run: AfterRun::Off,
             workspace: tempfile::tempdir().unwrap(),
             mcp: Arc::new(Servers::start(BTreeMap::new(), []).await),
             redactor: Redactor::default(),
@@ -106,6 +111,7 @@ impl World {
             mcp: Arc::clone(&self.mcp),
             redactor: self.redactor.clone(),
             agents,
+            after_run: self.after_run,
             workspace_root: self.workspace.path().to_owned(),
             version: "test",
         }

@@ -3,6 +3,8 @@
 //! Tokenising and embedding are done before a transaction is opened. A memory whose chunks have no
 //! vectors is found by its words.
 
+pub mod after_runs;
+pub mod consolidation;
 pub mod content;
 pub mod reindex;
 mod search;
@@ -24,7 +26,7 @@ use protocol::{
 use store::{
     Store,
     error::StoreError,
-    memories::{MemoryChange, MemoryCursor, MemoryFilter, NewMemory, Origin},
+    memories::{Content, MemoryChange, MemoryCursor, MemoryFilter, NewMemory, Origin},
 };
 use uuid::Uuid;
 
@@ -212,18 +214,7 @@ impl MemoryService {
         let new: Vec<_> = memories
             .iter()
             .zip(contents)
-            .map(|((id, memory), content)| NewMemory {
-                id: *id,
-                kind: memory.kind,
-                content,
-                metadata: memory.metadata.clone().unwrap_or_default(),
-                importance: memory.importance,
-                group_key: memory.group_key.clone(),
-                position: memory.position,
-                occurred_at: memory.occurred_at,
-                parent_id: parent_id(*id, memory.group_key.as_deref()),
-                origin,
-            })
+            .map(|((id, memory), content)| new_memory(*id, memory, content, origin))
             .collect();
         Ok(self.store.scoped(scope).write_memories(&new).await?)
     }
@@ -244,6 +235,26 @@ fn place(
 
 fn nothing<T>() -> Page<T> {
     Page { items: Vec::new(), next_cursor: None }
+}
+
+fn new_memory(
+    id: MemoryId,
+    memory: &WriteMemory,
+    content: Content,
+    origin: Option<Origin>,
+) -> NewMemory {
+    NewMemory {
+        id,
+        kind: memory.kind,
+        content,
+        metadata: memory.metadata.clone().unwrap_or_default(),
+        importance: memory.importance,
+        group_key: memory.group_key.clone(),
+        position: memory.position,
+        occurred_at: memory.occurred_at,
+        parent_id: parent_id(id, memory.group_key.as_deref()),
+        origin,
+    }
 }
 
 /// A group's name as an id; a memory without a group is its own parent.

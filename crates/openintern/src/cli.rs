@@ -295,6 +295,8 @@ pub(crate) enum ScopeMemoryCommand {
     Export(ExportMemoriesArgs),
     /// Write the memories of a file, one JSON object a line; what is there already stays as it is
     Import(ImportArgs),
+    /// Find memories that say the same, or that a later one has overtaken; deletes nothing
+    Consolidate(ConsolidateArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -310,6 +312,15 @@ pub(crate) struct InstallArgs {
     pub(crate) from: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConsolidateArgs {
+    /// Only say what would be found
+    #[arg(long, env = "OPENINTERN_DRY_RUN")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use std::{
 
 use agent::{
     redactor::{Reach, Redactor},
-    settings::{AgentSettings, WorkerSettings},
+    settings::{AfterRun, AgentSettings, WorkerSettings},
 };
 use config::{Config as Layers, File, FileFormat};
 use mcp::config::ServerConfig;
@@ -21,7 +21,10 @@ use model::{embedding::EmbeddingSettings, settings::ModelSettings};
 use percent_encoding::percent_decode_str;
 use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value::StrDeserializer},
+};
 use server::identity::JwtSettings;
 use store::nodes::Retention;
 
@@ -50,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) worker: WorkerSettings,
     pub(crate) model: ModelSettings,
     pub(crate) embedding: EmbeddingSettings,
+    pub(crate) memory: MemoryTable,
     pub(crate) agents: BTreeMap<AgentId, AgentSettings>,
     pub(crate) mcp_servers: BTreeMap<String, ServerConfig>,
     pub(crate) limits: LimitsTable,
@@ -92,6 +96,22 @@ pub(crate) struct ServerTable {
     pub(crate) database_connections: u32,
     /// How the log is written.
     pub(crate) log_format: LogFormat,
+}
+
+/// `[memory]`
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MemoryTable {
+    /// What becomes of a completed run; `OPENINTERN_MEMORY_AFTER_RUN` is over it.
+    pub(crate) after_run: AfterRun,
+    /// Hours between two passes that look for memories which say the same; 0 for none.
+    pub(crate) consolidate_every_h: u32,
+}
+
+impl Default for MemoryTable {
+    fn default() -> Self {
+        Self { after_run: AfterRun::default(), consolidate_every_h: 24 }
+    }
 }
 
 /// How requests are authenticated.
@@ -325,6 +345,9 @@ fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Co
     if let Some(model) = environment.get("OPENINTERN_EMBEDDING") {
         config.embedding.model = Some(model);
     }
+    if let Some(after_run) = environment.get("OPENINTERN_MEMORY_AFTER_RUN") {
+        config.memory.after_run = after_run_of(&after_run)?;
+    }
     for (variable, key) in [
         ("DATABASE_URL", &mut config.server.database_url),
         ("DATABASE_DIRECT_URL", &mut config.server.database_direct_url),
@@ -338,6 +361,14 @@ fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Co
     config.environment_secrets = secret.map(|(_, value)| value.as_str().into()).collect();
     config.agents.entry(AgentId::default()).or_default(); // Runs that name no agent mean it.
     Ok(config)
+}
+
+fn after_run_of(word: &str) -> Result<AfterRun, Failure> {
+    let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
+    AfterRun::deserialize(word).map_err(|_| {
+        Failure::new(Exit::Usage, "`OPENINTERN_MEMORY_AFTER_RUN` is no choice that there is")
+            .hint("it is `extractive`, `model` or `off`")
+    })
 }
 
 /// `MODEL__PROVIDERS__LOCAL__API_KEY` → `model.providers.local.api_key`. The variables of an MCP
@@ -403,6 +434,7 @@ mod tests {
                 ("OPENINTERN__MCP_SERVERS__FILES__ENV__API_KEY", "of the environment"),
                 ("OPENINTERN_MODEL", "local/b"),
                 ("OPENINTERN_EMBEDDING", "local/hashed"),
+                ("OPENINTERN_MEMORY_AFTER_RUN", "off"),
                 ("OPENINTERN_PORT", "is a flag"),
                 ("DATABASE_URL", "postgres://u:p%40ss@h/d?password=q"),
                 ("SOMEONES_TOKEN", "lies around"),
@@ -415,6 +447,7 @@ mod tests {
         let key = config.model.providers["local"].api_key.clone().unwrap();
         assert_eq!(key.expose_secret(), "0123");
         assert_eq!(config.embedding.model.as_deref(), Some("local/hashed"));
+        assert_eq!(config.memory.after_run, AfterRun::Off);
         let main = &config.agents[&AgentId::default()];
         assert_eq!(main.limits.max_steps, Some(5));
         assert_eq!(main.tools.as_deref(), Some(["read_file".to_owned()].as_slice()));
@@ -507,7 +540,7 @@ mod tests {
             &[],
             expect![[r#"
             unknown key `sever` in `openintern.toml`
-            did you mean `server`? Known here: server, auth, worker, model, embedding, agents, mcp_servers, limits, retention"#]],
+            did you mean `server`? Known here: server, auth, worker, model, embedding, memory, agents, mcp_servers, limits, retention"#]],
         );
         check_fault(
             "[server]\nprot = 1",
@@ -571,6 +604,20 @@ mod tests {
             expect![[r#"
             `server.auth` in `openintern.toml`: there is no such choice as `key`
         "#]],
+        );
+        check_fault(
+            "[memory]\nafter_run = 'on'",
+            &[],
+            expect![[r#"
+            `memory.after_run` in `openintern.toml`: there is no such choice as `on`
+        "#]],
+        );
+        check_fault(
+            "",
+            &[("OPENINTERN_MEMORY_AFTER_RUN", "on")],
+            expect![[r#"
+            `OPENINTERN_MEMORY_AFTER_RUN` is no choice that there is
+            it is `extractive`, `model` or `off`"#]],
         );
         check_fault(
             "[auth.jwt]\nisuer = 'x'",

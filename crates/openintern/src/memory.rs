@@ -4,21 +4,21 @@ mod export;
 mod import;
 
 use protocol::memory::{
-    EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryPage, MemorySummary, MemoryWritten,
-    OccurredAt, SearchMemories, WriteMemory,
+    Consolidate, Consolidated, EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryLink,
+    MemoryPage, MemorySummary, MemoryWritten, OccurredAt, SearchMemories, WriteMemory,
     version::{MemoryVersion, MemoryVersionPage},
 };
 use serde_json::Value;
 
 use crate::{
     cli::{
-        EditArgs, ListMemoriesArgs, MarkArgs, MemoryRef, ScopeMemoryCommand, SearchArgs,
-        VersionsArgs, WriteArgs,
+        ConsolidateArgs, EditArgs, ListMemoriesArgs, MarkArgs, MemoryRef, ScopeMemoryCommand,
+        SearchArgs, VersionsArgs, WriteArgs,
     },
     client::Client,
     exit::{Exit, Failure, Stop},
     input,
-    output::Output,
+    output::{Output, say},
     runs::say_more,
 };
 
@@ -38,6 +38,7 @@ pub(crate) async fn memory(
         ScopeMemoryCommand::Delete(args) => delete(client, output, args).await?,
         ScopeMemoryCommand::Export(args) => export::export(client, output, args).await?,
         ScopeMemoryCommand::Import(args) => import::import(client, output, args).await?,
+        ScopeMemoryCommand::Consolidate(args) => consolidate(client, output, args).await?,
     }
     Ok(Exit::Done)
 }
@@ -179,6 +180,36 @@ async fn delete(client: &Client, output: &mut Output, args: MemoryRef) -> Result
         true => output.json(&serde_json::json!({ "id": args.id })),
         false => output.line(&format!("{} is forgotten", args.id)),
     }
+}
+
+/// Pass after pass until nothing is left to look at; a dry run is one pass, since it marks nothing.
+async fn consolidate(
+    client: &Client,
+    output: &mut Output,
+    args: ConsolidateArgs,
+) -> Result<(), Stop> {
+    let body = Consolidate { dry_run: args.dry_run };
+    let mut links = Vec::new();
+    let mut looked_at = 0;
+    loop {
+        let path = ["api", "memories", "consolidate"];
+        let done: Consolidated = client.post(&path, &body).await?;
+        looked_at += done.looked_at;
+        links.extend(done.links);
+        if !done.more || args.dry_run {
+            break;
+        }
+    }
+    say(&format!("looked at {looked_at} memories"));
+    if args.format.json {
+        return output.json(&links);
+    }
+    let row = |link: &MemoryLink| {
+        let kind = link.kind.as_str().to_owned();
+        [link.from.to_string(), kind, link.to.to_string(), format!("{:.2}", link.score)]
+    };
+    let rows: Vec<_> = links.iter().map(row).collect();
+    output.table(["MEMORY", "IS", "OF OR BY", "SCORE"], &rows)
 }
 
 fn marks(args: &MarkArgs) -> Result<EditMemory, Failure> {

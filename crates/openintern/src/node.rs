@@ -47,6 +47,8 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How many times as long as it works a node rests between batches: searches come first.
 const REST: u32 = 1;
+/// The same while it compares memories, which nobody waits for.
+const CONSOLIDATION_REST: u32 = 4;
 
 /// The parts of a process that runs.
 pub(crate) struct Node {
@@ -124,6 +126,7 @@ impl Node {
                     mcp: Arc::clone(&servers),
                     redactor: redactor.clone(),
                     agents: config.agents.clone(),
+                    after_run: config.memory.after_run,
                     workspace_root,
                     version: VERSION,
                 };
@@ -134,6 +137,7 @@ impl Node {
         upkeep.spawn(keep_up(metrics.clone()));
         if role != Role::ServesOnly {
             upkeep.spawn(fill_in(memory.clone()));
+            upkeep.spawn(consolidate(memory.clone(), config.memory.consolidate_every_h));
         }
         let (agents, tenants) = (config.agents, config.limits.tenants());
         Ok(Self {
@@ -337,5 +341,20 @@ pub(crate) async fn fill_in(memory: MemoryService) {
             Err(error) => tracing::warn!(%error, chunks, "cannot embed what has no vector"),
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Looks every few hours for memories that say the same. The first time is that long after the
+/// start; a node that finds nothing changed has little to do.
+async fn consolidate(memory: MemoryService, every_h: u32) {
+    if every_h == 0 {
+        return;
+    }
+    loop {
+        sleep(Duration::from_secs(u64::from(every_h) * 3600)).await;
+        match memory.consolidate_all(CONSOLIDATION_REST).await {
+            Ok(links) => tracing::info!(links, "looked for memories that say the same"),
+            Err(error) => tracing::warn!(%error, "cannot look for memories that say the same"),
+        }
     }
 }

@@ -138,6 +138,19 @@ impl MemoryId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The id of the `index`-th memory that is made of a run after its end: the first 128 bits of a
+    /// SHA-256, so that making it again gives it the same id.
+    pub fn after_run(run: RunId, index: u32) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"memory after run")
+            .chain_update(run.0.as_bytes())
+            .chain_update(index.to_be_bytes())
+            .finalize();
+        let mut bits = [0; 16];
+        bits.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);
+        Self(Uuid::from_bytes(bits))
+    }
 }
 
 impl KeyId {

@@ -13,7 +13,7 @@ use utoipa::{
 
 use crate::{
     error::FieldError,
-    id::MemoryId,
+    id::{MemoryId, RunId},
     limits::{
         MEMORY_QUERY_MAX_BYTES, MEMORY_TEXT_MAX_BYTES, MEMORY_TOP_K_DEFAULT, MEMORY_TOP_K_MAX,
         METADATA_MAX_BYTES,
@@ -318,10 +318,83 @@ pub struct Memory {
     pub position: Option<i32>,
     /// When it happened.
     pub occurred_at: Option<OccurredAt>,
+    /// The run and step that wrote it; null when a person or a program did.
+    pub origin: Option<MemoryOrigin>,
     /// When it was first written.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// The run and step that wrote a memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryOrigin {
+    /// The run.
+    pub run_id: RunId,
+    /// The step; of a memory that was made after the run, its last one.
+    pub step: u32,
+}
+
+/// What a memory is to another. Nothing is hidden or deleted for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryLink {
+    /// Of a duplicate, the later memory; of one that is superseded, that one.
+    pub from: MemoryId,
+    /// The memory that says the same, or has taken its place.
+    pub to: MemoryId,
+    /// What the first is to the second.
+    pub kind: LinkKind,
+    /// How alike their texts are: 0 to 1.
+    pub score: f32,
+    /// When it was found.
+    pub found_at: Timestamp,
+}
+
+/// What a memory is to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// It says what the other says: the two could be one.
+    Duplicate,
+    /// It says nearly what the later one says, but for a number, a date or a "not".
+    Superseded,
+}
+
+impl LinkKind {
+    /// The name, as the API and the database write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Duplicate => "duplicate",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// The links of a memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MemoryLinks {
+    /// Newest first, at most 100.
+    pub links: Vec<MemoryLink>,
+}
+
+/// The body of `POST /api/memories/consolidate`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Consolidate {
+    /// Only say what would be found.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// The answer to `POST /api/memories/consolidate`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Consolidated {
+    /// How many memories were looked at: those written or changed since the last pass.
+    pub looked_at: u32,
+    /// What was found and is new.
+    pub links: Vec<MemoryLink>,
+    /// There are more to look at: ask again.
+    pub more: bool,
 }
 
 /// A memory in a list: a snippet in place of the text.

@@ -1,13 +1,14 @@
-//! Memories: write, list, get, edit, delete, search, and what was edited away.
+//! Memories: write, list, get, edit, delete, search, consolidate, and what was edited away.
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use memory::service::MemoryError;
+use memory::service::{MemoryError, consolidation::Pass};
 use protocol::{
     id::MemoryId,
     memory::{
-        EditMemory, Hits, MemoriesWritten, Memory, MemoryPage, MemoryType, MemoryWritten,
-        SearchMemories, WholeMemoryPage, WriteMemories, WriteMemory, version::MemoryVersionPage,
+        Consolidate, Consolidated, EditMemory, Hits, MemoriesWritten, Memory, MemoryLinks,
+        MemoryPage, MemoryType, MemoryWritten, SearchMemories, WholeMemoryPage, WriteMemories,
+        WriteMemory, version::MemoryVersionPage,
     },
 };
 use store::memories::MemoryFilter;
@@ -227,6 +228,44 @@ pub(crate) async fn search(
 ) -> Result<Json<Hits>, Refusal> {
     let hits = app.parts.memory.search(&asked.scope, &asked.body).await?;
     Ok(Json(Hits { hits }))
+}
+
+/// Find memories that say the same
+///
+/// Looks at up to 200 memories that were written or changed since the last time, and compares each
+/// with those near to it. Proposes which could be one, and marks those that a later one has
+/// overtaken. Nothing is merged, hidden or deleted.
+#[utoipa::path(
+    post, path = "/api/memories/consolidate", tag = "memories",
+    operation_id = "consolidate_memories",
+    request_body = Consolidate,
+    responses((status = 200, description = "What was found and is new", body = Consolidated))
+)]
+pub(crate) async fn consolidate(
+    State(app): State<App>,
+    asked: Asked<Consolidate>,
+) -> Result<Json<Consolidated>, Refusal> {
+    let pass = if asked.body.dry_run { Pass::OnlyLooks } else { Pass::Marks };
+    Ok(Json(app.parts.memory.consolidate(&asked.scope, pass).await?))
+}
+
+/// List the links of a memory
+///
+/// What it is to others, and they to it. They go when either text is changed or deleted.
+#[utoipa::path(
+    get, path = "/api/memories/{id}/links", tag = "memories", operation_id = "list_memory_links",
+    params(("id" = inline(MemoryId), Path, description = "The memory")),
+    responses(
+        (status = 200, description = "Its links", body = MemoryLinks),
+        (status = 404, description = "`not_found`: no such memory in this scope"),
+    )
+)]
+pub(crate) async fn links(
+    State(app): State<App>,
+    InScope(scope): InScope,
+    InPath(id): InPath<MemoryId>,
+) -> Result<Json<MemoryLinks>, Refusal> {
+    Ok(Json(MemoryLinks { links: app.parts.memory.links(&scope, id).await? }))
 }
 
 impl From<MemoryError> for Refusal {

@@ -74,6 +74,26 @@ impl Scoped {
         epoch: u64,
         most: Amount,
     ) -> Result<Reservation, StoreError> {
+        self.reserve(run_id, signed_total(epoch), most).await
+    }
+
+    /// The same for a model call that remembers a run which has ended: it holds as long as whoever
+    /// took the run to remember it, at that try, holds it.
+    pub async fn reserve_usage_after(
+        &self,
+        run_id: RunId,
+        tries: u32,
+        most: Amount,
+    ) -> Result<Reservation, StoreError> {
+        self.reserve(run_id, -i64::from(tries), most).await
+    }
+
+    async fn reserve(
+        &self,
+        run_id: RunId,
+        claim: i64,
+        most: Amount,
+    ) -> Result<Reservation, StoreError> {
         let budget = self.store().budget;
         let query = sqlx::query(
             "select outcome, used_tokens, used_cost_usd, reserved_tokens, reserved_cost_usd
@@ -83,7 +103,7 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid())
-        .bind(signed_total(epoch))
+        .bind(claim)
         .bind(signed_total(most.tokens))
         .bind(most.cost_usd)
         .bind(budget.tokens.map(signed_total))
@@ -106,12 +126,33 @@ impl Scoped {
         used: Usage,
         cost_usd: f64,
     ) -> Result<(), StoreError> {
+        self.settle(run_id, signed_total(epoch), used, cost_usd).await
+    }
+
+    /// The same for [`Self::reserve_usage_after`].
+    pub async fn settle_usage_after(
+        &self,
+        run_id: RunId,
+        tries: u32,
+        used: Usage,
+        cost_usd: f64,
+    ) -> Result<(), StoreError> {
+        self.settle(run_id, -i64::from(tries), used, cost_usd).await
+    }
+
+    async fn settle(
+        &self,
+        run_id: RunId,
+        claim: i64,
+        used: Usage,
+        cost_usd: f64,
+    ) -> Result<(), StoreError> {
         let query = sqlx::query("select settle_usage($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(self.org())
             .bind(self.user())
             .bind(self.project())
             .bind(run_id.uuid())
-            .bind(signed_total(epoch))
+            .bind(claim)
             .bind(signed_total(used.input_tokens))
             .bind(signed_total(used.output_tokens))
             .bind(cost_usd);

@@ -70,6 +70,8 @@ pub struct Entry {
     pub model: Option<String>,
     /// The run ends.
     pub end: Option<End>,
+    /// The end is one to remember: noted with it, for `memories::after_runs`.
+    pub remember: bool,
 }
 
 /// An event without its number.
@@ -202,7 +204,10 @@ impl Journal {
             Some(End::Cancelled) => (Some(RunStatus::Cancelled), None, None),
         };
         let query = sqlx::query(
-            "select outcome, frees_another from commit_entry(
+            "select outcome, frees_another,
+                    case when $38 and outcome = 'written'
+                         then note_to_remember($1, $2, $3, $4) end
+             from commit_entry(
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
                  $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34,
                  $35, $36, $37)",
@@ -243,7 +248,8 @@ impl Journal {
         .bind(calls.effects)
         .bind(calls.statuses)
         .bind(calls.settled_ids)
-        .bind(calls.settled_statuses);
+        .bind(calls.settled_statuses)
+        .bind(entry.remember);
         let row = self.store.database.call_one(query).await?;
         let read = |error: sqlx::Error| JournalError::Store(error.into());
         match row.try_get::<String, _>("outcome").map_err(read)?.as_str() {

@@ -1,14 +1,17 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
 //! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, what an edit
-//! replaced in `versions`, whole pages in `export`.
+//! replaced in `versions`, whole pages in `export`, what completed runs leave behind in
+//! `after_runs`, what memories are to each other in `links`.
 //!
 //! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
 //! postings and counts change in one transaction, which first locks the counts of the scope:
 //! writers of one scope take turns, so that they cannot deadlock and duplicates cannot race.
 
+pub mod after_runs;
 mod chunks;
 mod embedder;
 mod export;
+pub mod links;
 pub mod reindex;
 pub mod search;
 pub mod versions;
@@ -18,7 +21,7 @@ use std::{collections::HashMap, fmt, str::FromStr};
 use jiff_sqlx::{Timestamp as DbTimestamp, ToSqlx};
 use protocol::{
     id::{MemoryId, RunId},
-    memory::{Memory, MemorySummary, MemoryType, OccurredAt},
+    memory::{Memory, MemoryOrigin, MemorySummary, MemoryType, OccurredAt},
     page::{Page, PageLimit},
     time::Timestamp,
 };
@@ -159,7 +162,7 @@ impl FromStr for MemoryCursor {
 }
 
 const MEMORY_COLUMNS: &str = "memory_id, type, text, metadata, importance, group_key, position, \
-     occurred_at, occurred_on_day, created_at, updated_at";
+     occurred_at, occurred_on_day, run_id, step, created_at, updated_at";
 
 impl Scoped {
     /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
@@ -216,7 +219,7 @@ impl Scoped {
     ) -> Result<Page<MemorySummary>, StoreError> {
         let query = sqlx::query(
             "select memory_id, type, left(text, $9) as text, metadata, importance, group_key,
-                    position, occurred_at, occurred_on_day, created_at, updated_at
+                    position, occurred_at, occurred_on_day, run_id, step, created_at, updated_at
              from memories
              where org_id = $1 and user_id = $2 and project_id = $3
                and ($4::timestamptz is null or (created_at, memory_id) < ($4, $5))
@@ -449,9 +452,17 @@ fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
             let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()));
             if on_day { OccurredAt::Day(at.day()) } else { at }
         }),
+        origin: origin_from(row)?,
         created_at: timestamp(row, "created_at")?,
         updated_at: timestamp(row, "updated_at")?,
     })
+}
+
+fn origin_from(row: &PgRow) -> Result<Option<MemoryOrigin>, StoreError> {
+    let run: Option<Uuid> = row.try_get("run_id")?;
+    let step: Option<i32> = row.try_get("step")?;
+    let step = step.map_or(0, i32::cast_unsigned);
+    Ok(run.map(|run| MemoryOrigin { run_id: RunId::from_uuid(run), step }))
 }
 
 fn summary(memory: Memory) -> MemorySummary {

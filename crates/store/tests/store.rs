@@ -8,6 +8,8 @@
     clippy::string_slice
 )]
 
+#[path = "store/after_runs.rs"]
+mod after_runs;
 #[path = "store/budgets.rs"]
 mod budgets;
 #[path = "store/connect.rs"]

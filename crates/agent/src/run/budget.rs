@@ -2,13 +2,14 @@
 //! before the call, settled after it. Where nothing is bounded, none of this happens.
 
 use model::{
-    chat::{ChatRequest, ChatResponse},
+    Models,
+    chat::{ChatRequest, ChatResponse, ModelRef},
     prices::Price,
     tokens::estimate_request,
 };
 use protocol::{
     message::Usage,
-    run::{RunErrorCode, RunLimits},
+    run::{RunError, RunErrorCode, RunLimits},
 };
 use store::budgets::{Amount, Reservation, Standing};
 
@@ -30,19 +31,13 @@ impl Run<'_> {
         if limits.max_tokens.is_none() && limits.max_cost_usd.is_none() && !daily.is_set() {
             return Ok(());
         }
-        let estimate = estimate_request(request);
-        let price = self.runtime.parts.models.price(&self.model).unwrap_or(FREE);
         let spent =
             Amount { tokens: self.totals.usage.total_tokens, cost_usd: self.totals.cost_usd };
-        let prompt_tokens = estimate + estimate.div_ceil(PROMPT_MARGIN);
-        let wanted = request.max_tokens.unwrap_or(ANSWER_TOKENS);
-        let answer_tokens = answer_tokens(limits, spent, price, prompt_tokens, wanted)?;
-        request.max_tokens = Some(answer_tokens);
+        let most = bound(&self.runtime.parts.models, &self.model, limits, spent, request)
+            .map_err(Stop::Fail)?;
         if !daily.is_set() {
             return Ok(());
         }
-        let usage = Usage::new(prompt_tokens, answer_tokens.into(), 0);
-        let most = Amount { tokens: usage.total_tokens, cost_usd: price.cost_usd(&usage) };
         let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
         match scoped.reserve_usage(self.claim.run_id, self.claim.epoch, most).await? {
             Reservation::Made => Ok(()),
@@ -86,6 +81,24 @@ impl Run<'_> {
     }
 }
 
+/// Bounds the answer by what is left of a run's own bounds, and says what the call may use at most.
+pub(crate) fn bound(
+    models: &Models,
+    model: &ModelRef,
+    limits: &RunLimits,
+    spent: Amount,
+    request: &mut ChatRequest,
+) -> Result<Amount, RunError> {
+    let estimate = estimate_request(request);
+    let price = models.price(model).unwrap_or(FREE);
+    let prompt_tokens = estimate + estimate.div_ceil(PROMPT_MARGIN);
+    let wanted = request.max_tokens.unwrap_or(ANSWER_TOKENS);
+    let answer_tokens = answer_tokens(limits, spent, price, prompt_tokens, wanted)?;
+    request.max_tokens = Some(answer_tokens);
+    let usage = Usage::new(prompt_tokens, answer_tokens.into(), 0);
+    Ok(Amount { tokens: usage.total_tokens, cost_usd: price.cost_usd(&usage) })
+}
+
 /// A model that is in no list of prices.
 const FREE: Price = Price { input: 0.0, cached_input: None, output: 0.0 };
 
@@ -96,20 +109,21 @@ fn answer_tokens(
     price: Price,
     prompt_tokens: u64,
     wanted: u32,
-) -> Result<u32, Stop> {
+) -> Result<u32, RunError> {
+    let over = |code, message| Err(RunError { code, message });
     let needed = u64::from(wanted.min(ANSWER_MIN_TOKENS));
     let mut answer_tokens = u64::from(wanted);
     if let Some(most) = limits.max_tokens {
         let left = most.saturating_sub(spent.tokens).saturating_sub(prompt_tokens);
         if left < needed {
-            return Err(Stop::fail(
+            return over(
                 RunErrorCode::TokenLimit,
                 format!(
                     "`max_tokens` = {most} would be exceeded: {} are used, and the next call may \
                      need {prompt_tokens} for its prompt alone",
                     spent.tokens
                 ),
-            ));
+            );
         }
         answer_tokens = answer_tokens.min(left);
     }
@@ -118,14 +132,14 @@ fn answer_tokens(
         let left_usd = most - spent.cost_usd - prompt_usd;
         let usd = |tokens: u64| price.cost_usd(&Usage::new(0, tokens, 0));
         if left_usd < usd(needed) {
-            return Err(Stop::fail(
+            return over(
                 RunErrorCode::CostLimit,
                 format!(
                     "`max_cost_usd` = {most} would be exceeded: {:.6} are spent, and the next call \
                      may cost {prompt_usd:.6} for its prompt alone",
                     spent.cost_usd
                 ),
-            ));
+            );
         }
         if price.output > 0.0 {
             // Whole tokens, rounded down: a cast of a number that is not negative.
@@ -146,8 +160,7 @@ mod tests {
         let price = Price { input: 1.0, cached_input: None, output: 10.0 };
         let told = match answer_tokens(&limits, spent, price, 2_000, wanted) {
             Ok(tokens) => tokens.to_string(),
-            Err(Stop::Fail(error)) => format!("{:?}: {}", error.code, error.message),
-            Err(other) => format!("{other:?}"),
+            Err(error) => format!("{:?}: {}", error.code, error.message),
         };
         expected.assert_eq(&told);
     }

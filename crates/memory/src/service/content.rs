@@ -15,10 +15,7 @@ use crate::{chunk::chunks, tokens::Tokenizer};
 impl MemoryService {
     /// Cuts, tokenises and embeds texts, each with the day that it happened on.
     pub(super) async fn contents(&self, texts: Vec<(String, Option<Date>)>) -> Vec<Content> {
-        let mut contents = off_the_async_threads(move || {
-            texts.into_iter().map(|(text, day)| by_words(text, day)).collect::<Vec<_>>()
-        })
-        .await;
+        let mut contents = contents_by_words(texts).await;
         let Some(embedding_model) = self.embedding.id() else { return contents };
         let passages: Vec<_> =
             contents.iter().flat_map(|content| &content.chunks).map(|c| c.text.clone()).collect();
@@ -31,6 +28,14 @@ impl MemoryService {
         }
         contents
     }
+}
+
+/// Cuts and tokenises texts, and leaves their vectors to be made later.
+pub(super) async fn contents_by_words(texts: Vec<(String, Option<Date>)>) -> Vec<Content> {
+    off_the_async_threads(move || {
+        texts.into_iter().map(|(text, day)| by_words(text, day)).collect::<Vec<_>>()
+    })
+    .await
 }
 
 /// Runs what takes long without waiting for anything.

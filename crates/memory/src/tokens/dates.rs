@@ -20,6 +20,11 @@ const YEAR: &str = "([12][0-9]{3}|[一二三四五六七八九零〇]{4})";
 /// `\b` of ASCII, since a Chinese character beside a digit is no word that goes on.
 const EDGE: &str = r"(?-u:\b)";
 
+/// Whether a term is of a date.
+pub fn is_date(term: &str) -> bool {
+    term.starts_with("d:")
+}
+
 /// The terms of a day.
 pub fn of_day(day: Date) -> BTreeSet<String> {
     part(Some(day.year().into()), Some(day.month().into()), Some(day.day().into()))

@@ -80,6 +80,16 @@ fn memories(dev: &Dev) {
     dev.ask(["memory", "write", "x", "--importance", "2"]).expect(2);
     dev.ask(["memory", "write", "x", "--metadata", "[]"]).expect(2);
     dev.ask(["memory", "edit", id]).expect(2);
+
+    let first = dev.ask(["memory", "write", "The attic door has lock number 12."]).expect(0);
+    let second = dev.ask(["memory", "write", "Lock number 12 has the attic door"]).expect(0);
+    let row = format!("{}\tduplicate\t{}", second.trim(), first.trim());
+    for args in [["memory", "consolidate", "--dry-run"].as_slice(), &["memory", "consolidate"]] {
+        let found = dev.ask(args.iter().copied()).expect(0);
+        assert!(found.contains(&row), "{found}");
+    }
+    let again = dev.ask(["memory", "consolidate"]).expect(0);
+    assert!(!again.contains(&row), "{again}");
 }
 
 fn scopes(dev: &Dev) {

@@ -104,6 +104,7 @@ impl Route {
             }
             "list_memories" | "export_memories" => query = vec![("group_key", ids.word.clone())],
             "search_memories" => body = Some(json!({"query": ids.word, "explain": true})),
+            "consolidate_memories" => body = Some(json!({"dry_run": true})),
             "edit_memory" => body = Some(json!({"text": "changed", "importance": 1})),
             "create_key" => body = Some(json!({"name": "new", "rights": ["runs:read"]})),
             "list_keys" => query = vec![("cursor", ids.key.clone())],
@@ -114,6 +115,7 @@ impl Route {
             | "cancel_run"
             | "get_memory"
             | "list_memory_versions"
+            | "list_memory_links"
             | "delete_memory"
             | "list_tools"
             | "list_agents"

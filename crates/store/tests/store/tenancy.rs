@@ -48,6 +48,7 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
         messages: vec![protocol::message::Message::User { content: "hello".into() }],
         checkpoint: Some(NewCheckpoint { step: 1, message_count: 1, state: serde_json::json!({}) }),
         end: Some(End::Completed { output: "done".into() }),
+        remember: true,
         ..Entry::default()
     };
     let claim = claim_one(store).await;
@@ -77,6 +78,12 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
                                       metadata, importance)
          select org_id, memory_id, 1, user_id, project_id, text, metadata, importance
          from memories;
+         insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
+                               importance)
+         values ('org_a', 'user_a', '', gen_random_uuid(), 'core', 'other', '', 0.5);
+         insert into memory_links (org_id, user_id, project_id, from_id, to_id, kind, score)
+         select a.org_id, a.user_id, a.project_id, a.memory_id, b.memory_id, 'duplicate', 1
+         from memories a join memories b on a.text = 'secret' and b.text = 'other';
          insert into memory_scope_stats (org_id, user_id, project_id)
          values ('org_a', 'user_a', '')",
     )
@@ -158,6 +165,7 @@ async fn raw_statements_reach_no_row_of_another_tenant() {
             "memory_versions",
             "memory_chunks",
             "memory_postings",
+            "memory_links",
             "idempotency_keys",
         ] {
             let mut tx = app.begin().await.unwrap();

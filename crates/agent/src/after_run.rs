@@ -1,0 +1,269 @@
+//! What becomes of a run in memory once it is completed. Not here: that a run is to be remembered,
+//! which is noted by the commit of its end.
+//!
+//! Any worker takes noted runs, a few at a time, and rests after them for several times as long as
+//! they took: runs come first. What it writes goes together with the note, so that a crash repeats
+//! the work and not the memory. A run's stream is closed by then: nothing of this is an event; the
+//! memory names the run as its origin.
+
+mod extract;
+mod facts;
+
+use std::time::{Duration, Instant};
+
+use memory::service::{MemoryError, after_runs::Vectors};
+use metrics::counter;
+use protocol::{
+    event::{Fact, StoredEvent},
+    id::MemoryId,
+    memory::{Hit, MemoryType, OccurredAt, WriteMemory},
+    page::PageLimit,
+    tool::Outcome,
+};
+use serde_json::{Value, json};
+use store::{error::StoreError, memories::after_runs::ToRemember};
+use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Parts, redactor::Reach, settings::AfterRun};
+
+use self::extract::{Known, extract};
+
+/// Runs that are taken at once.
+const BATCH_MAX: u32 = 8;
+/// How long they are held; after that another worker may take them. Longer than the models of a
+/// whole batch may take.
+const HOLD: Duration = Duration::from_secs(300);
+/// How many times as long as it worked a worker rests between batches.
+const REST: u32 = 4;
+/// The same while it has runs in hand.
+const REST_BUSY: u32 = 40;
+/// How often noted runs are looked for when none ends here.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often what waits for too long is let go.
+const FORGET_EVERY: Duration = Duration::from_secs(30);
+/// Below the middle: what somebody asked to keep comes first.
+const IMPORTANCE: f32 = 0.3;
+/// Pages of a run's events in which its memories are looked for, of 100 events each.
+const PAGES_MAX: u32 = 10;
+/// Most memories of a run whose texts are looked at.
+const RECALLED_MAX: usize = 64;
+/// How much of each is.
+const RECALLED_MAX_CHARS: u32 = 16_384;
+/// Characters of core memory that a prompt has.
+const CORE_MAX_CHARS: u32 = 8_000;
+/// The events that say what a run knew and wrote.
+const KNOWING: [&str; 3] = ["memory.recalled", "tool.called", "tool.result"];
+
+/// The work after runs, of one worker.
+pub(crate) struct AfterRuns<'a> {
+    parts: &'a Parts,
+}
+
+/// Why a run is not remembered now.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("the run's events cannot be read")]
+    Store(#[from] StoreError),
+    #[error("the memory cannot be written")]
+    Memory(#[from] MemoryError),
+}
+
+impl<'a> AfterRuns<'a> {
+    pub(crate) fn new(parts: &'a Parts) -> Self {
+        Self { parts }
+    }
+
+    /// Remembers runs until it is to stop; then hands back what it has not done. `ended` is rung
+    /// when a run ends here.
+    pub(crate) async fn work(
+        &self,
+        ended: &Notify,
+        is_busy: impl Fn() -> bool,
+        stopping: &CancellationToken,
+    ) {
+        if self.parts.after_run == AfterRun::Off {
+            return;
+        }
+        let mut forgotten_at = Instant::now();
+        while !stopping.is_cancelled() {
+            if forgotten_at.elapsed() >= FORGET_EVERY {
+                forgotten_at = Instant::now();
+                self.forget().await;
+            }
+            let began = Instant::now();
+            let taken = self.take().await;
+            let found = !taken.is_empty();
+            let vectors = if is_busy() { Vectors::Later } else { Vectors::Now };
+            let asking = self.remember_all(taken, vectors, stopping).await;
+            let rest = if is_busy() { REST_BUSY } else { REST };
+            let rest = began.elapsed().saturating_sub(asking) * rest;
+            if found {
+                tokio::select! {
+                    () = sleep(rest) => {}
+                    () = stopping.cancelled() => {}
+                }
+            } else {
+                tokio::select! {
+                    () = ended.notified() => {}
+                    () = sleep(LOOK_EVERY) => {}
+                    () = stopping.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    async fn take(&self) -> Vec<ToRemember> {
+        self.parts.store.claim_to_remember(BATCH_MAX, HOLD).await.unwrap_or_else(|error| {
+            tracing::debug!(error = %error, "completed runs are remembered later");
+            Vec::new()
+        })
+    }
+
+    /// Answers how long models were waited for.
+    async fn remember_all(
+        &self,
+        mut runs: Vec<ToRemember>,
+        vectors: Vectors,
+        stopping: &CancellationToken,
+    ) -> Duration {
+        let mut asking = Duration::ZERO;
+        while let Some(run) = runs.first() {
+            let done = tokio::select! {
+                biased;
+                () = stopping.cancelled() => {
+                    if let Err(error) = self.parts.store.release_to_remember(&runs).await {
+                        tracing::debug!(error = %error, "completed runs are held a little longer");
+                    }
+                    return asking;
+                }
+                done = self.remember(run, vectors, &mut asking) => done,
+            };
+            if let Err(fault) = done {
+                counter!("openintern_runs_remembered_total", "outcome" => "failed").increment(1);
+                tracing::warn!(
+                    run_id = %run.run_id, tries = run.tries,
+                    error = &fault as &dyn std::error::Error, "a completed run was not remembered"
+                );
+            }
+            runs.remove(0);
+        }
+        asking
+    }
+
+    async fn remember(
+        &self,
+        run: &ToRemember,
+        vectors: Vectors,
+        asking: &mut Duration,
+    ) -> Result<(), Fault> {
+        let known = self.known(run).await?;
+        // Nobody has asked to keep these words: what only looks like a credential goes, too.
+        let clean =
+            |text: &str| self.parts.redactor.redacted(text, Reach::Credentials).into_owned();
+        let (task, answer) = (clean(&run.input), clean(&run.output));
+        let named = match self.parts.after_run {
+            AfterRun::Model => {
+                let began = Instant::now();
+                let named = self.facts(run, &task, &answer).await;
+                *asking += began.elapsed();
+                named
+            }
+            AfterRun::Extractive | AfterRun::Off => None,
+        };
+        let texts = off_the_async_threads(move || {
+            let known = Known::of(known.iter().map(String::as_str));
+            match named {
+                Some(facts) => facts.into_iter().filter(|fact| known.lacks(fact)).collect(),
+                None => extract(&task, &answer, &known).into_iter().collect::<Vec<_>>(),
+            }
+        })
+        .await;
+        let memories: Vec<_> = texts.into_iter().map(|text| memory(run, clean(&text))).collect();
+        let done = self.parts.memory.remember_run(run, &memories, vectors).await?;
+        let outcome = match (done.written, done.merged) {
+            (0, 0) => "nothing",
+            (0, _) => "known",
+            (_, _) => "written",
+        };
+        counter!("openintern_runs_remembered_total", "outcome" => outcome).increment(1);
+        Ok(())
+    }
+
+    /// The texts that the run had before it, and those that it wrote by itself.
+    async fn known(&self, run: &ToRemember) -> Result<Vec<String>, Fault> {
+        let core = self.parts.memory.core(&run.scope, CORE_MAX_CHARS).await?;
+        let mut texts: Vec<_> = core.into_iter().map(|memory| memory.text).collect();
+        let mut ids = Vec::new();
+        let scoped = self.parts.store.scoped(&run.scope);
+        let types = KNOWING.map(str::to_owned);
+        let mut cursor = 0;
+        for _ in 0..PAGES_MAX {
+            let page = scoped.list_events(run.run_id, cursor, PageLimit::default(), &types).await?;
+            for event in &page.items {
+                note(event, &mut ids, &mut texts);
+                cursor = event.seq;
+            }
+            if page.next_cursor.is_none() {
+                break;
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.truncate(RECALLED_MAX);
+        texts.extend(scoped.memory_texts(&ids, RECALLED_MAX_CHARS).await?);
+        Ok(texts)
+    }
+
+    async fn forget(&self) {
+        match self.parts.store.forget_to_remember().await {
+            Ok(0) => {}
+            Ok(runs) => {
+                counter!("openintern_runs_not_remembered_total").increment(runs);
+                tracing::warn!(runs, "completed runs were let go without being remembered");
+            }
+            Err(error) => tracing::debug!(error = %error, "what waits too long stays a little"),
+        }
+    }
+}
+
+fn memory(run: &ToRemember, text: String) -> WriteMemory {
+    WriteMemory {
+        importance: IMPORTANCE,
+        group_key: Some(run.session_key.as_str().to_owned()),
+        occurred_at: Some(OccurredAt::Instant(run.ended_at)),
+        ..WriteMemory::new(MemoryType::Episodic, text)
+    }
+}
+
+/// What an event says of memories that the run has seen or written.
+fn note(event: &StoredEvent, ids: &mut Vec<MemoryId>, texts: &mut Vec<String>) {
+    let payload: Value = serde_json::from_str(event.payload.get()).unwrap_or_default();
+    let fact = serde_json::from_value(json!({"type": event.type_name, "payload": payload}));
+    let mut see = |hits: Vec<Hit>| {
+        for hit in hits {
+            ids.push(hit.id);
+            texts.push(hit.snippet);
+        }
+    };
+    let text_of = |value: &Value| value.get("text").and_then(Value::as_str).map(str::to_owned);
+    match fact {
+        Ok(Fact::MemoryRecalled { hits, .. }) => see(hits),
+        Ok(Fact::ToolCalled { tool, args, .. }) if tool == "memory_write" => {
+            texts.extend(text_of(&args));
+        }
+        Ok(Fact::ToolResult { tool, result, outcome: Outcome::Ok, .. }) => match tool.as_str() {
+            "memory_search" => see(serde_json::from_value(result).unwrap_or_default()),
+            "memory_get" => texts.extend(text_of(&result)),
+            _ => {}
+        },
+        _ => {}
+    }
+}
+
+async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}

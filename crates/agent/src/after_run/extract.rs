@@ -1,0 +1,215 @@
+//! What is worth remembering of a run, taken from its task and its answer word for word. Pure, but
+//! for the dictionaries that it loads.
+//!
+//! Nothing of the answer that only repeats what was known before is taken: a memory that is recalled
+//! and said again would otherwise come back as one memory more, run after run.
+
+use memory::{chunk::sentences, gist::Gist};
+
+/// Most characters of a memory that is made of a run.
+pub(super) const TEXT_MAX_CHARS: usize = 600;
+/// Of these, most that are of the task.
+const TASK_MAX_CHARS: usize = 200;
+/// Columns after which a sentence without an end is cut.
+const SENTENCE_MAX_WIDTH: usize = 400;
+/// How much of a task or an answer is looked at, in bytes.
+const LOOKED_AT_MAX_BYTES: usize = 16 * 1024;
+/// Words of task and answer together that must be new.
+const NEWS_MIN: usize = 3;
+/// What stands before an item of a list, and before what is quoted.
+const MARKS: [&str; 4] = ["- ", "* ", "• ", "> "];
+/// Most sentences that are known: the rest is not compared with.
+const KNOWN_MAX: usize = 1_000;
+
+/// What the run could know before it answered, sentence by sentence.
+pub(super) struct Known {
+    gists: Vec<Gist>,
+}
+
+impl Known {
+    /// Of the texts of memories that were before it.
+    pub(super) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut gists = Vec::new();
+        for text in texts {
+            let pieces = plain_sentences(text);
+            if pieces.len() > 1 {
+                gists.push(Gist::of(text));
+            }
+            gists.extend(pieces.into_iter().map(Gist::of));
+            if gists.len() >= KNOWN_MAX {
+                break;
+            }
+        }
+        Self { gists }
+    }
+
+    /// Whether a text says anything else.
+    pub(super) fn lacks(&self, text: &str) -> bool {
+        Gist::of(text).is_news(&self.gists)
+    }
+}
+
+/// The memory of a run: sentences of its task and its answer. None where the answer says nothing
+/// that was not known.
+pub(super) fn extract(task: &str, answer: &str, known: &Known) -> Option<String> {
+    let answer: Vec<_> =
+        plain_sentences(answer).into_iter().filter(|sentence| known.lacks(sentence)).collect();
+    if answer.is_empty() {
+        return None;
+    }
+    let task = plain_sentences(task);
+    let new: Vec<_> = task.iter().copied().filter(|sentence| known.lacks(sentence)).collect();
+    let task = if new.is_empty() { task.into_iter().take(1).collect() } else { new };
+    let asked = fitting(&task, TASK_MAX_CHARS);
+    let answered = fitting(&answer, TEXT_MAX_CHARS - asked.chars().count() - 1);
+    let text = format!("{asked}\n{answered}").trim().to_owned();
+    (Gist::of(&text).news_count(&known.gists) >= NEWS_MIN).then_some(text)
+}
+
+/// Sentences in their order as far as `most` characters reach; a first one that is longer is cut.
+fn fitting(sentences: &[&str], most: usize) -> String {
+    let mut text = String::new();
+    let mut left = most;
+    for sentence in sentences {
+        let chars = sentence.chars().count() + 1;
+        if chars <= left {
+            if !text.is_empty() && needs_blank(&text) {
+                text.push(' ');
+            }
+            text.push_str(sentence);
+            left -= chars;
+        } else if text.is_empty() {
+            return sentence.chars().take(most.saturating_sub(1)).chain(['…']).collect();
+        }
+    }
+    text
+}
+
+/// Chinese sentences follow each other without a blank.
+fn needs_blank(text: &str) -> bool {
+    !text.ends_with(|c| "。！？；…”’」』）".contains(c))
+}
+
+/// The sentences of a text, without code, tables and headings, marks of lists, and asides in
+/// brackets.
+fn plain_sentences(text: &str) -> Vec<&str> {
+    let text = text.get(..text.floor_char_boundary(LOOKED_AT_MAX_BYTES)).unwrap_or(text);
+    let mut is_code = false;
+    let mut plain = Vec::new();
+    for line in text.lines() {
+        let line = line.trim();
+        if line.starts_with("```") {
+            is_code = !is_code;
+        } else if !is_code && !line.starts_with(['#', '|']) {
+            let line = MARKS.iter().find_map(|mark| line.strip_prefix(mark)).unwrap_or(line);
+            let pieces = sentences(line, SENTENCE_MAX_WIDTH).into_iter();
+            plain.extend(pieces.filter_map(|at| line.get(at)).map(str::trim).filter(|s| says(s)));
+        }
+    }
+    plain
+}
+
+fn says(sentence: &str) -> bool {
+    let is_aside =
+        sentence.starts_with(['(', '（', '[', '【']) && sentence.ends_with([')', '）', ']', '】']);
+    !is_aside && sentence.chars().any(char::is_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn check(task: &str, answer: &str, known: &[&str], expected: Expect) {
+        let known = Known::of(known.iter().copied());
+        expected.assert_eq(&extract(task, answer, &known).unwrap_or_else(|| "nothing".into()));
+    }
+
+    #[test]
+    fn task_and_answer_are_kept_in_their_own_words() {
+        check(
+            "When does the museum open?",
+            "The museum opens at nine. (I looked at its page.)\n\n```\ncurl museum\n```",
+            &[],
+            expect![[r#"
+                When does the museum open?
+                The museum opens at nine."#]],
+        );
+        check(
+            "帮我查一下博物馆几点开门",
+            "博物馆上午九点开门。周一闭馆。（我是演示模型。）",
+            &[],
+            expect![[r#"
+                帮我查一下博物馆几点开门
+                博物馆上午九点开门。周一闭馆。"#]],
+        );
+        check(
+            "德国的首都是哪里？",
+            "柏林。",
+            &[],
+            expect![[r#"
+                德国的首都是哪里？
+                柏林。"#]],
+        );
+        check(
+            "List them.",
+            "## Findings\n- The door is *red*.\n* The window is blue.\n| a | b |",
+            &[],
+            expect![[r#"
+                List them.
+                The door is *red*. The window is blue."#]],
+        );
+    }
+
+    #[test]
+    fn what_was_known_is_not_kept_again() {
+        let tea = "Li likes green tea.";
+        check("What does Li drink?", "Li likes green tea.", &[tea], expect!["nothing"]);
+        check(
+            "What does Li drink?",
+            "I found this in memory: “Li likes green tea.”\n\n(I am the demo model.)",
+            &[tea],
+            expect!["nothing"],
+        );
+        check(
+            "What does Li drink?",
+            "Li likes green tea. In the evening it is often a glass of milk.",
+            &[tea],
+            expect![[r#"
+                What does Li drink?
+                In the evening it is often a glass of milk."#]],
+        );
+        let whole = "What does Li drink?\nIn the evening it is often a glass of milk.";
+        check(
+            "What does Li drink?",
+            "In the evening it is often a glass of milk. Li likes green tea.",
+            &[tea, whole],
+            expect!["nothing"],
+        );
+        check(
+            "记住我喜欢绿茶",
+            "好的，我记住了：“我喜欢绿茶”。",
+            &["我喜欢绿茶"],
+            expect!["nothing"],
+        );
+    }
+
+    #[test]
+    fn what_says_nothing_is_not_kept() {
+        check("", "", &[], expect!["nothing"]);
+        check("x", "(nothing)", &[], expect!["nothing"]);
+        check("hi", "Hi!", &[], expect!["nothing"]);
+        check("…", "```\ncode\n```", &[], expect!["nothing"]);
+    }
+
+    #[test]
+    fn a_memory_is_bounded() {
+        let task = "Please compare every museum of the town. ".repeat(20);
+        let answer = "No museum opens before nine in the morning. ".repeat(60);
+        let text = extract(&task, &answer, &Known::of([])).unwrap();
+        assert!((400..=TEXT_MAX_CHARS).contains(&text.chars().count()), "{text}");
+        let text = extract(&"长".repeat(5_000), &"句子和词".repeat(5_000), &Known::of([]));
+        assert!(text.unwrap().chars().count() <= TEXT_MAX_CHARS);
+    }
+}

@@ -1,0 +1,177 @@
+//! What a short text says, roughly: its words, its figures and dates, and whether it says "not".
+//! By these two texts are found to be alike, or to differ in what counts. Pure.
+//!
+//! It knows words and not meanings: what is said anew in other words is news to it.
+
+use std::collections::{BTreeSet, HashSet};
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::tokens::{Tokenizer, dates, han};
+
+/// A sentence with less than this share of new words says what a known one says.
+const NEWS_SHARE: f64 = 1.0 / 3.0;
+/// Words that a sentence must have besides those of the sentences which it quotes.
+const NEWS_WORDS: usize = 3;
+/// A known sentence with fewer words is not taken for quoted.
+const QUOTED_WORDS: usize = 3;
+
+/// English words that turn a sentence round. What ends in `n't` does, too.
+const NEGATIONS: [&str; 7] = ["not", "no", "never", "cannot", "without", "neither", "nor"];
+/// Chinese ones, as the dictionary divides them.
+const NEGATIONS_HAN: [&str; 16] = [
+    "不", "没", "没有", "未", "无", "别", "不是", "不要", "不能", "不会", "不再", "不用", "从不",
+    "从未", "并非", "不可",
+];
+/// Chinese digits.
+const DIGITS_HAN: &str = "〇零一二两三四五六七八九十百千万亿";
+/// What is counted with them.
+const COUNTED_HAN: &str = "点天个号月日年次岁人周级层楼元块";
+
+/// The words, figures and negation of a text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Gist {
+    words: HashSet<String>,
+    figures: BTreeSet<String>,
+    negated: bool,
+}
+
+impl Gist {
+    /// What a text says. The first call of a process loads dictionaries and blocks meanwhile.
+    pub fn of(text: &str) -> Self {
+        let mut gist = Self { negated: is_negated(text), ..Self::default() };
+        for term in Tokenizer::load().read(text, None).counts.into_keys() {
+            if han::is_pair(&term) {
+                continue;
+            }
+            if dates::is_date(&term) || is_figure(&term) {
+                gist.figures.insert(term);
+            } else if NEGATIONS_HAN.contains(&term.as_str()) {
+                gist.negated = true;
+            } else {
+                gist.words.insert(term);
+            }
+        }
+        gist
+    }
+
+    /// How many words and figures it has.
+    pub fn len(&self) -> usize {
+        self.words.len() + self.figures.len()
+    }
+
+    /// It says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it says anything that none of `known` says. What only quotes known sentences whole,
+    /// with a few words around them, does not.
+    pub fn is_news(&self, known: &[Gist]) -> bool {
+        if self.is_empty() {
+            return false;
+        }
+        if self.figures.iter().any(|figure| known.iter().all(|k| !k.figures.contains(figure))) {
+            return true;
+        }
+        let is_said = known.iter().any(|k| {
+            let new = self.words.difference(&k.words).count();
+            let few = (new as f64) < self.words.len() as f64 * NEWS_SHARE;
+            k.negated == self.negated && (few || self.words.is_empty())
+        });
+        if is_said {
+            return false;
+        }
+        let quoted: Vec<_> = known
+            .iter()
+            .filter(|k| k.words.len() >= QUOTED_WORDS && k.words.is_subset(&self.words))
+            .collect();
+        let around = self
+            .words
+            .iter()
+            .filter(|word| quoted.iter().all(|k| !k.words.contains(*word)))
+            .count();
+        quoted.is_empty() || around >= NEWS_WORDS
+    }
+
+    /// How many of its words and figures stand in none of `known`.
+    pub fn news_count(&self, known: &[Gist]) -> usize {
+        let words = self.words.iter().filter(|word| known.iter().all(|k| !k.words.contains(*word)));
+        let figures =
+            self.figures.iter().filter(|one| known.iter().all(|k| !k.figures.contains(*one)));
+        words.count() + figures.count()
+    }
+
+    /// The share of words that both have, of those that either has: 0 to 1.
+    pub fn overlap(&self, other: &Gist) -> f64 {
+        let either = self.words.union(&other.words).count();
+        let both = self.words.intersection(&other.words).count();
+        if either == 0 { 0.0 } else { both as f64 / either as f64 }
+    }
+
+    /// Whether the two differ in a number, a date, or a "not".
+    pub fn differs(&self, other: &Gist) -> bool {
+        self.negated != other.negated || self.figures != other.figures
+    }
+}
+
+/// A number; in Chinese also with what is counted, but for the many words that begin with `一`.
+fn is_figure(term: &str) -> bool {
+    let counted = term.strip_suffix(|c| COUNTED_HAN.contains(c));
+    let digits = counted.filter(|digits| !digits.starts_with('一')).unwrap_or(term);
+    term.chars().all(|c| c.is_ascii_digit())
+        || !digits.is_empty() && digits.chars().all(|c| DIGITS_HAN.contains(c))
+}
+
+fn is_negated(text: &str) -> bool {
+    let text: String = text.nfkc().flat_map(char::to_lowercase).collect();
+    text.replace('’', "'")
+        .split(|c: char| !c.is_alphanumeric() && c != '\'')
+        .any(|word| NEGATIONS.contains(&word) || word.ends_with("n't"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gists(texts: &[&str]) -> Vec<Gist> {
+        texts.iter().map(|text| Gist::of(text)).collect()
+    }
+
+    #[test]
+    fn what_is_known_is_no_news() {
+        let check = |sentence: &str, known: &[&str], want: bool| {
+            assert_eq!(Gist::of(sentence).is_news(&gists(known)), want, "{sentence}");
+        };
+        let launch = "The launch is on December 5.";
+        check("Launch is on December 5", &[launch], false);
+        check("The launch is on December 6.", &[launch], true);
+        check("The launch is not on December 5.", &[launch], true);
+        check("I found this in memory: “The launch party is on December 5.”", &[launch], true);
+        let tea = "Li likes strong green tea in winter";
+        check("I found this in memory: “Li likes strong green tea in winter”", &[tea], false);
+        check("Li moved to Berlin.", &["Li lives in Paris."], true);
+        check("Berlin.", &[], true);
+        check("(!)", &[], false);
+        check("…", &[launch], false);
+        check("好的，我记住了：“我最喜欢的颜色是青色”。", &["我最喜欢的颜色是青色"], false);
+        check("我在记忆里找到：“周五下午三点开会”", &["周五下午三点开会"], false);
+        check("会议改到周六。", &["周五下午三点开会"], true);
+        check("周五下午四点开会", &["周五下午三点开会"], true);
+    }
+
+    #[test]
+    fn texts_are_alike_by_their_words_and_differ_by_what_counts() {
+        let check = |a: &str, b: &str, alike: bool, differs: bool| {
+            let (a, b) = (Gist::of(a), Gist::of(b));
+            assert_eq!((a.overlap(&b) >= 0.5, a.differs(&b)), (alike, differs), "{a:?} {b:?}");
+        };
+        check("The gate code is 4711", "the code of the gate is 4711.", true, false);
+        check("The gate code is 4711", "The gate code is 1234", true, true);
+        check("Li drinks green tea", "Li doesn’t drink green tea", true, true);
+        check("Li drinks green tea", "Ann plays chess", false, false);
+        check("李想喜欢喝绿茶", "李想不喜欢喝绿茶", true, true);
+        check("上线时间是5月4号", "上线时间是5月6号", true, true);
+        check("李想住在北京", "今天下雨", false, false);
+    }
+}

@@ -1,0 +1,54 @@
+//! Keeping what a run leaves behind. What that is, its caller knows.
+
+use protocol::{id::MemoryId, memory::WriteMemory};
+use store::memories::{
+    Origin,
+    after_runs::{Remembered, ToRemember},
+};
+
+use super::{
+    MemoryError, MemoryService, checked,
+    content::{self, contents_by_words},
+    new_memory,
+};
+
+/// When memories get their vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vectors {
+    /// Before they are written.
+    Now,
+    /// When a node has time for it; until then they are found by their words.
+    Later,
+}
+
+impl MemoryService {
+    /// Keeps what a run leaves behind, or nothing, and takes the run's note away: doing it again
+    /// changes nothing. What is there already is not written twice.
+    pub async fn remember_run(
+        &self,
+        run: &ToRemember,
+        memories: &[WriteMemory],
+        vectors: Vectors,
+    ) -> Result<Remembered, MemoryError> {
+        let faults = memories.iter().flat_map(|memory| content::faults(memory, "")).collect();
+        checked(faults)?;
+        let texts = memories
+            .iter()
+            .map(|memory| (memory.text.clone(), memory.occurred_at.map(|at| at.day())))
+            .collect();
+        let contents = match vectors {
+            Vectors::Now => self.contents(texts).await,
+            Vectors::Later => contents_by_words(texts).await,
+        };
+        let origin = Origin { run_id: run.run_id, step: run.step_count };
+        let new: Vec<_> = memories
+            .iter()
+            .zip(contents)
+            .zip(0..)
+            .map(|((memory, content), index)| {
+                new_memory(MemoryId::after_run(run.run_id, index), memory, content, Some(origin))
+            })
+            .collect();
+        Ok(self.store.scoped(&run.scope).remember_run(run.run_id, &new).await?)
+    }
+}

@@ -1,0 +1,326 @@
+//! Runs that were completed and are to be remembered: taking them, keeping what they leave behind,
+//! letting go of what waits too long. What is worth remembering is not known here.
+//!
+//! A run is noted by the statement that commits its end (see `journal`). Its note goes with what is
+//! written for it, in one transaction: whoever finds no note writes nothing.
+
+use std::time::Duration;
+
+use protocol::{
+    id::{MemoryId, RunId},
+    message::Usage,
+    name::{AgentId, SessionKey},
+    run::{LlmConfig, RunLimits},
+    scope::Scope,
+    time::Timestamp,
+};
+use sqlx::{Row, postgres::PgRow};
+
+use super::{
+    NewMemory,
+    chunks::{ChunkRows, Place},
+    instant,
+};
+use crate::{
+    Store,
+    error::StoreError,
+    notifier::Subject,
+    rows::{count, optional_json, parsed, signed, signed_total, timestamp, total, usage_from},
+    scoped::Scoped,
+    transaction::Transaction,
+};
+
+/// How often remembering a run is tried.
+pub const TRIES_MAX: u32 = 3;
+/// A run that waits for longer is let go.
+pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Runs of one organisation that wait; the oldest beyond are let go.
+pub const WAITING_PER_ORG: u32 = 10_000;
+
+/// A completed run that whoever holds this may remember.
+#[derive(Debug, Clone)]
+pub struct ToRemember {
+    /// Whose it is.
+    pub scope: Scope,
+    /// The run.
+    pub run_id: RunId,
+    /// How often it was taken, this time included.
+    pub tries: u32,
+    /// Its conversation.
+    pub session_key: SessionKey,
+    /// The agent that did it.
+    pub agent_id: AgentId,
+    /// The task.
+    pub input: String,
+    /// The answer.
+    pub output: String,
+    /// The model asked for.
+    pub llm_config: Option<LlmConfig>,
+    /// The bounds asked for.
+    pub limits: Option<RunLimits>,
+    /// Steps completed.
+    pub step_count: u32,
+    /// What its model calls consumed.
+    pub usage: Usage,
+    /// What they cost.
+    pub cost_usd: f64,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+/// What became of the memories of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// They were written.
+    pub written: u32,
+    /// The same was there already, and had its time brought up to date.
+    pub merged: u32,
+}
+
+impl Store {
+    /// Takes up to `most` runs to remember, for `hold`; each organisation gets its turn.
+    pub async fn claim_to_remember(
+        &self,
+        most: u32,
+        hold: Duration,
+    ) -> Result<Vec<ToRemember>, StoreError> {
+        let query = sqlx::query("select * from claim_to_remember($1, $2, $3)")
+            .bind(signed(most))
+            .bind(hold.as_secs_f64())
+            .bind(signed(TRIES_MAX));
+        self.database.call(query).await?.iter().map(to_remember).collect()
+    }
+
+    /// Hands back what was taken and not done.
+    pub async fn release_to_remember(&self, runs: &[ToRemember]) -> Result<(), StoreError> {
+        let orgs: Vec<_> = runs.iter().map(|run| run.scope.org_id.as_str()).collect();
+        let ids: Vec<_> = runs.iter().map(|run| run.run_id.uuid()).collect();
+        let tries: Vec<_> = runs.iter().map(|run| signed(run.tries)).collect();
+        let query = sqlx::query("select release_to_remember($1, $2, $3)");
+        self.database.call(query.bind(orgs).bind(ids).bind(tries)).await?;
+        Ok(())
+    }
+
+    /// Lets go of what waited for longer than [`WAIT_MAX`], failed [`TRIES_MAX`] times, or is more
+    /// than [`WAITING_PER_ORG`] of one organisation; answers how many.
+    pub async fn forget_to_remember(&self) -> Result<u64, StoreError> {
+        let query = sqlx::query("select forget_to_remember($1, $2, $3) as gone")
+            .bind(WAIT_MAX.as_secs_f64())
+            .bind(signed(TRIES_MAX))
+            .bind(signed(WAITING_PER_ORG));
+        total(&self.database.call_one(query).await?, "gone")
+    }
+}
+
+impl Scoped {
+    /// Keeps what a run leaves behind, or nothing, and takes its note away: once, whoever does it.
+    /// A memory with the text and layer of one that is there is not written again; if a run wrote
+    /// that one, it moves to the later time.
+    ///
+    /// Memories of a group get the places behind all that are there.
+    pub async fn remember_run(
+        &self,
+        run_id: RunId,
+        new: &[NewMemory],
+    ) -> Result<Remembered, StoreError> {
+        let mut tx = self.begin().await?;
+        let note = sqlx::query(
+            "delete from runs_to_remember where org_id = $1 and run_id = $2 returning 1",
+        )
+        .bind(self.org())
+        .bind(run_id.uuid())
+        .fetch_optional(&mut tx)
+        .await?;
+        let mut done = Remembered::default();
+        if note.is_some() && !new.is_empty() {
+            self.lock_memories(&mut tx).await?;
+            for memory in new {
+                match self.same_text(&mut tx, memory).await? {
+                    Some(same) => {
+                        self.move_to(&mut tx, &same, memory).await?;
+                        done.merged += 1;
+                    }
+                    None => {
+                        self.insert_last(&mut tx, memory.clone()).await?;
+                        done.written += 1;
+                    }
+                }
+            }
+        }
+        tx.commit().await?;
+        self.notifier().wake_here(Subject::Run(run_id));
+        Ok(done)
+    }
+
+    /// The texts of memories, those that are there, each as far as `max_chars`; in no order.
+    pub async fn memory_texts(
+        &self,
+        ids: &[MemoryId],
+        max_chars: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query(
+            "select left(text, $5) as text from memories
+             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = any($4)",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
+        .bind(signed(max_chars));
+        let rows = self.read(query).await?;
+        rows.iter().map(|row| Ok(row.try_get("text")?)).collect()
+    }
+
+    /// Adds to what a run used, after its end.
+    pub async fn add_usage(
+        &self,
+        run_id: RunId,
+        used: Usage,
+        cost_usd: f64,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "update runs
+             set input_tokens = input_tokens + $5, output_tokens = output_tokens + $6,
+                 cached_tokens = cached_tokens + $7, cost_usd = cost_usd + $8
+             where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .bind(signed_total(used.input_tokens))
+        .bind(signed_total(used.output_tokens))
+        .bind(signed_total(used.cached_tokens))
+        .bind(cost_usd);
+        self.read(query).await?;
+        Ok(())
+    }
+
+    /// The oldest memory of the same layer and text.
+    async fn same_text(
+        &self,
+        tx: &mut Transaction,
+        memory: &NewMemory,
+    ) -> Result<Option<SameText>, StoreError> {
+        let row = sqlx::query(
+            "select memory_id,
+                    run_id is not null and not occurred_on_day and occurred_at < $6 as is_earlier,
+                    (occurred_at at time zone 'utc')::date <> ($6 at time zone 'utc')::date
+                        as is_of_another_day
+             from memories
+             where org_id = $1 and user_id = $2 and project_id = $3 and text_hash = $4
+               and type = $5
+             order by created_at, memory_id
+             limit 1",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(memory.content.text_hash.as_slice())
+        .bind(memory.kind.as_str())
+        .bind(instant(memory.occurred_at))
+        .fetch_optional(tx)
+        .await?;
+        row.map(|row| {
+            let is_earlier = row.try_get::<Option<bool>, _>("is_earlier")?.unwrap_or(false);
+            let other_day: Option<bool> = row.try_get("is_of_another_day")?;
+            Ok(SameText {
+                id: MemoryId::from_uuid(row.try_get("memory_id")?),
+                moves: is_earlier,
+                changes_day: is_earlier && other_day.unwrap_or(false),
+            })
+        })
+        .transpose()
+    }
+
+    async fn move_to(
+        &self,
+        tx: &mut Transaction,
+        same: &SameText,
+        memory: &NewMemory,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "update memories
+             set updated_at = clock_timestamp(),
+                 occurred_at = case when $3 then $4 else occurred_at end
+             where org_id = $1 and memory_id = $2",
+        )
+        .bind(self.org())
+        .bind(same.id.uuid())
+        .bind(same.moves)
+        .bind(instant(memory.occurred_at))
+        .execute(&mut *tx)
+        .await?;
+        if same.changes_day {
+            // The day is among the terms.
+            let place = self.remove_chunks(tx, same.id).await?;
+            let mut rows = ChunkRows::default();
+            for chunk in &memory.content.chunks {
+                rows.push(place, &memory.content, chunk);
+            }
+            self.insert_chunks(tx, rows).await?;
+        }
+        Ok(())
+    }
+
+    /// Inserts a memory behind all others of its group.
+    async fn insert_last(
+        &self,
+        tx: &mut Transaction,
+        mut memory: NewMemory,
+    ) -> Result<(), StoreError> {
+        if memory.group_key.is_some() {
+            let place = sqlx::query_scalar(
+                // The index of a scope's layout answers it. Those that name no place stand last.
+                "select coalesce(max(position), -1) + 1 from memory_chunks
+                 where org_id = $1 and user_id = $2 and project_id = $3 and parent_id = $4
+                   and position < 2147483646",
+            )
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(memory.parent_id)
+            .fetch_one(&mut *tx)
+            .await?;
+            memory.position = Some(place);
+        }
+        self.insert_memories(tx, &[&memory]).await?;
+        let mut rows = ChunkRows::default();
+        for chunk in &memory.content.chunks {
+            rows.push(Place::of(&memory), &memory.content, chunk);
+        }
+        self.insert_chunks(tx, rows).await
+    }
+}
+
+/// A memory with the text of a new one.
+struct SameText {
+    id: MemoryId,
+    /// A run wrote it, at an earlier time.
+    moves: bool,
+    /// And that was on another day.
+    changes_day: bool,
+}
+
+fn to_remember(row: &PgRow) -> Result<ToRemember, StoreError> {
+    let project: String = row.try_get("project_id")?;
+    Ok(ToRemember {
+        scope: Scope {
+            org_id: parsed(row.try_get("org_id")?)?,
+            user_id: parsed(row.try_get("user_id")?)?,
+            project_id: if project.is_empty() { None } else { Some(parsed(project)?) },
+        },
+        run_id: RunId::from_uuid(row.try_get("run_id")?),
+        tries: count(row, "tries")?,
+        session_key: parsed(row.try_get("session_key")?)?,
+        agent_id: parsed(row.try_get("agent_id")?)?,
+        input: row.try_get("input")?,
+        output: row.try_get::<Option<String>, _>("output")?.unwrap_or_default(),
+        llm_config: optional_json(row, "llm_config")?,
+        limits: optional_json(row, "limits")?,
+        step_count: count(row, "step_count")?,
+        usage: usage_from(row)?,
+        cost_usd: row.try_get("cost_usd")?,
+        ended_at: timestamp(row, "ended_at")?,
+    })
+}
