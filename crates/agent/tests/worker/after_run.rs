@@ -3,7 +3,7 @@
 use agent::{redactor::Redactor, settings::AfterRun};
 use model::{
     error::ModelError,
-    scripted::{Reply, Scripted},
+    scripted::{Gate, Reply, Scripted},
 };
 use protocol::{
     event::Fact,
@@ -312,4 +312,26 @@ async fn a_day_without_room_asks_no_model() {
     worker.stop(PATIENCE).await;
     assert_eq!(world.script.requests().len(), 1);
     assert_eq!(texts(&world.memories().await), [format!("When does the museum open?\n{ANSWER}")]);
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_hands_back_what_it_has_not_remembered() {
+    let gate = Gate::new();
+    let facts = Reply::text("- The museum opens at nine on weekdays.").wait(&gate);
+    let world = world(AfterRun::Model, then(facts)).await;
+    let worker = world.worker();
+    let run_id = world.create(&CreateRun::new("When does the museum open?")).await;
+    world.ended(run_id).await;
+    gate.reached().await;
+    worker.stop(PATIENCE).await;
+    gate.abandoned().await;
+    let mut admin = PgConnection::connect(&world.database.admin_url).await.unwrap();
+    let tries = "select tries from runs_to_remember where held_until is null";
+    let tries: i32 = sqlx::query_scalar(tries).fetch_one(&mut admin).await.unwrap();
+    assert_eq!((tries, world.memories().await), (0, vec![]));
+    gate.open();
+    let worker = world.worker();
+    world.nothing_to_remember(run_id).await;
+    worker.stop(PATIENCE).await;
+    assert_eq!(texts(&world.memories().await), ["The museum opens at nine on weekdays."]);
 }

@@ -4,7 +4,7 @@
 //! A pass looks at what was written or changed since the last one, a bounded number, and compares
 //! each memory with the few that are near to it by vectors or by words.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::embedding::HASHED;
 use protocol::{
@@ -22,6 +22,8 @@ use crate::gist::Gist;
 
 /// Memories that one pass over a scope looks at.
 const LOOKED_AT_MAX: u32 = 200;
+/// How long a pass may take; what it has not looked at is left to the next one.
+const PASS_TIME: Duration = Duration::from_secs(10);
 /// A longer text is a document and no note: it is not compared.
 const TEXT_MAX_CHARS: u32 = 1_000;
 /// Neighbours by vectors, and by words, that each is compared with.
@@ -62,11 +64,9 @@ impl MemoryService {
     ) -> Result<Consolidated, MemoryError> {
         let store = self.store.scoped(scope);
         let memories = store.memories_to_compare(None, LOOKED_AT_MAX).await?;
-        let Some(last) = memories.last() else {
-            return Ok(Consolidated { looked_at: 0, links: Vec::new(), more: false });
-        };
-        let mark = Mark { id: last.id, updated_at: last.updated_at };
-        let looked_at = u32::try_from(memories.len()).unwrap_or(u32::MAX);
+        let is_full = memories.len() == LOOKED_AT_MAX as usize;
+        let begun = Instant::now();
+        let (mut looked_at, mut mark, mut more) = (0, None, is_full);
         // Vectors that see letters and not meanings say less than the words themselves.
         let embedding_model = self.embedding.id().filter(|id| !id.starts_with(HASHED));
         let near = Near {
@@ -78,20 +78,27 @@ impl MemoryService {
         };
         let mut found = Vec::new();
         for memory in memories {
+            if looked_at > 0 && begun.elapsed() > PASS_TIME {
+                more = true;
+                break;
+            }
+            looked_at += 1;
+            mark = Some(Mark { id: memory.id, updated_at: memory.updated_at });
             if memory.text.chars().count() > TEXT_MAX_CHARS as usize {
                 continue;
             }
             let neighbours = store.near_memories(&memory, near).await?;
             found.extend(off_the_async_threads(move || links(&memory, &neighbours)).await);
         }
-        let links = match pass {
-            Pass::Marks => store.link_memories(&found, mark).await?,
-            Pass::OnlyLooks => {
+        let links = match (pass, mark) {
+            (_, None) => Vec::new(),
+            (Pass::Marks, Some(mark)) => store.link_memories(&found, mark).await?,
+            (Pass::OnlyLooks, Some(_)) => {
                 let found_at = store.memory_totals().await?.now;
                 found.into_iter().map(|link| proposed(link, found_at)).collect()
             }
         };
-        Ok(Consolidated { looked_at, links, more: looked_at == LOOKED_AT_MAX })
+        Ok(Consolidated { looked_at, links, more })
     }
 
     /// The links of a memory, newest first.
@@ -110,7 +117,7 @@ impl MemoryService {
             let Some(last) = scopes.last().cloned() else { return Ok(links) };
             for scope in &scopes {
                 loop {
-                    let begun = tokio::time::Instant::now();
+                    let begun = Instant::now();
                     let done = self.consolidate(scope, Pass::Marks).await?;
                     links += done.links.len();
                     tokio::time::sleep(begun.elapsed() * rest + Duration::from_millis(1)).await;
