@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// What a line may say that is not ours to choose: it is passed over.
-const PASSED_OVER: [&str; 3] = ["id", "created_at", "updated_at"];
+const PASSED_OVER: [&str; 4] = ["id", "origin", "created_at", "updated_at"];
 /// How often it is said how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// Longest line: what a request may hold, and what is passed over.
