@@ -68,7 +68,8 @@ impl Measured {
             || is_gold.iter().enumerate().filter(|(_, is_gold)| **is_gold).map(|(at, _)| at);
         let recall = |k| places().filter(|at| *at < k).count() as f64 / gold.len().max(1) as f64;
         let discount = |at: usize| 1.0 / (at as f64 + 2.0).log2();
-        let gain: f64 = places().filter(|at| *at < 10).map(discount).sum();
+        // The sum of no numbers is -0.
+        let gain = 0.0 + places().filter(|at| *at < 10).map(discount).sum::<f64>();
         let best: f64 = (0..gold.len().min(10)).map(discount).sum();
         Self {
             language: corpus.language.clone(),
