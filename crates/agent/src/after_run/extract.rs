@@ -4,7 +4,10 @@
 //! Nothing of the answer that only repeats what was known before is taken: a memory that is recalled
 //! and said again would otherwise come back as one memory more, run after run.
 
-use memory::{chunk::sentences, gist::Gist};
+use memory::{
+    chunk::{sentences, width},
+    gist::Gist,
+};
 
 /// Most characters of a memory that is made of a run.
 pub(super) const TEXT_MAX_CHARS: usize = 600;
@@ -35,7 +38,7 @@ impl Known {
             if pieces.len() > 1 {
                 gists.push(Gist::of(text));
             }
-            gists.extend(pieces.into_iter().map(Gist::of));
+            gists.extend(pieces.into_iter().map(|piece| Gist::of(piece.text)));
             if gists.len() >= KNOWN_MAX {
                 break;
             }
@@ -53,12 +56,12 @@ impl Known {
 /// that was not known.
 pub(super) fn extract(task: &str, answer: &str, known: &Known) -> Option<String> {
     let answer: Vec<_> =
-        plain_sentences(answer).into_iter().filter(|sentence| known.lacks(sentence)).collect();
+        plain_sentences(answer).into_iter().filter(|one| known.lacks(one.text)).collect();
     if answer.is_empty() {
         return None;
     }
     let task = plain_sentences(task);
-    let new: Vec<_> = task.iter().copied().filter(|sentence| known.lacks(sentence)).collect();
+    let new: Vec<_> = task.iter().copied().filter(|one| known.lacks(one.text)).collect();
     let task = if new.is_empty() { task.into_iter().take(1).collect() } else { new };
     let asked = fitting(&task, TASK_MAX_CHARS);
     let answered = fitting(&answer, TEXT_MAX_CHARS - asked.chars().count() - 1);
@@ -66,20 +69,31 @@ pub(super) fn extract(task: &str, answer: &str, known: &Known) -> Option<String>
     (Gist::of(&text).news_count(&known.gists) >= NEWS_MIN).then_some(text)
 }
 
-/// Sentences in their order as far as `most` characters reach; a first one that is longer is cut.
-fn fitting(sentences: &[&str], most: usize) -> String {
+/// A sentence, and the line that it stands in.
+#[derive(Debug, Clone, Copy)]
+struct Sentence<'a> {
+    text: &'a str,
+    line: usize,
+}
+
+/// Sentences in their order and lines, as far as `most` characters reach; a first one that is longer
+/// is cut.
+fn fitting(sentences: &[Sentence<'_>], most: usize) -> String {
     let mut text = String::new();
-    let mut left = most;
+    let (mut left, mut line) = (most, None);
     for sentence in sentences {
-        let chars = sentence.chars().count() + 1;
+        let chars = sentence.text.chars().count() + 1;
         if chars <= left {
-            if !text.is_empty() && needs_blank(&text) {
+            if line.is_some_and(|line| line != sentence.line) {
+                text.push('\n');
+            } else if needs_blank(&text) {
                 text.push(' ');
             }
-            text.push_str(sentence);
-            left -= chars;
+            text.push_str(sentence.text);
+            (left, line) = (left - chars, Some(sentence.line));
         } else if text.is_empty() {
-            return sentence.chars().take(most.saturating_sub(1)).chain(['…']).collect();
+            let beginning = sentence.text.chars().take(most.saturating_sub(1));
+            return beginning.chain(['…']).collect();
         }
     }
     text
@@ -87,23 +101,25 @@ fn fitting(sentences: &[&str], most: usize) -> String {
 
 /// Chinese sentences follow each other without a blank.
 fn needs_blank(text: &str) -> bool {
-    !text.ends_with(|c| "。！？；…”’」』）".contains(c))
+    let end = text.trim_end_matches(['”', '’']);
+    end.chars().next_back().is_some_and(|end| width(end.encode_utf8(&mut [0; 4])) == 1)
 }
 
 /// The sentences of a text, without code, tables and headings, marks of lists, and asides in
 /// brackets.
-fn plain_sentences(text: &str) -> Vec<&str> {
+fn plain_sentences(text: &str) -> Vec<Sentence<'_>> {
     let text = text.get(..text.floor_char_boundary(LOOKED_AT_MAX_BYTES)).unwrap_or(text);
     let mut is_code = false;
     let mut plain = Vec::new();
-    for line in text.lines() {
+    for (number, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.starts_with("```") {
             is_code = !is_code;
         } else if !is_code && !line.starts_with(['#', '|']) {
             let line = MARKS.iter().find_map(|mark| line.strip_prefix(mark)).unwrap_or(line);
             let pieces = sentences(line, SENTENCE_MAX_WIDTH).into_iter();
-            plain.extend(pieces.filter_map(|at| line.get(at)).map(str::trim).filter(|s| says(s)));
+            let pieces = pieces.filter_map(|at| line.get(at)).map(str::trim).filter(|s| says(s));
+            plain.extend(pieces.map(|text| Sentence { text, line: number }));
         }
     }
     plain
@@ -158,7 +174,30 @@ mod tests {
             &[],
             expect![[r#"
                 List them.
-                The door is *red*. The window is blue."#]],
+                The door is *red*.
+                The window is blue."#]],
+        );
+    }
+
+    #[test]
+    fn lines_stay_lines_and_blanks_stand_where_they_should() {
+        check(
+            "Greet me.",
+            "Say “hello” or “hi there”.\nSo I can:\n- greet “you”\n- greet “them”",
+            &[],
+            expect![[r#"
+                Greet me.
+                Say “hello” or “hi there”.
+                greet “you”
+                greet “them”"#]],
+        );
+        check(
+            "怎么打招呼？",
+            "可以说“你好。”也可以说“早上好！”晚上说晚安。 Or say “good evening.” Both are fine.",
+            &[],
+            expect![[r#"
+                怎么打招呼？
+                可以说“你好。”也可以说“早上好！”晚上说晚安。Or say “good evening.” Both are fine."#]],
         );
     }
 
