@@ -6,36 +6,31 @@ create table memory_embedder (
     -- One row, or none before the first start with an embedder.
     is_only boolean primary key default true check (is_only),
     -- With its projection, as `memory_chunks.embedding_model` has it.
-    embedder text not null
+    embedder text not null,
+    -- A vector of it was kept. That is noted here because to look for one could mean to read all
+    -- chunks, or what a reindex has left of them.
+    is_used boolean not null default false
 );
 grant select, insert, update on memory_embedder to openintern_app;
 
 -- The one that most vectors are of, of those that are there already.
 alter table memory_chunks no force row level security;
-insert into memory_embedder (embedder)
-select embedding_model from memory_chunks where embedding is not null
+insert into memory_embedder (embedder, is_used)
+select embedding_model, true from memory_chunks where embedding is not null
 group by embedding_model order by count(*) desc limit 1;
 alter table memory_chunks force row level security;
 
--- The embedder in force, of all tenants: it is noted, and there is a vector of it or a worker that
--- makes some. Nothing else keeps another from taking its place.
+-- The embedder in force: one that is noted, and used or about to be, since a worker is alive. Nothing
+-- else keeps another from taking its place.
 create function embedder_in_force(p_lock_class int) returns text
-language plpgsql stable security definer set search_path = '' as $$
-declare
-    v_embedder text := (select e.embedder from public.memory_embedder e);
-begin
-    -- Ends at the first vector, which is at the beginning of the table but for a rare case.
-    if exists (select from public.memory_chunks c where c.embedding_model = v_embedder)
-        or exists (
-            select from pg_locks l
-            where l.locktype = 'advisory' and l.granted and l.objsubid = 2
-              and l.database = (select oid from pg_database where datname = current_database())
-              and l.classid = p_lock_class::oid)
-    then
-        return v_embedder;
-    end if;
-    return null;
-end $$;
+language sql stable as $$
+    select embedder from memory_embedder
+    where is_used or exists (
+        select from pg_locks l
+        where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+          and l.database = (select oid from pg_database where datname = current_database())
+          and l.classid = p_lock_class::oid)
+$$;
 
 -- Notes `p_embedder` if no other is in force; answers the other if one is. Who asks at the same time
 -- waits.
@@ -52,10 +47,3 @@ begin
     end if;
     return v_other;
 end $$;
-
-revoke all on function embedder_in_force(int) from public;
-grant execute on function embedder_in_force(int) to openintern_app;
-grant select on memory_embedder to openintern_scheduler;
-grant create on schema public to openintern_scheduler;
-alter function embedder_in_force(int) owner to openintern_scheduler;
-revoke create on schema public from openintern_scheduler;

@@ -54,6 +54,9 @@ impl Scoped {
                              $10::vector[], $11::text[], $12::text[])
                       as n (memory_id, parent_id, position, ordinal, chunk_text, length, embedding,
                             embedding_model, terms)
+             ), used as (
+                 update memory_embedder set is_used = true
+                 where not is_used and embedder = any($11)
              ), chunks as (
                  insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
                                             position, ordinal, chunk_text, length, embedding,

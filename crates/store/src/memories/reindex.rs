@@ -92,7 +92,10 @@ impl Scoped {
         let (chunk_ids, vectors): (Vec<i64>, Vec<Vector>) =
             embeddings.iter().map(|(id, vector)| (*id, Vector::from(vector.clone()))).unzip();
         let query = sqlx::query(
-            "update memory_chunks c
+            "with used as (
+                 update memory_embedder set is_used = true where not is_used and embedder = $4
+             )
+             update memory_chunks c
              set embedding = n.embedding, embedding_model = $4
              from unnest($5::bigint[], $6::vector[]) as n (chunk_id, embedding)
              where c.org_id = $1 and c.user_id = $2 and c.project_id = $3

@@ -58,25 +58,41 @@ async fn the_first_embedder_stays_as_long_as_something_stands_by_it() {
     let (store, database) = fresh_with_database().await;
     let adopt = async |embedder: &str| store.adopt_embedder(embedder).await.unwrap();
     let in_force = async || inspect(&database.app_url).await.unwrap().embedder;
+    assert_eq!(in_force().await, None);
     assert_eq!(adopt("first").await, None);
     assert_eq!(adopt("first").await, None);
     assert_eq!(adopt("second").await, None, "nothing stands by the first");
+    write(&store, "first", "without a vector, since it came too late").await;
     assert_eq!(in_force().await, None);
-
-    let id = write(&store, "second", "a").await;
-    assert_eq!(adopt("second").await, None);
-    assert_eq!(adopt("first").await.as_deref(), Some("second"));
-    store.set_embedder("first").await.unwrap();
-    assert_eq!(adopt("second").await, None, "no vector of the first is there");
-    assert_eq!(adopt("first").await.as_deref(), Some("second"));
-    assert_eq!(in_force().await.as_deref(), Some("second"));
-    store.scoped(&ours()).delete_memory(id).await.unwrap();
     assert_eq!(adopt("first").await, None);
 
-    let _alive = store.enter().await.unwrap();
-    assert_eq!(adopt("second").await.as_deref(), Some("first"), "a worker would write some");
-    assert_eq!(adopt("first").await, None);
+    write(&store, "first", "with a vector").await;
     assert_eq!(in_force().await.as_deref(), Some("first"));
+    assert_eq!(adopt("second").await.as_deref(), Some("first"));
+    assert_eq!(adopt("first").await, None);
+    store.set_embedder("second").await.unwrap();
+    assert_eq!(adopt("first").await.as_deref(), Some("second"));
+    assert_eq!(adopt("second").await, None);
+}
+
+#[tokio::test]
+async fn a_worker_or_a_vector_that_was_filled_in_stands_by_an_embedder() {
+    let (store, _database) = fresh_with_database().await;
+    let adopt = async |embedder: &str| store.adopt_embedder(embedder).await.unwrap();
+    assert_eq!(adopt("filled in").await, None);
+    write(&store, "another", "a").await;
+    let scoped = store.scoped(&ours());
+    let chunks = scoped.chunks_to_embed(Stale::Missing, "filled in", 0, 10).await.unwrap();
+    let vectors = [(chunks[0].chunk_id, vec![1.0; 256])];
+    scoped.set_embeddings("filled in", &vectors).await.unwrap();
+    assert_eq!(adopt("another").await.as_deref(), Some("filled in"));
+
+    let (store, _database) = fresh_with_database().await;
+    let adopt = async |embedder: &str| store.adopt_embedder(embedder).await.unwrap();
+    assert_eq!(adopt("at work").await, None);
+    let _alive = store.enter().await.unwrap();
+    assert_eq!(adopt("another").await.as_deref(), Some("at work"));
+    assert_eq!(adopt("at work").await, None);
 }
 
 #[tokio::test]
