@@ -4,6 +4,8 @@
 //! vectors is found by its words.
 
 mod content;
+mod layouts;
+mod legs;
 pub mod reindex;
 mod search;
 
@@ -25,6 +27,7 @@ use store::{
 };
 use uuid::Uuid;
 
+use self::layouts::Layouts;
 use crate::{embed::Embedding, snippet};
 
 /// Most text of one bulk write, in bytes.
@@ -35,6 +38,7 @@ pub const BULK_TEXT_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub struct MemoryService {
     store: Store,
     embedding: Embedding,
+    layouts: Arc<Layouts>,
 }
 
 /// A memory could not be written or read.
@@ -63,7 +67,7 @@ impl From<StoreError> for MemoryError {
 impl MemoryService {
     /// A service that also searches by vectors where there is an embedder.
     pub fn new(store: Store, embedder: Option<Arc<dyn Embedder>>) -> Self {
-        Self { store, embedding: Embedding::new(embedder) }
+        Self { store, embedding: Embedding::new(embedder), layouts: Arc::default() }
     }
 
     /// Remembers a text. An exact duplicate answers the id of what is there.

@@ -239,11 +239,14 @@ async fn a_deleted_memory_leaves_no_trace() {
     let after = scoped.memory_totals().await.unwrap();
     assert_eq!((after.chunk_count, after.term_count), (before.chunk_count, before.term_count));
     let terms = ["tea", "milk", "牛奶", "b:牛奶", "remain"].map(str::to_owned);
-    let mut postings = scoped.memory_postings(&terms, 24, 1000).await.unwrap();
+    let mut reader = scoped.read_memories().await.unwrap();
+    let mut postings = reader.postings(&terms, 24, 1000).await.unwrap();
     postings.sort_by(|a, b| a.term.cmp(&b.term));
     let left: Vec<_> = postings.iter().map(|p| (p.term.as_str(), p.chunk_ids.len())).collect();
     assert_eq!(left, [("b:牛奶", 1), ("tea", 1), ("牛奶", 1)]);
-    assert_eq!(scoped.memory_layout(None).await.unwrap().len(), 1);
+    let home = reader.homes()[0].home.clone();
+    assert_eq!(reader.layout(&home, None).await.unwrap().len(), 1);
+    reader.finish().await.unwrap();
     assert!(matches!(service.delete(&mine(), id).await, Err(MemoryError::NotFound)));
     assert_eq!(find(&service, "tea").await[0].id, kept);
 }
@@ -738,8 +741,55 @@ async fn writers_of_one_scope_take_turns() {
         writer.unwrap();
     }
     let totals = store.scoped(&mine()).memory_totals().await.unwrap();
-    let layout = store.scoped(&mine()).memory_layout(None).await.unwrap();
+    let mut reader = store.scoped(&mine()).read_memories().await.unwrap();
+    let home = reader.homes()[0].home.clone();
+    let layout = reader.layout(&home, None).await.unwrap();
     assert_eq!(totals.chunk_count, layout.len() as u64);
     let terms: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
     assert_eq!(totals.term_count, terms as u64);
+}
+
+#[tokio::test]
+async fn a_search_is_never_of_yesterday() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None);
+    let elsewhere = MemoryService::new(store.clone(), None); // As on another node.
+    let generation = async || {
+        let reader = store.scoped(&mine()).read_memories().await.unwrap();
+        let generation = reader.homes().first().map(|home| home.generation);
+        reader.finish().await.unwrap();
+        generation
+    };
+    let mut seen = Vec::new();
+    let mut check = async |want: &[&str]| {
+        for service in [&service, &elsewhere] {
+            let mut hits = found(service, "tea or milk").await;
+            hits.sort();
+            assert_eq!(hits, want);
+        }
+        if let Some(generation) = generation().await {
+            assert!(!seen.contains(&generation), "changes what was kept");
+            seen.push(generation);
+        }
+    };
+    check(&[]).await;
+    let first = write(&service, turn("g", 1, "tea")).await;
+    check(&["tea"]).await;
+    let second = elsewhere.write(&mine(), &turn("g", 0, "milk"), None).await.unwrap();
+    check(&["milk", "tea"]).await;
+    elsewhere.edit(&mine(), first, &edit_of("milk")).await.unwrap();
+    check(&["milk", "milk"]).await;
+    service.delete(&mine(), second).await.unwrap();
+    check(&["milk"]).await;
+    elsewhere.delete(&mine(), first).await.unwrap();
+    check(&[]).await;
+    write(&service, fact("tea again")).await;
+    check(&["tea again"]).await;
+
+    let before = generation().await;
+    write(&service, fact("tea again")).await;
+    let importance = EditMemory { importance: Some(1.0), ..Default::default() };
+    let id = find(&service, "tea").await[0].id;
+    service.edit(&mine(), id, &importance).await.unwrap();
+    assert_eq!(generation().await, before, "no chunk has changed");
 }

@@ -12,7 +12,7 @@ use crate::{
     Store,
     error::StoreError,
     notifier::Notifier,
-    transaction::{Tenant, Transaction},
+    transaction::{Access, Tenant, Transaction},
 };
 
 /// The database as one tenant sees it.
@@ -44,6 +44,11 @@ impl Scoped {
         self.store.database.begin(Tenant::Scope(&self.scope)).await
     }
 
+    /// A transaction for several reads of this tenant's rows, all as of one moment.
+    pub(crate) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        self.store.database.open(Access::Snapshot, Tenant::Scope(&self.scope)).await
+    }
+
     /// Reads with a function that names its tenant itself: its first three arguments.
     pub(crate) async fn ask(
         &self,
@@ -61,15 +66,6 @@ impl Scoped {
         let rows = query.fetch_all(&mut tx).await?;
         tx.commit().await?;
         Ok(rows)
-    }
-
-    /// Reads the one row that a statement always answers.
-    pub(crate) async fn read_one(
-        &self,
-        query: Query<'_, Postgres, PgArguments>,
-    ) -> Result<PgRow, StoreError> {
-        let row = self.read(query).await?.into_iter().next();
-        row.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
     }
 
     pub(crate) fn notifier(&self) -> &Notifier {

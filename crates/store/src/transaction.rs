@@ -56,8 +56,15 @@ impl Opening {
         !self.assumes_role && self.timeouts.is_none()
     }
 
-    fn statement(&self, tenant: Tenant<'_>) -> String {
-        let mut words = String::from("begin");
+    fn statement(&self, access: Access, tenant: Tenant<'_>) -> String {
+        let mut words = String::from(match access {
+            Access::Write => "begin",
+            // Many read at once: none should take the processors of the others.
+            Access::Snapshot => {
+                "begin isolation level repeatable read, read only; \
+                 set local max_parallel_workers_per_gather = 0"
+            }
+        });
         if let Some(timeouts) = self.timeouts {
             for (name, value) in timeouts.settings() {
                 words.push_str(&format!("; set local {name} = '{value}'"));
@@ -80,6 +87,15 @@ impl Opening {
         }
         words
     }
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reads and writes, each statement as things are by then.
+    Write,
+    /// Several reads, all as of one moment.
+    Snapshot,
 }
 
 /// Whose rows a transaction reaches.
@@ -116,8 +132,17 @@ impl Transaction {
 impl Database {
     /// A transaction in which this tenant's rows are there, and no other's.
     pub(crate) async fn begin(&self, tenant: Tenant<'_>) -> Result<Transaction, StoreError> {
+        self.open(Access::Write, tenant).await
+    }
+
+    /// Like [`Self::begin`], for what is said of the transaction besides.
+    pub(crate) async fn open(
+        &self,
+        access: Access,
+        tenant: Tenant<'_>,
+    ) -> Result<Transaction, StoreError> {
         let pool = self.pool.clone();
-        let statement = AssertSqlSafe(self.opening.statement(tenant));
+        let statement = AssertSqlSafe(self.opening.statement(access, tenant));
         // In a task of its own: a caller that stops waiting must not leave a connection in the pool
         // with a transaction open that nobody knows of, into which the next caller's writes would
         // go (sqlx 0.9.0, https://github.com/transact-rs/sqlx/issues/4393).
