@@ -1,5 +1,8 @@
 //! The memory service: write, get, list, edit, delete, and the core layer. `search` finds.
 //!
+//! Everybody reads what the scope sees; what more than the scope see is written and changed only by
+//! a service that reaches so far.
+//!
 //! Tokenising and embedding are done before a transaction is opened. A memory whose chunks have no
 //! vectors is found by its words.
 
@@ -16,7 +19,7 @@ use protocol::{
     error::FieldError,
     id::MemoryId,
     limits::MEMORY_BULK_MAX,
-    memory::{EditMemory, Memory, MemorySummary, WriteMemory, group_key_fault},
+    memory::{EditMemory, Memory, MemorySummary, Visibility, WriteMemory, group_key_fault},
     page::{Page, PageLimit},
     scope::Scope,
 };
@@ -39,6 +42,7 @@ pub struct MemoryService {
     store: Store,
     embedding: Embedding,
     layouts: Arc<Layouts>,
+    reach: Visibility,
 }
 
 /// A memory could not be written or read.
@@ -50,6 +54,9 @@ pub enum MemoryError {
     /// No such memory in this scope. A foreign tenant's memory is the same.
     #[error("there is no such memory in this scope")]
     NotFound,
+    /// It is, or would be, seen by more than the caller may write for.
+    #[error("the caller may not write what is seen by `{0}`")]
+    Beyond(Visibility),
     /// The database did not do it.
     #[error("the memory store failed")]
     Store(#[source] StoreError),
@@ -67,7 +74,17 @@ impl From<StoreError> for MemoryError {
 impl MemoryService {
     /// A service that also searches by vectors where there is an embedder.
     pub fn new(store: Store, embedder: Option<Arc<dyn Embedder>>) -> Self {
-        Self { store, embedding: Embedding::new(embedder), layouts: Arc::default() }
+        Self {
+            store,
+            embedding: Embedding::new(embedder),
+            layouts: Arc::default(),
+            reach: Visibility::Scope,
+        }
+    }
+
+    /// The same service for somebody who may write what this many see, and change it.
+    pub fn reaching(&self, reach: Visibility) -> Self {
+        Self { reach, ..self.clone() }
     }
 
     /// Remembers a text. An exact duplicate answers the id of what is there.
@@ -151,7 +168,8 @@ impl MemoryService {
         edit: &EditMemory,
     ) -> Result<Memory, MemoryError> {
         checked(content::edit_faults(edit))?;
-        let store = self.store.scoped(scope);
+        let store = self.store.scoped(scope).at_memory(id).await?;
+        self.reaches(store.visibility().max(edit.visibility.unwrap_or_default()))?;
         let content = match &edit.text {
             // When it happened never changes, so that nothing can come between reading and writing.
             Some(text) => {
@@ -160,19 +178,29 @@ impl MemoryService {
             }
             None => None,
         };
-        let change =
-            MemoryChange { content, metadata: edit.metadata.clone(), importance: edit.importance };
+        let change = MemoryChange {
+            content,
+            metadata: edit.metadata.clone(),
+            importance: edit.importance,
+            visibility: edit.visibility,
+        };
         Ok(store.edit_memory(id, &change).await?)
     }
 
     /// Forgets a memory and every trace of its words.
     pub async fn delete(&self, scope: &Scope, id: MemoryId) -> Result<(), MemoryError> {
-        Ok(self.store.scoped(scope).delete_memory(id).await?)
+        let store = self.store.scoped(scope).at_memory(id).await?;
+        self.reaches(store.visibility())?;
+        Ok(store.delete_memory(id).await?)
     }
 
     /// The core layer, most important first, as far as `max_chars` reach.
     pub async fn core(&self, scope: &Scope, max_chars: u32) -> Result<Vec<Memory>, MemoryError> {
         Ok(self.store.scoped(scope).core_memories(max_chars).await?)
+    }
+
+    fn reaches(&self, visibility: Visibility) -> Result<(), MemoryError> {
+        if visibility <= self.reach { Ok(()) } else { Err(MemoryError::Beyond(visibility)) }
     }
 
     async fn write_all(
@@ -181,6 +209,9 @@ impl MemoryService {
         memories: &[(MemoryId, &WriteMemory)],
         origin: Option<Origin>,
     ) -> Result<Vec<MemoryId>, MemoryError> {
+        for (_, memory) in memories {
+            self.reaches(memory.visibility)?;
+        }
         let texts = memories
             .iter()
             .map(|(_, memory)| (memory.text.clone(), memory.occurred_at.map(|at| at.day())))
@@ -200,6 +231,7 @@ impl MemoryService {
                 occurred_at: memory.occurred_at,
                 parent_id: parent_id(*id, memory.group_key.as_deref()),
                 origin,
+                visibility: memory.visibility,
             })
             .collect();
         Ok(self.store.scoped(scope).write_memories(&new).await?)

@@ -4,16 +4,18 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use memory::service::MemoryError;
 use protocol::{
+    error::ErrorCode,
     id::MemoryId,
     memory::{
         EditMemory, Hits, MemoriesWritten, Memory, MemoryPage, MemoryType, MemoryWritten,
-        SearchMemories, WriteMemories, WriteMemory,
+        SearchMemories, Visibility, WriteMemories, WriteMemory,
     },
 };
 use store::memories::MemoryFilter;
 
 use crate::{
-    app::App, body::Asked, path::InPath, query::Parameters, refusal::Refusal, scope::InScope,
+    app::App, body::Asked, identity::Caller, path::InPath, query::Parameters, refusal::Refusal,
+    scope::InScope,
 };
 
 /// Remember a text
@@ -24,9 +26,11 @@ use crate::{
 )]
 pub(crate) async fn write(
     State(app): State<App>,
+    caller: Caller,
     asked: Asked<WriteMemory>,
 ) -> Result<(StatusCode, Json<MemoryWritten>), Refusal> {
-    let id = app.parts.memory.write(&asked.scope, &asked.body, None).await?;
+    let memory = app.parts.memory.reaching(caller.reach());
+    let id = memory.write(&asked.scope, &asked.body, None).await?;
     Ok((StatusCode::CREATED, Json(MemoryWritten { id })))
 }
 
@@ -40,9 +44,11 @@ pub(crate) async fn write(
 )]
 pub(crate) async fn write_bulk(
     State(app): State<App>,
+    caller: Caller,
     asked: Asked<WriteMemories>,
 ) -> Result<(StatusCode, Json<MemoriesWritten>), Refusal> {
-    let ids = app.parts.memory.write_bulk(&asked.scope, &asked.body.memories).await?;
+    let memory = app.parts.memory.reaching(caller.reach());
+    let ids = memory.write_bulk(&asked.scope, &asked.body.memories).await?;
     Ok((StatusCode::CREATED, Json(MemoriesWritten { ids })))
 }
 
@@ -118,10 +124,12 @@ pub(crate) async fn get(
 )]
 pub(crate) async fn edit(
     State(app): State<App>,
+    caller: Caller,
     InPath(id): InPath<MemoryId>,
     asked: Asked<EditMemory>,
 ) -> Result<Json<Memory>, Refusal> {
-    Ok(Json(app.parts.memory.edit(&asked.scope, id, &asked.body).await?))
+    let memory = app.parts.memory.reaching(caller.reach());
+    Ok(Json(memory.edit(&asked.scope, id, &asked.body).await?))
 }
 
 /// Forget a memory
@@ -135,10 +143,11 @@ pub(crate) async fn edit(
 )]
 pub(crate) async fn delete(
     State(app): State<App>,
+    caller: Caller,
     InScope(scope): InScope,
     InPath(id): InPath<MemoryId>,
 ) -> Result<StatusCode, Refusal> {
-    app.parts.memory.delete(&scope, id).await?;
+    app.parts.memory.reaching(caller.reach()).delete(&scope, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -163,6 +172,16 @@ impl From<MemoryError> for Refusal {
         match error {
             MemoryError::Invalid(faults) => Self::invalid(faults),
             MemoryError::NotFound => Self::not_found(),
+            MemoryError::Beyond(visibility) => Self::new(
+                ErrorCode::Forbidden,
+                match visibility {
+                    Visibility::Org => "what the whole organisation sees needs the right `admin`",
+                    Visibility::User | Visibility::Scope => {
+                        "what a user sees in all projects needs a credential that is not bound to \
+                         one project"
+                    }
+                },
+            ),
             MemoryError::Store(error) => error.into(),
         }
     }

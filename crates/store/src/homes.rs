@@ -1,11 +1,15 @@
-//! Where memories live. What lives there is not known here.
+//! Where memories live, and from where they are seen. What lives there is not known here.
 
-use protocol::{name::OrgId, scope::Scope};
+use protocol::{memory::Visibility, name::OrgId, scope::Scope};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{error::StoreError, rows::parsed};
 
-/// Where memories live: with the user and project of a scope.
+/// Stands for all users, or all projects of a user: no name can be that (see `protocol::name`).
+const ALL: &str = "*";
+
+/// Where memories live: with the user and project of a scope, with a user in all projects, or with
+/// an organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Home {
     org_id: OrgId,
@@ -14,10 +18,23 @@ pub struct Home {
 }
 
 impl Home {
-    /// Where what a scope writes lives.
-    pub fn of(scope: &Scope) -> Self {
-        let (user, project) = (scope.user_id.as_str().to_owned(), scope.project_key().to_owned());
-        Self { org_id: scope.org_id.clone(), user, project }
+    /// Where what a scope writes for this many lives.
+    pub fn of(scope: &Scope, visibility: Visibility) -> Self {
+        let (user, project) = match visibility {
+            Visibility::Scope => (scope.user_id.as_str(), scope.project_key()),
+            Visibility::User => (scope.user_id.as_str(), ALL),
+            Visibility::Org => (ALL, ALL),
+        };
+        Self { org_id: scope.org_id.clone(), user: user.to_owned(), project: project.to_owned() }
+    }
+
+    /// Who sees what lives here.
+    pub fn visibility(&self) -> Visibility {
+        match (self.user.as_str(), self.project.as_str()) {
+            (ALL, _) => Visibility::Org,
+            (_, ALL) => Visibility::User,
+            _ => Visibility::Scope,
+        }
     }
 
     /// How long its names are.
@@ -43,5 +60,19 @@ impl Home {
             user: row.try_get("user_id")?,
             project: row.try_get("project_id")?,
         })
+    }
+}
+
+/// The homes that a scope sees, as columns.
+pub(crate) struct Seen {
+    pub(crate) users: Vec<String>,
+    pub(crate) projects: Vec<String>,
+}
+
+impl<'a> FromIterator<&'a Home> for Seen {
+    fn from_iter<I: IntoIterator<Item = &'a Home>>(homes: I) -> Self {
+        let names = |home: &Home| (home.user.clone(), home.project.clone());
+        let (users, projects) = homes.into_iter().map(names).unzip();
+        Self { users, projects }
     }
 }

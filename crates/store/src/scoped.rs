@@ -1,7 +1,7 @@
 //! The door to tenant rows: whatever is read or written through it belongs to one scope.
 //! The statements stand beside their subjects (`runs`, `events`, `memories`, …).
 
-use protocol::scope::Scope;
+use protocol::{memory::Visibility, scope::Scope};
 use sqlx::{
     Postgres,
     postgres::{PgArguments, PgRow},
@@ -11,6 +11,7 @@ use sqlx::{
 use crate::{
     Store,
     error::StoreError,
+    homes::Home,
     notifier::Notifier,
     transaction::{Access, Tenant, Transaction},
 };
@@ -20,12 +21,15 @@ use crate::{
 pub struct Scoped {
     store: Store,
     scope: Scope,
+    /// Where what is written lives.
+    home: Home,
 }
 
 impl Store {
     /// The database as `scope` sees it.
     pub fn scoped(&self, scope: &Scope) -> Scoped {
-        Scoped { store: self.clone(), scope: scope.clone() }
+        let home = Home::of(scope, Visibility::Scope);
+        Scoped { store: self.clone(), scope: scope.clone(), home }
     }
 }
 
@@ -33,6 +37,17 @@ impl Scoped {
     /// Whose rows these are.
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// The same door, to the memories that this many see.
+    pub(crate) fn at(&self, visibility: Visibility) -> Self {
+        let home = Home::of(&self.scope, visibility);
+        Self { store: self.store.clone(), scope: self.scope.clone(), home }
+    }
+
+    /// Who sees what is written.
+    pub fn visibility(&self) -> Visibility {
+        self.home.visibility()
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -73,14 +88,14 @@ impl Scoped {
     }
 
     pub(crate) fn org(&self) -> &str {
-        self.scope.org_id.as_str()
+        self.home.org()
     }
 
     pub(crate) fn user(&self) -> &str {
-        self.scope.user_id.as_str()
+        self.home.user()
     }
 
     pub(crate) fn project(&self) -> &str {
-        self.scope.project_key()
+        self.home.project()
     }
 }

@@ -12,7 +12,7 @@ use sqlx::{
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-use crate::error::StoreError;
+use crate::{error::StoreError, homes::Home};
 
 /// The role that policies are written for.
 pub(crate) const APP_ROLE: &str = "openintern_app";
@@ -77,16 +77,24 @@ impl Opening {
         match tenant {
             Tenant::None => {}
             Tenant::Org(org) => words.push_str(&format!("; set local openintern.org_id = '{org}'")),
-            Tenant::Scope(scope) => words.push_str(&format!(
-                "; set local openintern.org_id = '{}'; set local openintern.user_id = '{}'; \
-                 set local openintern.project_id = '{}'",
-                scope.org_id,
-                scope.user_id,
-                scope.project_key()
+            Tenant::Scope(scope) => words.push_str(&names(
+                scope.org_id.as_str(),
+                scope.user_id.as_str(),
+                scope.project_key(),
             )),
+            Tenant::Home(home) => {
+                words.push_str(&names(home.org(), home.user(), home.project()));
+            }
         }
         words
     }
+}
+
+fn names(org: &str, user: &str, project: &str) -> String {
+    format!(
+        "; set local openintern.org_id = '{org}'; set local openintern.user_id = '{user}'; \
+         set local openintern.project_id = '{project}'"
+    )
 }
 
 /// What a transaction is for.
@@ -107,6 +115,8 @@ pub(crate) enum Tenant<'a> {
     Org(&'a OrgId),
     /// What belongs to a user and project, too.
     Scope(&'a Scope),
+    /// The memories that live in one place.
+    Home(&'a Home),
 }
 
 /// The connections to the database, and how transactions are opened on them.

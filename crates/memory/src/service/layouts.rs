@@ -73,7 +73,7 @@ fn bytes_of(home: &Home, layout: &Layout) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use protocol::scope::Scope;
+    use protocol::{memory::Visibility, scope::Scope};
     use uuid::Uuid;
 
     use super::*;
@@ -82,7 +82,7 @@ mod tests {
     fn home(user: &str) -> Home {
         let (org_id, user_id) = ("acme".parse().unwrap(), user.parse().unwrap());
         let scope = Scope { org_id, user_id, project_id: None };
-        Home::of(&scope)
+        Home::of(&scope, Visibility::Scope)
     }
 
     fn layout(chunks: i64) -> Arc<Layout> {

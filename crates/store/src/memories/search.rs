@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::instant;
 use crate::{
     error::StoreError,
-    homes::Home,
+    homes::{Home, Seen},
     rows::{parsed, timestamp, total},
     scoped::Scoped,
     transaction::Transaction,
@@ -120,7 +120,7 @@ impl Scoped {
     /// Begins to read. Nobody waits for a reader, but the database keeps what it may still look at:
     /// do not hold it while waiting for anything else.
     pub async fn read_memories(&self) -> Result<MemoryReader, StoreError> {
-        let home = Home::of(self.scope());
+        let Seen { users, projects } = self.seen();
         let mut tx = self.snapshot().await?;
         let rows = sqlx::query(
             "select org_id, user_id, project_id, chunk_count, term_count, generation
@@ -129,8 +129,8 @@ impl Scoped {
              where s.org_id = $1 and chunk_count > 0",
         )
         .bind(self.org())
-        .bind(vec![home.user()])
-        .bind(vec![home.project()])
+        .bind(users)
+        .bind(projects)
         .fetch_all(&mut tx)
         .await?;
         let homes = rows
@@ -384,11 +384,7 @@ impl MemoryReader {
     /// The organisation, and the homes as columns.
     fn columns(&self) -> (String, Vec<String>, Vec<String>) {
         let org = self.homes.first().map(|first| first.home.org().to_owned()).unwrap_or_default();
-        let (users, projects) = self
-            .homes
-            .iter()
-            .map(|each| (each.home.user().to_owned(), each.home.project().to_owned()))
-            .unzip();
+        let Seen { users, projects } = self.homes.iter().map(|each| &each.home).collect();
         (org, users, projects)
     }
 }
