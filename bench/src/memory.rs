@@ -27,9 +27,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::server::{Machine, Server, workspace};
 
 /// The embedders that are measured where none is named.
-const EMBEDDINGS: [&str; 3] = [NO_EMBEDDING, "local/hashed", "local/multilingual-e5-small"];
-/// No embedder: words alone.
-const NO_EMBEDDING: &str = "none";
+const EMBEDDINGS: [&str; 3] = ["none", "local/hashed", "local/multilingual-e5-small"];
 /// Texts of one write. An embedder that makes ten vectors a second has them when it is answered.
 const BATCH: usize = 100;
 /// Longest wait for the vectors that a write did not wait for.
@@ -99,19 +97,8 @@ async fn measure_on(machine: &Machine, embedding: &str, corpora: &[Corpus]) -> R
     Ok(outcome)
 }
 
-/// What a server is started with. It cannot be told to have no embedder; one that refuses every
-/// connection is the same for whoever searches.
+/// What a server is started with.
 fn variables(embedding: &str) -> Vec<(&'static str, String)> {
-    if embedding == NO_EMBEDDING {
-        return vec![
-            ("OPENINTERN_EMBEDDING", "nobody/none".into()),
-            ("OPENINTERN__MODEL__PROVIDERS__NOBODY__KIND", "openai".into()),
-            ("OPENINTERN__MODEL__PROVIDERS__NOBODY__BASE_URL", "http://127.0.0.1:9".into()),
-            ("OPENINTERN__MODEL__PROVIDERS__NOBODY__MAX_ATTEMPTS", "1".into()),
-            ("NO_PROXY", "127.0.0.1".into()),
-            ("OPENINTERN_LOG", "error".into()), // It would say at every search that nobody answers.
-        ];
-    }
     let mut variables = vec![("OPENINTERN_EMBEDDING", embedding.to_owned())];
     let weights = workspace().join(".cache/embedder/e5-small-q4.bin");
     if let Some(weights) = std::path::absolute(weights).ok().filter(|path| path.is_file()) {

@@ -3,7 +3,7 @@
 //! Pure. Scores are fused, not ranks: rank fusion lets a weak vector leg spoil a good lexical one
 //! (measured, see docs/memory.md).
 
-use std::{collections::HashMap, hash::Hash};
+use std::{collections::HashMap, hash::Hash, ops::RangeInclusive};
 
 use protocol::memory::Leg;
 
@@ -15,6 +15,9 @@ const HALF_SCORE: f64 = 8.0;
 const IMPORTANCE_SPAN: f64 = 0.05;
 /// Half the span of the factor of recency. Source: measured, see docs/memory.md.
 const RECENCY_SPAN: f64 = 0.05;
+/// The least and the most that importance and recency together can make of a score.
+pub const FACTORS: RangeInclusive<f64> =
+    (1.0 - IMPORTANCE_SPAN) * (1.0 - RECENCY_SPAN)..=(1.0 + IMPORTANCE_SPAN) * (1.0 + RECENCY_SPAN);
 /// Days in which recency halves. Source: measured, see docs/memory.md.
 const RECENCY_HALF_LIFE_DAYS: f64 = 90.0;
 

@@ -4,7 +4,9 @@
 //! all three with the inverse document frequency of single chunks. The formula of BM25 is that of
 //! Robertson and Zaragoza (2009). Every constant here was measured, see docs/memory.md.
 
-use std::{collections::HashMap, ops::Range};
+use std::{ops::Range, sync::Arc};
+
+use uuid::Uuid;
 
 /// Saturation of term frequency. Source: measured, see docs/memory.md.
 const K1: f64 = 0.9;
@@ -17,25 +19,38 @@ const NEIGHBOURS_WEIGHT: f64 = 0.8;
 /// Weight of the parent. Source: measured, see docs/memory.md.
 const PARENT_WEIGHT: f64 = 0.4;
 
-/// The chunks of a scope, parents together, each parent's in its order.
+/// The chunks of a home, parents together, each parent's in its order.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
-    chunks: Vec<Placed>,
-    place_of: HashMap<i64, usize>,
-    /// The places of each parent's chunks, by place of any of them.
+    chunks: Vec<Chunk>,
+    /// The place of each chunk, in the order of chunks' numbers.
+    places: Vec<(i64, usize)>,
+    /// The places of each parent's chunks.
     parents: Vec<Range<usize>>,
-    parent_of: Vec<usize>,
     /// Terms before each place, and at the end of all.
     terms_before: Vec<u64>,
+    /// Terms of the neighbourhoods of all chunks together.
+    terms_of_windows: f64,
 }
 
 /// A chunk in its place.
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    chunk_id: i64,
+    memory_id: Uuid,
+    /// Which of the parents.
+    parent: usize,
+}
+
+/// A chunk to place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
     /// The chunk.
     pub chunk_id: i64,
+    /// Its memory.
+    pub memory_id: Uuid,
     /// Its group or, without one, its memory; only compared with the chunk before.
-    pub parent: u128,
+    pub parent_id: Uuid,
     /// The number of its terms.
     pub length: u32,
 }
@@ -45,46 +60,86 @@ pub struct Placed {
 pub struct Postings {
     /// The term.
     pub term: String,
-    /// Each chunk that has it, and how often.
+    /// Each chunk that has it, and how often, in the order of chunks' numbers.
     pub found: Vec<(i64, u32)>,
+}
+
+impl Postings {
+    /// Puts them in order.
+    pub fn new(term: String, found: impl IntoIterator<Item = (i64, u32)>) -> Self {
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_unstable();
+        Self { term, found }
+    }
+
+    fn has(&self, chunk_id: i64) -> bool {
+        self.found.binary_search_by_key(&chunk_id, |(id, _)| *id).is_ok()
+    }
 }
 
 impl Layout {
     /// The chunks must come parent by parent, in the order within the parent.
-    pub fn new(chunks: Vec<Placed>) -> Self {
-        let place_of = chunks.iter().enumerate().map(|(at, chunk)| (chunk.chunk_id, at)).collect();
-        let mut parents: Vec<Range<usize>> = Vec::new();
-        let mut parent_of = Vec::with_capacity(chunks.len());
-        let mut terms_before = Vec::with_capacity(chunks.len() + 1);
+    pub fn new(placed: Vec<Placed>) -> Self {
+        let mut layout = Self::default();
         let (mut last, mut terms) = (None, 0);
-        for (at, chunk) in chunks.iter().enumerate() {
-            match parents.last_mut() {
-                Some(range) if last == Some(chunk.parent) => range.end = at + 1,
-                _ => parents.push(at..at + 1),
+        for (at, chunk) in placed.iter().enumerate() {
+            match layout.parents.last_mut() {
+                Some(range) if last == Some(chunk.parent_id) => range.end = at + 1,
+                _ => layout.parents.push(at..at + 1),
             }
-            parent_of.push(parents.len() - 1);
-            terms_before.push(terms);
-            terms += u64::from(chunk.length);
-            last = Some(chunk.parent);
+            let Placed { chunk_id, memory_id, parent_id, length } = *chunk;
+            layout.chunks.push(Chunk { chunk_id, memory_id, parent: layout.parents.len() - 1 });
+            layout.places.push((chunk_id, at));
+            layout.terms_before.push(terms);
+            terms += u64::from(length);
+            last = Some(parent_id);
         }
-        terms_before.push(terms);
-        Self { chunks, place_of, parents, parent_of, terms_before }
+        layout.terms_before.push(terms);
+        layout.places.sort_unstable();
+        let windows = (0..layout.chunks.len()).map(|at| layout.terms_in(&layout.window(at)));
+        layout.terms_of_windows = windows.sum();
+        layout
     }
 
-    /// The chunk at a place.
-    pub fn chunk_id(&self, place: usize) -> Option<i64> {
-        self.chunks.get(place).map(|chunk| chunk.chunk_id)
+    /// What it takes of memory.
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.chunks.capacity() * size_of::<Chunk>()
+            + self.places.capacity() * size_of::<(i64, usize)>()
+            + self.parents.capacity() * size_of::<Range<usize>>()
+            + self.terms_before.capacity() * size_of::<u64>()
+    }
+
+    /// The chunk at a place, and its memory.
+    pub fn chunk(&self, place: usize) -> Option<(i64, Uuid)> {
+        self.chunks.get(place).map(|chunk| (chunk.chunk_id, chunk.memory_id))
     }
 
     /// The place of a chunk.
     pub fn place(&self, chunk_id: i64) -> Option<usize> {
-        self.place_of.get(&chunk_id).copied()
+        let at = self.places.binary_search_by_key(&chunk_id, |(id, _)| *id).ok()?;
+        self.places.get(at).map(|(_, place)| *place)
+    }
+
+    /// The places of those chunks that are here. Both lists are in order, so that each chunk is
+    /// looked for from where the one before was: in doubling steps, then by halves.
+    fn places_of<'a>(&'a self, found: &'a [(i64, u32)]) -> impl Iterator<Item = (usize, u32)> + 'a {
+        let mut rest = self.places.as_slice();
+        found.iter().filter_map(move |&(chunk_id, count)| {
+            let mut step = 1;
+            while rest.get(step).is_some_and(|(id, _)| *id < chunk_id) {
+                step *= 2;
+            }
+            let near = rest.get(..=step).unwrap_or(rest);
+            rest = rest.get(near.partition_point(|(id, _)| *id < chunk_id)..)?;
+            rest.first().filter(|(id, _)| *id == chunk_id).map(|(_, place)| (*place, count))
+        })
     }
 
     fn parent(&self, place: usize) -> Range<usize> {
-        self.parent_of
+        self.chunks
             .get(place)
-            .and_then(|parent| self.parents.get(*parent))
+            .and_then(|chunk| self.parents.get(chunk.parent))
             .cloned()
             .unwrap_or(place..place)
     }
@@ -102,7 +157,7 @@ impl Layout {
             .into_iter()
             .flatten()
             .filter(move |at| parent.contains(at))
-            .filter_map(|at| self.chunk_id(at))
+            .filter_map(|at| self.chunk(at).map(|(chunk_id, _)| chunk_id))
     }
 
     fn terms_in(&self, range: &Range<usize>) -> f64 {
@@ -110,57 +165,79 @@ impl Layout {
         (before(range.end) - before(range.start)) as f64
     }
 
-    fn mean(&self, ranges: impl Iterator<Item = Range<usize>>) -> f64 {
-        let (sum, n) =
-            ranges.fold((0.0, 0), |(sum, n), range| (sum + self.terms_in(&range), n + 1));
-        if n == 0 { 1.0 } else { (sum / f64::from(n)).max(1.0) }
+    /// LEX of every place: zero where neither the chunk nor a neighbour has a term.
+    fn scores(&self, postings: &[Postings], chunks: u64, means: &Means) -> Vec<f64> {
+        let mut scores = vec![0.0; self.chunks.len()];
+        let mut parent_scores = vec![0.0; self.parents.len()];
+        let mut near = Tally::new(self.chunks.len());
+        let mut inside = Tally::new(self.parents.len());
+        for posting in postings {
+            let idf = inverse_document_frequency(chunks as f64, posting.found.len() as f64);
+            for (place, count) in self.places_of(&posting.found) {
+                let own = self.terms_in(&(place..place + 1));
+                add(&mut scores, place, idf * saturated(count, own, means.own));
+                self.window(place).for_each(|neighbour| near.add(neighbour, count));
+                self.chunks.get(place).into_iter().for_each(|each| inside.add(each.parent, count));
+            }
+            near.drain(|place, count| {
+                let value = saturated(count, self.terms_in(&self.window(place)), means.window);
+                add(&mut scores, place, NEIGHBOURS_WEIGHT * idf * value);
+            });
+            inside.drain(|parent, count| {
+                let terms = self.parents.get(parent).map_or(0.0, |range| self.terms_in(range));
+                add(&mut parent_scores, parent, idf * saturated(count, terms, means.parent));
+            });
+        }
+        for (score, chunk) in scores.iter_mut().zip(&self.chunks) {
+            if *score > 0.0 {
+                *score += PARENT_WEIGHT * parent_scores.get(chunk.parent).copied().unwrap_or(0.0);
+            }
+        }
+        scores
     }
 }
 
-/// LEX of every place of the layout: zero where neither the chunk nor a neighbour has a term.
+/// How many terms a chunk, a neighbourhood and a parent have, on average.
+struct Means {
+    own: f64,
+    window: f64,
+    parent: f64,
+}
+
+impl Means {
+    fn of(layouts: &[Arc<Layout>], chunks: u64, terms: u64) -> Self {
+        let mean = |sum: f64, n: usize| (sum / n.max(1) as f64).max(1.0);
+        let chunks_here: usize = layouts.iter().map(|each| each.chunks.len()).sum();
+        let parents: usize = layouts.iter().map(|each| each.parents.len()).sum();
+        let terms_of_windows = layouts.iter().map(|each| each.terms_of_windows).sum();
+        let terms_here = layouts.iter().map(|each| each.terms_in(&(0..each.chunks.len()))).sum();
+        Self {
+            own: mean(terms as f64, usize::try_from(chunks).unwrap_or(usize::MAX)),
+            window: mean(terms_of_windows, chunks_here),
+            parent: mean(terms_here, parents),
+        }
+    }
+}
+
+/// LEX of every place of each layout: zero where neither the chunk nor a neighbour has a term.
 ///
-/// `chunks` and `terms` count the whole scope, of which the layout may be a part.
-pub fn lexical(layout: &Layout, postings: &[Postings], chunks: u64, terms: u64) -> Vec<f64> {
-    let places = 0..layout.chunks.len();
-    let mean_own = (terms as f64 / chunks.max(1) as f64).max(1.0);
-    let mean_window = layout.mean(places.map(|at| layout.window(at)));
-    let mean_parent = layout.mean(layout.parents.iter().cloned());
-    let mut scores = vec![0.0; layout.chunks.len()];
-    let mut parent_scores = vec![0.0; layout.parents.len()];
-    let mut near = Tally::new(layout.chunks.len());
-    let mut inside = Tally::new(layout.parents.len());
-    for posting in postings {
-        let idf = inverse_document_frequency(chunks as f64, posting.found.len() as f64);
-        for &(chunk_id, count) in &posting.found {
-            let Some(place) = layout.place(chunk_id) else { continue };
-            let own = layout.terms_in(&(place..place + 1));
-            add(&mut scores, place, idf * saturated(count, own, mean_own));
-            layout.window(place).for_each(|neighbour| near.add(neighbour, count));
-            layout.parent_of.get(place).into_iter().for_each(|parent| inside.add(*parent, count));
-        }
-        near.drain(|place, count| {
-            let value = saturated(count, layout.terms_in(&layout.window(place)), mean_window);
-            add(&mut scores, place, NEIGHBOURS_WEIGHT * idf * value);
-        });
-        inside.drain(|parent, count| {
-            let terms = layout.parents.get(parent).map_or(0.0, |range| layout.terms_in(range));
-            add(&mut parent_scores, parent, idf * saturated(count, terms, mean_parent));
-        });
-    }
-    for (score, parent) in scores.iter_mut().zip(&layout.parent_of) {
-        if *score > 0.0 {
-            *score += PARENT_WEIGHT * parent_scores.get(*parent).copied().unwrap_or(0.0);
-        }
-    }
-    scores
+/// `chunks` and `terms` count all that is searched, of which the layouts may be a part.
+pub fn lexical(
+    layouts: &[Arc<Layout>],
+    postings: &[Postings],
+    chunks: u64,
+    terms: u64,
+) -> Vec<Vec<f64>> {
+    let means = Means::of(layouts, chunks, terms);
+    layouts.iter().map(|layout| layout.scores(postings, chunks, &means)).collect()
 }
 
 /// The terms that the chunk at `place` or a neighbour of it has.
 pub fn matched_terms(layout: &Layout, postings: &[Postings], place: usize) -> Vec<String> {
-    let window: Vec<_> = layout.window(place).filter_map(|at| layout.chunk_id(at)).collect();
+    let window: Vec<_> = layout.window(place).filter_map(|at| layout.chunk(at)).collect();
     postings
         .iter()
-        .filter(|posting| posting.found.iter().any(|(chunk_id, _)| window.contains(chunk_id)))
+        .filter(|posting| window.iter().any(|(chunk_id, _)| posting.has(*chunk_id)))
         .map(|posting| posting.term.clone())
         .collect()
 }
@@ -218,19 +295,18 @@ mod tests {
     fn layout(parents: &[u128]) -> Layout {
         let placed = (0..).zip(parents).map(|(chunk_id, parent)| Placed {
             chunk_id,
-            parent: *parent,
+            memory_id: Uuid::from_u128(chunk_id as u128),
+            parent_id: Uuid::from_u128(*parent),
             length: 10,
         });
         Layout::new(placed.collect())
     }
 
     fn scores(parents: &[u128], terms: &[&[(i64, u32)]]) -> Vec<f64> {
-        let postings: Vec<_> = terms
-            .iter()
-            .map(|found| Postings { term: String::new(), found: found.to_vec() })
-            .collect();
+        let postings: Vec<_> =
+            terms.iter().map(|found| Postings::new(String::new(), found.to_vec())).collect();
         let chunks = parents.len() as u64;
-        lexical(&layout(parents), &postings, chunks, chunks * 10)
+        lexical(&[Arc::new(layout(parents))], &postings, chunks, chunks * 10).remove(0)
     }
 
     #[test]
@@ -266,8 +342,38 @@ mod tests {
     }
 
     #[test]
+    fn chunks_are_found_whatever_their_numbers() {
+        let numbers = [40, 7, 300, 8, 9, 41, 1000];
+        let placed = numbers.map(|chunk_id| Placed {
+            chunk_id,
+            memory_id: Uuid::nil(),
+            parent_id: Uuid::from_u128(chunk_id as u128),
+            length: 1,
+        });
+        let layout = Layout::new(placed.to_vec());
+        let check = |asked: &[i64], want: &[usize]| {
+            let found: Vec<_> = asked.iter().map(|id| (*id, 1)).collect();
+            let got: Vec<_> = layout.places_of(&found).map(|(place, _)| place).collect();
+            assert_eq!(got, want, "{asked:?}");
+        };
+        check(&[], &[]);
+        check(&[1, 2, 3], &[]);
+        check(&[7, 8, 9, 40, 41, 300, 1000], &[1, 3, 4, 0, 5, 2, 6]);
+        check(&[0, 7, 10, 39, 41, 999, 1000, 1001], &[1, 5, 6]);
+        check(&[2000], &[]);
+    }
+
+    #[test]
+    fn what_lies_in_two_homes_is_scored_alike() {
+        let apart = [Arc::new(layout(&[1, 1])), Arc::new(layout(&[]))];
+        let postings = [Postings::new(String::new(), [(0, 1)])];
+        let both = lexical(&apart, &postings, 2, 20);
+        assert_eq!(both, [scores(&[1, 1], &[&[(0, 1)]]), vec![]]);
+    }
+
+    #[test]
     fn matched_terms_name_those_of_chunk_and_neighbours() {
-        let term = |term: &str, chunk| Postings { term: term.into(), found: vec![(chunk, 1)] };
+        let term = |term: &str, chunk| Postings::new(term.into(), [(chunk, 1)]);
         let postings = [term("tea", 0), term("milk", 2), term("salt", 3)];
         assert_eq!(matched_terms(&layout(&[1, 1, 1, 2]), &postings, 0), ["tea", "milk"]);
     }

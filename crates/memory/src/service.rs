@@ -1,11 +1,16 @@
 //! The memory service: write, get, list, edit, delete, and the core layer. `search` finds.
 //!
+//! Everybody reads what the scope sees; what more than the scope see is written and changed only by
+//! a service that reaches so far.
+//!
 //! Tokenising and embedding are done before a transaction is opened. A memory whose chunks have no
 //! vectors is found by its words.
 
 pub mod after_runs;
 pub mod consolidation;
 pub mod content;
+mod layouts;
+mod legs;
 pub mod reindex;
 mod search;
 
@@ -17,8 +22,8 @@ use protocol::{
     id::MemoryId,
     limits::MEMORY_BULK_MAX,
     memory::{
-        EditMemory, MemoriesWritten, Memory, MemorySummary, WriteMemory, group_key_fault,
-        version::MemoryVersion,
+        EditMemory, MemoriesWritten, Memory, MemorySummary, Visibility, WriteMemory,
+        group_key_fault, version::MemoryVersion,
     },
     page::{Page, PageLimit},
     scope::Scope,
@@ -30,6 +35,7 @@ use store::{
 };
 use uuid::Uuid;
 
+use self::layouts::Layouts;
 use crate::{embed::Embedding, snippet};
 
 /// Most text of one bulk write, in bytes.
@@ -40,6 +46,8 @@ pub const BULK_TEXT_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub struct MemoryService {
     store: Store,
     embedding: Embedding,
+    layouts: Arc<Layouts>,
+    reach: Visibility,
 }
 
 /// A memory could not be written or read.
@@ -51,6 +59,9 @@ pub enum MemoryError {
     /// No such memory in this scope. A foreign tenant's memory is the same.
     #[error("there is no such memory in this scope")]
     NotFound,
+    /// It is, or would be, seen by more than the caller may write for.
+    #[error("the caller may not write what is seen by `{0}`")]
+    Beyond(Visibility),
     /// The database did not do it.
     #[error("the memory store failed")]
     Store(#[source] StoreError),
@@ -68,7 +79,17 @@ impl From<StoreError> for MemoryError {
 impl MemoryService {
     /// A service that also searches by vectors where there is an embedder.
     pub fn new(store: Store, embedder: Option<Arc<dyn Embedder>>) -> Self {
-        Self { store, embedding: Embedding::new(embedder) }
+        Self {
+            store,
+            embedding: Embedding::new(embedder),
+            layouts: Arc::default(),
+            reach: Visibility::Scope,
+        }
+    }
+
+    /// The same service for somebody who may write what this many see, and change it.
+    pub fn reaching(&self, reach: Visibility) -> Self {
+        Self { reach, ..self.clone() }
     }
 
     /// Remembers a text. An exact duplicate answers the id of what is there.
@@ -164,7 +185,8 @@ impl MemoryService {
         by: Option<&str>,
     ) -> Result<Memory, MemoryError> {
         checked(content::edit_faults(edit))?;
-        let store = self.store.scoped(scope);
+        let store = self.store.scoped(scope).at_memory(id).await?;
+        self.reaches(store.visibility().max(edit.visibility.unwrap_or_default()))?;
         let content = match &edit.text {
             // When it happened never changes, so that nothing can come between reading and writing.
             Some(text) => {
@@ -173,8 +195,12 @@ impl MemoryService {
             }
             None => None,
         };
-        let change =
-            MemoryChange { content, metadata: edit.metadata.clone(), importance: edit.importance };
+        let change = MemoryChange {
+            content,
+            metadata: edit.metadata.clone(),
+            importance: edit.importance,
+            visibility: edit.visibility,
+        };
         Ok(store.edit_memory(id, &change, by).await?)
     }
 
@@ -187,17 +213,29 @@ impl MemoryService {
         cursor: Option<u64>,
         limit: PageLimit,
     ) -> Result<Page<MemoryVersion>, MemoryError> {
-        Ok(self.store.scoped(scope).list_memory_versions(id, cursor, limit).await?)
+        Ok(self
+            .store
+            .scoped(scope)
+            .at_memory(id)
+            .await?
+            .list_memory_versions(id, cursor, limit)
+            .await?)
     }
 
     /// Forgets a memory and every trace of its words.
     pub async fn delete(&self, scope: &Scope, id: MemoryId) -> Result<(), MemoryError> {
-        Ok(self.store.scoped(scope).delete_memory(id).await?)
+        let store = self.store.scoped(scope).at_memory(id).await?;
+        self.reaches(store.visibility())?;
+        Ok(store.delete_memory(id).await?)
     }
 
     /// The core layer, most important first, as far as `max_chars` reach.
     pub async fn core(&self, scope: &Scope, max_chars: u32) -> Result<Vec<Memory>, MemoryError> {
         Ok(self.store.scoped(scope).core_memories(max_chars).await?)
+    }
+
+    fn reaches(&self, visibility: Visibility) -> Result<(), MemoryError> {
+        if visibility <= self.reach { Ok(()) } else { Err(MemoryError::Beyond(visibility)) }
     }
 
     async fn write_all(
@@ -206,6 +244,9 @@ impl MemoryService {
         memories: &[(MemoryId, &WriteMemory)],
         origin: Option<Origin>,
     ) -> Result<Vec<MemoryId>, MemoryError> {
+        for (_, memory) in memories {
+            self.reaches(memory.visibility)?;
+        }
         let texts = memories
             .iter()
             .map(|(_, memory)| (memory.text.clone(), memory.occurred_at.map(|at| at.day())))
@@ -254,6 +295,7 @@ fn new_memory(
         occurred_at: memory.occurred_at,
         parent_id: parent_id(id, memory.group_key.as_deref()),
         origin,
+        visibility: memory.visibility,
     }
 }
 

@@ -14,7 +14,10 @@ use model::{
 };
 use protocol::{
     id::{MemoryId, RunId},
-    memory::{EditMemory, Hit, MemoryFilters, MemoryType, OccurredAt, SearchMemories, WriteMemory},
+    memory::{
+        EditMemory, Hit, MemoryFilters, MemoryType, OccurredAt, SearchMemories, Visibility,
+        WriteMemory,
+    },
     name::{OrgId, ProjectId, UserId},
     page::PageLimit,
     scope::Scope,
@@ -143,6 +146,7 @@ async fn a_written_memory_is_read_back_whole() {
         group_key: Some("会话 1".into()),
         position: Some(-3),
         occurred_at: Some(OccurredAt::try_from("2023-05-04T13:56:00+08:00".to_owned()).unwrap()),
+        visibility: Visibility::Scope,
     };
     let origin = Origin { run_id: RunId::generate(), step: 2 };
     let id = service.write(&mine(), &memory, Some(origin)).await.unwrap();
@@ -242,11 +246,14 @@ async fn a_deleted_memory_leaves_no_trace() {
     let after = scoped.memory_totals().await.unwrap();
     assert_eq!((after.chunk_count, after.term_count), (before.chunk_count, before.term_count));
     let terms = ["tea", "milk", "牛奶", "b:牛奶", "remain"].map(str::to_owned);
-    let mut postings = scoped.memory_postings(&terms, 24, 1000).await.unwrap();
+    let mut reader = scoped.read_memories().await.unwrap();
+    let mut postings = reader.postings(&terms, 24, 1000).await.unwrap();
     postings.sort_by(|a, b| a.term.cmp(&b.term));
     let left: Vec<_> = postings.iter().map(|p| (p.term.as_str(), p.chunk_ids.len())).collect();
     assert_eq!(left, [("b:牛奶", 1), ("tea", 1), ("牛奶", 1)]);
-    assert_eq!(scoped.memory_layout(None).await.unwrap().len(), 1);
+    let home = reader.homes()[0].home.clone();
+    assert_eq!(reader.layout(&home, None).await.unwrap().len(), 1);
+    reader.finish().await.unwrap();
     assert!(matches!(service.delete(&mine(), id).await, Err(MemoryError::NotFound)));
     assert_eq!(find(&service, "tea").await[0].id, kept);
 }
@@ -732,7 +739,10 @@ async fn a_text_of_many_different_words_is_kept_whole() {
     let text: String = (0..40_000).map(letter).collect();
     let id = write(&service, fact(&text)).await;
     assert_eq!(service.get(&mine(), id).await.unwrap().text, text);
-    let layout = store.scoped(&mine()).memory_layout(None).await.unwrap();
+    let mut reader = store.scoped(&mine()).read_memories().await.unwrap();
+    let home = reader.homes()[0].home.clone();
+    let layout = reader.layout(&home, None).await.unwrap();
+    reader.finish().await.unwrap();
     let length: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
     assert!(length > 40_000, "{length} terms");
     let totals = store.scoped(&mine()).memory_totals().await.unwrap();
@@ -763,8 +773,271 @@ async fn writers_of_one_scope_take_turns() {
         writer.unwrap();
     }
     let totals = store.scoped(&mine()).memory_totals().await.unwrap();
-    let layout = store.scoped(&mine()).memory_layout(None).await.unwrap();
+    let mut reader = store.scoped(&mine()).read_memories().await.unwrap();
+    let home = reader.homes()[0].home.clone();
+    let layout = reader.layout(&home, None).await.unwrap();
     assert_eq!(totals.chunk_count, layout.len() as u64);
     let terms: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
     assert_eq!(totals.term_count, terms as u64);
+}
+
+#[tokio::test]
+async fn a_search_is_never_of_yesterday() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None);
+    let elsewhere = MemoryService::new(store.clone(), None); // As on another node.
+    let generation = async || {
+        let reader = store.scoped(&mine()).read_memories().await.unwrap();
+        let generation = reader.homes().first().map(|home| home.generation);
+        reader.finish().await.unwrap();
+        generation
+    };
+    let mut seen = Vec::new();
+    let mut check = async |want: &[&str]| {
+        for service in [&service, &elsewhere] {
+            let mut hits = found(service, "tea or milk").await;
+            hits.sort();
+            assert_eq!(hits, want);
+        }
+        if let Some(generation) = generation().await {
+            assert!(!seen.contains(&generation), "changes what was kept");
+            seen.push(generation);
+        }
+    };
+    check(&[]).await;
+    let first = write(&service, turn("g", 1, "tea")).await;
+    check(&["tea"]).await;
+    let second = elsewhere.write(&mine(), &turn("g", 0, "milk"), None).await.unwrap();
+    check(&["milk", "tea"]).await;
+    elsewhere.edit(&mine(), first, &edit_of("milk"), None).await.unwrap();
+    check(&["milk", "milk"]).await;
+    service.delete(&mine(), second).await.unwrap();
+    check(&["milk"]).await;
+    elsewhere.delete(&mine(), first).await.unwrap();
+    check(&[]).await;
+    write(&service, fact("tea again")).await;
+    check(&["tea again"]).await;
+
+    let before = generation().await;
+    write(&service, fact("tea again")).await;
+    let importance = EditMemory { importance: Some(1.0), ..Default::default() };
+    let id = find(&service, "tea").await[0].id;
+    service.edit(&mine(), id, &importance, None).await.unwrap();
+    assert_eq!(generation().await, before, "no chunk has changed");
+}
+
+fn seen_by(visibility: Visibility, text: &str) -> WriteMemory {
+    WriteMemory { visibility, ..fact(text) }
+}
+
+#[tokio::test]
+async fn what_more_may_see_is_seen_by_them_and_nobody_else() {
+    let service = service().await.reaching(Visibility::Org);
+    let [other_org, other_user, other_project] = strangers();
+    let own = write(&service, seen_by(Visibility::Scope, "tea for one")).await;
+    let of_user = write(&service, seen_by(Visibility::User, "tea for the user")).await;
+    let of_org = write(&service, seen_by(Visibility::Org, "tea for the firm")).await;
+    for (scope, visible) in [
+        (mine(), vec![own, of_user, of_org]),
+        (other_project, vec![of_user, of_org]),
+        (other_user, vec![of_org]),
+        (other_org, vec![]),
+    ] {
+        let hits = service.search(&scope, &SearchMemories::new("tea")).await.unwrap();
+        let mut ids: Vec<_> = hits.iter().map(|hit| hit.id).collect();
+        ids.sort();
+        assert_eq!(ids, visible, "{scope}");
+        let filter = MemoryFilter::default();
+        let page = service.list(&scope, &filter, None, PageLimit::default()).await.unwrap();
+        let mut listed: Vec<_> = page.items.iter().map(|memory| memory.id).collect();
+        listed.sort();
+        assert_eq!(listed, visible, "{scope}");
+        for id in [own, of_user, of_org] {
+            let got = service.get(&scope, id).await;
+            assert_eq!(got.is_ok(), visible.contains(&id), "{scope}");
+            let edit = EditMemory { importance: Some(0.5), ..Default::default() };
+            let edited = service.edit(&scope, id, &edit, None).await;
+            assert_eq!(edited.is_ok(), visible.contains(&id), "{scope}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn core_memories_of_the_organisation_are_everybodys() {
+    let service = service().await.reaching(Visibility::Org);
+    let core = |visibility, text: &str| WriteMemory {
+        kind: MemoryType::Core,
+        ..seen_by(visibility, text)
+    };
+    write(&service, core(Visibility::Scope, "mine")).await;
+    write(&service, core(Visibility::User, "the user's")).await;
+    write(&service, core(Visibility::Org, "the firm's")).await;
+    let texts = async |scope: &Scope| {
+        let core = service.core(scope, 1000).await.unwrap();
+        core.into_iter().map(|memory| memory.text).collect::<Vec<_>>()
+    };
+    let [other_org, other_user, other_project] = strangers();
+    assert_eq!(texts(&mine()).await, ["mine", "the user's", "the firm's"]);
+    assert_eq!(texts(&other_project).await, ["the user's", "the firm's"]);
+    assert_eq!(texts(&other_user).await, ["the firm's"]);
+    assert_eq!(texts(&other_org).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn nobody_writes_beyond_his_reach() {
+    let admin = service().await.reaching(Visibility::Org);
+    let of_org = write(&admin, seen_by(Visibility::Org, "tea for the firm")).await;
+    let of_user = write(&admin, seen_by(Visibility::User, "tea for the user")).await;
+    let own = write(&admin, fact("tea for one")).await;
+    for (reach, beyond) in [
+        (Visibility::Scope, vec![Visibility::User, Visibility::Org]),
+        (Visibility::User, vec![Visibility::Org]),
+    ] {
+        let service = admin.reaching(reach);
+        for visibility in beyond {
+            let refused = service.write(&mine(), &seen_by(visibility, "x"), None).await;
+            assert!(matches!(refused, Err(MemoryError::Beyond(v)) if v == visibility));
+            let bulk = [fact("y"), seen_by(visibility, "x")];
+            let refused = service.write_bulk(&mine(), &bulk).await;
+            assert!(matches!(refused, Err(MemoryError::Beyond(v)) if v == visibility));
+            let widen = EditMemory { visibility: Some(visibility), ..Default::default() };
+            let refused = service.edit(&mine(), own, &widen, None).await;
+            assert!(matches!(refused, Err(MemoryError::Beyond(v)) if v == visibility));
+            let id = if visibility == Visibility::Org { of_org } else { of_user };
+            let refused = service.edit(&mine(), id, &edit_of("taken over"), None).await;
+            assert!(matches!(refused, Err(MemoryError::Beyond(v)) if v == visibility));
+            let narrow = EditMemory { visibility: Some(Visibility::Scope), ..Default::default() };
+            let refused = service.edit(&mine(), id, &narrow, None).await;
+            assert!(matches!(refused, Err(MemoryError::Beyond(v)) if v == visibility));
+            let refused = service.delete(&mine(), id).await;
+            assert!(matches!(refused, Err(MemoryError::Beyond(v)) if v == visibility));
+        }
+    }
+    let page = admin.list(&mine(), &MemoryFilter::default(), None, PageLimit::default()).await;
+    assert_eq!(page.unwrap().items.len(), 3, "nothing of a refused bulk is kept");
+    assert_eq!(find(&admin, "tea").await.len(), 3, "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_memory_moves_with_all_that_belongs_to_it() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None).reaching(Visibility::Org);
+    let [_, other_user, other_project] = strangers();
+    let long = "Tea with milk. 今天喝了牛奶。".repeat(100);
+    let id = write(&service, turn("g", 1, &long)).await;
+    write(&service, fact("bread stays")).await;
+    let sees = async |scope: &Scope| {
+        !service.search(scope, &SearchMemories::new("milk")).await.unwrap().is_empty()
+    };
+    let chunks =
+        async |scope: &Scope| store.scoped(scope).memory_totals().await.unwrap().chunk_count;
+    let all = chunks(&mine()).await;
+    let mut edits = 0;
+    for (to, text, want) in [
+        (Visibility::Org, None, [true, true, true]),
+        (Visibility::User, None, [true, true, false]),
+        (Visibility::Org, Some("milk, and nothing else"), [true, true, true]),
+        (Visibility::Scope, None, [true, false, false]),
+        (Visibility::Scope, Some("milk again"), [true, false, false]),
+    ] {
+        let edit = EditMemory {
+            visibility: Some(to),
+            text: text.map(str::to_owned),
+            ..Default::default()
+        };
+        let edited = service.edit(&mine(), id, &edit, None).await.unwrap();
+        assert_eq!(edited.visibility, to);
+        edits += usize::from(text.is_some());
+        for (scope, want) in [&mine(), &other_project, &other_user].into_iter().zip(want) {
+            assert_eq!(sees(scope).await, want, "{to}: {scope}");
+            let rest = if *scope == mine() { 1 } else { 0 };
+            let moved = chunks(scope).await - rest;
+            assert_eq!(moved > 0, want, "{to}: {scope}");
+            assert!(moved < all);
+            // What was edited away is seen by whoever sees the memory.
+            let versions = service.versions(scope, id, None, PageLimit::default()).await;
+            assert_eq!(versions.is_ok(), want, "{to}: {scope}");
+            assert_eq!(versions.map_or(edits, |page| page.items.len()), edits, "{to}: {scope}");
+        }
+    }
+    service
+        .edit(
+            &mine(),
+            id,
+            &EditMemory { visibility: Some(Visibility::Org), ..edit_of("tea") },
+            None,
+        )
+        .await
+        .unwrap();
+    service.delete(&mine(), id).await.unwrap();
+    assert_eq!((chunks(&mine()).await, chunks(&other_user).await), (1, 0));
+}
+
+#[tokio::test]
+async fn a_duplicate_is_one_for_as_many_as_see_it() {
+    let service = service().await.reaching(Visibility::Org);
+    let [_, other_user, other_project] = strangers();
+    let texts = Visibility::ALL.map(|visibility| seen_by(visibility, "tea at four"));
+    let ids = service.write_bulk(&mine(), &texts).await.unwrap().ids;
+    assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+    assert_eq!(service.write_bulk(&mine(), &texts).await.unwrap().ids, ids);
+    let theirs = service.write_bulk(&other_project, &texts).await.unwrap().ids;
+    assert_eq!(
+        (theirs[0] == ids[0], theirs[1] == ids[1], theirs[2] == ids[2]),
+        (false, true, true)
+    );
+    let theirs = service.write_bulk(&other_user, &texts).await.unwrap().ids;
+    assert_eq!((theirs[1] == ids[1], theirs[2] == ids[2]), (false, true));
+}
+
+#[tokio::test]
+async fn words_are_weighed_over_all_that_is_seen() {
+    let service = service().await.reaching(Visibility::Org);
+    for text in ["tea with lemon", "tea with milk", "tea with honey"] {
+        write(&service, seen_by(Visibility::Org, text)).await;
+    }
+    write(&service, fact("lemon on fish")).await;
+    let score = async |scope: &Scope| {
+        let hits = service.search(scope, &SearchMemories::new("honey")).await.unwrap();
+        hits[0].score
+    };
+    let [_, other_user, _] = strangers();
+    assert!(score(&mine()).await > score(&other_user).await, "rarer among four than among three");
+}
+
+#[tokio::test]
+async fn shared_memories_get_their_vectors_too() {
+    let store = store().await;
+    let by_words = MemoryService::new(store.clone(), None).reaching(Visibility::Org);
+    for visibility in Visibility::ALL {
+        write(&by_words, seen_by(visibility, "strawberry marmalade")).await;
+    }
+    let hashed = MemoryService::new(store, Some(Arc::new(Hashed::new(256))));
+    let mut done = 0;
+    hashed.embed_stale(Stale::Missing, 0, |chunks| done += chunks).await.unwrap();
+    assert_eq!(done, 3);
+    assert_eq!(find(&hashed, "strawbery marmelade").await.len(), 3);
+}
+
+#[tokio::test]
+async fn bulk_writers_of_shared_homes_take_turns() {
+    let service = service().await.reaching(Visibility::Org);
+    let users = ["ada", "bob", "eve", "kim"].map(|user| scope("acme", user, None));
+    let writers = users.into_iter().enumerate().map(|(writer, scope)| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            let mut texts: Vec<_> = (0..30)
+                .map(|at| seen_by(Visibility::ALL[at % 3], &format!("shared fact {at}")))
+                .collect();
+            texts.rotate_left(writer * 7);
+            let ids = service.write_bulk(&scope, &texts).await.unwrap().ids;
+            for (id, visibility) in ids.iter().zip(Visibility::ALL) {
+                let edit = EditMemory { visibility: Some(visibility), ..Default::default() };
+                service.edit(&scope, *id, &edit, None).await.ok(); // Another may have moved it away.
+            }
+        })
+    });
+    for writer in join_all(writers).await {
+        writer.unwrap();
+    }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::{
     id::{KeyId, MemoryId, RunId},
     key::Rights,
-    memory::MemoryType,
+    memory::{MemoryType, Visibility},
     name::{AgentId, OrgId, ProjectId, UserId},
     run::RunStatus,
 };
@@ -392,6 +392,9 @@ pub(crate) struct MarkArgs {
     /// 0 (trifle) to 1 (vital)
     #[arg(long, env = "OPENINTERN_IMPORTANCE")]
     pub(crate) importance: Option<f32>,
+    /// Who sees it: scope, user (in all projects), org (needs the right `admin`)
+    #[arg(long, value_name = "WHO", env = "OPENINTERN_VISIBILITY")]
+    pub(crate) visibility: Option<Visibility>,
 }
 
 #[derive(Debug, Args)]

@@ -100,6 +100,7 @@ async fn write(client: &Client, output: &mut Output, args: WriteArgs) -> Result<
     let changes = marks(&args.marks)?;
     body.metadata = changes.metadata;
     body.importance = changes.importance.unwrap_or(body.importance);
+    body.visibility = changes.visibility.unwrap_or_default();
     body.group_key = args.group_key;
     body.position = args.position;
     body.occurred_at = args
@@ -140,12 +141,13 @@ async fn list(client: &Client, output: &mut Output, args: ListMemoriesArgs) -> R
             [
                 memory.id.to_string(),
                 memory.kind.as_str().to_owned(),
+                memory.visibility.to_string(),
                 memory.created_at.to_string(),
                 memory.snippet.clone(),
             ]
         };
         let rows: Vec<_> = page.memories.iter().map(row).collect();
-        output.table(["ID", "TYPE", "CREATED", "SNIPPET"], &rows)?;
+        output.table(["ID", "TYPE", "SEEN BY", "CREATED", "SNIPPET"], &rows)?;
     }
     say_more(page.next_cursor.as_deref());
     Ok(())
@@ -214,5 +216,6 @@ async fn consolidate(
 
 fn marks(args: &MarkArgs) -> Result<EditMemory, Failure> {
     let metadata = args.metadata.as_deref().map(input::metadata).transpose()?;
-    Ok(EditMemory { text: None, metadata, importance: args.importance })
+    let MarkArgs { importance, visibility, .. } = *args;
+    Ok(EditMemory { text: None, metadata, importance, visibility })
 }

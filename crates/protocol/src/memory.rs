@@ -60,6 +60,65 @@ impl std::str::FromStr for MemoryType {
 #[error("`type` must be one of `core episodic archival`")]
 pub struct UnknownMemoryType;
 
+/// Who sees a memory.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// The scope that it was written in: exactly its user and project.
+    #[default]
+    Scope,
+    /// Its user, in all projects and in none.
+    User,
+    /// Everybody in the organisation.
+    Org,
+}
+
+impl Visibility {
+    /// From the fewest to the most.
+    pub const ALL: [Self; 3] = [Self::Scope, Self::User, Self::Org];
+
+    /// The name, as the API writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scope => "scope",
+            Self::User => "user",
+            Self::Org => "org",
+        }
+    }
+}
+
+impl std::fmt::Display for Visibility {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Visibility {
+    type Err = UnknownVisibility;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVisibility> {
+        Self::ALL.into_iter().find(|each| each.as_str() == text).ok_or(UnknownVisibility)
+    }
+}
+
+/// The text says nobody that could see a memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`visibility` must be one of `scope user org`")]
+pub struct UnknownVisibility;
+
 /// The body of `POST /api/memories`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +147,21 @@ pub struct WriteMemory {
     /// When it happened: RFC 3339, or a plain date `YYYY-MM-DD`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<OccurredAt>,
+    /// Who sees it: `user` needs a credential that is not bound to a project, `org` the right
+    /// `admin`.
+    #[serde(default, deserialize_with = "null_is_scope", skip_serializing_if = "is_scope")]
+    #[schema(value_type = Option<Visibility>, default = "scope")]
+    pub visibility: Visibility,
+}
+
+fn null_is_scope<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Visibility, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn is_scope(visibility: &Visibility) -> bool {
+    *visibility == Visibility::Scope
 }
 
 const fn middling() -> f32 {
@@ -109,6 +183,7 @@ impl WriteMemory {
             group_key: None,
             position: None,
             occurred_at: None,
+            visibility: Visibility::Scope,
         }
     }
 
@@ -261,6 +336,9 @@ pub struct EditMemory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub importance: Option<f32>,
+    /// Who is to see it, with the same bounds as in writing; `scope` makes it that of whoever edits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
 }
 
 impl EditMemory {
@@ -320,6 +398,8 @@ pub struct Memory {
     pub occurred_at: Option<OccurredAt>,
     /// The run and step that wrote it; null when a person or a program did.
     pub origin: Option<MemoryOrigin>,
+    /// Who sees it.
+    pub visibility: Visibility,
     /// When it was first written.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -418,6 +498,8 @@ pub struct MemorySummary {
     pub position: Option<i32>,
     /// When it happened.
     pub occurred_at: Option<OccurredAt>,
+    /// Who sees it.
+    pub visibility: Visibility,
     /// When it was first written.
     pub created_at: Timestamp,
     /// When it was last changed.

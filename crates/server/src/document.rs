@@ -104,7 +104,8 @@ fn say_what_fields_say_of_each_other(components: &mut Components) {
     let something = AnyOfBuilder::new()
         .item(has("text", Type::String))
         .item(has("metadata", Type::Object))
-        .item(has("importance", Type::Number));
+        .item(has("importance", Type::Number))
+        .item(has("visibility", Type::String));
     let lesser = ObjectBuilder::new()
         .schema_type(Type::String)
         .pattern(Some("^(runs:(read|write)|memory:(read|write|\\*))$"));

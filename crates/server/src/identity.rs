@@ -12,6 +12,7 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, header, request::Parts};
 use protocol::{
     key::{Right, Rights},
+    memory::Visibility,
     name::{OrgId, ProjectId, UserId},
 };
 use store::Store;
@@ -166,6 +167,15 @@ impl Caller {
 
     pub(crate) fn allows(&self, right: Right) -> bool {
         self.rights.allow(right)
+    }
+
+    /// How many may see what it writes.
+    pub(crate) fn reach(&self) -> Visibility {
+        match (self.allows(Right::Admin), &self.bounds.project_id) {
+            (true, _) => Visibility::Org,
+            (false, None) => Visibility::User,
+            (false, Some(_)) => Visibility::Scope,
+        }
     }
 
     /// Whose requests and streams are counted together; none where nobody is known.

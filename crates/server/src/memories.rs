@@ -4,11 +4,12 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 use memory::service::{MemoryError, consolidation::Pass};
 use protocol::{
+    error::ErrorCode,
     id::MemoryId,
     memory::{
         Consolidate, Consolidated, EditMemory, Hits, MemoriesWritten, Memory, MemoryLinks,
-        MemoryPage, MemoryType, MemoryWritten, SearchMemories, WholeMemoryPage, WriteMemories,
-        WriteMemory, version::MemoryVersionPage,
+        MemoryPage, MemoryType, MemoryWritten, SearchMemories, Visibility, WholeMemoryPage,
+        WriteMemories, WriteMemory, version::MemoryVersionPage,
     },
 };
 use store::memories::MemoryFilter;
@@ -31,9 +32,11 @@ use crate::{
 )]
 pub(crate) async fn write(
     State(app): State<App>,
+    caller: Caller,
     asked: Asked<WriteMemory>,
 ) -> Result<(StatusCode, Json<MemoryWritten>), Refusal> {
-    let id = app.parts.memory.write(&asked.scope, &asked.body, None).await?;
+    let memory = app.parts.memory.reaching(caller.reach());
+    let id = memory.write(&asked.scope, &asked.body, None).await?;
     Ok((StatusCode::CREATED, Json(MemoryWritten { id })))
 }
 
@@ -47,9 +50,11 @@ pub(crate) async fn write(
 )]
 pub(crate) async fn write_bulk(
     State(app): State<App>,
+    caller: Caller,
     asked: Asked<WriteMemories>,
 ) -> Result<(StatusCode, Json<MemoriesWritten>), Refusal> {
-    let written = app.parts.memory.write_bulk(&asked.scope, &asked.body.memories).await?;
+    let memory = app.parts.memory.reaching(caller.reach());
+    let written = memory.write_bulk(&asked.scope, &asked.body.memories).await?;
     Ok((StatusCode::CREATED, Json(written)))
 }
 
@@ -154,8 +159,8 @@ pub(crate) async fn edit(
     InPath(id): InPath<MemoryId>,
     asked: Asked<EditMemory>,
 ) -> Result<Json<Memory>, Refusal> {
-    let edited = app.parts.memory.edit(&asked.scope, id, &asked.body, caller.actor()).await?;
-    Ok(Json(edited))
+    let memory = app.parts.memory.reaching(caller.reach());
+    Ok(Json(memory.edit(&asked.scope, id, &asked.body, caller.actor()).await?))
 }
 
 /// Where to read on.
@@ -207,10 +212,11 @@ pub(crate) async fn versions(
 )]
 pub(crate) async fn delete(
     State(app): State<App>,
+    caller: Caller,
     InScope(scope): InScope,
     InPath(id): InPath<MemoryId>,
 ) -> Result<StatusCode, Refusal> {
-    app.parts.memory.delete(&scope, id).await?;
+    app.parts.memory.reaching(caller.reach()).delete(&scope, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -273,6 +279,16 @@ impl From<MemoryError> for Refusal {
         match error {
             MemoryError::Invalid(faults) => Self::invalid(faults),
             MemoryError::NotFound => Self::not_found(),
+            MemoryError::Beyond(visibility) => Self::new(
+                ErrorCode::Forbidden,
+                match visibility {
+                    Visibility::Org => "what the whole organisation sees needs the right `admin`",
+                    Visibility::User | Visibility::Scope => {
+                        "what a user sees in all projects needs a credential that is not bound to \
+                         one project"
+                    }
+                },
+            ),
             MemoryError::Store(error) => error.into(),
         }
     }

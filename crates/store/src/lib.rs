@@ -10,6 +10,7 @@ pub mod connect;
 pub mod error;
 pub mod events;
 pub mod failpoint;
+pub mod homes;
 pub mod journal;
 pub mod keys;
 pub mod memories;

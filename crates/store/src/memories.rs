@@ -3,9 +3,12 @@
 //! replaced in `versions`, whole pages in `export`, what completed runs leave behind in
 //! `after_runs`, what memories are to each other in `links`.
 //!
+//! Memories live in homes (see `homes`): one reads those of all homes that the scope sees, and writes
+//! in one of them at a time, the scope's own unless told otherwise.
+//!
 //! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
-//! postings and counts change in one transaction, which first locks the counts of the scope:
-//! writers of one scope take turns, so that they cannot deadlock and duplicates cannot race.
+//! postings and counts change in one transaction, which first locks the counts of the home:
+//! writers of one home take turns, so that they cannot deadlock and duplicates cannot race.
 
 pub mod after_runs;
 mod chunks;
@@ -21,7 +24,7 @@ use std::{collections::HashMap, fmt, str::FromStr};
 use jiff_sqlx::{Timestamp as DbTimestamp, ToSqlx};
 use protocol::{
     id::{MemoryId, RunId},
-    memory::{Memory, MemoryOrigin, MemorySummary, MemoryType, OccurredAt},
+    memory::{Memory, MemoryOrigin, MemorySummary, MemoryType, OccurredAt, Visibility},
     page::{Page, PageLimit},
     time::Timestamp,
 };
@@ -32,6 +35,7 @@ use uuid::Uuid;
 use self::chunks::{ChunkRows, Place};
 use crate::{
     error::StoreError,
+    homes::{Home, Seen},
     rows::{cut_page, json, parsed, timestamp},
     scoped::Scoped,
     transaction::Transaction,
@@ -68,6 +72,8 @@ pub struct NewMemory {
     pub parent_id: Uuid,
     /// The run and step that write it.
     pub origin: Option<Origin>,
+    /// Who sees it.
+    pub visibility: Visibility,
 }
 
 /// A text and what is derived from it.
@@ -112,6 +118,8 @@ pub struct MemoryChange {
     pub metadata: Option<Map<String, Value>>,
     /// The new importance.
     pub importance: Option<f32>,
+    /// Who is to see it.
+    pub visibility: Option<Visibility>,
 }
 
 /// Which memories to list.
@@ -161,20 +169,40 @@ impl FromStr for MemoryCursor {
     }
 }
 
-const MEMORY_COLUMNS: &str = "memory_id, type, text, metadata, importance, group_key, position, \
-     occurred_at, occurred_on_day, run_id, step, created_at, updated_at";
+const MEMORY_COLUMNS: &str = "org_id, user_id, project_id, memory_id, type, text, metadata, \
+     importance, group_key, position, occurred_at, occurred_on_day, run_id, step, created_at, \
+     updated_at";
 
 impl Scoped {
     /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
-    /// or as an exact duplicate, is not written again: its place has the id of what is there.
+    /// or as an exact duplicate that as many see, is not written again: its place has the id of what
+    /// is there.
     pub async fn write_memories(&self, new: &[NewMemory]) -> Result<Vec<MemoryId>, StoreError> {
         let mut tx = self.begin().await?;
-        self.lock_memories(&mut tx).await?;
-        let known = self.known_memories(&mut tx, new).await?;
+        let mut ids: Vec<MemoryId> = new.iter().map(|memory| memory.id).collect();
+        for visibility in Visibility::ALL {
+            let (places, of_home): (Vec<_>, Vec<_>) =
+                ids.iter_mut().zip(new).filter(|(_, each)| each.visibility == visibility).unzip();
+            if !of_home.is_empty() {
+                let kept = self.at(visibility).write_here(&mut tx, &of_home).await?;
+                places.into_iter().zip(kept).for_each(|(place, id)| *place = id);
+            }
+        }
+        tx.commit().await?;
+        Ok(ids)
+    }
+
+    async fn write_here(
+        &self,
+        tx: &mut Transaction,
+        new: &[&NewMemory],
+    ) -> Result<Vec<MemoryId>, StoreError> {
+        self.lock_memories(tx).await?;
+        let known = self.known_memories(tx, new).await?;
         let mut firsts: HashMap<Identity<'_>, MemoryId> = HashMap::new();
         let mut ids = Vec::with_capacity(new.len());
         let mut missing = Vec::new();
-        for (at, memory) in (0..).zip(new) {
+        for (at, &memory) in (0..).zip(new) {
             let id = known.get(&at).copied().unwrap_or_else(|| {
                 *firsts.entry(identity(memory)).or_insert_with(|| {
                     missing.push(memory);
@@ -184,28 +212,29 @@ impl Scoped {
             ids.push(id);
         }
         if !missing.is_empty() {
-            self.insert_memories(&mut tx, &missing).await?;
+            self.insert_memories(tx, &missing).await?;
             let mut rows = ChunkRows::default();
             for memory in missing {
                 for chunk in &memory.content.chunks {
                     rows.push(Place::of(memory), &memory.content, chunk);
                 }
             }
-            self.insert_chunks(&mut tx, rows).await?;
+            self.insert_chunks(tx, rows).await?;
         }
-        tx.commit().await?;
         Ok(ids)
     }
 
     /// The memory, whole.
     pub async fn get_memory(&self, id: MemoryId) -> Result<Memory, StoreError> {
+        let Seen { users, projects } = self.seen();
         let query = sqlx::query(sqlx::AssertSqlSafe(format!(
             "select {MEMORY_COLUMNS} from memories
-             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4"
+             where org_id = $1 and (user_id, project_id) in (select * from unnest($2, $3))
+               and memory_id = $4"
         )))
         .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
+        .bind(users)
+        .bind(projects)
         .bind(id.uuid());
         self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(memory_from)
     }
@@ -217,20 +246,29 @@ impl Scoped {
         cursor: Option<MemoryCursor>,
         limit: PageLimit,
     ) -> Result<Page<MemorySummary>, StoreError> {
+        let Seen { users, projects } = self.seen();
         let query = sqlx::query(
-            "select memory_id, type, left(text, $9) as text, metadata, importance, group_key,
-                    position, occurred_at, occurred_on_day, run_id, step, created_at, updated_at
-             from memories
-             where org_id = $1 and user_id = $2 and project_id = $3
-               and ($4::timestamptz is null or (created_at, memory_id) < ($4, $5))
-               and ($6::text is null or type = $6)
-               and ($7::text is null or group_key = $7)
+            // Home by home, each in the order of its index.
+            "select org_id, of_home.user_id, of_home.project_id, memory_id, type,
+                    left(text, $9) as text, metadata, importance, group_key, position, occurred_at,
+                    occurred_on_day, run_id, step, created_at, updated_at
+             from unnest($2, $3) as home (user_id, project_id)
+             cross join lateral (
+                 select * from memories m
+                 where m.org_id = $1 and m.user_id = home.user_id
+                   and m.project_id = home.project_id
+                   and ($4::timestamptz is null or (created_at, memory_id) < ($4, $5))
+                   and ($6::text is null or type = $6)
+                   and ($7::text is null or group_key = $7)
+                 order by created_at desc, memory_id desc
+                 limit $8
+             ) of_home
              order by created_at desc, memory_id desc
              limit $8",
         )
         .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
+        .bind(users)
+        .bind(projects)
         .bind(cursor.map(|cursor| cursor.created_at.to_sqlx()))
         .bind(cursor.map(|cursor| cursor.id.uuid()))
         .bind(filter.kind.map(MemoryType::as_str))
@@ -258,6 +296,11 @@ impl Scoped {
         self.ask(query).await?.iter().map(memory_from).collect()
     }
 
+    /// The door to where a memory lives, as far as this scope sees it.
+    pub async fn at_memory(&self, id: MemoryId) -> Result<Self, StoreError> {
+        Ok(self.at(self.get_memory(id).await?.visibility))
+    }
+
     /// Changes a memory, keeps what stood there, and answers it as it is now. What changes nothing
     /// leaves no trace.
     pub async fn edit_memory(
@@ -267,9 +310,15 @@ impl Scoped {
         by: Option<&str>,
     ) -> Result<Memory, StoreError> {
         let mut tx = self.begin().await?;
-        self.lock_memories(&mut tx).await?;
+        let to = self.at(change.visibility.unwrap_or(self.visibility()));
+        let moves = to.visibility() != self.visibility();
+        for home in Visibility::ALL {
+            if home == self.visibility() || home == to.visibility() {
+                self.at(home).lock_memories(&mut tx).await?;
+            }
+        }
         let differs = self.keep_version(&mut tx, id, change, by).await?;
-        if !differs.at_all {
+        if !differs.at_all && !moves {
             drop(tx);
             return self.get_memory(id).await;
         }
@@ -278,6 +327,9 @@ impl Scoped {
             "update memories
              set text = coalesce($5, text), text_hash = coalesce($6, text_hash),
                  metadata = coalesce($7, metadata), importance = coalesce($8, importance),
+                 user_id = $9, project_id = $10,
+                 writer_user_id = coalesce(writer_user_id, user_id),
+                 writer_project_id = coalesce(writer_project_id, project_id),
                  updated_at = clock_timestamp()
              where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
              returning {MEMORY_COLUMNS}"
@@ -290,6 +342,8 @@ impl Scoped {
         .bind(content.map(|content| content.text_hash.as_slice()))
         .bind(change.metadata.as_ref().map(Json))
         .bind(change.importance)
+        .bind(to.user())
+        .bind(to.project())
         .fetch_one(&mut tx)
         .await?;
         if let Some(content) = content {
@@ -298,7 +352,13 @@ impl Scoped {
             for chunk in &content.chunks {
                 rows.push(place, content, chunk);
             }
-            self.insert_chunks(&mut tx, rows).await?;
+            to.insert_chunks(&mut tx, rows).await?;
+        } else if moves {
+            self.move_chunks(&mut tx, id, &to).await?;
+        }
+        if moves {
+            self.move_versions(&mut tx, id, &to).await?;
+            self.remove_links(&mut tx, id).await?; // Those of one home are compared.
         }
         tx.commit().await?;
         memory_from(&row)
@@ -331,6 +391,11 @@ impl Scoped {
         Ok(())
     }
 
+    /// The homes whose memories this scope sees.
+    fn seen(&self) -> Seen {
+        Visibility::ALL.map(|visibility| Home::of(self.scope(), visibility)).iter().collect()
+    }
+
     async fn lock_memories(&self, tx: &mut Transaction) -> Result<(), StoreError> {
         sqlx::query(
             "insert into memory_scope_stats as s (org_id, user_id, project_id) values ($1, $2, $3)
@@ -348,7 +413,7 @@ impl Scoped {
     async fn known_memories(
         &self,
         tx: &mut Transaction,
-        new: &[NewMemory],
+        new: &[&NewMemory],
     ) -> Result<HashMap<i64, MemoryId>, StoreError> {
         let rows = sqlx::query(
             "select n.place - 1 as place, found.memory_id
@@ -397,8 +462,9 @@ impl Scoped {
         sqlx::query(
             "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
                                    metadata, importance, group_key, position, occurred_at,
-                                   occurred_on_day, run_id, step)
-             select $1, $2, $3, * from unnest(
+                                   occurred_on_day, run_id, step, writer_user_id,
+                                   writer_project_id)
+             select $1, $2, $3, *, $16, $17 from unnest(
                  $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::jsonb[], $9::real[],
                  $10::text[], $11::int[], $12::timestamptz[], $13::boolean[], $14::uuid[],
                  $15::int[])",
@@ -418,6 +484,8 @@ impl Scoped {
         .bind(new.iter().map(|m| is_day(m.occurred_at)).collect::<Vec<_>>())
         .bind(new.iter().map(|m| m.origin.map(|o| o.run_id.uuid())).collect::<Vec<_>>())
         .bind(new.iter().map(|m| m.origin.map(|o| o.step.cast_signed())).collect::<Vec<_>>())
+        .bind(self.scope().user_id.as_str())
+        .bind(self.scope().project_key())
         .execute(tx)
         .await?;
         Ok(())
@@ -453,6 +521,7 @@ fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
             if on_day { OccurredAt::Day(at.day()) } else { at }
         }),
         origin: origin_from(row)?,
+        visibility: Home::from_row(row)?.visibility(),
         created_at: timestamp(row, "created_at")?,
         updated_at: timestamp(row, "updated_at")?,
     })
@@ -475,6 +544,7 @@ fn summary(memory: Memory) -> MemorySummary {
         group_key: memory.group_key,
         position: memory.position,
         occurred_at: memory.occurred_at,
+        visibility: memory.visibility,
         created_at: memory.created_at,
         updated_at: memory.updated_at,
     }

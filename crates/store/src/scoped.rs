@@ -1,7 +1,7 @@
 //! The door to tenant rows: whatever is read or written through it belongs to one scope.
 //! The statements stand beside their subjects (`runs`, `events`, `memories`, …).
 
-use protocol::scope::Scope;
+use protocol::{memory::Visibility, scope::Scope};
 use sqlx::{
     Postgres,
     postgres::{PgArguments, PgRow},
@@ -11,8 +11,9 @@ use sqlx::{
 use crate::{
     Store,
     error::StoreError,
+    homes::Home,
     notifier::Notifier,
-    transaction::{Tenant, Transaction},
+    transaction::{Access, Tenant, Transaction},
 };
 
 /// The database as one tenant sees it.
@@ -20,12 +21,15 @@ use crate::{
 pub struct Scoped {
     store: Store,
     scope: Scope,
+    /// Where what is written lives.
+    home: Home,
 }
 
 impl Store {
     /// The database as `scope` sees it.
     pub fn scoped(&self, scope: &Scope) -> Scoped {
-        Scoped { store: self.clone(), scope: scope.clone() }
+        let home = Home::of(scope, Visibility::Scope);
+        Scoped { store: self.clone(), scope: scope.clone(), home }
     }
 }
 
@@ -35,6 +39,17 @@ impl Scoped {
         &self.scope
     }
 
+    /// The same door, to the memories that this many see.
+    pub(crate) fn at(&self, visibility: Visibility) -> Self {
+        let home = Home::of(&self.scope, visibility);
+        Self { store: self.store.clone(), scope: self.scope.clone(), home }
+    }
+
+    /// Who sees what is written.
+    pub fn visibility(&self) -> Visibility {
+        self.home.visibility()
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -42,6 +57,11 @@ impl Scoped {
     /// A transaction in which this tenant's rows are there, and no other's.
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
         self.store.database.begin(Tenant::Scope(&self.scope)).await
+    }
+
+    /// A transaction for several reads of this tenant's rows, all as of one moment.
+    pub(crate) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        self.store.database.open(Access::Snapshot, Tenant::Scope(&self.scope)).await
     }
 
     /// Reads with a function that names its tenant itself: its first three arguments.
@@ -63,28 +83,19 @@ impl Scoped {
         Ok(rows)
     }
 
-    /// Reads the one row that a statement always answers.
-    pub(crate) async fn read_one(
-        &self,
-        query: Query<'_, Postgres, PgArguments>,
-    ) -> Result<PgRow, StoreError> {
-        let row = self.read(query).await?.into_iter().next();
-        row.ok_or(StoreError::Database(sqlx::Error::RowNotFound))
-    }
-
     pub(crate) fn notifier(&self) -> &Notifier {
         &self.store.notifier
     }
 
     pub(crate) fn org(&self) -> &str {
-        self.scope.org_id.as_str()
+        self.home.org()
     }
 
     pub(crate) fn user(&self) -> &str {
-        self.scope.user_id.as_str()
+        self.home.user()
     }
 
     pub(crate) fn project(&self) -> &str {
-        self.scope.project_key()
+        self.home.project()
     }
 }

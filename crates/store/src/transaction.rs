@@ -12,7 +12,7 @@ use sqlx::{
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-use crate::error::StoreError;
+use crate::{error::StoreError, homes::Home};
 
 /// The role that policies are written for.
 pub(crate) const APP_ROLE: &str = "openintern_app";
@@ -56,8 +56,15 @@ impl Opening {
         !self.assumes_role && self.timeouts.is_none()
     }
 
-    fn statement(&self, tenant: Tenant<'_>) -> String {
-        let mut words = String::from("begin");
+    fn statement(&self, access: Access, tenant: Tenant<'_>) -> String {
+        let mut words = String::from(match access {
+            Access::Write => "begin",
+            // Many read at once: none should take the processors of the others.
+            Access::Snapshot => {
+                "begin isolation level repeatable read, read only; \
+                 set local max_parallel_workers_per_gather = 0"
+            }
+        });
         if let Some(timeouts) = self.timeouts {
             for (name, value) in timeouts.settings() {
                 words.push_str(&format!("; set local {name} = '{value}'"));
@@ -70,16 +77,33 @@ impl Opening {
         match tenant {
             Tenant::None => {}
             Tenant::Org(org) => words.push_str(&format!("; set local openintern.org_id = '{org}'")),
-            Tenant::Scope(scope) => words.push_str(&format!(
-                "; set local openintern.org_id = '{}'; set local openintern.user_id = '{}'; \
-                 set local openintern.project_id = '{}'",
-                scope.org_id,
-                scope.user_id,
-                scope.project_key()
+            Tenant::Scope(scope) => words.push_str(&names(
+                scope.org_id.as_str(),
+                scope.user_id.as_str(),
+                scope.project_key(),
             )),
+            Tenant::Home(home) => {
+                words.push_str(&names(home.org(), home.user(), home.project()));
+            }
         }
         words
     }
+}
+
+fn names(org: &str, user: &str, project: &str) -> String {
+    format!(
+        "; set local openintern.org_id = '{org}'; set local openintern.user_id = '{user}'; \
+         set local openintern.project_id = '{project}'"
+    )
+}
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reads and writes, each statement as things are by then.
+    Write,
+    /// Several reads, all as of one moment.
+    Snapshot,
 }
 
 /// Whose rows a transaction reaches.
@@ -91,6 +115,8 @@ pub(crate) enum Tenant<'a> {
     Org(&'a OrgId),
     /// What belongs to a user and project, too.
     Scope(&'a Scope),
+    /// The memories that live in one place.
+    Home(&'a Home),
 }
 
 /// The connections to the database, and how transactions are opened on them.
@@ -116,8 +142,17 @@ impl Transaction {
 impl Database {
     /// A transaction in which this tenant's rows are there, and no other's.
     pub(crate) async fn begin(&self, tenant: Tenant<'_>) -> Result<Transaction, StoreError> {
+        self.open(Access::Write, tenant).await
+    }
+
+    /// Like [`Self::begin`], for what is said of the transaction besides.
+    pub(crate) async fn open(
+        &self,
+        access: Access,
+        tenant: Tenant<'_>,
+    ) -> Result<Transaction, StoreError> {
         let pool = self.pool.clone();
-        let statement = AssertSqlSafe(self.opening.statement(tenant));
+        let statement = AssertSqlSafe(self.opening.statement(access, tenant));
         // In a task of its own: a caller that stops waiting must not leave a connection in the pool
         // with a transaction open that nobody knows of, into which the next caller's writes would
         // go (sqlx 0.9.0, https://github.com/transact-rs/sqlx/issues/4393).

@@ -131,6 +131,7 @@ impl From<MemoryError> for ToolError {
         match error {
             MemoryError::NotFound => Self::Told("there is no such memory".into()),
             MemoryError::Invalid(faults) => Self::Told(told(&faults)),
+            beyond @ MemoryError::Beyond(_) => Self::Told(beyond.to_string()),
             MemoryError::Store(error) => error.into(),
         }
     }

@@ -12,9 +12,12 @@ use protocol::{
     memory::{Consolidated, LinkKind, MemoryLink},
     scope::Scope,
 };
-use store::memories::{
-    links::{Compared, Mark, Near, NewLink},
-    reindex::Stale,
+use store::{
+    homes::Home,
+    memories::{
+        links::{Compared, Mark, Near, NewLink},
+        reindex::Stale,
+    },
 };
 
 use super::{MemoryError, MemoryService, content::off_the_async_threads};
@@ -43,8 +46,8 @@ const OVERLAP_MIN: f64 = 0.65;
 const OVERLAP_NEAR_MIN: f64 = 0.3;
 /// Vectors are alike from this cosine on.
 const COSINE_MIN: f64 = 0.87;
-/// Scopes that are listed together.
-const SCOPES_MAX: u32 = 100;
+/// Homes that are listed together.
+const HOMES_MAX: u32 = 100;
 
 /// Whether a pass writes down what it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,22 +106,22 @@ impl MemoryService {
 
     /// The links of a memory, newest first.
     pub async fn links(&self, scope: &Scope, id: MemoryId) -> Result<Vec<MemoryLink>, MemoryError> {
-        Ok(self.store.scoped(scope).memory_links(id).await?)
+        Ok(self.store.scoped(scope).at_memory(id).await?.memory_links(id).await?)
     }
 
-    /// Passes over all scopes of all tenants, until nothing is left to look at. Rests after each
-    /// for as many times as long as it took. Answers how many links it found.
+    /// Passes over what each scope of all tenants has for itself, until nothing is left to look at.
+    /// Rests after each for as many times as long as it took. Answers how many links it found.
     pub async fn consolidate_all(&self, rest: u32) -> Result<usize, MemoryError> {
-        let mut last_scope = None;
+        let mut last_home = None;
         let mut links = 0;
         loop {
-            let scopes =
-                self.store.scopes_to_embed(Stale::Other, last_scope.as_ref(), SCOPES_MAX).await?;
-            let Some(last) = scopes.last().cloned() else { return Ok(links) };
-            for scope in &scopes {
+            let homes =
+                self.store.homes_to_embed(Stale::Other, last_home.as_ref(), HOMES_MAX).await?;
+            let Some(last) = homes.last().cloned() else { return Ok(links) };
+            for scope in homes.iter().filter_map(Home::scope) {
                 loop {
                     let begun = Instant::now();
-                    let done = self.consolidate(scope, Pass::Marks).await?;
+                    let done = self.consolidate(&scope, Pass::Marks).await?;
                     links += done.links.len();
                     tokio::time::sleep(begun.elapsed() * rest + Duration::from_millis(1)).await;
                     if !done.more {
@@ -126,7 +129,7 @@ impl MemoryService {
                     }
                 }
             }
-            last_scope = Some(last);
+            last_home = Some(last);
         }
     }
 }

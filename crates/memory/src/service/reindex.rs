@@ -13,8 +13,8 @@ use super::MemoryService;
 
 /// Chunks that are read, embedded and written together.
 const BATCH_MAX: u32 = 32;
-/// Scopes that are listed together.
-const SCOPES_MAX: u32 = 100;
+/// Homes that are listed together.
+const HOMES_MAX: u32 = 100;
 /// So many batches in a row without one vector mean that the embedder is away.
 const FAILURES_MAX: u32 = 3;
 
@@ -42,18 +42,18 @@ impl MemoryService {
         mut done: impl FnMut(usize),
     ) -> Result<(), ReindexError> {
         let embedding_model = self.embedding.id().ok_or(ReindexError::NoEmbedder)?;
-        let mut last_scope = None;
+        let mut last_home = None;
         let mut failures = 0;
         loop {
-            let scopes = self.store.scopes_to_embed(stale, last_scope.as_ref(), SCOPES_MAX).await?;
-            let Some(last) = scopes.last().cloned() else { return Ok(()) };
-            for scope in &scopes {
-                let store = self.store.scoped(scope);
+            let homes = self.store.homes_to_embed(stale, last_home.as_ref(), HOMES_MAX).await?;
+            let Some(last) = homes.last().cloned() else { return Ok(()) };
+            for home in &homes {
                 let mut last_chunk = 0;
                 loop {
                     let begun = tokio::time::Instant::now();
-                    let chunks = store
-                        .chunks_to_embed(stale, embedding_model, last_chunk, BATCH_MAX)
+                    let chunks = self
+                        .store
+                        .chunks_to_embed(home, stale, embedding_model, last_chunk, BATCH_MAX)
                         .await?;
                     let Some(last) = chunks.last() else { break };
                     last_chunk = last.chunk_id;
@@ -62,12 +62,12 @@ impl MemoryService {
                     if failures == FAILURES_MAX {
                         return Err(ReindexError::Unanswered);
                     }
-                    store.set_embeddings(embedding_model, &embeddings).await?;
+                    self.store.set_embeddings(home, embedding_model, &embeddings).await?;
                     done(embeddings.len());
                     pause(begun.elapsed() * rest).await;
                 }
             }
-            last_scope = Some(last);
+            last_home = Some(last);
         }
     }
 

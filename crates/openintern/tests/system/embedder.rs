@@ -86,6 +86,7 @@ async fn nodes_of_one_database_have_one_embedder() {
         command.arg("--data-dir").arg(&data_dir).env("OPENINTERN_EMBEDDING", embedding);
         command.env("DATABASE_URL", &database.app_url);
         command.env("OPENINTERN_MIGRATE_URL", &database.owner_url);
+        command.env("OPENINTERN_MEMORY_AFTER_RUN", "off"); // Whose vectors are counted.
         command
     };
     let serve = ["serve", "--port", "0"];

@@ -418,3 +418,141 @@ async fn by_strangers(served: &Served, route: &Route, tenants: &[Tenant]) -> usi
 fn begins_at_a_cursor(route: &Route) -> bool {
     ["list_keys", "list_sessions"].contains(&&*route.name)
 }
+
+/// Somebody with a key, and what he sees and may write of what `org_a` and its `user_a` share.
+struct Reader {
+    org: &'static str,
+    user: &'static str,
+    project: Option<&'static str>,
+    rights: &'static str,
+    /// Sees what `user_a` of `org_a` has in all projects, and what all of `org_a` see.
+    sees: [bool; 2],
+    /// May write and change such memories of his own.
+    writes: [bool; 2],
+}
+
+const MEMORY: &str = "memory:read memory:write";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shared_is_read_by_those_it_is_for_and_changed_by_those_who_may() {
+    let served = crate::served::served_to(async |store| Identity::keys(store)).await;
+    let boss = key_of(&served, "org_a", None, None, "admin", None).await.key;
+    let ask = |key: &str, method: &str, path: &str, body: &Value| {
+        let request = served.bare(method, path).bearer_auth(key);
+        if body.is_null() { request } else { request.json(body) }
+    };
+    let note = |visibility: &str, text: &str| json!({"type": "archival", "text": text, "visibility": visibility});
+    let readers = [
+        Reader {
+            org: "org_a",
+            user: "user_a",
+            project: None,
+            rights: MEMORY,
+            sees: [true, true],
+            writes: [true, false],
+        },
+        Reader {
+            org: "org_a",
+            user: "user_a",
+            project: Some("p"),
+            rights: MEMORY,
+            sees: [true, true],
+            writes: [false, false],
+        },
+        Reader {
+            org: "org_a",
+            user: "user_b",
+            project: None,
+            rights: MEMORY,
+            sees: [false, true],
+            writes: [true, false],
+        },
+        Reader {
+            org: "org_a",
+            user: "user_a",
+            project: None,
+            rights: "admin",
+            sees: [true, true],
+            writes: [true, true],
+        },
+        Reader {
+            org: "org_b",
+            user: "user_a",
+            project: None,
+            rights: MEMORY,
+            sees: [false, false],
+            writes: [true, false],
+        },
+        Reader {
+            org: "org_b",
+            user: "user_a",
+            project: None,
+            rights: "admin",
+            sees: [false, false],
+            writes: [true, true],
+        },
+    ];
+    for reader in readers {
+        let is_admin = reader.rights == "admin";
+        let user = (!is_admin).then_some(reader.user);
+        let key = key_of(&served, reader.org, user, reader.project, reader.rights, None).await.key;
+        let as_reader = |method: &str, path: &str, body: &Value| {
+            ask(&key, method, path, body).header("x-user-id", reader.user)
+        };
+        for (at, (visibility, words)) in
+            [("user", "bound to one project"), ("org", "`admin`")].into_iter().enumerate()
+        {
+            let what = format!("{}/{} {:?}: {visibility}", reader.org, reader.user, reader.project);
+            let secret = format!("tulip of the {visibility}");
+            let shared = ask(&boss, "POST", "/api/memories", &note(visibility, &secret));
+            let shared = answer(shared.header("x-user-id", "user_a")).await.expect(201);
+            let path = format!("/api/memories/{}", shared["id"].as_str().unwrap());
+            let sees = reader.sees[at];
+            // Reading: by id, in the list, by search.
+            let got = answer(as_reader("GET", &path, &Value::Null)).await;
+            assert_eq!(got.status, if sees { 200 } else { 404 }, "{what}");
+            let list = answer(as_reader("GET", "/api/memories", &Value::Null)).await;
+            assert_eq!(list.text.contains(&secret), sees, "{what}");
+            let query = json!({"query": "tulip", "explain": true});
+            let hits = answer(as_reader("POST", "/api/memories/search", &query)).await;
+            assert_eq!(hits.text.contains(&secret), sees, "{what}");
+            // Changing what is there.
+            let may = sees && reader.writes[at];
+            for (method, body) in [
+                ("PATCH", json!({"importance": 1})),
+                ("PATCH", json!({"visibility": "scope"})),
+                ("DELETE", Value::Null),
+            ] {
+                let changed = answer(as_reader(method, &path, &body)).await;
+                match (sees, may) {
+                    (false, _) => drop(changed.refused(404, "not_found")),
+                    (true, false) => {
+                        assert!(changed.text.contains(words), "{what}: {}", changed.text);
+                        changed.refused(403, "forbidden");
+                    }
+                    (true, true) => {
+                        assert!((200..300).contains(&changed.status), "{what}: {}", changed.text);
+                    }
+                }
+            }
+            let still = ask(&boss, "GET", &path, &Value::Null).header("x-user-id", "user_a");
+            assert_eq!(answer(still).await.status, if may { 404 } else { 200 }, "{what}");
+            // Writing one's own.
+            let writes = reader.writes[at];
+            let wanted = [201, 403][usize::from(!writes)];
+            let wrote = answer(as_reader("POST", "/api/memories", &note(visibility, "own"))).await;
+            assert_eq!(wrote.status, wanted, "{what}: {}", wrote.text);
+            let bulk = json!({"memories": [note("scope", "a"), note(visibility, "b")]});
+            let wrote = answer(as_reader("POST", "/api/memories/bulk", &bulk)).await;
+            assert_eq!(wrote.status, wanted, "{what}: {}", wrote.text);
+            let own = answer(as_reader("POST", "/api/memories", &note("scope", "mine"))).await;
+            let own = own.expect(201)["id"].as_str().unwrap().to_owned();
+            let widen = json!({"visibility": visibility});
+            let own = as_reader("PATCH", &format!("/api/memories/{own}"), &widen);
+            assert_eq!(answer(own).await.status, [200, 403][usize::from(!writes)], "{what}");
+            // What the next round must not find.
+            let gone = ask(&boss, "DELETE", &path, &Value::Null).header("x-user-id", "user_a");
+            answer(gone).await;
+        }
+    }
+}

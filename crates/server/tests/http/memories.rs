@@ -22,8 +22,8 @@ async fn a_memory_is_written_found_edited_and_forgotten() {
     let memory = served.get(&path).await.expect(200);
     assert_eq!(memory["text"], "数据库密码每季度更换一次");
     assert_eq!(
-        (&memory["type"], &memory["occurred_at"]),
-        (&json!("archival"), &json!("2026-05-04"))
+        (&memory["type"], &memory["occurred_at"], &memory["visibility"]),
+        (&json!("archival"), &json!("2026-05-04"), &json!("scope"))
     );
 
     let found = served.post("/api/memories/search", json!({"query": "密码"})).await.expect(200);
@@ -36,6 +36,10 @@ async fn a_memory_is_written_found_edited_and_forgotten() {
     assert_eq!(answer(edit).await.expect(200)["text"], "密码每月更换");
     let page = served.get("/api/memories?type=archival&group_key=doc").await.expect(200);
     assert_eq!(page["memories"][0]["snippet"], "密码每月更换");
+    let share = served.ask("PATCH", &path).json(&json!({"visibility": "org"}));
+    assert_eq!(answer(share).await.expect(200)["visibility"], "org");
+    let page = served.get("/api/memories").await.expect(200);
+    assert_eq!(page["memories"][0]["visibility"], "org");
     assert_eq!(served.get("/api/memories?type=core").await.expect(200)["memories"], json!([]));
 
     let deleted = answer(served.ask("DELETE", &path)).await;
@@ -147,6 +151,7 @@ async fn bad_memories_are_refused_by_field() {
     check(bulk, json!({"memories": []}), "/memories").await;
     let second_is_bad = json!([{"type": "core", "text": "a"}, {"type": "core", "text": ""}]);
     check(bulk, json!({"memories": second_is_bad}), "/memories/1/text").await;
+    check(write, json!({"type": "core", "text": "a", "visibility": "world"}), "/visibility").await;
     let search = "/api/memories/search";
     check(search, json!({"query": ""}), "/query").await;
     check(search, json!({"query": "a", "top_k": 51}), "/top_k").await;

@@ -159,12 +159,10 @@ impl Scoped {
         max_chars: u32,
     ) -> Result<Vec<String>, StoreError> {
         let query = sqlx::query(
-            "select left(text, $5) as text from memories
-             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = any($4)",
+            "select left(text, $3) as text from memories
+             where org_id = $1 and memory_id = any($2)",
         )
         .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
         .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
         .bind(signed(max_chars));
         let rows = self.read(query).await?;

@@ -134,6 +134,45 @@ impl Scoped {
     }
 }
 
+impl Scoped {
+    /// Moves the chunks of a memory with their postings and counts to another home.
+    pub(super) async fn move_chunks(
+        &self,
+        tx: &mut Transaction,
+        id: MemoryId,
+        to: &Scoped,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "with chunks as (
+                 update memory_chunks set user_id = $5, project_id = $6
+                 where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
+                 returning chunk_id, length
+             ), postings as (
+                 update memory_postings set user_id = $5, project_id = $6
+                 where org_id = $1 and chunk_id in (select chunk_id from chunks)
+             ), left_behind as (
+                 update memory_scope_stats
+                 set chunk_count = chunk_count - (select count(*) from chunks),
+                     term_count = term_count - (select coalesce(sum(length), 0) from chunks)
+                 where org_id = $1 and user_id = $2 and project_id = $3
+             )
+             update memory_scope_stats
+             set chunk_count = chunk_count + (select count(*) from chunks),
+                 term_count = term_count + (select coalesce(sum(length), 0) from chunks)
+             where org_id = $1 and user_id = $5 and project_id = $6",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(id.uuid())
+        .bind(to.user())
+        .bind(to.project())
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+}
+
 /// Rows to insert, in parts that a statement has time for.
 #[derive(Default)]
 pub(super) struct ChunkRows<'a> {

@@ -1,11 +1,10 @@
-//! Giving chunks new vectors: which scopes to look at, which of their chunks need one, and
+//! Giving chunks new vectors: which homes to look at, which of their chunks need one, and
 //! writing it down. How a vector is made is not known here.
 
 use pgvector::Vector;
-use protocol::scope::Scope;
-use sqlx::{Row, postgres::PgRow};
+use sqlx::Row;
 
-use crate::{Store, error::StoreError, rows::parsed, scoped::Scoped};
+use crate::{Store, error::StoreError, homes::Home, transaction::Tenant};
 
 /// Which chunks need a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,36 +25,35 @@ pub struct StaleChunk {
 }
 
 impl Store {
-    /// Scopes with memories, of all tenants, those after `after` in an order of their own. With
-    /// [`Stale::Missing`] only scopes with chunks that have no vector.
-    pub async fn scopes_to_embed(
+    /// Homes of memories, of all tenants, those after `after` in an order of their own. With
+    /// [`Stale::Missing`] only homes with chunks that have no vector.
+    pub async fn homes_to_embed(
         &self,
         stale: Stale,
-        after: Option<&Scope>,
+        after: Option<&Home>,
         limit: u32,
-    ) -> Result<Vec<Scope>, StoreError> {
+    ) -> Result<Vec<Home>, StoreError> {
         let query = sqlx::query("select * from scopes_to_embed($1, $2, $3, $4, $5)")
             .bind(stale == Stale::Other)
-            .bind(after.map(|scope| scope.org_id.as_str()))
-            .bind(after.map(|scope| scope.user_id.as_str()))
-            .bind(after.map(Scope::project_key))
+            .bind(after.map(Home::org))
+            .bind(after.map(Home::user))
+            .bind(after.map(Home::project))
             .bind(i64::from(limit));
-        let rows = self.database.call(query).await?;
-        rows.iter().map(scope_from).collect()
+        self.database.call(query).await?.iter().map(Home::from_row).collect()
     }
-}
 
-impl Scoped {
-    /// The chunks of this scope that need a vector of `embedding_model`, those after `after` in the
+    /// The chunks of a home that need a vector of `embedding_model`, those after `after` in the
     /// order of their numbers.
     pub async fn chunks_to_embed(
         &self,
+        home: &Home,
         stale: Stale,
         embedding_model: &str,
         after: i64,
         limit: u32,
     ) -> Result<Vec<StaleChunk>, StoreError> {
-        let query = sqlx::query(
+        let mut tx = self.database.begin(Tenant::Home(home)).await?;
+        let rows = sqlx::query(
             "select chunk_id, chunk_text from memory_chunks
              where org_id = $1 and user_id = $2 and project_id = $3 and chunk_id > $4
                and case when $5 then embedding is null or embedding_model <> $6
@@ -64,14 +62,16 @@ impl Scoped {
              order by chunk_id
              limit $7",
         )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
+        .bind(home.org())
+        .bind(home.user())
+        .bind(home.project())
         .bind(after)
         .bind(stale == Stale::Other)
         .bind(embedding_model)
-        .bind(i64::from(limit));
-        let rows = self.read(query).await?;
+        .bind(i64::from(limit))
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
         rows.iter()
             .map(|row| {
                 Ok(StaleChunk {
@@ -82,16 +82,18 @@ impl Scoped {
             .collect()
     }
 
-    /// Writes vectors down. A chunk that is gone, because its memory was edited meanwhile, is
-    /// passed over.
+    /// Writes vectors down. A chunk that is gone, because its memory was edited or moved meanwhile,
+    /// is passed over.
     pub async fn set_embeddings(
         &self,
+        home: &Home,
         embedding_model: &str,
         embeddings: &[(i64, Vec<f32>)],
     ) -> Result<(), StoreError> {
         let (chunk_ids, vectors): (Vec<i64>, Vec<Vector>) =
             embeddings.iter().map(|(id, vector)| (*id, Vector::from(vector.clone()))).unzip();
-        let query = sqlx::query(
+        let mut tx = self.database.begin(Tenant::Home(home)).await?;
+        sqlx::query(
             "with used as (
                  update memory_embedder set is_used = true where not is_used and embedder = $4
              )
@@ -101,22 +103,14 @@ impl Scoped {
              where c.org_id = $1 and c.user_id = $2 and c.project_id = $3
                and c.chunk_id = n.chunk_id",
         )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
+        .bind(home.org())
+        .bind(home.user())
+        .bind(home.project())
         .bind(embedding_model)
         .bind(chunk_ids)
-        .bind(vectors);
-        self.read(query).await?;
-        Ok(())
+        .bind(vectors)
+        .execute(&mut tx)
+        .await?;
+        tx.commit().await
     }
-}
-
-fn scope_from(row: &PgRow) -> Result<Scope, StoreError> {
-    let project: String = row.try_get("project_id")?;
-    Ok(Scope {
-        org_id: parsed(row.try_get("org_id")?)?,
-        user_id: parsed(row.try_get("user_id")?)?,
-        project_id: if project.is_empty() { None } else { Some(parsed(project)?) },
-    })
 }

@@ -1,5 +1,5 @@
-//! What a search reads: counts, postings, the layout of a scope, vectors, and the chunks found.
-//! Scoring is not done here.
+//! What a search reads: counts, postings, the layout of homes, vectors, and the chunks found; all
+//! in one transaction, as of one moment. Scoring is not done here.
 
 use jiff_sqlx::Timestamp as DbTimestamp;
 use pgvector::Vector;
@@ -14,8 +14,10 @@ use uuid::Uuid;
 use super::instant;
 use crate::{
     error::StoreError,
+    homes::{Home, Seen},
     rows::{parsed, timestamp, total},
     scoped::Scoped,
+    transaction::Transaction,
 };
 
 /// How much a scope remembers, and what time it is.
@@ -29,6 +31,19 @@ pub struct MemoryTotals {
     pub now: Timestamp,
 }
 
+/// How much is kept in one home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeTotals {
+    /// Where.
+    pub home: Home,
+    /// Chunks.
+    pub chunk_count: u64,
+    /// Terms of all chunks, repetitions counted.
+    pub term_count: u64,
+    /// Changes whenever the chunks do, and is never the same again.
+    pub generation: i64,
+}
+
 /// The chunks that have a term.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TermPostings {
@@ -40,7 +55,7 @@ pub struct TermPostings {
     pub frequencies: Vec<i32>,
 }
 
-/// A chunk in the order of its scope.
+/// A chunk in the order of its home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkPlace {
     /// The chunk.
@@ -58,8 +73,6 @@ pub struct ChunkPlace {
 pub struct NearChunk {
     /// The chunk.
     pub chunk_id: i64,
-    /// Its memory.
-    pub memory_id: Uuid,
     /// The cosine, -1 to 1.
     pub cosine: f64,
 }
@@ -81,6 +94,13 @@ pub struct FoundChunk {
     pub at: Timestamp,
 }
 
+/// The memories that a scope sees, as they are at one moment.
+#[derive(Debug)]
+pub struct MemoryReader {
+    tx: Transaction,
+    homes: Vec<HomeTotals>,
+}
+
 impl Scoped {
     /// How much this scope remembers.
     pub async fn memory_totals(&self) -> Result<MemoryTotals, StoreError> {
@@ -97,43 +117,85 @@ impl Scoped {
         })
     }
 
+    /// Begins to read. Nobody waits for a reader, but the database keeps what it may still look at:
+    /// do not hold it while waiting for anything else.
+    pub async fn read_memories(&self) -> Result<MemoryReader, StoreError> {
+        let Seen { users, projects } = self.seen();
+        let mut tx = self.snapshot().await?;
+        let rows = sqlx::query(
+            "select org_id, user_id, project_id, chunk_count, term_count, generation
+             from unnest($2, $3) as home (user_id, project_id)
+             join memory_scope_stats s using (user_id, project_id)
+             where s.org_id = $1 and chunk_count > 0",
+        )
+        .bind(self.org())
+        .bind(users)
+        .bind(projects)
+        .fetch_all(&mut tx)
+        .await?;
+        let homes = rows
+            .iter()
+            .map(|row| {
+                Ok(HomeTotals {
+                    home: Home::from_row(row)?,
+                    chunk_count: total(row, "chunk_count")?,
+                    term_count: total(row, "term_count")?,
+                    generation: row.try_get("generation")?,
+                })
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(MemoryReader { tx, homes })
+    }
+}
+
+impl MemoryReader {
+    /// The homes that this scope sees and in which there is something.
+    pub fn homes(&self) -> &[HomeTotals] {
+        &self.homes
+    }
+
     /// The chunks that have one of `terms`: of the rarest `max_terms` that occur at all, as long as
     /// they have `max_rows` postings together, but at least of the rarest one.
-    pub async fn memory_postings(
-        &self,
+    pub async fn postings(
+        &mut self,
         terms: &[String],
         max_terms: u32,
         max_rows: u32,
     ) -> Result<Vec<TermPostings>, StoreError> {
-        let query = sqlx::query(
+        let (org, users, projects) = self.columns();
+        let rows = sqlx::query(
             // A term at a time, by the whole key: of a tenant that came after the last `analyze`
             // the planner believes that it has one row, and would read all its postings.
-            "with ranked as (
-                 select term, df, row_number() over rarest as place, sum(df) over rarest as rows
+            "with found as (
+                 select term, chunk_ids, frequencies, cardinality(chunk_ids) as df
                  from unnest($4) as asked (term)
                  cross join lateral (
-                     select count(*) as df from memory_postings p
-                     where org_id = $1 and user_id = $2 and project_id = $3 and p.term = asked.term
-                 ) counted
-                 where df > 0
+                     select array_agg(chunk_id) as chunk_ids, array_agg(frequency) as frequencies
+                     from unnest($2, $3) as home (user_id, project_id)
+                     cross join lateral (
+                         select chunk_id, frequency from memory_postings p
+                         where p.org_id = $1 and p.user_id = home.user_id
+                           and p.project_id = home.project_id and p.term = asked.term
+                         limit $6
+                     ) of_home
+                 ) of_term
+                 where chunk_ids is not null
+             ), ranked as (
+                 select *, row_number() over rarest as place, sum(df) over rarest as rows
+                 from found
                  window rarest as (order by df, term rows unbounded preceding)
              )
-             select term, chunk_ids, frequencies
-             from ranked
-             cross join lateral (
-                 select array_agg(chunk_id) as chunk_ids, array_agg(frequency) as frequencies
-                 from memory_postings p
-                 where org_id = $1 and user_id = $2 and project_id = $3 and p.term = ranked.term
-             ) found
-             where (place <= $5 and (rows <= $6 or place = 1)) and chunk_ids is not null",
+             select term, chunk_ids, frequencies from ranked
+             where place <= $5 and (rows <= $6 or place = 1)",
         )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
+        .bind(org)
+        .bind(users)
+        .bind(projects)
         .bind(terms)
         .bind(i64::from(max_terms))
-        .bind(i64::from(max_rows));
-        let rows = self.read(query).await?;
+        .bind(i64::from(max_rows))
+        .fetch_all(&mut self.tx)
+        .await?;
         rows.iter()
             .map(|row| {
                 Ok(TermPostings {
@@ -145,13 +207,15 @@ impl Scoped {
             .collect()
     }
 
-    /// The chunks of the scope, parent by parent and each parent's in its order; with
-    /// `near_chunks`, only the parents of those.
-    pub async fn memory_layout(
-        &self,
+    /// The chunks of a home, parent by parent and each parent's in its order; with `near_chunks`,
+    /// only the parents of those.
+    pub async fn layout(
+        &mut self,
+        home: &Home,
         near_chunks: Option<&[i64]>,
     ) -> Result<Vec<ChunkPlace>, StoreError> {
-        let query = sqlx::query(
+        let row = sqlx::query(
+            // Arrays, because it may be all chunks of a home.
             "select array_agg(chunk_id) as chunk_ids, array_agg(memory_id) as memory_ids,
                     array_agg(parent_id) as parent_ids, array_agg(length) as lengths
              from (
@@ -168,11 +232,12 @@ impl Scoped {
                  order by parent_id, position, memory_id, ordinal
              ) placed",
         )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(near_chunks);
-        let row = self.read_one(query).await?;
+        .bind(home.org())
+        .bind(home.user())
+        .bind(home.project())
+        .bind(near_chunks)
+        .fetch_one(&mut self.tx)
+        .await?;
         let column = |name: &str| -> Result<Vec<Uuid>, StoreError> {
             Ok(row.try_get::<Option<_>, _>(name)?.unwrap_or_default())
         };
@@ -194,96 +259,109 @@ impl Scoped {
     }
 
     /// The chunks of memories that satisfy all filters.
-    pub async fn memory_chunks_matching(
-        &self,
+    pub async fn chunks_matching(
+        &mut self,
         filters: &MemoryFilters,
     ) -> Result<Vec<i64>, StoreError> {
         let kinds: Option<Vec<_>> =
             filters.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect());
-        let query = sqlx::query(
+        let (org, users, projects) = self.columns();
+        let rows = sqlx::query(
             "select c.chunk_id
-             from memories m join memory_chunks c using (org_id, memory_id)
-             where m.org_id = $1 and m.user_id = $2 and m.project_id = $3
-               and ($4::text[] is null or m.type = any($4))
+             from unnest($2, $3) as home (user_id, project_id)
+             join memories m
+                 on m.org_id = $1 and m.user_id = home.user_id and m.project_id = home.project_id
+             join memory_chunks c using (org_id, memory_id)
+             where ($4::text[] is null or m.type = any($4))
                and ($5::text is null or m.group_key = $5)
                and ($6::jsonb is null or m.metadata @> $6)
                and ($7::timestamptz is null or m.occurred_at >= $7)
                and ($8::timestamptz is null or m.occurred_at < $8)",
         )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
+        .bind(org)
+        .bind(users)
+        .bind(projects)
         .bind(kinds)
         .bind(&filters.group_key)
         .bind(filters.metadata.as_ref().map(Json))
         .bind(instant(filters.occurred_after))
-        .bind(instant(filters.occurred_before));
-        let rows = self.read(query).await?;
+        .bind(instant(filters.occurred_before))
+        .fetch_all(&mut self.tx)
+        .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// The nearest chunks, among those with a vector of one embedder and, with `among`, those named:
     /// an exact scan, nearest first.
-    pub async fn nearest_chunks(
-        &self,
+    pub async fn nearest(
+        &mut self,
         vector: &[f32],
         embedding_model: &str,
         among: Option<&[i64]>,
         limit: u32,
     ) -> Result<Vec<NearChunk>, StoreError> {
-        let query = sqlx::query(
-            // Arrays, because it may be all chunks of a scope.
-            "select array_agg(chunk_id) as chunk_ids, array_agg(memory_id) as memory_ids,
-                    array_agg(1 - distance) as cosines
+        let (org, users, projects) = self.columns();
+        let row = sqlx::query(
+            // A sub-select, because it is hashed; `any` of a parameter is read from its beginning
+            // for each row.
+            "select array_agg(chunk_id) as chunk_ids, array_agg(1 - distance) as cosines
              from (
-                 select chunk_id, memory_id, embedding <=> $4 as distance
-                 from memory_chunks
-                 where org_id = $1 and user_id = $2 and project_id = $3
-                   and embedding_model = $5 and ($6::bigint[] is null or chunk_id = any($6))
+                 select chunk_id, distance
+                 from unnest($2, $3) as home (user_id, project_id)
+                 cross join lateral (
+                     select c.chunk_id, c.embedding <=> $4 as distance
+                     from memory_chunks c
+                     where c.org_id = $1 and c.user_id = home.user_id
+                       and c.project_id = home.project_id and c.embedding_model = $5
+                       and ($6::bigint[] is null or c.chunk_id in (select unnest($6)))
+                     order by distance, c.chunk_id desc
+                     limit $7
+                 ) of_home
                  order by distance, chunk_id desc
                  limit $7
              ) nearest",
         )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
+        .bind(org)
+        .bind(users)
+        .bind(projects)
         .bind(Vector::from(vector.to_vec()))
         .bind(embedding_model)
         .bind(among)
-        .bind(i64::from(limit));
-        let row = self.read_one(query).await?;
+        .bind(i64::from(limit))
+        .fetch_one(&mut self.tx)
+        .await?;
         let chunk_ids: Option<Vec<i64>> = row.try_get("chunk_ids")?;
-        let memory_ids: Option<Vec<Uuid>> = row.try_get("memory_ids")?;
         let cosines: Option<Vec<f64>> = row.try_get("cosines")?;
-        let memory_ids = memory_ids.unwrap_or_default().into_iter();
         Ok(chunk_ids
             .unwrap_or_default()
             .into_iter()
-            .zip(memory_ids.zip(cosines.unwrap_or_default()))
-            .map(|(chunk_id, (memory_id, cosine))| NearChunk { chunk_id, memory_id, cosine })
+            .zip(cosines.unwrap_or_default())
+            .map(|(chunk_id, cosine)| NearChunk { chunk_id, cosine })
             .collect())
     }
 
     /// The text of chunks, with what of their memories counts for a hit; in no order.
-    pub async fn found_chunks(&self, chunk_ids: &[i64]) -> Result<Vec<FoundChunk>, StoreError> {
-        let query = sqlx::query(
-            // Each chunk by its key, for the reason given at `memory_postings`.
+    pub async fn found_chunks(&mut self, chunk_ids: &[i64]) -> Result<Vec<FoundChunk>, StoreError> {
+        let (org, users, projects) = self.columns();
+        let rows = sqlx::query(
+            // Each chunk by its key, for the reason given at `postings`.
             "select chunk_id, memory_id, type, chunk_text, importance, at
              from unnest($4) as asked (chunk_id)
              cross join lateral (
-                 select c.memory_id, m.type, c.chunk_text, m.importance,
+                 select c.user_id, c.project_id, c.memory_id, m.type, c.chunk_text, m.importance,
                         coalesce(m.occurred_at, m.created_at) as at
                  from memory_chunks c join memories m using (org_id, memory_id)
-                 where c.org_id = $1 and c.user_id = $2 and c.project_id = $3
-                   and c.chunk_id = asked.chunk_id
+                 where c.org_id = $1 and c.chunk_id = asked.chunk_id
                  limit 1
-             ) found",
+             ) found
+             where (user_id, project_id) in (select * from unnest($2, $3))",
         )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(chunk_ids);
-        let rows = self.read(query).await?;
+        .bind(org)
+        .bind(users)
+        .bind(projects)
+        .bind(chunk_ids)
+        .fetch_all(&mut self.tx)
+        .await?;
         rows.iter()
             .map(|row| {
                 Ok(FoundChunk {
@@ -296,5 +374,17 @@ impl Scoped {
                 })
             })
             .collect()
+    }
+
+    /// Ends the reading, and gives the connection back at once.
+    pub async fn finish(self) -> Result<(), StoreError> {
+        self.tx.commit().await
+    }
+
+    /// The organisation, and the homes as columns.
+    fn columns(&self) -> (String, Vec<String>, Vec<String>) {
+        let org = self.homes.first().map(|first| first.home.org().to_owned()).unwrap_or_default();
+        let Seen { users, projects } = self.homes.iter().map(|each| &each.home).collect();
+        (org, users, projects)
     }
 }

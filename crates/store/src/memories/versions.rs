@@ -76,6 +76,26 @@ impl Scoped {
         Ok(Differs { in_text: row.try_get("differs_in_text")?, at_all: row.try_get("differs")? })
     }
 
+    /// Moves the versions of a memory to another home.
+    pub(super) async fn move_versions(
+        &self,
+        tx: &mut Transaction,
+        id: MemoryId,
+        to: &Scoped,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "update memory_versions set user_id = $3, project_id = $4
+             where org_id = $1 and memory_id = $2",
+        )
+        .bind(self.org())
+        .bind(id.uuid())
+        .bind(to.user())
+        .bind(to.project())
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+
     /// What stood in a memory before, newest first, the versions below `cursor`. A page is also cut
     /// at about [`PAGE_MAX_BYTES`].
     pub async fn list_memory_versions(

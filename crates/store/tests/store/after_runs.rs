@@ -67,6 +67,7 @@ fn note(run: &ToRemember, text: &str) -> NewMemory {
         occurred_at: Some(protocol::memory::OccurredAt::Instant(run.ended_at)),
         parent_id: Uuid::nil(),
         origin: Some(Origin { run_id: run.run_id, step: run.step_count }),
+        visibility: protocol::memory::Visibility::Scope,
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 
-use protocol::{id::MemoryId, memory::MemoryType};
+use protocol::{
+    id::MemoryId,
+    memory::{MemoryType, Visibility},
+};
 use sqlx::{Connection, PgConnection};
 use store::{
     Store,
     connect::{inspect, migrate},
+    homes::Home,
     memories::{Content, MemoryChange, NewChunk, NewMemory, reindex::Stale},
 };
 
@@ -26,6 +30,7 @@ async fn write(store: &Store, embedder: &str, text: &str) -> MemoryId {
         occurred_at: None,
         parent_id: id.uuid(),
         origin: None,
+        visibility: Visibility::Scope,
     };
     store.scoped(&ours()).write_memories(&[memory]).await.unwrap();
     id
@@ -81,10 +86,10 @@ async fn a_worker_or_a_vector_that_was_filled_in_stands_by_an_embedder() {
     let adopt = async |embedder: &str| store.adopt_embedder(embedder).await.unwrap();
     assert_eq!(adopt("filled in").await, None);
     write(&store, "another", "a").await;
-    let scoped = store.scoped(&ours());
-    let chunks = scoped.chunks_to_embed(Stale::Missing, "filled in", 0, 10).await.unwrap();
+    let home = Home::of(&ours(), Visibility::Scope);
+    let chunks = store.chunks_to_embed(&home, Stale::Missing, "filled in", 0, 10).await.unwrap();
     let vectors = [(chunks[0].chunk_id, vec![1.0; 256])];
-    scoped.set_embeddings("filled in", &vectors).await.unwrap();
+    store.set_embeddings(&home, "filled in", &vectors).await.unwrap();
     assert_eq!(adopt("another").await.as_deref(), Some("filled in"));
 
     let (store, _database) = fresh_with_database().await;
@@ -111,14 +116,14 @@ async fn vectors_of_another_than_the_one_in_force_are_left_out() {
     store.scoped(&ours()).edit_memory(edited, &change, None).await.unwrap();
     assert_eq!(vectors(&mut admin).await["edited"], None);
 
-    let scoped = store.scoped(&ours());
+    let home = Home::of(&ours(), Visibility::Scope);
     let to_fill_in = async |embedder: &str| -> Vec<String> {
-        let chunks = scoped.chunks_to_embed(Stale::Missing, embedder, 0, 10).await.unwrap();
+        let chunks = store.chunks_to_embed(&home, Stale::Missing, embedder, 0, 10).await.unwrap();
         chunks.into_iter().map(|chunk| chunk.text).collect()
     };
     assert_eq!(to_fill_in("old").await, [""; 0], "that is for others");
     assert_eq!(to_fill_in("new").await, ["late", "edited"]);
-    let all = scoped.chunks_to_embed(Stale::Other, "new", 0, 10).await.unwrap();
+    let all = store.chunks_to_embed(&home, Stale::Other, "new", 0, 10).await.unwrap();
     assert_eq!(all.len(), 3);
 }
 

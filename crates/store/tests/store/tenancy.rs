@@ -157,6 +157,53 @@ async fn raw_statements_reach_no_row_of_another_tenant() {
         assert!(sqlx::query(AssertSqlSafe(move_away.clone())).execute(&mut *tx).await.is_err());
         tx.rollback().await.unwrap();
     }
+    // What more may see is seen by them, and can be made somebody else's by nobody.
+    let shared = ["memories", "memory_chunks", "memory_postings", "memory_scope_stats"];
+    for (home, seen_by) in [
+        ("user_id = 'user_a', project_id = '*'", ["proj"].as_slice()),
+        ("user_id = '*', project_id = '*'", &["proj", "other user"]),
+    ] {
+        for table in shared {
+            let key = if table == "memory_postings" { "chunk_id" } else { "org_id" };
+            let writer = if table == "memories" { ", writer_user_id = 'user_a'" } else { "" };
+            let mut tx = admin.begin().await.unwrap();
+            let moved = format!("update {table} set {home}{writer}");
+            sqlx::raw_sql(AssertSqlSafe(moved)).execute(&mut *tx).await.unwrap();
+            for (name, org, user, project) in [
+                ("proj", "org_a", "user_a", "proj"),
+                ("other user", "org_a", "user_b", ""),
+                ("other org", "org_b", "user_a", ""),
+                ("all of another org", "org_b", "*", "*"),
+            ] {
+                let context = format!(
+                    "set local role openintern_app; set local openintern.org_id = '{org}'; \
+                     set local openintern.user_id = '{user}'; \
+                     set local openintern.project_id = '{project}'"
+                );
+                let mut inner = tx.begin().await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(context)).execute(&mut *inner).await.unwrap();
+                let statement = format!("select count({key}) from {table}");
+                let seen: i64 = sqlx::query_scalar(AssertSqlSafe(statement))
+                    .fetch_one(&mut *inner)
+                    .await
+                    .unwrap();
+                assert_eq!(seen > 0, seen_by.contains(&name), "{table} with {home} for {name}");
+                for theft in [
+                    "user_id = 'user_c', project_id = ''",
+                    "user_id = 'user_c', project_id = '*'",
+                    "org_id = 'org_c'",
+                ] {
+                    let mut attempt = inner.begin().await.unwrap();
+                    let statement = format!("update {table} set {theft}");
+                    let done = sqlx::query(AssertSqlSafe(statement)).execute(&mut *attempt).await;
+                    assert!(done.map_or(true, |done| done.rows_affected() == 0), "{table} {theft}");
+                    attempt.rollback().await.unwrap();
+                }
+                inner.rollback().await.unwrap();
+            }
+            tx.rollback().await.unwrap();
+        }
+    }
     // Another user or project of the organisation sees none of what belongs to one.
     for other in ["user_id = 'user_b'", "project_id = 'proj'"] {
         for table in [

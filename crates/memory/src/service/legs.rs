@@ -1,0 +1,261 @@
+//! From what a search has read to its hits: words and vectors, one ranking, one hit a memory.
+//!
+//! Pure. Reading is done in `search`.
+
+use std::{
+    cmp::Ordering,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use protocol::{
+    memory::{Explanation, Hit},
+    time::Timestamp,
+};
+use store::memories::search::{FoundChunk, NearChunk};
+use uuid::Uuid;
+
+use crate::{
+    fuse::{FACTORS, Fused, LEG_SIZE, Weights, fuse, importance_factor, recency_factor},
+    rank::{Layout, Postings, inverse_document_frequency, lexical, matched_terms},
+    snippet::snippet,
+    tokens::{Tokenizer, han::is_pair},
+};
+
+/// A question of whose weight the best hit's words cover less than this is asked by meaning first.
+/// Source: judgement, see docs/memory.md.
+const COVERAGE_MIN: f64 = 0.2;
+
+/// What a search has read.
+pub(super) struct Read {
+    /// Chunks of all homes.
+    pub(super) chunk_count: u64,
+    /// Their terms, repetitions counted.
+    pub(super) term_count: u64,
+    pub(super) now: Timestamp,
+    /// Of each home.
+    pub(super) layouts: Vec<Arc<Layout>>,
+    pub(super) postings: Vec<Postings>,
+    /// The terms of the question that no chunk has.
+    pub(super) absent: Vec<String>,
+    pub(super) near: Vec<NearChunk>,
+    /// The only chunks that may be found, where the search has filters.
+    pub(super) wanted: Option<HashSet<i64>>,
+}
+
+/// What both legs have found.
+pub(super) struct Legs {
+    read: Read,
+    top_k: usize,
+    /// By the chunk for which each is found.
+    fused: HashMap<i64, Fused<Uuid>>,
+    chunk_ids: Vec<i64>,
+}
+
+/// The chunk for which a memory is found.
+struct BestChunk {
+    memory_id: Uuid,
+    chunk_id: i64,
+    score: f64,
+}
+
+impl Legs {
+    pub(super) fn new(read: Read, weights: Weights, top_k: usize) -> Self {
+        let by_words = read.by_words();
+        let weights = match weights {
+            Weights::SEMANTIC if read.coverage(by_words.first()) < COVERAGE_MIN => {
+                Weights::MEANING_FIRST
+            }
+            weights => weights,
+        };
+        let by_vectors = read.by_vectors(weights);
+        let leg = |best: &[BestChunk]| -> Vec<(Uuid, f64)> {
+            best.iter().map(|chunk| (chunk.memory_id, chunk.score)).collect()
+        };
+        let mut fused = fuse(&leg(&by_words), &leg(&by_vectors), weights);
+        // What cannot come among the first, whatever its importance and age, is not looked up.
+        fused.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
+        let last = fused.get(top_k.saturating_sub(1)).map_or(0.0, |last| last.score);
+        let enough = last * FACTORS.start() / FACTORS.end();
+        fused.truncate(fused.partition_point(|each| each.score >= enough));
+        // The words say more about which part of a memory answers than the vectors do.
+        let mut chunk_of: HashMap<Uuid, i64> = HashMap::new();
+        for best in by_vectors.iter().chain(&by_words) {
+            chunk_of.insert(best.memory_id, best.chunk_id);
+        }
+        let fused: HashMap<i64, _> = fused
+            .into_iter()
+            .filter_map(|fused| Some((*chunk_of.get(&fused.key)?, fused)))
+            .collect();
+        let chunk_ids = fused.keys().copied().collect();
+        Self { read, top_k, fused, chunk_ids }
+    }
+
+    /// The chunks that the hits are made of, and some more.
+    pub(super) fn chunk_ids(&self) -> &[i64] {
+        &self.chunk_ids
+    }
+
+    /// Best first and newest first among equals. With `explain`, which says how vectors were
+    /// scanned, each says how it came by its score.
+    pub(super) fn hits(self, found: Vec<FoundChunk>, explain: Option<&str>) -> Vec<Hit> {
+        let Self { read, top_k, mut fused, .. } = self;
+        let mut ranked: Vec<Ranked> = found
+            .into_iter()
+            .filter_map(|chunk| {
+                let fused = fused.remove(&chunk.chunk_id)?;
+                Some(Ranked::new(chunk, fused, read.now))
+            })
+            .collect();
+        ranked.sort_by(|a, b| {
+            b.score
+                .total_cmp(&a.score)
+                .then(b.chunk.at.cmp(&a.chunk.at))
+                .then(b.chunk.memory_id.cmp(&a.chunk.memory_id))
+        });
+        ranked.truncate(top_k);
+        let (tokenizer, weights) = (Tokenizer::load(), read.term_weights());
+        ranked.into_iter().map(|ranked| read.hit(ranked, explain, &weights, tokenizer)).collect()
+    }
+}
+
+impl Read {
+    /// The best chunk of every memory that the words find, best first.
+    fn by_words(&self) -> Vec<BestChunk> {
+        let scores = lexical(&self.layouts, &self.postings, self.chunk_count, self.term_count);
+        let mut best: Vec<BestChunk> = Vec::new();
+        for (layout, scores) in self.layouts.iter().zip(scores) {
+            for (place, score) in (0..).zip(scores).filter(|(_, score)| *score > 0.0) {
+                let Some((chunk_id, memory_id)) = layout.chunk(place) else { continue };
+                if self.wanted.as_ref().is_some_and(|ids| !ids.contains(&chunk_id)) {
+                    continue;
+                }
+                // The chunks of a memory stand together.
+                match best.last_mut() {
+                    Some(last) if last.memory_id == memory_id && last.score >= score => {}
+                    Some(last) if last.memory_id == memory_id => {
+                        *last = BestChunk { memory_id, chunk_id, score };
+                    }
+                    _ => best.push(BestChunk { memory_id, chunk_id, score }),
+                }
+            }
+        }
+        if best.len() > LEG_SIZE {
+            best.select_nth_unstable_by(LEG_SIZE, better_first);
+            best.truncate(LEG_SIZE);
+        }
+        best.sort_unstable_by(better_first);
+        best
+    }
+
+    /// The best chunk of every memory that is near, each a little nearer for what stands beside
+    /// it; best first.
+    fn by_vectors(&self, weights: Weights) -> Vec<BestChunk> {
+        let cosines: HashMap<i64, f64> =
+            self.near.iter().map(|chunk| (chunk.chunk_id, chunk.cosine)).collect();
+        let beside = |layout: &Layout, place| -> f64 {
+            layout.adjacent(place).filter_map(|id| cosines.get(&id)).sum()
+        };
+        let near = self.near.iter().filter(|chunk| chunk.cosine > weights.min_cosine);
+        let mut best: Vec<BestChunk> = near
+            .filter_map(|near| {
+                let (layout, place) = self.place(near.chunk_id)?;
+                let (chunk_id, memory_id) = layout.chunk(place)?;
+                let more = if weights.adjacent > 0.0 { beside(layout, place) } else { 0.0 };
+                let score = near.cosine + weights.adjacent * more;
+                Some(BestChunk { memory_id, chunk_id, score })
+            })
+            .collect();
+        best.sort_unstable_by(better_first);
+        let mut memories = HashSet::new();
+        best.retain(|chunk| memories.len() < LEG_SIZE && memories.insert(chunk.memory_id));
+        best
+    }
+
+    fn place(&self, chunk_id: i64) -> Option<(&Layout, usize)> {
+        self.layouts.iter().find_map(|layout| Some((&**layout, layout.place(chunk_id)?)))
+    }
+
+    /// How much of what the question's words say the best hit has, 0 to 1. Pairs of characters are
+    /// left out where there are words: most pairs across two words are found nowhere.
+    fn coverage(&self, best: Option<&BestChunk>) -> f64 {
+        let mut weights = self.term_weights();
+        let unheard = inverse_document_frequency(self.chunk_count as f64, 0.0);
+        weights.extend(self.absent.iter().map(|term| (term.as_str(), unheard)));
+        if weights.keys().any(|term| !is_pair(term)) {
+            weights.retain(|term, _| !is_pair(term));
+        }
+        let all: f64 = weights.values().sum();
+        let terms = best.map(|best| self.matched_terms(best.chunk_id));
+        let matched: f64 =
+            terms.iter().flatten().filter_map(|term| weights.get(term.as_str())).sum();
+        if all > 0.0 { matched / all } else { 0.0 }
+    }
+
+    fn matched_terms(&self, chunk_id: i64) -> Vec<String> {
+        let place = self.place(chunk_id);
+        place
+            .map(|(layout, place)| matched_terms(layout, &self.postings, place))
+            .unwrap_or_default()
+    }
+
+    fn term_weights(&self) -> HashMap<&str, f64> {
+        let chunks = self.chunk_count as f64;
+        self.postings
+            .iter()
+            .map(|posting| {
+                let weight = inverse_document_frequency(chunks, posting.found.len() as f64);
+                (posting.term.as_str(), weight)
+            })
+            .collect()
+    }
+
+    fn hit(
+        &self,
+        ranked: Ranked,
+        explain: Option<&str>,
+        term_weights: &HashMap<&str, f64>,
+        tokenizer: &Tokenizer,
+    ) -> Hit {
+        let chunk = ranked.chunk;
+        Hit {
+            id: chunk.memory_id,
+            snippet: snippet(&chunk.text, term_weights, tokenizer),
+            score: ranked.score.clamp(0.0, 1.0),
+            kind: chunk.kind,
+            explain: explain.map(|scan| Explanation {
+                lexical: ranked.fused.lexical,
+                vector: ranked.fused.vector,
+                matched_terms: self.matched_terms(chunk.chunk_id),
+                importance_factor: ranked.importance_factor,
+                recency_factor: ranked.recency_factor,
+                vector_scan: scan.to_owned(),
+            }),
+        }
+    }
+}
+
+/// A memory in the ranking.
+struct Ranked {
+    chunk: FoundChunk,
+    fused: Fused<Uuid>,
+    importance_factor: f64,
+    recency_factor: f64,
+    score: f64,
+}
+
+impl Ranked {
+    fn new(chunk: FoundChunk, fused: Fused<Uuid>, now: Timestamp) -> Self {
+        const DAY_MS: f64 = 86_400_000.0;
+        let age_days = now.millis_since(chunk.at) as f64 / DAY_MS;
+        let (importance_factor, recency_factor) =
+            (importance_factor(chunk.importance), recency_factor(age_days));
+        let score = fused.score * importance_factor * recency_factor;
+        Self { chunk, fused, importance_factor, recency_factor, score }
+    }
+}
+
+/// Newest first among equals.
+fn better_first(a: &BestChunk, b: &BestChunk) -> Ordering {
+    b.score.total_cmp(&a.score).then(b.chunk_id.cmp(&a.chunk_id))
+}
