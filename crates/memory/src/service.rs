@@ -48,6 +48,7 @@ pub struct MemoryService {
     embedding: Embedding,
     layouts: Arc<Layouts>,
     reach: Visibility,
+    exact_scan_max: u64,
 }
 
 /// A memory could not be written or read.
@@ -84,12 +85,19 @@ impl MemoryService {
             embedding: Embedding::new(embedder),
             layouts: Arc::default(),
             reach: Visibility::Scope,
+            exact_scan_max: search::EXACT_SCAN_MAX,
         }
     }
 
     /// The same service for somebody who may write what this many see, and change it.
     pub fn reaching(&self, reach: Visibility) -> Self {
         Self { reach, ..self.clone() }
+    }
+
+    /// The same service, which asks the index for the vectors of every home of more chunks than this:
+    /// for measuring the index where homes are small.
+    pub fn scanning_exactly_up_to(&self, chunks: u64) -> Self {
+        Self { exact_scan_max: chunks, ..self.clone() }
     }
 
     /// Remembers a text. An exact duplicate answers the id of what is there.

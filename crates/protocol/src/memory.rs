@@ -632,8 +632,8 @@ pub struct Explanation {
     pub importance_factor: f64,
     /// Factor of recency.
     pub recency_factor: f64,
-    /// How vectors were scanned: `exact`, or not at all: `none` without an embedder, `late` where it
-    /// took too long, `failed` where it did not answer.
+    /// How vectors were scanned: `exact`, `hnsw` by an index where there are very many; or not at all:
+    /// `none` without an embedder, `late` where it took too long, `failed` where it did not answer.
     pub vector_scan: String,
 }
 

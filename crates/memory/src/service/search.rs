@@ -31,6 +31,11 @@ const POSTINGS_MAX: u32 = 200_000;
 const WHOLE_LAYOUT_MAX: u64 = 100_000;
 /// Nearest chunks that are looked at.
 const NEAR_MAX: u32 = 20_000;
+/// A home of up to this many chunks is scanned exactly; of a larger one, the index is asked.
+/// Source: measured, see docs/memory.md.
+pub(super) const EXACT_SCAN_MAX: u64 = 30_000;
+/// Nearest chunks that the index is asked for.
+const NEAR_BY_INDEX_MAX: u32 = 300;
 
 impl MemoryService {
     /// The memories that fit a question best, at most `top_k`, best first.
@@ -53,8 +58,8 @@ impl MemoryService {
         let (question, terms) =
             tokio::join!(self.embedding.question(&search.query), terms(&search.query, totals.now));
         let mut reader = store.read_memories().await?;
-        let read = self.read(&mut reader, &question, terms, &filters, totals.now).await?;
-        let (weights, scan, top_k) = (self.weights(&question), scan(&question), search.top_k);
+        let (read, scan) = self.read(&mut reader, &question, terms, &filters, totals.now).await?;
+        let (weights, top_k) = (self.weights(&question), search.top_k);
         let legs =
             content::off_the_async_threads(move || Legs::new(read, weights, top_k as usize)).await;
         let found = reader.found_chunks(legs.chunk_ids()).await?;
@@ -70,17 +75,12 @@ impl MemoryService {
         terms: Vec<String>,
         filters: &MemoryFilters,
         now: Timestamp,
-    ) -> Result<Read, MemoryError> {
+    ) -> Result<(Read, &'static str), MemoryError> {
         let wanted = match *filters == MemoryFilters::default() {
             true => None,
             false => Some(reader.chunks_matching(filters).await?),
         };
-        let near = match (question, self.embedding.id()) {
-            (Question::Vector(vector), Some(id)) => {
-                reader.nearest(vector, id, wanted.as_deref(), NEAR_MAX).await?
-            }
-            _ => Vec::new(),
-        };
+        let (near, scan) = self.near(reader, question, wanted.as_deref()).await?;
         let postings: Vec<Postings> = reader
             .postings(&terms, SCORED_TERMS_MAX, POSTINGS_MAX)
             .await?
@@ -95,7 +95,7 @@ impl MemoryService {
             layouts.push(self.layout(reader, &home, &postings, &near).await?);
         }
         let totals = reader.homes();
-        Ok(Read {
+        let read = Read {
             chunk_count: totals.iter().map(|home| home.chunk_count).sum(),
             term_count: totals.iter().map(|home| home.term_count).sum(),
             now,
@@ -104,7 +104,41 @@ impl MemoryService {
             postings,
             near,
             wanted: wanted.map(|ids| ids.into_iter().collect()),
-        })
+        };
+        Ok((read, scan))
+    }
+
+    /// The chunks nearest to the question, nearest first, and how they were looked for. What the
+    /// index answers is good if it is as much as was asked for: otherwise others' chunks were in its
+    /// way, and there may be more.
+    async fn near(
+        &self,
+        reader: &mut MemoryReader,
+        question: &Question,
+        wanted: Option<&[i64]>,
+    ) -> Result<(Vec<NearChunk>, &'static str), MemoryError> {
+        let vector = match question {
+            Question::Vector(vector) => vector,
+            Question::Unasked => return Ok((Vec::new(), "none")),
+            Question::Late => return Ok((Vec::new(), "late")),
+            Question::Failed => return Ok((Vec::new(), "failed")),
+        };
+        let model = self.embedding.id().unwrap_or_default();
+        let (mut all, mut scan) = (Vec::new(), "exact");
+        for HomeTotals { home, chunk_count, .. } in reader.homes().to_vec() {
+            if wanted.is_none() && chunk_count > self.exact_scan_max {
+                let near = reader.nearest_by_index(&home, vector, model, NEAR_BY_INDEX_MAX).await?;
+                if near.len() >= NEAR_BY_INDEX_MAX as usize {
+                    scan = "hnsw";
+                    all.extend(near);
+                    continue;
+                }
+            }
+            all.extend(reader.nearest(&home, vector, model, wanted, NEAR_MAX).await?);
+        }
+        all.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+        all.truncate(NEAR_MAX as usize);
+        Ok((all, scan))
     }
 
     /// Where the chunks of a home stand, as far as something is found there.
@@ -147,15 +181,6 @@ impl MemoryService {
             Question::Vector(_) => self.embedding.weights(),
             Question::Unasked | Question::Late | Question::Failed => Weights::WORDS_ONLY,
         }
-    }
-}
-
-fn scan(question: &Question) -> &'static str {
-    match question {
-        Question::Vector(_) => "exact",
-        Question::Unasked => "none",
-        Question::Late => "late",
-        Question::Failed => "failed",
     }
 }
 
