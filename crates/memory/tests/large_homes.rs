@@ -78,8 +78,9 @@ async fn fill(service: &MemoryService, org: &str, first: u64, count: u64) -> Vec
             WriteMemory::new(kind, format!("tea {number}"))
         };
         let texts: Vec<_> = numbers.iter().map(text).collect();
-        let ids = service.write_bulk(&scope(org), &texts).await.unwrap();
-        written.extend(numbers.iter().copied().zip(ids.ids));
+        let ids = service.write_bulk(&scope(org), &texts).await.unwrap().ids;
+        let ids = service.write_bulk(&scope(org), &texts).await.unwrap().ids;
+        written.extend(numbers.iter().copied().zip(ids));
     }
     written
 }
