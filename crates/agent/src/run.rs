@@ -307,13 +307,12 @@ impl<'a> Run<'a> {
             }
         }
         resolved.map_err(|error| Stop::fail(RunErrorCode::ModelError, error.to_string()))?;
-        let mut turns = self
-            .runtime
-            .parts
-            .store
-            .scoped(&self.claim.scope)
-            .session_turns(&self.claim.session_key, self.claim.run_id, TURNS_MAX)
-            .await?;
+        let mut turns = Vec::new();
+        if self.claim.has_turns {
+            let store = self.runtime.parts.store.scoped(&self.claim.scope);
+            let session = &self.claim.session_key;
+            turns = store.session_turns(session, self.claim.run_id, TURNS_MAX).await?;
+        }
         for turn in &mut turns {
             self.runtime.parts.redactor.clean_known(&mut turn.input);
             self.runtime.parts.redactor.clean_known(&mut turn.output);

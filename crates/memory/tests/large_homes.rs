@@ -79,7 +79,6 @@ async fn fill(service: &MemoryService, org: &str, first: u64, count: u64) -> Vec
         };
         let texts: Vec<_> = numbers.iter().map(text).collect();
         let ids = service.write_bulk(&scope(org), &texts).await.unwrap().ids;
-        let ids = service.write_bulk(&scope(org), &texts).await.unwrap().ids;
         written.extend(numbers.iter().copied().zip(ids));
     }
     written

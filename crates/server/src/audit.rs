@@ -8,7 +8,6 @@ use protocol::{
     name::OrgId,
     scope::Scope,
 };
-use serde_json::Map;
 use store::audit::NewRecord;
 
 use crate::{app::App, identity::Caller, query::Parameters, refusal::Refusal, scope::InScope};
@@ -53,13 +52,8 @@ pub(crate) async fn note(
     action: AuditAction,
     run_id: RunId,
 ) {
-    let mut detail = Map::new();
-    detail.insert("user_id".into(), scope.user_id.as_str().into());
-    if let Some(project_id) = &scope.project_id {
-        detail.insert("project_id".into(), project_id.as_str().into());
-    }
     let actor = caller.actor_or(scope.user_id.as_str());
-    let record = NewRecord { actor, action, subject: run_id.to_string(), detail };
+    let record = NewRecord::of_run(actor, action, scope, run_id);
     if let Err(error) = app.parts.store.append_audit(&scope.org_id, &record).await {
         let (actor, error) = (&record.actor, error.to_string());
         tracing::error!(%run_id, %action, actor, error, "this is missing in the audit");

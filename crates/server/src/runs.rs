@@ -72,22 +72,21 @@ pub(crate) async fn create(
     asked.body.check().map_err(Refusal::invalid)?;
     check_agent(&app, &asked.body.agent_id)?;
     let key = idempotency_key(&headers, &asked)?;
-    let scoped = app.parts.store.scoped(&asked.scope);
+    let mut scoped = app.parts.store.scoped(&asked.scope);
+    // The run itself says when and for whom; where callers are known, the audit says by whom.
+    if app.parts.identity.is_on() {
+        scoped = scoped.audited_as(caller.actor_or(asked.scope.user_id.as_str()));
+    }
     let (created, replayed) = match key {
         Some(key) => scoped.create_run_once(&asked.body, &key).await?,
         None => (scoped.create_run(&asked.body).await?, false),
     };
-    let run_id = created.run_id;
     let mut response = (StatusCode::CREATED, Json(created)).into_response();
     if replayed {
         response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
         return Ok(response);
     }
     metrics::counter!("runs_created_total").increment(1);
-    // The run itself says when and for whom; where callers are known, the audit says by whom.
-    if app.parts.identity.is_on() {
-        audit::note(&app, &caller, &asked.scope, AuditAction::RunCreated, run_id).await;
-    }
     Ok(response)
 }
 

@@ -2,9 +2,10 @@
 
 use protocol::{
     audit::{AuditAction, AuditRecord},
-    id::AuditId,
+    id::{AuditId, RunId},
     name::OrgId,
     page::{Page, PageLimit},
+    scope::Scope,
 };
 use serde_json::{Map, Value};
 use sqlx::Row;
@@ -27,6 +28,18 @@ pub struct NewRecord {
     pub subject: String,
     /// What else there is to say.
     pub detail: Map<String, Value>,
+}
+
+impl NewRecord {
+    /// What was done to a run.
+    pub fn of_run(actor: String, action: AuditAction, scope: &Scope, run_id: RunId) -> Self {
+        let mut detail = Map::new();
+        detail.insert("user_id".into(), scope.user_id.as_str().into());
+        if let Some(project_id) = &scope.project_id {
+            detail.insert("project_id".into(), project_id.as_str().into());
+        }
+        Self { actor, action, subject: run_id.to_string(), detail }
+    }
 }
 
 impl Store {

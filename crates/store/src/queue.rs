@@ -64,6 +64,8 @@ pub struct Claim {
     pub cost_usd: f64,
     /// Somebody asked it to stop.
     pub cancel_requested: bool,
+    /// Its session has earlier runs.
+    pub has_turns: bool,
 }
 
 /// Names a claim where its rows are renewed or released.
@@ -215,5 +217,6 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         usage: usage_from(row)?,
         cost_usd: row.try_get("cost_usd")?,
         cancel_requested: row.try_get("cancel_requested")?,
+        has_turns: row.try_get("has_turns")?,
     })
 }

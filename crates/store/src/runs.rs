@@ -1,8 +1,9 @@
 //! Runs as their tenant sees them: create, get, list, cancel.
 
 use protocol::{
+    audit::AuditAction,
     event::Fact,
-    id::{RunId, SpanId},
+    id::{AuditId, RunId, SpanId},
     name::{AgentId, SessionKey},
     page::{Page, PageLimit},
     run::{CreateRun, IfBusy, Run, RunCancelled, RunCreated, RunStatus},
@@ -16,12 +17,13 @@ use sqlx::{
 use uuid::Uuid;
 
 use crate::{
+    audit::NewRecord,
     error::StoreError,
     failpoint,
     notifier::Subject,
     rows::{
         count, cut_page, json, optional_json, optional_timestamp, parsed, payload_of, signed,
-        timestamp, total, usage_from,
+        storable_json, timestamp, total, usage_from,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -65,7 +67,7 @@ impl Scoped {
             return Ok(created);
         }
         let run_id = RunId::generate();
-        let row = self.store().database.call_one(self.creation(run_id, new)).await?;
+        let row = self.store().database.call_one(self.creation(run_id, new)?).await?;
         let created = self.created(run_id, &row)?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&[]);
@@ -186,7 +188,7 @@ impl Scoped {
             IfBusy::Queue | IfBusy::Reject => Vec::new(),
             IfBusy::Interrupt => self.stop_session(tx, &new.session_key).await?,
         };
-        let row = self.creation(run_id, new).fetch_one(tx).await?;
+        let row = self.creation(run_id, new)?.fetch_one(tx).await?;
         Ok((self.created(run_id, &row)?, stopped))
     }
 
@@ -194,11 +196,17 @@ impl Scoped {
         &'q self,
         run_id: RunId,
         new: &'q CreateRun,
-    ) -> Query<'q, Postgres, PgArguments> {
+    ) -> Result<Query<'q, Postgres, PgArguments>, StoreError> {
+        let record = self.actor().map(|actor| {
+            NewRecord::of_run(actor.to_owned(), AuditAction::RunCreated, self.scope(), run_id)
+        });
+        let detail = record.as_ref().map(|record| storable_json(&record.detail)).transpose()?;
         let most = self.store().limits.queued_per_org.max(1);
         let counted = (!self.store().admission.passes(self.org())).then_some(signed(most));
-        sqlx::query(
-            "select outcome, accepted_at, queued
+        Ok(sqlx::query(
+            "select outcome, accepted_at, queued,
+                    case when $13 and outcome = 'accepted'
+                         then note_audit($1, $14, $15, $16, $17, $18::jsonb) end
              from create_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(self.org())
@@ -213,6 +221,12 @@ impl Scoped {
         .bind(new.metadata.as_ref().map(Json))
         .bind(new.if_busy == IfBusy::Reject)
         .bind(counted)
+        .bind(record.is_some())
+        .bind(AuditId::generate().uuid())
+        .bind(self.actor())
+        .bind(AuditAction::RunCreated.as_str())
+        .bind(record.map(|record| record.subject))
+        .bind(detail))
     }
 
     fn created(&self, run_id: RunId, row: &PgRow) -> Result<RunCreated, StoreError> {

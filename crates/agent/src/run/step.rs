@@ -135,9 +135,7 @@ impl Run<'_> {
         let query = recall_query(&self.claim.input, &self.messages);
         let mut search = SearchMemories::new(query.clone());
         search.top_k = self.agent.recall_top_k;
-        let found =
-            tokio::try_join!(memory.core(scope, CORE_MAX_CHARS), memory.search(scope, &search));
-        match found {
+        match memory.recall(scope, CORE_MAX_CHARS, &search).await {
             Ok((core, hits)) => {
                 let duration_ms = millis(began.elapsed());
                 self.recorder.record(

@@ -3,11 +3,11 @@
 use std::{collections::HashSet, sync::Arc};
 
 use protocol::{
-    memory::{Hit, MemoryFilters, SearchMemories},
+    memory::{Hit, Memory, MemoryFilters, SearchMemories},
     scope::Scope,
     time::Timestamp,
 };
-use store::memories::search::{HomeTotals, MemoryReader, NearChunk};
+use store::memories::search::{HomeTotals, MemoryReader, MemoryTotals, NearChunk};
 
 use super::{
     MemoryError, MemoryService, checked, content,
@@ -44,16 +44,40 @@ impl MemoryService {
         scope: &Scope,
         search: &SearchMemories,
     ) -> Result<Vec<Hit>, MemoryError> {
+        let totals = self.store.scoped(scope).memory_totals().await?;
+        self.search_in(scope, totals, search).await
+    }
+
+    /// What a step begins with: the core layer, most important first, as far as `core_max_chars`
+    /// reach, and what [`Self::search`] finds.
+    pub async fn recall(
+        &self,
+        scope: &Scope,
+        core_max_chars: u32,
+        search: &SearchMemories,
+    ) -> Result<(Vec<Memory>, Vec<Hit>), MemoryError> {
+        let totals = self.store.scoped(scope).memory_totals().await?;
+        let core = async {
+            if totals.has_core { self.core(scope, core_max_chars).await } else { Ok(Vec::new()) }
+        };
+        tokio::try_join!(core, self.search_in(scope, totals, search))
+    }
+
+    async fn search_in(
+        &self,
+        scope: &Scope,
+        totals: MemoryTotals,
+        search: &SearchMemories,
+    ) -> Result<Vec<Hit>, MemoryError> {
         checked(search.check().err().unwrap_or_default())?;
         let filters = search.filters.clone().unwrap_or_default();
         if names_nul(&filters) {
             return Ok(Vec::new()); // Nothing that is kept can contain it.
         }
-        let store = self.store.scoped(scope);
-        let totals = store.memory_totals().await?;
         if totals.chunk_count == 0 {
             return Ok(Vec::new()); // And no embedder is asked: new scopes are common.
         }
+        let store = self.store.scoped(scope);
         // No transaction is open meanwhile.
         let (question, terms) =
             tokio::join!(self.embedding.question(&search.query), terms(&search.query, totals.now));

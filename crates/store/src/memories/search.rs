@@ -27,6 +27,8 @@ pub struct MemoryTotals {
     pub chunk_count: u64,
     /// Terms of all chunks, repetitions counted.
     pub term_count: u64,
+    /// Some of it is core memory.
+    pub has_core: bool,
     /// The database's time.
     pub now: Timestamp,
 }
@@ -104,15 +106,15 @@ pub struct MemoryReader {
 impl Scoped {
     /// How much this scope remembers.
     pub async fn memory_totals(&self) -> Result<MemoryTotals, StoreError> {
-        let query =
-            sqlx::query("select chunk_count, term_count, now from memory_totals($1, $2, $3)")
-                .bind(self.org())
-                .bind(self.user())
-                .bind(self.project());
+        let query = sqlx::query("select * from memory_totals($1, $2, $3)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project());
         let row = self.store().database.call_one(query).await?;
         Ok(MemoryTotals {
             chunk_count: total(&row, "chunk_count")?,
             term_count: total(&row, "term_count")?,
+            has_core: row.try_get("has_core")?,
             now: timestamp(&row, "now")?,
         })
     }
