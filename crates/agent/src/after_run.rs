@@ -11,7 +11,7 @@ mod facts;
 
 use std::time::{Duration, Instant};
 
-use memory::service::{MemoryError, after_runs::Vectors};
+use memory::service::{MemoryError, after_runs::Vectors, content::off_the_async_threads};
 use metrics::counter;
 use protocol::{
     event::{Fact, StoredEvent},
@@ -22,10 +22,10 @@ use protocol::{
 };
 use serde_json::{Value, json};
 use store::{error::StoreError, memories::after_runs::ToRemember};
-use tokio::{sync::Notify, task::spawn_blocking, time::sleep};
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Parts, redactor::Reach, settings::AfterRun};
+use crate::{Parts, context::CORE_MAX_CHARS, redactor::Reach, settings::AfterRun};
 
 use self::extract::{Known, extract};
 
@@ -50,8 +50,6 @@ const PAGES_MAX: u32 = 10;
 const RECALLED_MAX: usize = 64;
 /// How much of each is.
 const RECALLED_MAX_CHARS: u32 = 16_384;
-/// Characters of core memory that a prompt has.
-const CORE_MAX_CHARS: u32 = 8_000;
 /// The events that say what a run knew and wrote.
 const KNOWING: [&str; 3] = ["memory.recalled", "tool.called", "tool.result"];
 
@@ -258,12 +256,5 @@ fn note(event: &StoredEvent, ids: &mut Vec<MemoryId>, texts: &mut Vec<String>) {
             _ => {}
         },
         _ => {}
-    }
-}
-
-async fn off_the_async_threads<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
 }

@@ -6,6 +6,8 @@ use protocol::{
     message::Message,
 };
 
+/// Characters of core memory in a prompt.
+pub(crate) const CORE_MAX_CHARS: u32 = 8_000;
 /// Of the prompt, the share that one tool result may take before it is cut.
 const RESULT_SHARE: f64 = 0.25;
 /// Of the prompt, the share that recalled memories may take.

@@ -54,19 +54,3 @@ begin
     order by core.chars_so_far
     limit p_limit;
 end $$;
-
-create or replace function memory_totals(
-    p_org text, p_user text, p_project text,
-    out chunk_count bigint, out term_count bigint, out now timestamptz)
-language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
-#variable_conflict use_column
-begin
-    perform set_tenant(p_org, p_user, p_project);
-    select coalesce(sum(s.chunk_count), 0)::bigint, coalesce(sum(s.term_count), 0)::bigint,
-           clock_timestamp()
-    into chunk_count, term_count, now
-    from (values (p_user, p_project), (p_user, '*'), ('*', '*')) as home (user_id, project_id)
-    join memory_scope_stats s
-        on s.org_id = p_org and s.user_id = home.user_id and s.project_id = home.project_id;
-end $$;

@@ -17,12 +17,14 @@ create table memory_versions (
     foreign key (org_id, memory_id) references memories on delete cascade
 );
 
-grant select, insert, delete on memory_versions to openintern_app;
+grant select, insert, update, delete on memory_versions to openintern_app;
 
 alter table memory_versions enable row level security;
 alter table memory_versions force row level security;
 create policy tenant on memory_versions to openintern_app
     using (org_id = (select nullif(current_setting('openintern.org_id', true), '')));
+-- Seen from where the memory is: see `0014_visibility.sql`.
 create policy scope on memory_versions as restrictive to openintern_app
     using (user_id = (select current_setting('openintern.user_id', true))
-           and project_id = (select current_setting('openintern.project_id', true)));
+           and project_id in ((select current_setting('openintern.project_id', true)), '*')
+           or user_id = '*' and project_id = '*');

@@ -24,11 +24,14 @@ alter table memory_links enable row level security;
 alter table memory_links force row level security;
 create policy tenant on memory_links to openintern_app
     using (org_id = (select nullif(current_setting('openintern.org_id', true), '')));
+-- Seen from where the memory is: see `0014_visibility.sql`.
 create policy scope on memory_links as restrictive to openintern_app
     using (user_id = (select current_setting('openintern.user_id', true))
-       and project_id = (select current_setting('openintern.project_id', true)));
+           and project_id in ((select current_setting('openintern.project_id', true)), '*')
+           or user_id = '*' and project_id = '*');
 
--- Whoever changes a text, by whatever way: what was found about the old one is void.
+-- Whoever changes a text or moves it, by whatever way: what was found about the old one, among
+-- those that live with it, is void.
 create function drop_memory_links() returns trigger
 language plpgsql as $$
 begin
@@ -37,8 +40,9 @@ begin
     return null;
 end $$;
 
-create trigger memory_links_of_a_text after update of text_hash on memories
-    for each row when (old.text_hash is distinct from new.text_hash)
+create trigger memory_links_of_a_text after update on memories
+    for each row when ((old.text_hash, old.user_id, old.project_id)
+                       is distinct from (new.text_hash, new.user_id, new.project_id))
     execute function drop_memory_links();
 
 -- How far the pass over a scope came, in the order of `updated_at, memory_id`.

@@ -358,7 +358,6 @@ impl Scoped {
         }
         if moves {
             self.move_versions(&mut tx, id, &to).await?;
-            self.remove_links(&mut tx, id).await?; // Those of one home are compared.
         }
         tx.commit().await?;
         memory_from(&row)

@@ -20,7 +20,7 @@ use store::{failpoint, journal::KnownCall};
 use tokio::time::sleep_until;
 
 use crate::{
-    context::{Ingredients, assemble},
+    context::{CORE_MAX_CHARS, Ingredients, assemble},
     recorder::Span,
     tools::{Answer, Caller},
 };
@@ -31,8 +31,6 @@ use super::{Run, Stop, millis};
 const GATHER_EVENTS: Duration = Duration::from_millis(5);
 /// How long text of a model gathers into one delta.
 const GATHER_TEXT: Duration = Duration::from_millis(40);
-/// Characters of core memory in a prompt.
-const CORE_MAX_CHARS: u32 = 8_000;
 /// Steps in a row in which no call could be made, before the run fails.
 const IMPOSSIBLE_STEPS_MAX: u32 = 3;
 /// Steps in a row with the same calls and the same results, before the run fails.

@@ -39,7 +39,7 @@ pub(super) async fn contents_by_words(texts: Vec<(String, Option<Date>)>) -> Vec
 }
 
 /// Runs what takes long without waiting for anything.
-pub(super) async fn off_the_async_threads<T: Send + 'static>(
+pub async fn off_the_async_threads<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> T {
     match tokio::task::spawn_blocking(work).await {

@@ -13,7 +13,6 @@ use crate::{
     error::StoreError,
     rows::{parsed, signed, timestamp},
     scoped::Scoped,
-    transaction::Transaction,
 };
 
 /// Links of one memory that are shown.
@@ -231,24 +230,6 @@ impl Scoped {
         .await?;
         tx.commit().await?;
         rows.iter().map(link_from).collect()
-    }
-
-    /// Removes the links of a memory.
-    pub(super) async fn remove_links(
-        &self,
-        tx: &mut Transaction,
-        id: MemoryId,
-    ) -> Result<(), StoreError> {
-        for end in ["from_id", "to_id"] {
-            sqlx::query(sqlx::AssertSqlSafe(format!(
-                "delete from memory_links where org_id = $1 and {end} = $2"
-            )))
-            .bind(self.org())
-            .bind(id.uuid())
-            .execute(&mut *tx)
-            .await?;
-        }
-        Ok(())
     }
 
     /// The links of a memory, newest first.
