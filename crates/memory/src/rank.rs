@@ -4,7 +4,7 @@
 //! all three with the inverse document frequency of single chunks. The formula of BM25 is that of
 //! Robertson and Zaragoza (2009). Every constant here was measured, see docs/memory.md.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use uuid::Uuid;
 
@@ -25,8 +25,7 @@ pub struct Layout {
     chunks: Vec<Chunk>,
     /// The place of each chunk, in the order of chunks' numbers.
     places: Vec<(i64, usize)>,
-    /// The places of each parent's chunks.
-    parents: Vec<Range<usize>>,
+    parents: Vec<Parent>,
     /// Terms before each place, and at the end of all.
     terms_before: Vec<u64>,
     /// Terms of the neighbourhoods of all chunks together.
@@ -40,6 +39,13 @@ struct Chunk {
     memory_id: Uuid,
     /// Which of the parents.
     parent: usize,
+}
+
+/// A parent, and the places of its chunks.
+#[derive(Debug, Clone)]
+struct Parent {
+    parent_id: Uuid,
+    places: Range<usize>,
 }
 
 /// A chunk to place.
@@ -81,18 +87,17 @@ impl Layout {
     /// The chunks must come parent by parent, in the order within the parent.
     pub fn new(placed: Vec<Placed>) -> Self {
         let mut layout = Self::default();
-        let (mut last, mut terms) = (None, 0);
+        let mut terms = 0;
         for (at, chunk) in placed.iter().enumerate() {
-            match layout.parents.last_mut() {
-                Some(range) if last == Some(chunk.parent_id) => range.end = at + 1,
-                _ => layout.parents.push(at..at + 1),
-            }
             let Placed { chunk_id, memory_id, parent_id, length } = *chunk;
+            match layout.parents.last_mut() {
+                Some(last) if last.parent_id == parent_id => last.places.end = at + 1,
+                _ => layout.parents.push(Parent { parent_id, places: at..at + 1 }),
+            }
             layout.chunks.push(Chunk { chunk_id, memory_id, parent: layout.parents.len() - 1 });
             layout.places.push((chunk_id, at));
             layout.terms_before.push(terms);
             terms += u64::from(length);
-            last = Some(parent_id);
         }
         layout.terms_before.push(terms);
         layout.places.sort_unstable();
@@ -101,12 +106,38 @@ impl Layout {
         layout
     }
 
+    /// The same layout with some parents as they are now, each of them whole.
+    pub fn with(&self, placed: Vec<Placed>) -> Self {
+        let renewed: HashSet<Uuid> = placed.iter().map(|chunk| chunk.parent_id).collect();
+        let kept = self.parents.iter().filter(|parent| !renewed.contains(&parent.parent_id));
+        let kept = kept.flat_map(|parent| {
+            let chunks = self.chunks.get(parent.places.clone()).unwrap_or_default();
+            parent.places.clone().zip(chunks).map(|(place, chunk)| Placed {
+                chunk_id: chunk.chunk_id,
+                memory_id: chunk.memory_id,
+                parent_id: parent.parent_id,
+                length: self.length(place),
+            })
+        });
+        Self::new(kept.chain(placed).collect())
+    }
+
+    /// How many chunks there are.
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The highest number of a chunk.
+    pub fn last_chunk_id(&self) -> Option<i64> {
+        self.places.last().map(|(chunk_id, _)| *chunk_id)
+    }
+
     /// What it takes of memory.
     pub fn size_bytes(&self) -> usize {
         size_of::<Self>()
             + self.chunks.capacity() * size_of::<Chunk>()
             + self.places.capacity() * size_of::<(i64, usize)>()
-            + self.parents.capacity() * size_of::<Range<usize>>()
+            + self.parents.capacity() * size_of::<Parent>()
             + self.terms_before.capacity() * size_of::<u64>()
     }
 
@@ -140,8 +171,7 @@ impl Layout {
         self.chunks
             .get(place)
             .and_then(|chunk| self.parents.get(chunk.parent))
-            .cloned()
-            .unwrap_or(place..place)
+            .map_or(place..place, |parent| parent.places.clone())
     }
 
     /// The chunk and its neighbours in the same parent.
@@ -165,6 +195,10 @@ impl Layout {
         (before(range.end) - before(range.start)) as f64
     }
 
+    fn length(&self, place: usize) -> u32 {
+        self.terms_in(&(place..place + 1)) as u32
+    }
+
     /// LEX of every place: zero where neither the chunk nor a neighbour has a term.
     fn scores(&self, postings: &[Postings], chunks: u64, means: &Means) -> Vec<f64> {
         let mut scores = vec![0.0; self.chunks.len()];
@@ -184,7 +218,7 @@ impl Layout {
                 add(&mut scores, place, NEIGHBOURS_WEIGHT * idf * value);
             });
             inside.drain(|parent, count| {
-                let terms = self.parents.get(parent).map_or(0.0, |range| self.terms_in(range));
+                let terms = self.parents.get(parent).map_or(0.0, |it| self.terms_in(&it.places));
                 add(&mut parent_scores, parent, idf * saturated(count, terms, means.parent));
             });
         }
@@ -361,6 +395,27 @@ mod tests {
         check(&[7, 8, 9, 40, 41, 300, 1000], &[1, 3, 4, 0, 5, 2, 6]);
         check(&[0, 7, 10, 39, 41, 999, 1000, 1001], &[1, 5, 6]);
         check(&[2000], &[]);
+    }
+
+    #[test]
+    fn what_is_added_to_is_as_if_laid_out_anew() {
+        let before = layout(&[1, 1, 2, 3, 3]);
+        let placed = |chunk_id: i64, parent: u128| Placed {
+            chunk_id,
+            memory_id: Uuid::from_u128(chunk_id as u128),
+            parent_id: Uuid::from_u128(parent),
+            length: 10,
+        };
+        // One comes into the middle of the third parent, and a fourth parent begins.
+        let parts = [placed(3, 3), placed(5, 3), placed(4, 3), placed(6, 4)];
+        let grown = before.with(parts.to_vec());
+        let anew = [&[placed(0, 1), placed(1, 1), placed(2, 2)][..], &parts].concat();
+        let anew = Layout::new(anew);
+        assert_eq!((grown.chunk_count(), grown.last_chunk_id()), (7, Some(6)));
+        let terms = [vec![(4, 1), (6, 2)], vec![(1, 1)], vec![(5, 3)]];
+        let postings = terms.map(|found| Postings::new(String::new(), found));
+        let scores = |layout| lexical(&[Arc::new(layout)], &postings, 7, 70);
+        assert_eq!(scores(grown), scores(anew));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use protocol::{
     scope::Scope,
     time::Timestamp,
 };
-use store::memories::search::{HomeTotals, MemoryReader, MemoryTotals, NearChunk};
+use store::memories::search::{
+    ChunkPlace, HomeTotals, Laid, MemoryReader, MemoryTotals, NearChunk,
+};
 
 use super::{
     MemoryError, MemoryService, checked, content,
@@ -174,29 +176,23 @@ impl MemoryService {
         near: &[NearChunk],
     ) -> Result<Arc<Layout>, MemoryError> {
         let HomeTotals { home, chunk_count, generation, .. } = totals;
-        let is_whole = *chunk_count <= WHOLE_LAYOUT_MAX;
-        if is_whole && let Some(kept) = self.layouts.get(home, *generation) {
-            return Ok(kept);
+        if *chunk_count > WHOLE_LAYOUT_MAX {
+            let found = postings.iter().flat_map(|posting| &posting.found).map(|(id, _)| *id);
+            let found: HashSet<i64> =
+                found.chain(near.iter().map(|chunk| chunk.chunk_id)).collect();
+            let found: Vec<i64> = found.into_iter().collect();
+            return Ok(laid_out(None, reader.layout(home, Laid::Around(&found)).await?).await);
         }
-        let found: Option<Vec<i64>> = (!is_whole).then(|| {
-            let ids = postings.iter().flat_map(|posting| &posting.found).map(|(id, _)| *id);
-            let near = near.iter().map(|chunk| chunk.chunk_id);
-            ids.chain(near).collect::<HashSet<_>>().into_iter().collect()
-        });
-        let places = reader.layout(home, found.as_deref()).await?;
-        let layout = content::off_the_async_threads(move || {
-            let placed = places.into_iter().map(|place| Placed {
-                chunk_id: place.chunk_id,
-                memory_id: place.memory_id,
-                parent_id: place.parent_id,
-                length: place.length.cast_unsigned(),
-            });
-            Arc::new(Layout::new(placed.collect()))
-        })
-        .await;
-        if is_whole {
-            self.layouts.keep(home, *generation, layout.clone());
-        }
+        let layout = match self.layouts.get(home) {
+            Some((kept, layout)) if kept == *generation => return Ok(layout),
+            Some((kept, layout)) if kept < *generation => grown(reader, totals, layout).await?,
+            _ => None,
+        };
+        let layout = match layout {
+            Some(layout) => layout,
+            None => laid_out(None, reader.layout(home, Laid::All).await?).await,
+        };
+        self.layouts.keep(home, *generation, layout.clone());
         Ok(layout)
     }
 
@@ -206,6 +202,39 @@ impl MemoryService {
             Question::Unasked | Question::Late | Question::Failed => Weights::WORDS_ONLY,
         }
     }
+}
+
+/// A layout that was kept, with what was added to the home since; none if something was removed. It
+/// has all that was added, so what is too much in it can only be what was removed.
+async fn grown(
+    reader: &mut MemoryReader,
+    totals: &HomeTotals,
+    kept: Arc<Layout>,
+) -> Result<Option<Arc<Layout>>, MemoryError> {
+    let Some(last) = kept.last_chunk_id() else { return Ok(None) };
+    if kept.chunk_count() as u64 > totals.chunk_count {
+        return Ok(None);
+    }
+    let added = reader.layout(&totals.home, Laid::Since(last)).await?;
+    let layout = laid_out(Some(kept), added).await;
+    Ok((layout.chunk_count() as u64 == totals.chunk_count).then_some(layout))
+}
+
+async fn laid_out(kept: Option<Arc<Layout>>, places: Vec<ChunkPlace>) -> Arc<Layout> {
+    content::off_the_async_threads(move || {
+        let placed = places.into_iter().map(|place| Placed {
+            chunk_id: place.chunk_id,
+            memory_id: place.memory_id,
+            parent_id: place.parent_id,
+            length: place.length.cast_unsigned(),
+        });
+        let placed = placed.collect();
+        Arc::new(match kept {
+            Some(kept) => kept.with(placed),
+            None => Layout::new(placed),
+        })
+    })
+    .await
 }
 
 /// The terms of a question that is asked at a time.

@@ -135,7 +135,8 @@ impl Scoped {
 }
 
 impl Scoped {
-    /// Moves the chunks of a memory with their postings and counts to another home.
+    /// Moves the chunks of a memory with their postings and counts to another home. There they are
+    /// new: each gets a new number.
     pub(super) async fn move_chunks(
         &self,
         tx: &mut Transaction,
@@ -144,12 +145,9 @@ impl Scoped {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "with chunks as (
-                 update memory_chunks set user_id = $5, project_id = $6
+                 update memory_chunks set chunk_id = default, user_id = $5, project_id = $6
                  where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
-                 returning chunk_id, length
-             ), postings as (
-                 update memory_postings set user_id = $5, project_id = $6
-                 where org_id = $1 and chunk_id in (select chunk_id from chunks)
+                 returning length
              ), left_behind as (
                  update memory_scope_stats
                  set chunk_count = chunk_count - (select count(*) from chunks),
@@ -164,6 +162,18 @@ impl Scoped {
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
+        .bind(id.uuid())
+        .bind(to.user())
+        .bind(to.project())
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "update memory_postings set user_id = $3, project_id = $4
+             where org_id = $1
+               and chunk_id in (select chunk_id from memory_chunks
+                                where org_id = $1 and memory_id = $2)",
+        )
+        .bind(self.org())
         .bind(id.uuid())
         .bind(to.user())
         .bind(to.project())

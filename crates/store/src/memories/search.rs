@@ -8,7 +8,7 @@ use protocol::{
     memory::{MemoryFilters, MemoryType},
     time::Timestamp,
 };
-use sqlx::{Row, postgres::PgRow, types::Json};
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::instant;
@@ -68,6 +68,17 @@ pub struct ChunkPlace {
     pub parent_id: Uuid,
     /// Its terms, repetitions counted.
     pub length: i32,
+}
+
+/// Which parents of a home are laid out, each of them whole.
+#[derive(Debug, Clone, Copy)]
+pub enum Laid<'a> {
+    /// All.
+    All,
+    /// Those of these chunks.
+    Around(&'a [i64]),
+    /// Those to which a chunk was added after this one: it has a higher number.
+    Since(i64),
 }
 
 /// A chunk near the question's vector.
@@ -164,6 +175,9 @@ impl MemoryReader {
         max_terms: u32,
         max_rows: u32,
     ) -> Result<Vec<TermPostings>, StoreError> {
+        if terms.is_empty() {
+            return Ok(Vec::new());
+        }
         let (org, users, projects) = self.columns();
         let rows = sqlx::query(
             // A term at a time, by the whole key: of a tenant that came after the last `analyze`
@@ -209,37 +223,47 @@ impl MemoryReader {
             .collect()
     }
 
-    /// The chunks of a home, parent by parent and each parent's in its order; with `near_chunks`,
-    /// only the parents of those.
+    /// The chunks of a home, parent by parent and each parent's in its order.
     pub async fn layout(
         &mut self,
         home: &Home,
-        near_chunks: Option<&[i64]>,
+        which: Laid<'_>,
     ) -> Result<Vec<ChunkPlace>, StoreError> {
-        let row = sqlx::query(
+        let parents = match which {
+            Laid::All => "",
+            Laid::Around(_) => {
+                "and parent_id = any(array(
+                     select distinct parent_id
+                     from unnest($4::bigint[]) as found (chunk_id)
+                     cross join lateral (
+                         select parent_id from memory_chunks c
+                         where org_id = $1 and c.chunk_id = found.chunk_id
+                         limit 1
+                     ) c))"
+            }
+            Laid::Since(_) => {
+                "and parent_id = any(array(
+                     select distinct parent_id from memory_chunks
+                     where org_id = $1 and user_id = $2 and project_id = $3 and chunk_id > $4))"
+            }
+        };
+        let query = AssertSqlSafe(format!(
             // Arrays, because it may be all chunks of a home.
             "select array_agg(chunk_id) as chunk_ids, array_agg(memory_id) as memory_ids,
                     array_agg(parent_id) as parent_ids, array_agg(length) as lengths
              from (
                  select chunk_id, memory_id, parent_id, length from memory_chunks
-                 where org_id = $1 and user_id = $2 and project_id = $3
-                   and ($4::bigint[] is null or parent_id = any(array(
-                       select distinct parent_id
-                       from unnest($4) as near (chunk_id)
-                       cross join lateral (
-                           select parent_id from memory_chunks c
-                           where org_id = $1 and c.chunk_id = near.chunk_id
-                           limit 1
-                       ) c)))
+                 where org_id = $1 and user_id = $2 and project_id = $3 {parents}
                  order by parent_id, position, memory_id, ordinal
-             ) placed",
-        )
-        .bind(home.org())
-        .bind(home.user())
-        .bind(home.project())
-        .bind(near_chunks)
-        .fetch_one(&mut self.tx)
-        .await?;
+             ) placed"
+        ));
+        let query = sqlx::query(query).bind(home.org()).bind(home.user()).bind(home.project());
+        let query = match which {
+            Laid::All => query,
+            Laid::Around(chunk_ids) => query.bind(chunk_ids),
+            Laid::Since(chunk_id) => query.bind(chunk_id),
+        };
+        let row = query.fetch_one(&mut self.tx).await?;
         let column = |name: &str| -> Result<Vec<Uuid>, StoreError> {
             Ok(row.try_get::<Option<_>, _>(name)?.unwrap_or_default())
         };
@@ -371,6 +395,9 @@ impl MemoryReader {
 
     /// The text of chunks, with what of their memories counts for a hit; in no order.
     pub async fn found_chunks(&mut self, chunk_ids: &[i64]) -> Result<Vec<FoundChunk>, StoreError> {
+        if chunk_ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let (org, users, projects) = self.columns();
         let rows = sqlx::query(
             // Each chunk by its key, for the reason given at `postings`.
