@@ -122,6 +122,15 @@ pub struct MemoryChange {
     pub visibility: Option<Visibility>,
 }
 
+/// What must be known of a memory to change it.
+#[derive(Debug, Clone)]
+pub struct FoundMemory {
+    /// The door to where it lives.
+    pub door: Scoped,
+    /// When it happened.
+    pub occurred_at: Option<OccurredAt>,
+}
+
 /// Which memories to list.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryFilter {
@@ -172,6 +181,7 @@ impl FromStr for MemoryCursor {
 const MEMORY_COLUMNS: &str = "org_id, user_id, project_id, memory_id, type, text, metadata, \
      importance, group_key, position, occurred_at, occurred_on_day, run_id, step, created_at, \
      updated_at";
+const FOUND_COLUMNS: &str = "org_id, user_id, project_id, occurred_at, occurred_on_day";
 
 impl Scoped {
     /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
@@ -226,17 +236,14 @@ impl Scoped {
 
     /// The memory, whole.
     pub async fn get_memory(&self, id: MemoryId) -> Result<Memory, StoreError> {
-        let Seen { users, projects } = self.seen();
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "select {MEMORY_COLUMNS} from memories
-             where org_id = $1 and (user_id, project_id) in (select * from unnest($2, $3))
-               and memory_id = $4"
-        )))
-        .bind(self.org())
-        .bind(users)
-        .bind(projects)
-        .bind(id.uuid());
-        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(memory_from)
+        memory_from(&self.memory_row(id, MEMORY_COLUMNS).await?)
+    }
+
+    /// Where a memory lives, without its text. What this scope does not see is `NotFound`.
+    pub async fn find_memory(&self, id: MemoryId) -> Result<FoundMemory, StoreError> {
+        let row = self.memory_row(id, FOUND_COLUMNS).await?;
+        let door = self.at(Home::from_row(&row)?.visibility());
+        Ok(FoundMemory { door, occurred_at: occurred_at_from(&row)? })
     }
 
     /// Memories, newest first, those before `cursor`.
@@ -294,11 +301,6 @@ impl Scoped {
             .bind(i64::from(max_chars))
             .bind(CORE_MAX);
         self.ask(query).await?.iter().map(memory_from).collect()
-    }
-
-    /// The door to where a memory lives, as far as this scope sees it.
-    pub async fn at_memory(&self, id: MemoryId) -> Result<Self, StoreError> {
-        Ok(self.at(self.get_memory(id).await?.visibility))
     }
 
     /// Changes a memory, keeps what stood there, and answers it as it is now. What changes nothing
@@ -388,6 +390,21 @@ impl Scoped {
             .await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// These columns of a memory, if this scope sees it.
+    async fn memory_row(&self, id: MemoryId, columns: &str) -> Result<PgRow, StoreError> {
+        let Seen { users, projects } = self.seen();
+        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "select {columns} from memories
+             where org_id = $1 and (user_id, project_id) in (select * from unnest($2, $3))
+               and memory_id = $4"
+        )))
+        .bind(self.org())
+        .bind(users)
+        .bind(projects)
+        .bind(id.uuid());
+        self.read(query).await?.into_iter().next().ok_or(StoreError::NotFound)
     }
 
     /// The homes whose memories this scope sees.
@@ -505,8 +522,6 @@ fn identity(memory: &NewMemory) -> Identity<'_> {
 }
 
 fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
-    let occurred_at: Option<DbTimestamp> = row.try_get("occurred_at")?;
-    let on_day: bool = row.try_get("occurred_on_day")?;
     Ok(Memory {
         id: MemoryId::from_uuid(row.try_get("memory_id")?),
         kind: parsed(row.try_get("type")?)?,
@@ -515,15 +530,21 @@ fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
         importance: row.try_get("importance")?,
         group_key: row.try_get("group_key")?,
         position: row.try_get("position")?,
-        occurred_at: occurred_at.map(|at| {
-            let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()));
-            if on_day { OccurredAt::Day(at.day()) } else { at }
-        }),
+        occurred_at: occurred_at_from(row)?,
         origin: origin_from(row)?,
         visibility: Home::from_row(row)?.visibility(),
         created_at: timestamp(row, "created_at")?,
         updated_at: timestamp(row, "updated_at")?,
     })
+}
+
+fn occurred_at_from(row: &PgRow) -> Result<Option<OccurredAt>, StoreError> {
+    let at: Option<DbTimestamp> = row.try_get("occurred_at")?;
+    let on_day: bool = row.try_get("occurred_on_day")?;
+    Ok(at.map(|at| {
+        let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()));
+        if on_day { OccurredAt::Day(at.day()) } else { at }
+    }))
 }
 
 fn origin_from(row: &PgRow) -> Result<Option<MemoryOrigin>, StoreError> {

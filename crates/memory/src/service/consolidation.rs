@@ -106,7 +106,8 @@ impl MemoryService {
 
     /// The links of a memory, newest first.
     pub async fn links(&self, scope: &Scope, id: MemoryId) -> Result<Vec<MemoryLink>, MemoryError> {
-        Ok(self.store.scoped(scope).at_memory(id).await?.memory_links(id).await?)
+        let found = self.store.scoped(scope).find_memory(id).await?;
+        Ok(found.door.memory_links(id).await?)
     }
 
     /// Passes over what each scope of all tenants has for itself, until nothing is left to look at.
