@@ -66,7 +66,7 @@ impl MemoryService {
         pass: Pass,
     ) -> Result<Consolidated, MemoryError> {
         let store = self.store.scoped(scope);
-        let memories = store.memories_to_compare(None, LOOKED_AT_MAX).await?;
+        let memories = store.memories_to_compare(LOOKED_AT_MAX).await?;
         let is_full = memories.len() == LOOKED_AT_MAX as usize;
         let begun = Instant::now();
         let (mut looked_at, mut mark, mut more) = (0, None, is_full);
