@@ -251,10 +251,7 @@ impl MemoryService {
         for (_, memory) in memories {
             self.reaches(memory.visibility)?;
         }
-        let texts = memories
-            .iter()
-            .map(|(_, memory)| (memory.text.clone(), memory.occurred_at.map(|at| at.day())))
-            .collect();
+        let texts = memories.iter().map(|(_, memory)| content::dated(memory)).collect();
         let contents = self.contents(texts).await;
         let new: Vec<_> = memories
             .iter()

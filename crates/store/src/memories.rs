@@ -1,7 +1,7 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
-//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, what an edit
-//! replaced in `versions`, whole pages in `export`, what completed runs leave behind in
-//! `after_runs`, what memories are to each other in `links`.
+//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, whose vectors they
+//! are in `embedder`, what an edit replaced in `versions`, whole pages in `export`, what completed
+//! runs leave behind in `after_runs`, what memories are to each other in `links`.
 //!
 //! Memories live in homes (see `homes`): one reads those of all homes that the scope sees, and writes
 //! in one of them at a time, the scope's own unless told otherwise.
@@ -32,7 +32,7 @@ use serde_json::{Map, Value};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use self::chunks::{ChunkRows, Place};
+use self::chunks::Place;
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
@@ -223,13 +223,6 @@ impl Scoped {
         }
         if !missing.is_empty() {
             self.insert_memories(tx, &missing).await?;
-            let mut rows = ChunkRows::default();
-            for memory in missing {
-                for chunk in &memory.content.chunks {
-                    rows.push(Place::of(memory), &memory.content, chunk);
-                }
-            }
-            self.insert_chunks(tx, rows).await?;
         }
         Ok(ids)
     }
@@ -350,11 +343,7 @@ impl Scoped {
         .await?;
         if let Some(content) = content {
             let place = self.remove_chunks(&mut tx, id).await?;
-            let mut rows = ChunkRows::default();
-            for chunk in &content.chunks {
-                rows.push(place, content, chunk);
-            }
-            to.insert_chunks(&mut tx, rows).await?;
+            to.insert_chunks(&mut tx, &[(place, content)]).await?;
         } else if moves {
             self.move_chunks(&mut tx, id, &to).await?;
         }
@@ -470,6 +459,7 @@ impl Scoped {
             .collect()
     }
 
+    /// Inserts memories with their chunks.
     async fn insert_memories(
         &self,
         tx: &mut Transaction,
@@ -502,9 +492,10 @@ impl Scoped {
         .bind(new.iter().map(|m| m.origin.map(|o| o.step.cast_signed())).collect::<Vec<_>>())
         .bind(self.scope().user_id.as_str())
         .bind(self.scope().project_key())
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        let contents: Vec<_> = new.iter().map(|m| (Place::of(m), &m.content)).collect();
+        self.insert_chunks(tx, &contents).await
     }
 }
 
