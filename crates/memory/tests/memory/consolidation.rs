@@ -1,9 +1,6 @@
 //! Memories that say the same, and those that a later one has overtaken: found, shown, and gone
 //! when either text changes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-#![allow(missing_docs)]
-
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt};
@@ -15,31 +12,10 @@ use model::{
 use protocol::{
     id::MemoryId,
     memory::{EditMemory, LinkKind, MemoryLink, MemoryType, SearchMemories, WriteMemory},
-    scope::Scope,
 };
-use store::{
-    Store,
-    connect::{StoreSettings, migrate},
-    memories::VECTOR_DIMENSIONS,
-};
+use store::memories::VECTOR_DIMENSIONS;
 
-async fn store() -> Store {
-    let database = postgres::scratch::database().await;
-    migrate(&database.owner_url).await.unwrap();
-    Store::connect(&StoreSettings::new(database.app_url)).await.unwrap()
-}
-
-fn scope(org: &str, user: &str, project: Option<&str>) -> Scope {
-    Scope {
-        org_id: org.parse().unwrap(),
-        user_id: user.parse().unwrap(),
-        project_id: project.map(|name| name.parse().unwrap()),
-    }
-}
-
-fn mine() -> Scope {
-    scope("acme", "ada", None)
-}
+use crate::{edit_of, mine, store, strangers};
 
 /// Memories under names of one letter.
 struct World {
@@ -126,11 +102,10 @@ async fn what_says_the_same_and_what_was_overtaken_is_found_once() {
 async fn a_link_goes_with_either_text_and_comes_again() {
     let world = World::new(None, &TEXTS).await;
     world.pass(Pass::Marks).await;
-    let edit = |text: &str| EditMemory { text: Some(text.into()), ..EditMemory::default() };
     let importance = EditMemory { importance: Some(0.9), ..EditMemory::default() };
     world.service.edit(&mine(), world.ids[&'d'], &importance, None).await.unwrap();
     assert_eq!(world.links('d').await, ["d<f"], "its text is the same");
-    let told = edit("The office gate code is 4711, again.");
+    let told = edit_of("The office gate code is 4711, again.");
     world.service.edit(&mine(), world.ids[&'b'], &told, None).await.unwrap();
     assert_eq!(world.links('a').await, ["a<e"]);
     assert_eq!(world.links('e').await, ["a<e"]);
@@ -156,14 +131,12 @@ async fn a_later_time_is_what_is_said_to_have_happened_later() {
 async fn only_one_layer_of_one_scope_is_compared() {
     let mut world = World::new(None, &TEXTS[..1]).await;
     world.write('x', &WriteMemory::new(MemoryType::Core, TEXTS[1].1)).await;
-    let strangers =
-        [scope("other", "ada", None), scope("acme", "bob", None), scope("acme", "ada", Some("p"))];
-    for stranger in &strangers {
+    for stranger in &strangers() {
         let twin = WriteMemory::new(MemoryType::Archival, TEXTS[1].1);
         world.service.write(stranger, &twin, None).await.unwrap();
     }
     assert_eq!(world.pass(Pass::Marks).await, (2, vec![]));
-    for stranger in &strangers {
+    for stranger in &strangers() {
         let done = world.service.consolidate(stranger, Pass::Marks).await.unwrap();
         assert_eq!((done.looked_at, done.links), (1, vec![]));
         let links = world.service.links(stranger, world.ids[&'a']).await;
