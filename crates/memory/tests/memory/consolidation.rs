@@ -1,5 +1,5 @@
 //! Memories that say the same, and those that a later one has overtaken: found, shown, and gone
-//! when either text changes.
+//! when either text changes or moves.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,7 +11,9 @@ use model::{
 };
 use protocol::{
     id::MemoryId,
-    memory::{EditMemory, LinkKind, MemoryLink, MemoryType, SearchMemories, WriteMemory},
+    memory::{
+        EditMemory, LinkKind, MemoryLink, MemoryType, SearchMemories, Visibility, WriteMemory,
+    },
 };
 use store::memories::VECTOR_DIMENSIONS;
 
@@ -113,6 +115,30 @@ async fn a_link_goes_with_either_text_and_comes_again() {
     assert_eq!(world.links('a').await, Vec::<String>::new());
     // What has changed is looked at again, and nothing else.
     assert_eq!(world.pass(Pass::Marks).await, (2, vec!["b=a".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_link_goes_with_who_sees_either_memory_and_comes_again() {
+    let world = World::new(None, &TEXTS).await;
+    world.pass(Pass::Marks).await;
+    let service = world.service.reaching(Visibility::Org);
+    let show_to = async |visibility| {
+        let edit = EditMemory { visibility: Some(visibility), ..EditMemory::default() };
+        service.edit(&mine(), world.ids[&'a'], &edit, None).await.unwrap();
+    };
+    for wider in [Visibility::User, Visibility::Org] {
+        show_to(Visibility::Scope).await;
+        assert_eq!(world.links('a').await, ["a<e", "b=a"], "{wider}: it has not moved");
+        show_to(wider).await;
+        assert_eq!(world.links('a').await, Vec::<String>::new(), "{wider}");
+        assert_eq!(world.links('b').await, ["b<e"], "{wider}: its end of a link is gone, too");
+        assert_eq!(world.links('e').await, ["b<e"], "{wider}");
+        assert_eq!(world.pass(Pass::Marks).await, (0, vec![]), "{wider}: it lives elsewhere");
+        show_to(Visibility::Scope).await;
+        assert_eq!(world.links('a').await, Vec::<String>::new(), "{wider}: not of itself");
+        let again = ["a<e", "b=a"].map(str::to_owned).to_vec();
+        assert_eq!(world.pass(Pass::Marks).await, (1, again), "{wider}");
+    }
 }
 
 #[tokio::test]
