@@ -193,12 +193,13 @@ impl MemoryService {
         by: Option<&str>,
     ) -> Result<Memory, MemoryError> {
         checked(content::edit_faults(edit))?;
-        let store = self.store.scoped(scope).at_memory(id).await?;
-        self.reaches(store.visibility().max(edit.visibility.unwrap_or_default()))?;
+        let found = self.store.scoped(scope).find_memory(id).await?;
+        self.reaches(found.door.visibility().max(edit.visibility.unwrap_or_default()))?;
         let content = match &edit.text {
-            // When it happened never changes, so that nothing can come between reading and writing.
+            // Only a run that leaves the old text behind again moves its day meanwhile (see
+            // `remember_run`): then the new text is found by the day before.
             Some(text) => {
-                let day = store.get_memory(id).await?.occurred_at.map(|at| at.day());
+                let day = found.occurred_at.map(|at| at.day());
                 self.contents(vec![(text.clone(), day)]).await.into_iter().next()
             }
             None => None,
@@ -209,7 +210,7 @@ impl MemoryService {
             importance: edit.importance,
             visibility: edit.visibility,
         };
-        Ok(store.edit_memory(id, &change, by).await?)
+        Ok(found.door.edit_memory(id, &change, by).await?)
     }
 
     /// What stood in a memory before it was edited, newest first. `cursor` is the `next_cursor` of
@@ -221,20 +222,15 @@ impl MemoryService {
         cursor: Option<u64>,
         limit: PageLimit,
     ) -> Result<Page<MemoryVersion>, MemoryError> {
-        Ok(self
-            .store
-            .scoped(scope)
-            .at_memory(id)
-            .await?
-            .list_memory_versions(id, cursor, limit)
-            .await?)
+        let found = self.store.scoped(scope).find_memory(id).await?;
+        Ok(found.door.list_memory_versions(id, cursor, limit).await?)
     }
 
     /// Forgets a memory and every trace of its words.
     pub async fn delete(&self, scope: &Scope, id: MemoryId) -> Result<(), MemoryError> {
-        let store = self.store.scoped(scope).at_memory(id).await?;
-        self.reaches(store.visibility())?;
-        Ok(store.delete_memory(id).await?)
+        let found = self.store.scoped(scope).find_memory(id).await?;
+        self.reaches(found.door.visibility())?;
+        Ok(found.door.delete_memory(id).await?)
     }
 
     /// The core layer, most important first, as far as `max_chars` reach.
@@ -255,10 +251,7 @@ impl MemoryService {
         for (_, memory) in memories {
             self.reaches(memory.visibility)?;
         }
-        let texts = memories
-            .iter()
-            .map(|(_, memory)| (memory.text.clone(), memory.occurred_at.map(|at| at.day())))
-            .collect();
+        let texts = memories.iter().map(|(_, memory)| content::dated(memory)).collect();
         let contents = self.contents(texts).await;
         let new: Vec<_> = memories
             .iter()

@@ -7,19 +7,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(missing_docs)]
 
+#[path = "memory/multilingual.rs"]
+mod multilingual;
+
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use futures::future::BoxFuture;
 use memory::service::MemoryService;
-use model::{
-    embedding::{Embedder, Hashed, Multilingual, Purpose},
-    error::ModelError,
-};
+use model::embedding::{Embedder, Hashed};
 use protocol::{
     id::MemoryId,
     limits::MEMORY_TOP_K_MAX,
@@ -36,6 +34,8 @@ use store::{
     connect::{StoreSettings, migrate},
     memories::reindex::Stale,
 };
+
+use self::multilingual::multilingual;
 
 /// A row of the table with the least of R@5, R@10 and MRR that it may have.
 type Floor = (&'static str, [f64; 3]);
@@ -102,39 +102,6 @@ async fn words_and_meanings_find_what_they_found() {
         ("category typos", [91.0, 96.0, 80.0]),
     ];
     check(Some(multilingual()), &floors).await;
-}
-
-/// `make deps` fetches its weights.
-fn multilingual() -> Arc<dyn Embedder> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/embedder");
-    let embedder = Multilingual::load(&folder.join("e5-small-q4.bin"));
-    Arc::new(Patient(embedder.expect("`scripts/fetch-embedder.sh` fetches the weights")))
-}
-
-/// The offline embedder, given all the time that a busy machine needs: it is the ranking that is
-/// tested.
-struct Patient(Multilingual);
-
-impl Embedder for Patient {
-    fn id(&self) -> &str {
-        self.0.id()
-    }
-
-    fn dimensions(&self) -> usize {
-        self.0.dimensions()
-    }
-
-    fn question_timeout(&self) -> Duration {
-        Duration::from_secs(60)
-    }
-
-    fn embed<'a>(
-        &'a self,
-        texts: &'a [String],
-        purpose: Purpose,
-    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, ModelError>> {
-        self.0.embed(texts, purpose)
-    }
 }
 
 async fn check(embedder: Option<Arc<dyn Embedder>>, floors: &[Floor]) {

@@ -1,7 +1,7 @@
 //! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
-//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, what an edit
-//! replaced in `versions`, whole pages in `export`, what completed runs leave behind in
-//! `after_runs`, what memories are to each other in `links`.
+//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, whose vectors they
+//! are in `embedder`, what an edit replaced in `versions`, whole pages in `export`, what completed
+//! runs leave behind in `after_runs`, what memories are to each other in `links`.
 //!
 //! Memories live in homes (see `homes`): one reads those of all homes that the scope sees, and writes
 //! in one of them at a time, the scope's own unless told otherwise.
@@ -32,7 +32,7 @@ use serde_json::{Map, Value};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use self::chunks::{ChunkRows, Place};
+use self::chunks::Place;
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
@@ -122,6 +122,15 @@ pub struct MemoryChange {
     pub visibility: Option<Visibility>,
 }
 
+/// What must be known of a memory to change it.
+#[derive(Debug, Clone)]
+pub struct FoundMemory {
+    /// The door to where it lives.
+    pub door: Scoped,
+    /// When it happened.
+    pub occurred_at: Option<OccurredAt>,
+}
+
 /// Which memories to list.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryFilter {
@@ -172,6 +181,7 @@ impl FromStr for MemoryCursor {
 const MEMORY_COLUMNS: &str = "org_id, user_id, project_id, memory_id, type, text, metadata, \
      importance, group_key, position, occurred_at, occurred_on_day, run_id, step, created_at, \
      updated_at";
+const FOUND_COLUMNS: &str = "org_id, user_id, project_id, occurred_at, occurred_on_day";
 
 impl Scoped {
     /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
@@ -213,30 +223,20 @@ impl Scoped {
         }
         if !missing.is_empty() {
             self.insert_memories(tx, &missing).await?;
-            let mut rows = ChunkRows::default();
-            for memory in missing {
-                for chunk in &memory.content.chunks {
-                    rows.push(Place::of(memory), &memory.content, chunk);
-                }
-            }
-            self.insert_chunks(tx, rows).await?;
         }
         Ok(ids)
     }
 
     /// The memory, whole.
     pub async fn get_memory(&self, id: MemoryId) -> Result<Memory, StoreError> {
-        let Seen { users, projects } = self.seen();
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "select {MEMORY_COLUMNS} from memories
-             where org_id = $1 and (user_id, project_id) in (select * from unnest($2, $3))
-               and memory_id = $4"
-        )))
-        .bind(self.org())
-        .bind(users)
-        .bind(projects)
-        .bind(id.uuid());
-        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(memory_from)
+        memory_from(&self.memory_row(id, MEMORY_COLUMNS).await?)
+    }
+
+    /// Where a memory lives, without its text. What this scope does not see is `NotFound`.
+    pub async fn find_memory(&self, id: MemoryId) -> Result<FoundMemory, StoreError> {
+        let row = self.memory_row(id, FOUND_COLUMNS).await?;
+        let door = self.at(Home::from_row(&row)?.visibility());
+        Ok(FoundMemory { door, occurred_at: occurred_at_from(&row)? })
     }
 
     /// Memories, newest first, those before `cursor`.
@@ -296,11 +296,6 @@ impl Scoped {
         self.ask(query).await?.iter().map(memory_from).collect()
     }
 
-    /// The door to where a memory lives, as far as this scope sees it.
-    pub async fn at_memory(&self, id: MemoryId) -> Result<Self, StoreError> {
-        Ok(self.at(self.get_memory(id).await?.visibility))
-    }
-
     /// Changes a memory, keeps what stood there, and answers it as it is now. What changes nothing
     /// leaves no trace.
     pub async fn edit_memory(
@@ -348,11 +343,7 @@ impl Scoped {
         .await?;
         if let Some(content) = content {
             let place = self.remove_chunks(&mut tx, id).await?;
-            let mut rows = ChunkRows::default();
-            for chunk in &content.chunks {
-                rows.push(place, content, chunk);
-            }
-            to.insert_chunks(&mut tx, rows).await?;
+            to.insert_chunks(&mut tx, &[(place, content)]).await?;
         } else if moves {
             self.move_chunks(&mut tx, id, &to).await?;
         }
@@ -388,6 +379,21 @@ impl Scoped {
             .await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// These columns of a memory, if this scope sees it.
+    async fn memory_row(&self, id: MemoryId, columns: &str) -> Result<PgRow, StoreError> {
+        let Seen { users, projects } = self.seen();
+        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "select {columns} from memories
+             where org_id = $1 and (user_id, project_id) in (select * from unnest($2, $3))
+               and memory_id = $4"
+        )))
+        .bind(self.org())
+        .bind(users)
+        .bind(projects)
+        .bind(id.uuid());
+        self.read(query).await?.into_iter().next().ok_or(StoreError::NotFound)
     }
 
     /// The homes whose memories this scope sees.
@@ -453,6 +459,7 @@ impl Scoped {
             .collect()
     }
 
+    /// Inserts memories with their chunks.
     async fn insert_memories(
         &self,
         tx: &mut Transaction,
@@ -485,9 +492,10 @@ impl Scoped {
         .bind(new.iter().map(|m| m.origin.map(|o| o.step.cast_signed())).collect::<Vec<_>>())
         .bind(self.scope().user_id.as_str())
         .bind(self.scope().project_key())
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        let contents: Vec<_> = new.iter().map(|m| (Place::of(m), &m.content)).collect();
+        self.insert_chunks(tx, &contents).await
     }
 }
 
@@ -505,8 +513,6 @@ fn identity(memory: &NewMemory) -> Identity<'_> {
 }
 
 fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
-    let occurred_at: Option<DbTimestamp> = row.try_get("occurred_at")?;
-    let on_day: bool = row.try_get("occurred_on_day")?;
     Ok(Memory {
         id: MemoryId::from_uuid(row.try_get("memory_id")?),
         kind: parsed(row.try_get("type")?)?,
@@ -515,15 +521,21 @@ fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
         importance: row.try_get("importance")?,
         group_key: row.try_get("group_key")?,
         position: row.try_get("position")?,
-        occurred_at: occurred_at.map(|at| {
-            let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()));
-            if on_day { OccurredAt::Day(at.day()) } else { at }
-        }),
+        occurred_at: occurred_at_from(row)?,
         origin: origin_from(row)?,
         visibility: Home::from_row(row)?.visibility(),
         created_at: timestamp(row, "created_at")?,
         updated_at: timestamp(row, "updated_at")?,
     })
+}
+
+fn occurred_at_from(row: &PgRow) -> Result<Option<OccurredAt>, StoreError> {
+    let at: Option<DbTimestamp> = row.try_get("occurred_at")?;
+    let on_day: bool = row.try_get("occurred_on_day")?;
+    Ok(at.map(|at| {
+        let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()));
+        if on_day { OccurredAt::Day(at.day()) } else { at }
+    }))
 }
 
 fn origin_from(row: &PgRow) -> Result<Option<MemoryOrigin>, StoreError> {

@@ -32,10 +32,7 @@ impl MemoryService {
     ) -> Result<Remembered, MemoryError> {
         let faults = memories.iter().flat_map(|memory| content::faults(memory, "")).collect();
         checked(faults)?;
-        let texts = memories
-            .iter()
-            .map(|memory| (memory.text.clone(), memory.occurred_at.map(|at| at.day())))
-            .collect();
+        let texts = memories.iter().map(content::dated).collect();
         let contents = match vectors {
             Vectors::Now => self.contents(texts).await,
             Vectors::Later => contents_by_words(texts).await,

@@ -66,7 +66,7 @@ impl MemoryService {
         pass: Pass,
     ) -> Result<Consolidated, MemoryError> {
         let store = self.store.scoped(scope);
-        let memories = store.memories_to_compare(None, LOOKED_AT_MAX).await?;
+        let memories = store.memories_to_compare(LOOKED_AT_MAX).await?;
         let is_full = memories.len() == LOOKED_AT_MAX as usize;
         let begun = Instant::now();
         let (mut looked_at, mut mark, mut more) = (0, None, is_full);
@@ -106,7 +106,8 @@ impl MemoryService {
 
     /// The links of a memory, newest first.
     pub async fn links(&self, scope: &Scope, id: MemoryId) -> Result<Vec<MemoryLink>, MemoryError> {
-        Ok(self.store.scoped(scope).at_memory(id).await?.memory_links(id).await?)
+        let found = self.store.scoped(scope).find_memory(id).await?;
+        Ok(found.door.memory_links(id).await?)
     }
 
     /// Passes over what each scope of all tenants has for itself, until nothing is left to look at.

@@ -30,6 +30,11 @@ impl MemoryService {
     }
 }
 
+/// The text of a memory to write, with the day that it happened on.
+pub(super) fn dated(memory: &WriteMemory) -> (String, Option<Date>) {
+    (memory.text.clone(), memory.occurred_at.map(|at| at.day()))
+}
+
 /// Cuts and tokenises texts, and leaves their vectors to be made later.
 pub(super) async fn contents_by_words(texts: Vec<(String, Option<Date>)>) -> Vec<Content> {
     off_the_async_threads(move || {

@@ -16,11 +16,7 @@ use protocol::{
 };
 use sqlx::{Row, postgres::PgRow};
 
-use super::{
-    NewMemory,
-    chunks::{ChunkRows, Place},
-    instant,
-};
+use super::{NewMemory, instant};
 use crate::{
     Store,
     error::StoreError,
@@ -252,11 +248,7 @@ impl Scoped {
         if same.changes_day {
             // The day is among the terms.
             let place = self.remove_chunks(tx, same.id).await?;
-            let mut rows = ChunkRows::default();
-            for chunk in &memory.content.chunks {
-                rows.push(place, &memory.content, chunk);
-            }
-            self.insert_chunks(tx, rows).await?;
+            self.insert_chunks(tx, &[(place, &memory.content)]).await?;
         }
         Ok(())
     }
@@ -282,12 +274,7 @@ impl Scoped {
             .await?;
             memory.position = Some(place);
         }
-        self.insert_memories(tx, &[&memory]).await?;
-        let mut rows = ChunkRows::default();
-        for chunk in &memory.content.chunks {
-            rows.push(Place::of(&memory), &memory.content, chunk);
-        }
-        self.insert_chunks(tx, rows).await
+        self.insert_memories(tx, &[&memory]).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! Chunks and their postings: inserted and removed together, and counted.
 
+use std::mem;
+
 use pgvector::Vector;
 use protocol::id::MemoryId;
 use sqlx::Row;
@@ -32,14 +34,14 @@ impl Place {
 }
 
 impl Scoped {
-    /// Inserts chunks with their postings and counts them. Chunks of one memory come together.
-    /// Vectors of another embedder than the one in force are left out: it will fill them in.
+    /// Inserts the chunks of memories with their postings and counts them. Vectors of another
+    /// embedder than the one in force are left out: it will fill them in.
     pub(super) async fn insert_chunks(
         &self,
         tx: &mut Transaction,
-        rows: ChunkRows<'_>,
+        contents: &[(Place, &Content)],
     ) -> Result<(), StoreError> {
-        for part in rows.parts {
+        for part in parts(contents) {
             self.insert_part(tx, part).await?;
         }
         Ok(())
@@ -132,9 +134,7 @@ impl Scoped {
             position: row.try_get("position")?,
         })
     }
-}
 
-impl Scoped {
     /// Moves the chunks of a memory with their postings and counts to another home. There they are
     /// new: each gets a new number.
     pub(super) async fn move_chunks(
@@ -183,15 +183,7 @@ impl Scoped {
     }
 }
 
-/// Rows to insert, in parts that a statement has time for.
-#[derive(Default)]
-pub(super) struct ChunkRows<'a> {
-    parts: Vec<Part<'a>>,
-    /// The memory and the place of the chunk that came last.
-    last: Option<(Uuid, i32)>,
-}
-
-/// Columns, one vector each.
+/// Rows to insert that a statement has time for: columns, one vector each.
 #[derive(Default)]
 struct Part<'a> {
     memory_ids: Vec<Uuid>,
@@ -209,24 +201,19 @@ struct Part<'a> {
     frequencies: Vec<i32>,
 }
 
-impl<'a> ChunkRows<'a> {
-    pub(super) fn push(&mut self, place: Place, content: &'a Content, chunk: &'a NewChunk) {
-        let ordinal = match self.last {
-            Some((last, ordinal)) if last == place.memory_id => ordinal + 1,
-            _ => 0,
-        };
-        self.last = Some((place.memory_id, ordinal));
-        match self.parts.last_mut() {
-            Some(part) if part.terms.len() < POSTINGS_AT_ONCE => {
-                part.push(place, ordinal, content, chunk);
+fn parts<'a>(contents: &[(Place, &'a Content)]) -> Vec<Part<'a>> {
+    let mut parts = Vec::new();
+    let mut part = Part::default();
+    for (place, content) in contents {
+        for (ordinal, chunk) in (0..).zip(&content.chunks) {
+            if part.terms.len() >= POSTINGS_AT_ONCE {
+                parts.push(mem::take(&mut part));
             }
-            _ => {
-                let mut part = Part::default();
-                part.push(place, ordinal, content, chunk);
-                self.parts.push(part);
-            }
+            part.push(*place, ordinal, content, chunk);
         }
     }
+    parts.push(part);
+    parts
 }
 
 impl<'a> Part<'a> {

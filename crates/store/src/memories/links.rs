@@ -81,27 +81,20 @@ const COMPARED: &str = "m.memory_id, m.type, m.text, coalesce(m.occurred_at, m.c
 
 impl Scoped {
     /// Memories that were written or changed since the mark of the last pass, in that order.
-    pub async fn memories_to_compare(
-        &self,
-        after: Option<Mark>,
-        limit: u32,
-    ) -> Result<Vec<Compared>, StoreError> {
+    pub async fn memories_to_compare(&self, limit: u32) -> Result<Vec<Compared>, StoreError> {
         let query = sqlx::query(sqlx::AssertSqlSafe(format!(
             "select {COMPARED}, null::float8 as cosine
              from memories m
              left join memory_scope_stats s using (org_id, user_id, project_id)
              where m.org_id = $1 and m.user_id = $2 and m.project_id = $3
-               and (coalesce($4, s.compared_to) is null
-                    or (m.updated_at, m.memory_id)
-                       > (coalesce($4, s.compared_to), coalesce($5, s.compared_to_id)))
+               and (s.compared_to is null
+                    or (m.updated_at, m.memory_id) > (s.compared_to, s.compared_to_id))
              order by m.updated_at, m.memory_id
-             limit $6"
+             limit $4"
         )))
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(after.map(|mark| mark.updated_at.get().to_sqlx()))
-        .bind(after.map(|mark| mark.id.uuid()))
         .bind(i64::from(limit));
         let mut tx = self.begin().await?;
         // Writers of a scope take turns: once it is ours, no earlier change is on its way.

@@ -1,8 +1,5 @@
 //! Memories that say the same, and those that a later one has overtaken: found, shown, and gone
-//! when either text changes.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-#![allow(missing_docs)]
+//! when either text changes or moves.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,32 +11,13 @@ use model::{
 };
 use protocol::{
     id::MemoryId,
-    memory::{EditMemory, LinkKind, MemoryLink, MemoryType, SearchMemories, WriteMemory},
-    scope::Scope,
+    memory::{
+        EditMemory, LinkKind, MemoryLink, MemoryType, SearchMemories, Visibility, WriteMemory,
+    },
 };
-use store::{
-    Store,
-    connect::{StoreSettings, migrate},
-    memories::VECTOR_DIMENSIONS,
-};
+use store::memories::VECTOR_DIMENSIONS;
 
-async fn store() -> Store {
-    let database = postgres::scratch::database().await;
-    migrate(&database.owner_url).await.unwrap();
-    Store::connect(&StoreSettings::new(database.app_url)).await.unwrap()
-}
-
-fn scope(org: &str, user: &str, project: Option<&str>) -> Scope {
-    Scope {
-        org_id: org.parse().unwrap(),
-        user_id: user.parse().unwrap(),
-        project_id: project.map(|name| name.parse().unwrap()),
-    }
-}
-
-fn mine() -> Scope {
-    scope("acme", "ada", None)
-}
+use crate::{edit_of, mine, store, strangers};
 
 /// Memories under names of one letter.
 struct World {
@@ -126,11 +104,10 @@ async fn what_says_the_same_and_what_was_overtaken_is_found_once() {
 async fn a_link_goes_with_either_text_and_comes_again() {
     let world = World::new(None, &TEXTS).await;
     world.pass(Pass::Marks).await;
-    let edit = |text: &str| EditMemory { text: Some(text.into()), ..EditMemory::default() };
     let importance = EditMemory { importance: Some(0.9), ..EditMemory::default() };
     world.service.edit(&mine(), world.ids[&'d'], &importance, None).await.unwrap();
     assert_eq!(world.links('d').await, ["d<f"], "its text is the same");
-    let told = edit("The office gate code is 4711, again.");
+    let told = edit_of("The office gate code is 4711, again.");
     world.service.edit(&mine(), world.ids[&'b'], &told, None).await.unwrap();
     assert_eq!(world.links('a').await, ["a<e"]);
     assert_eq!(world.links('e').await, ["a<e"]);
@@ -138,6 +115,30 @@ async fn a_link_goes_with_either_text_and_comes_again() {
     assert_eq!(world.links('a').await, Vec::<String>::new());
     // What has changed is looked at again, and nothing else.
     assert_eq!(world.pass(Pass::Marks).await, (2, vec!["b=a".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_link_goes_with_who_sees_either_memory_and_comes_again() {
+    let world = World::new(None, &TEXTS).await;
+    world.pass(Pass::Marks).await;
+    let service = world.service.reaching(Visibility::Org);
+    let show_to = async |visibility| {
+        let edit = EditMemory { visibility: Some(visibility), ..EditMemory::default() };
+        service.edit(&mine(), world.ids[&'a'], &edit, None).await.unwrap();
+    };
+    for wider in [Visibility::User, Visibility::Org] {
+        show_to(Visibility::Scope).await;
+        assert_eq!(world.links('a').await, ["a<e", "b=a"], "{wider}: it has not moved");
+        show_to(wider).await;
+        assert_eq!(world.links('a').await, Vec::<String>::new(), "{wider}");
+        assert_eq!(world.links('b').await, ["b<e"], "{wider}: its end of a link is gone, too");
+        assert_eq!(world.links('e').await, ["b<e"], "{wider}");
+        assert_eq!(world.pass(Pass::Marks).await, (0, vec![]), "{wider}: it lives elsewhere");
+        show_to(Visibility::Scope).await;
+        assert_eq!(world.links('a').await, Vec::<String>::new(), "{wider}: not of itself");
+        let again = ["a<e", "b=a"].map(str::to_owned).to_vec();
+        assert_eq!(world.pass(Pass::Marks).await, (1, again), "{wider}");
+    }
 }
 
 #[tokio::test]
@@ -156,14 +157,12 @@ async fn a_later_time_is_what_is_said_to_have_happened_later() {
 async fn only_one_layer_of_one_scope_is_compared() {
     let mut world = World::new(None, &TEXTS[..1]).await;
     world.write('x', &WriteMemory::new(MemoryType::Core, TEXTS[1].1)).await;
-    let strangers =
-        [scope("other", "ada", None), scope("acme", "bob", None), scope("acme", "ada", Some("p"))];
-    for stranger in &strangers {
+    for stranger in &strangers() {
         let twin = WriteMemory::new(MemoryType::Archival, TEXTS[1].1);
         world.service.write(stranger, &twin, None).await.unwrap();
     }
     assert_eq!(world.pass(Pass::Marks).await, (2, vec![]));
-    for stranger in &strangers {
+    for stranger in &strangers() {
         let done = world.service.consolidate(stranger, Pass::Marks).await.unwrap();
         assert_eq!((done.looked_at, done.links), (1, vec![]));
         let links = world.service.links(stranger, world.ids[&'a']).await;
