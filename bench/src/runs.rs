@@ -24,7 +24,7 @@ const CLIENTS: usize = 32;
 /// Runs of one round.
 const RUNS: u64 = 6_000;
 /// Rounds; the machine's noise shows in how far they lie apart.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 /// Seconds of `pgbench` in a round.
 const PGBENCH_S: u32 = 6;
 /// Runs one after another, for latency.
@@ -53,7 +53,7 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     ];
     let forgets = [forgets];
     let began = Instant::now();
-    let mut server = Server::start(machine, &forgets).await?;
+    let server = Server::start(machine, &forgets).await?;
     println!(
         "start to `listening` (cluster and schema exist)  {:>8.0} ms",
         millis(began.elapsed())
@@ -61,7 +61,7 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     println!("server process when idle                         {:>8.1} MiB", server.rss_mib()?);
 
-    let mut client = Poster::new(&server, None)?;
+    let client = Poster::new(&server, None)?;
     let mut times = Vec::new();
     for n in 0..SEQUENTIAL {
         times.push(client.one_run(n).await?);
@@ -77,46 +77,49 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     println!("{CLIENTS} clients, {RUNS} one-step runs a round, each in a session of its own:");
     let (mut ratios, mut ratios_with_key) = (Vec::new(), Vec::new());
     let mut afterwards = 0.0;
+    server.stop().await?;
     for round in 1..=ROUNDS {
-        let before = [server.cpu()?, cpu_of_family(machine.database.pid())?];
-        let ours = client.throughput(round).await?;
-        let after = [server.cpu()?, cpu_of_family(machine.database.pid())?];
-        let [server_ms, postgres_ms] = std::array::from_fn(|part| {
-            let [before, after] = [&before, &after].map(|times| times.get(part).copied());
-            millis(after.unwrap_or_default() - before.unwrap_or_default()) / RUNS as f64
-        });
-        afterwards = server.rss_mib()?;
-        server.stop().await?; // It would take over what `pgbench` claims.
+        // Tables grow from one to the next: each goes first as often as the other.
+        let order = if round % 2 == 1 { [None, Some(&key)] } else { [Some(&key), None] };
+        let (mut ours, mut with_key) = (0.0, 0.0);
+        for key in order {
+            let settings = if key.is_some() { &asks_for_keys[..] } else { &forgets[..] };
+            let server = Server::start(machine, settings).await?;
+            let poster = Poster::new(&server, key.map(String::as_str))?;
+            if key.is_some() {
+                with_key = poster.throughput(&format!("key_{round}")).await?;
+            } else {
+                let before = [server.cpu()?, cpu_of_family(machine.database.pid())?];
+                ours = poster.throughput(&format!("round_{round}")).await?;
+                let after = [server.cpu()?, cpu_of_family(machine.database.pid())?];
+                let [server_ms, postgres_ms] = std::array::from_fn(|part| {
+                    let [before, after] = [&before, &after].map(|times| times.get(part).copied());
+                    millis(after.unwrap_or_default() - before.unwrap_or_default()) / RUNS as f64
+                });
+                afterwards = server.rss_mib()?;
+                println!(
+                    "  round {round}: {ours:>7.0} runs/s; CPU a run: server {server_ms:.2} ms, \
+                     PostgreSQL {postgres_ms:.2} ms"
+                );
+            }
+            server.stop().await?; // It would take over what `pgbench` claims.
+        }
         let limit = pgbench(machine.database.admin_url()).await?;
         ratios.push(ours / limit);
-        println!(
-            "  round {round}: {ours:>7.0} runs/s; pgbench, the same writes: {limit:>7.0}/s; ratio {:.2}; \
-             CPU a run: server {server_ms:.2} ms, PostgreSQL {postgres_ms:.2} ms",
-            ours / limit
-        );
-        server = Server::start(machine, &asks_for_keys).await?;
-        let with_key = Poster::new(&server, Some(&key))?.throughput(round).await?;
-        server.stop().await?;
         ratios_with_key.push(with_key / ours);
-        println!(
-            "    the same with an API key: {with_key:>7.0} runs/s; ratio {:.2}",
-            with_key / ours
-        );
-        server = Server::start(machine, &forgets).await?;
-        client = Poster::new(&server, None)?;
+        println!("    pgbench, the same writes: {limit:>7.0}/s; ratio {:.2}", ours / limit);
+        println!("    with an API key: {with_key:>7.0} runs/s; ratio {:.2}", with_key / ours);
     }
     for (name, ratios) in
         [("to pgbench", &mut ratios), ("of auth = keys to none", &mut ratios_with_key)]
     {
-        ratios.sort_by(f64::total_cmp);
-        println!("  median ratio {name:34}{:>8.2}", ratios.get(ROUNDS / 2).unwrap_or(&0.0));
+        println!("  median ratio {name:34}{:>8.2}", median(ratios));
     }
     println!("server process after a round                     {afterwards:>8.1} MiB");
-    server.stop().await?;
     let server = Server::start(machine, &[]).await?;
     println!(
         "  with what runs leave in memory, and find there: {:>7.0} runs/s",
-        Poster::new(&server, None)?.throughput(ROUNDS + 1).await?
+        Poster::new(&server, None)?.throughput("remembers").await?
     );
     server.stop().await
 }
@@ -166,9 +169,9 @@ impl Poster {
         anyhow::bail!("the stream of {run_id} ended without `run.completed`")
     }
 
-    /// Runs per second from the first POST to the last completion.
-    async fn throughput(&self, round: usize) -> Result<f64> {
-        let org = format!("org_bench_{round}");
+    /// Runs per second from the first POST to the last completion. A session that had runs would
+    /// bring them along: the name must be new.
+    async fn throughput(&self, name: &str) -> Result<f64> {
         let next = Arc::new(AtomicU64::new(0));
         let began = Instant::now();
         let clients = (0..CLIENTS).map(|_| async {
@@ -177,7 +180,7 @@ impl Poster {
                 if n >= RUNS {
                     return Ok::<_, anyhow::Error>(());
                 }
-                self.post(&format!("{org}_{n}")).await?;
+                self.post(&format!("{name}_{n}")).await?;
             }
         });
         futures::future::try_join_all(clients).await?;
@@ -234,6 +237,12 @@ async fn pgbench(database_url: &str) -> Result<f64> {
 
 fn find(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
+}
+
+fn median(ratios: &mut [f64]) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    let middle = |at: usize| ratios.get(at).copied().unwrap_or_default();
+    (middle(ratios.len().saturating_sub(1) / 2) + middle(ratios.len() / 2)) / 2.0
 }
 
 fn millis(time: Duration) -> f64 {
