@@ -485,11 +485,13 @@ mod tests {
     #[test]
     fn limits_are_handed_to_whom_they_concern() {
         let text = "[limits]\nrunning_per_org = 3\nstreams_per_key = 4\nrequests_burst_per_key = 5\n\
-                    tokens_per_org_per_day = 6\ncost_usd_per_org_per_day = 7";
+                    tokens_per_org_per_day = 6\ncost_usd_per_org_per_day = 7\n\
+                    workspace_bytes_per_org = 8";
         let limits = parse(text, None, &Environment::default()).unwrap().limits;
         assert_eq!(limits.queue().running_per_org, 3);
         assert_eq!(limits.tenants().streams_per_key, 4);
         assert_eq!(limits.tenants().requests_per_key.burst.get(), 5);
+        assert_eq!(limits.tenants().workspace_bytes_per_org, 8);
         assert_eq!((limits.budget().tokens, limits.budget().cost_usd), (Some(6), Some(7.0)));
         let usual = parse("", None, &Environment::default()).unwrap().limits;
         assert_eq!(usual.tenants(), server::TenantLimits::default());
@@ -499,6 +501,13 @@ mod tests {
             &[],
             expect![[r#"
             `limits.cost_usd_per_org_per_day` in `openintern.toml`: it must be 0 or more
+        "#]],
+        );
+        check_fault(
+            "[limits]\nworkspace_bytes_per_org = -1",
+            &[],
+            expect![[r#"
+            `limits.workspace_bytes_per_org` in `openintern.toml`: invalid type: 64-bit integer `-1`, expected an unsigned 64 bit or less integer
         "#]],
         );
         check_fault(

@@ -1,7 +1,7 @@
 //! One process of the server side: what `dev`, `serve` and `worker` have in common. Starts the parts
 //! in the order of their needs and stops them in the reverse.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use agent::{
     redactor::Redactor,
@@ -58,6 +58,7 @@ pub(crate) struct Node {
     agents: BTreeMap<AgentId, AgentSettings>,
     identity: Identity,
     redactor: Redactor,
+    workspace_root: PathBuf,
     tenants: TenantLimits,
     metrics: PrometheusHandle,
     upkeep: JoinSet<()>,
@@ -127,7 +128,7 @@ impl Node {
                     redactor: redactor.clone(),
                     agents: config.agents.clone(),
                     after_run: config.memory.after_run,
-                    workspace_root,
+                    workspace_root: workspace_root.clone(),
                     version: VERSION,
                 };
                 Some(Work { worker: Worker::start(parts, config.worker), servers })
@@ -147,6 +148,7 @@ impl Node {
             agents,
             identity,
             redactor,
+            workspace_root,
             tenants,
             metrics,
             upkeep,
@@ -182,6 +184,7 @@ impl Node {
             memory: self.memory,
             agents: agent_infos(&self.agents, &self.models.default_model().to_string()),
             identity: self.identity,
+            workspace_root: self.workspace_root,
             metrics: Arc::new(move || metrics.render()),
             version: VERSION,
         };

@@ -22,11 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("postgres", &[]),
     ("e5", &[]),
     ("store", &["protocol"]),
+    ("workspaces", &["protocol"]),
     ("model", &["e5", "protocol"]),
     ("mcp", &["protocol"]),
     ("memory", &["model", "protocol", "store"]),
-    ("agent", &["mcp", "memory", "model", "protocol", "store"]),
-    ("server", &["memory", "protocol", "store"]),
+    ("agent", &["mcp", "memory", "model", "protocol", "store", "workspaces"]),
+    ("server", &["memory", "protocol", "store", "workspaces"]),
     ("openintern", &["agent", "mcp", "memory", "model", "postgres", "protocol", "server", "store"]),
 ];
 

@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use workspaces::quota::Quota;
 
 use crate::{Parts, Settings, gate::Gate, open_streams::OpenStreams};
 
@@ -21,13 +22,17 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// The streams that are open.
     pub(crate) streams: OpenStreams,
+    /// How much organisations may keep in their workspaces.
+    pub(crate) workspaces: Quota,
 }
 
 impl App {
     pub(crate) fn new(parts: Parts, settings: Settings, shutdown: CancellationToken) -> Self {
         let gate = Gate::new(parts.identity.clone(), &settings.tenants);
         let (tasks, streams) = (TaskTracker::new(), OpenStreams::default());
-        Self(Arc::new(Shared { parts, settings, shutdown, tasks, gate, streams }))
+        let bytes_max = settings.tenants.workspace_bytes_per_org;
+        let workspaces = Quota::new(parts.workspace_root.clone(), bytes_max, settings.measuring);
+        Self(Arc::new(Shared { parts, settings, shutdown, tasks, gate, streams, workspaces }))
     }
 }
 

@@ -31,13 +31,14 @@ mod stream;
 mod usage;
 mod web;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use memory::service::MemoryService;
 use protocol::run::AgentInfo;
 use store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use workspaces::quota::Measuring;
 
 use crate::{app::App, identity::Identity, pace::Rate};
 
@@ -58,6 +59,8 @@ pub struct Settings {
     pub streams_max: usize,
     /// What one tenant may have of this process.
     pub tenants: TenantLimits,
+    /// How the workspaces of organisations are measured.
+    pub measuring: Measuring,
     /// Time between two signs of life of a stream.
     pub stream_heartbeat: Duration,
     /// Longest life of a stream.
@@ -76,6 +79,7 @@ impl Default for Settings {
             connections_max: limits::CONNECTIONS_MAX,
             streams_max: limits::STREAMS_MAX,
             tenants: TenantLimits::default(),
+            measuring: Measuring::default(),
             stream_heartbeat: limits::STREAM_HEARTBEAT,
             stream_life_max: limits::STREAM_LIFE_MAX,
             stream_send_timeout: limits::STREAM_SEND_TIMEOUT,
@@ -94,6 +98,8 @@ pub struct TenantLimits {
     pub requests_per_key: Rate,
     /// Credentials from one address (of IPv6: a /64) that are no good.
     pub bad_credentials_per_address: Rate,
+    /// Bytes in the workspaces of one organisation, as far as this server's disk has them.
+    pub workspace_bytes_per_org: u64,
 }
 
 impl Default for TenantLimits {
@@ -103,6 +109,7 @@ impl Default for TenantLimits {
             streams_per_org: limits::STREAMS_PER_ORG,
             requests_per_key: limits::REQUESTS_PER_KEY,
             bad_credentials_per_address: limits::BAD_CREDENTIALS_PER_ADDRESS,
+            workspace_bytes_per_org: limits::WORKSPACE_BYTES_PER_ORG,
         }
     }
 }
@@ -117,6 +124,8 @@ pub struct Parts {
     pub agents: Vec<AgentInfo>,
     /// Who may ask.
     pub identity: Identity,
+    /// Below it each scope has its folder, where there is one.
+    pub workspace_root: PathBuf,
     /// The metrics of this process as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The version of the executable.

@@ -82,6 +82,9 @@ pub const JWKS_KEYS_MAX: usize = 100;
 /// Largest difference of clocks that may be allowed for, in seconds.
 pub const JWT_LEEWAY_MAX_S: u64 = 600;
 
+/// Most bytes in the workspaces of one organisation.
+pub const WORKSPACE_BYTES_PER_ORG: u64 = 1024 * 1024 * 1024;
+
 /// Most streams at once, over all tenants of this process.
 pub const STREAMS_MAX: usize = 8192;
 /// Most streams at once of one credential's holder.

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use protocol::error::{ErrorBody, ErrorCode, ErrorDetail, FieldError};
 use store::error::StoreError;
+use workspaces::{quota::OverQuota, size::Excess};
 
 use crate::limits::{FIELD_WORDS_MAX_CHARS, RETRY_AFTER_S};
 
@@ -79,9 +80,7 @@ impl Refusal {
     /// 429: the caller may try again after this time.
     pub(crate) fn too_fast(words: &str, wait: Duration) -> Self {
         let message = format!("{words} (hint: wait as `Retry-After` says)");
-        // Whole seconds, rounded up: who waits that long finds it true.
-        let retry_after_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        Self { retry_after_s, ..Self::new(ErrorCode::RateLimited, message) }
+        Self::new(ErrorCode::RateLimited, message).until(wait)
     }
 
     /// 503: the caller may try again.
@@ -102,6 +101,13 @@ impl Refusal {
     pub(crate) fn into_body(self, request_id: String) -> ErrorBody {
         let Self { code, message, details, retry_after_s: _, cause: _ } = self;
         ErrorBody { error: ErrorDetail { code, message, details, request_id } }
+    }
+
+    /// Whole seconds, rounded up: who waits that long finds it true.
+    fn until(mut self, wait: Duration) -> Self {
+        let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after_s = wait_s.max(RETRY_AFTER_S);
+        self
     }
 
     fn because(mut self, cause: Box<dyn Error + Send + Sync>) -> Self {
@@ -146,6 +152,17 @@ impl From<StoreError> for Refusal {
             }
             StoreError::Database(_) | StoreError::Unreadable(_) => Self::defect(error),
         }
+    }
+}
+
+impl From<OverQuota> for Refusal {
+    fn from(over: OverQuota) -> Self {
+        let way = match over.excess {
+            Excess::Bytes { .. } => "remove files, or raise `limits.workspace_bytes_per_org`",
+            Excess::Entries { .. } | Excess::Depth => "remove some",
+        };
+        let message = format!("{over} (hint: {way}; it is measured again after `Retry-After`)");
+        Self::new(ErrorCode::QuotaExceeded, message).until(over.again_in)
     }
 }
 

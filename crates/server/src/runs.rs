@@ -60,7 +60,8 @@ struct OnceOnly {
              description = "`true` if the key had created the run before"))),
         (status = 409, description = "`conflict`: the session is busy, and `if_busy` is `reject`"),
         (status = 422, description = "`idempotency_mismatch`: the key came with another body"),
-        (status = 429, description = "`quota_exceeded`: too many runs wait in the queue"),
+        (status = 429, description = "`quota_exceeded`: too many runs wait in the queue, or the \
+         workspaces of the organisation hold too much"),
     )
 )]
 pub(crate) async fn create(
@@ -77,9 +78,12 @@ pub(crate) async fn create(
     if app.parts.identity.is_on() {
         scoped = scoped.audited_as(caller.actor_or(asked.scope.user_id.as_str()));
     }
-    let (created, replayed) = match key {
-        Some(key) => scoped.create_run_once(&asked.body, &key).await?,
-        None => (scoped.create_run(&asked.body).await?, false),
+    let (created, replayed) = match (app.workspaces.check(&asked.scope.org_id).await, key) {
+        (Ok(()), Some(key)) => scoped.create_run_once(&asked.body, &key).await?,
+        (Ok(()), None) => (scoped.create_run(&asked.body).await?, false),
+        // What was created before is no new run.
+        (Err(over), Some(key)) => (scoped.find_run_once(&key).await?.ok_or(over)?, true),
+        (Err(over), None) => return Err(over.into()),
     };
     let mut response = (StatusCode::CREATED, Json(created)).into_response();
     if replayed {

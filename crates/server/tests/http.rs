@@ -46,3 +46,5 @@ mod tokens;
 mod usage;
 #[path = "http/web.rs"]
 mod web;
+#[path = "http/workspaces.rs"]
+mod workspaces;

@@ -98,13 +98,25 @@ impl Scoped {
         .await?;
         failpoint::pass("after_idempotency_insert");
         if claimed.rows_affected() == 0 {
-            return Ok((self.replayed_run(&mut tx, key).await?, true));
+            let run = self.replayed_run(&mut tx, key).await?;
+            return Ok((run.ok_or(sqlx::Error::RowNotFound)?, true));
         }
         let (created, stopped) = self.insert_run(&mut tx, run_id, new).await?;
         tx.commit().await?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&stopped);
         Ok((created, false))
+    }
+
+    /// The run that this key has created, if it has.
+    pub async fn find_run_once(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<RunCreated>, StoreError> {
+        let mut tx = self.begin().await?;
+        let run = self.replayed_run(&mut tx, key).await?;
+        tx.commit().await?;
+        Ok(run)
     }
 
     /// The run, whole.
@@ -325,7 +337,7 @@ impl Scoped {
         &self,
         tx: &mut Transaction,
         key: &IdempotencyKey,
-    ) -> Result<RunCreated, StoreError> {
+    ) -> Result<Option<RunCreated>, StoreError> {
         let row = sqlx::query(
             "select k.request_hash, r.run_id, r.created_at
              from idempotency_keys k join runs r using (org_id, run_id)
@@ -335,16 +347,17 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(&key.key)
-        .fetch_one(tx)
+        .fetch_optional(tx)
         .await?;
+        let Some(row) = row else { return Ok(None) };
         if row.try_get::<Vec<u8>, _>("request_hash")? != key.request_hash {
             return Err(StoreError::IdempotencyMismatch);
         }
-        Ok(RunCreated {
+        Ok(Some(RunCreated {
             run_id: RunId::from_uuid(row.try_get("run_id")?),
             status: RunStatus::Pending,
             created_at: timestamp(&row, "created_at")?,
-        })
+        }))
     }
 
     /// Ends a run that no worker holds; the caller has its row locked.

@@ -5,7 +5,7 @@
 
 use std::{
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use cap_std::{
@@ -18,6 +18,7 @@ use protocol::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use workspaces::folder;
 
 use super::{ToolError, builtin, parse};
 
@@ -52,16 +53,9 @@ struct Args {
     limit: Option<usize>,
 }
 
-/// The folder of a scope. The prefixes keep names such as `..` and a missing project apart.
-pub(crate) fn workspace(root: &Path, scope: &Scope) -> PathBuf {
-    root.join(format!("org-{}", scope.org_id)).join(format!("user-{}", scope.user_id)).join(
-        scope.project_id.as_ref().map_or("no-project".into(), |name| format!("project-{name}")),
-    )
-}
-
 pub(super) async fn read(root: &Path, scope: &Scope, args: &Value) -> Result<Value, ToolError> {
     let args: Args = parse(args)?;
-    let folder = workspace(root, scope);
+    let folder = folder::of_scope(root, scope);
     let path = args.path.clone();
     // Disks can be slow: not on a thread that others wait for.
     let text = tokio::task::spawn_blocking(move || read_text(&folder, &path))
@@ -171,21 +165,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_scope_has_a_folder_of_its_own_below_the_root() {
-        let root = Path::new("/w");
-        assert_eq!(workspace(root, &scope("..", None)), Path::new("/w/org-../user-u/no-project"));
-        assert_ne!(
-            workspace(root, &scope("a", None)),
-            workspace(root, &scope("a", Some("no-project")))
-        );
-    }
-
     #[tokio::test]
     async fn lines_are_counted_from_one() {
         let root = tempfile::tempdir().unwrap();
         let scope = scope("a", None);
-        let folder = workspace(root.path(), &scope);
+        let folder = folder::of_scope(root.path(), &scope);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("笔记.md"), "一\n二\n三\n").unwrap();
         let answer =
@@ -202,7 +186,7 @@ mod tests {
     async fn a_piece_may_begin_or_end_behind_the_last_line() {
         let root = tempfile::tempdir().unwrap();
         let scope = scope("a", None);
-        let folder = workspace(root.path(), &scope);
+        let folder = folder::of_scope(root.path(), &scope);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("f"), "1\n2\r\n\n4").unwrap();
         for (offset, limit, lines, text) in [

@@ -27,6 +27,8 @@ pub(crate) struct LimitsTable {
     bad_credentials_per_s_per_address: NonZeroU32,
     /// Credentials that are no good, from one address at one server, at once.
     bad_credentials_burst_per_address: NonZeroU32,
+    /// Bytes in all workspaces together, on the disk of a server; with more, new runs are refused.
+    workspace_bytes_per_org: u64,
     /// Tokens of a day (UTC), of prompts and answers together.
     tokens_per_org_per_day: Option<u64>,
     /// US dollars of a day (UTC).
@@ -47,6 +49,7 @@ impl Default for LimitsTable {
             requests_burst_per_key: tenants.requests_per_key.burst,
             bad_credentials_per_s_per_address: tenants.bad_credentials_per_address.per_s,
             bad_credentials_burst_per_address: tenants.bad_credentials_per_address.burst,
+            workspace_bytes_per_org: tenants.workspace_bytes_per_org,
             tokens_per_org_per_day: None,
             cost_usd_per_org_per_day: None,
         }
@@ -75,6 +78,7 @@ impl LimitsTable {
                 per_s: self.bad_credentials_per_s_per_address,
                 burst: self.bad_credentials_burst_per_address,
             },
+            workspace_bytes_per_org: self.workspace_bytes_per_org,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! `migrate`, `serve` and `worker` on a database that they share.
 
+use std::{fs, path::Path, time::Instant};
+
 use sqlx::Connection;
 
-use crate::program::{Answer, Dev, Running, answer, folder, openintern};
+use crate::program::{Answer, Dev, PATIENCE, Running, answer, folder, openintern};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_and_a_worker_share_a_database() {
@@ -28,6 +30,7 @@ async fn a_server_and_a_worker_share_a_database() {
     let answered =
         server.ask(["run", "Remember that the key is under the mat", "--wait"]).expect(0);
     assert!(answered.contains("under the mat"), "{answered}");
+    check_workspace_bound(&server, folder.path());
 
     let (status, _, stderr) = server.stop();
     assert_eq!(status.code(), Some(0), "{stderr}");
@@ -47,4 +50,29 @@ async fn a_server_and_a_worker_share_a_database() {
     let refused = answer(on_database(&serve, &database.app_url));
     assert_eq!(refused.code, 1, "{}", refused.stderr);
     assert!(refused.stderr.contains("tenants are not kept apart"), "{}", refused.stderr);
+}
+
+/// The bound that nobody configured, on files that take no room.
+fn check_workspace_bound(server: &Dev, data_dir: &Path) {
+    const GIB: u64 = 1 << 30;
+    let run_for = |org: &str, bytes: u64| {
+        let workspace = data_dir.join(format!("workspaces/org-{org}/user-user_default/no-project"));
+        fs::create_dir_all(&workspace).unwrap();
+        fs::File::create(workspace.join("file")).unwrap().set_len(bytes).unwrap();
+        let mut run = server.client(["run", "hello", "--wait"]);
+        run.env("AGENT_ORG_ID", org);
+        answer(run)
+    };
+    run_for("at_the_bound", GIB).expect(0);
+    // On a busy machine one may come through before the folder is measured.
+    let began = Instant::now();
+    let refused = loop {
+        let answer = run_for("over_it", GIB + 1);
+        if answer.code != 0 || began.elapsed() > PATIENCE {
+            break answer;
+        }
+    };
+    assert_eq!(refused.code, 8, "{refused:?}");
+    let words = ["1073741825 bytes", "1073741824 are allowed", "`limits.workspace_bytes_per_org`"];
+    assert!(words.iter().all(|word| refused.stderr.contains(word)), "{}", refused.stderr);
 }

@@ -19,6 +19,7 @@ use store::{
     journal::{End, Entry, Journal, NewDelta, NewEvent},
     stream::StreamCursor,
 };
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -36,6 +37,8 @@ pub(crate) struct Served {
     pub(crate) store: Store,
     pub(crate) database: postgres::scratch::Database,
     pub(crate) shutdown: CancellationToken,
+    /// The root of all workspaces.
+    pub(crate) workspaces: TempDir,
     client: Client,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -78,16 +81,18 @@ pub(crate) async fn served_for(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
+    let workspaces = tempfile::tempdir().unwrap();
     let parts = Parts {
         store: store.clone(),
         memory: MemoryService::new(store.clone(), None),
         agents: ["main", "writer"].map(agent).to_vec(),
         identity: identity(store.clone()).await,
+        workspace_root: workspaces.path().to_owned(),
         metrics: Arc::new(metrics),
         version: "1.2.3",
     };
     let server = tokio::spawn(serve(listener, parts, settings, shutdown.clone()));
-    Served { address, store, database, shutdown, client: Client::new(), server }
+    Served { address, store, database, shutdown, workspaces, client: Client::new(), server }
 }
 
 fn agent(name: &str) -> AgentInfo {

@@ -153,6 +153,7 @@ async fn an_idempotency_key_makes_one_run_however_often_and_at_once() {
     let key = |hash| IdempotencyKey { key: "k".into(), request_hash: [hash; 32] };
     let new = CreateRun::new("once");
     let (first, again) = (key(1), key(1));
+    assert_eq!(scoped.find_run_once(&first).await.unwrap(), None);
     let tries = (0..20).map(|_| scoped.create_run_once(&new, &first));
     let mut ids: Vec<_> =
         futures::future::join_all(tries).await.into_iter().map(|made| made.unwrap()).collect();
@@ -160,11 +161,14 @@ async fn an_idempotency_key_makes_one_run_however_often_and_at_once() {
     ids.dedup_by_key(|(created, _)| created.clone());
     assert_eq!(ids.len(), 1);
     assert_eq!(scoped.create_run_once(&new, &again).await.unwrap().0, ids[0].0);
+    assert_eq!(scoped.find_run_once(&again).await.unwrap().as_ref(), Some(&ids[0].0));
     assert!(matches!(
         scoped.create_run_once(&new, &key(2)).await,
         Err(StoreError::IdempotencyMismatch)
     ));
+    assert!(matches!(scoped.find_run_once(&key(2)).await, Err(StoreError::IdempotencyMismatch)));
     for scope in strangers() {
+        assert_eq!(store.scoped(&scope).find_run_once(&key(1)).await.unwrap(), None);
         let (other, replayed) = store.scoped(&scope).create_run_once(&new, &key(1)).await.unwrap();
         assert!(!replayed && other.run_id != ids[0].0.run_id);
     }
