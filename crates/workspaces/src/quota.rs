@@ -21,9 +21,11 @@ use tokio::{
 use crate::size::{self, Excess, Found};
 
 /// Most files and folders of an organisation; one that has more is over its quota.
-pub const ENTRIES_MAX: usize = 100_000;
-/// How long an organisation is not measured again.
+pub const ENTRIES_MAX: usize = 1_000_000;
+/// How long an organisation is not measured again, at least.
 pub const KEPT_FOR: Duration = Duration::from_secs(10);
+/// What was found also holds for this many times as long as the walk took.
+pub const REST: u32 = 10;
 /// A walk is waited for that long from its begin; then what the one before it found holds, or
 /// nothing.
 pub const WAIT_MAX: Duration = Duration::from_millis(250);
@@ -37,15 +39,17 @@ pub const ORGS_MAX: usize = 10_000;
 pub struct Measuring {
     /// Most files and folders.
     pub entries_max: usize,
-    /// How long what was found holds.
+    /// How long what was found holds, at least.
     pub kept_for: Duration,
+    /// How many times as long as the walk took it holds, at least.
+    pub rest: u32,
     /// How long from its begin a walk is waited for.
     pub wait_max: Duration,
 }
 
 impl Default for Measuring {
     fn default() -> Self {
-        Self { entries_max: ENTRIES_MAX, kept_for: KEPT_FOR, wait_max: WAIT_MAX }
+        Self { entries_max: ENTRIES_MAX, kept_for: KEPT_FOR, rest: REST, wait_max: WAIT_MAX }
     }
 }
 
@@ -81,7 +85,7 @@ struct Measured {
     verdict: Result<(), Excess>,
     /// It was all readable, in time.
     is_sound: bool,
-    at: Instant,
+    holds_until: Instant,
 }
 
 #[derive(Clone)]
@@ -101,14 +105,16 @@ impl Quota {
 
     /// Refuses an organisation that had too much when it was measured last.
     pub async fn check(&self, org_id: &OrgId) -> Result<(), OverQuota> {
-        let Measuring { kept_for, wait_max, .. } = self.survey.measuring;
+        let wait_max = self.survey.measuring.wait_max;
         let known = self.known(org_id);
         if let Some(mut walk) = self.walk(org_id, &known) {
             let left = wait_max.saturating_sub(walk.began.elapsed());
             let _ended = timeout(left, walk.end.changed()).await;
         }
-        let Some(Measured { verdict, at, .. }) = known.facts().last else { return Ok(()) };
-        let again_in = kept_for.saturating_sub(at.elapsed());
+        let Some(Measured { verdict, holds_until, .. }) = known.facts().last else {
+            return Ok(());
+        };
+        let again_in = holds_until.saturating_duration_since(Instant::now());
         verdict.map_err(|excess| OverQuota { excess, again_in })
     }
 
@@ -125,8 +131,7 @@ impl Quota {
     /// The walk that is under way, or a new one; none where what is known holds.
     fn walk(&self, org_id: &OrgId, known: &Arc<Known>) -> Option<Walk> {
         let mut facts = known.facts();
-        let kept_for = self.survey.measuring.kept_for;
-        if facts.last.is_some_and(|last| last.at.elapsed() < kept_for) {
+        if facts.last.is_some_and(|last| Instant::now() < last.holds_until) {
             return None;
         }
         let is_under_way = |walk: &Walk| walk.end.has_changed().is_ok();
@@ -168,7 +173,8 @@ impl Survey {
         };
         let took = began.elapsed();
         let is_sound = fault.is_none() && took <= self.measuring.wait_max;
-        let measured = Measured { verdict, is_sound, at: Instant::now() };
+        let holds_until = Instant::now() + self.measuring.kept_for.max(took * self.measuring.rest);
+        let measured = Measured { verdict, is_sound, holds_until };
         let before = known.facts().last.replace(measured);
         drop(ended);
         if before.is_some_and(|before| !before.is_sound) {
@@ -236,7 +242,7 @@ mod tests {
     }
 
     fn quota(root: &TempDir, kept_for: Duration, wait_max: Duration) -> Quota {
-        let measuring = Measuring { kept_for, wait_max, ..Measuring::default() };
+        let measuring = Measuring { kept_for, rest: 0, wait_max, ..Measuring::default() };
         Quota::new(root.path().to_owned(), 10, measuring)
     }
 

@@ -92,7 +92,6 @@ fn read_text(folder: &Path, path: &str) -> Result<String, String> {
         io::ErrorKind::InvalidFilename => format!("`{path}` is too long for a path"),
         _ => format!("`{path}` cannot be read"),
     };
-    std::fs::create_dir_all(folder).map_err(unreadable)?;
     let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(unreadable)?;
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(OPEN_FLAGS);

@@ -16,7 +16,7 @@ const ENTRIES_MAX: usize = 9;
 /// A server that believes for so long what it has found.
 async fn served_keeping(kept_for: Duration) -> Served {
     let tenants = TenantLimits { workspace_bytes_per_org: BYTES_MAX, ..TenantLimits::default() };
-    let measuring = Measuring { entries_max: ENTRIES_MAX, kept_for, wait_max: PATIENCE };
+    let measuring = Measuring { entries_max: ENTRIES_MAX, kept_for, rest: 0, wait_max: PATIENCE };
     served_with(Settings { tenants, measuring, ..Settings::default() }).await
 }
 
