@@ -20,6 +20,9 @@ pub const FACTORS: RangeInclusive<f64> =
     (1.0 - IMPORTANCE_SPAN) * (1.0 - RECENCY_SPAN)..=(1.0 + IMPORTANCE_SPAN) * (1.0 + RECENCY_SPAN);
 /// Days in which recency halves. Source: measured, see docs/memory.md.
 const RECENCY_HALF_LIFE_DAYS: f64 = 90.0;
+/// How much of what the question's words weigh the best hits must have: up to the first bound
+/// meaning comes first, from the second on the words do. Source: measured, see docs/memory.md.
+const COVERAGE: RangeInclusive<f64> = 0.15..=0.25;
 
 /// What each leg counts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +48,19 @@ impl Weights {
     /// The same, where hardly a word of the question occurs: it is in another language, or says it
     /// otherwise. Source: judgement, see docs/memory.md.
     pub const MEANING_FIRST: Self = Self { lexical: 0.2, vector: 0.8, ..Self::SEMANTIC };
+
+    /// Between the two: where the best hits by words have `coverage` of what the question's words
+    /// weigh, 0 to 1.
+    pub fn semantic(coverage: f64) -> Self {
+        let span = COVERAGE.end() - COVERAGE.start();
+        let heard = ((coverage - COVERAGE.start()) / span).clamp(0.0, 1.0);
+        let between = |least: f64, most: f64| (1.0 - heard) * least + heard * most;
+        Self {
+            lexical: between(Self::MEANING_FIRST.lexical, Self::SEMANTIC.lexical),
+            vector: between(Self::MEANING_FIRST.vector, Self::SEMANTIC.vector),
+            ..Self::SEMANTIC
+        }
+    }
 }
 
 /// A found thing with what each leg said of it.
@@ -140,6 +156,15 @@ mod tests {
         assert_eq!(ranking(&words, &near, Weights::SEMANTIC), [(1, 0.6), (2, 0.4), (3, 0.0)]);
         assert_eq!(ranking(&words, &near, Weights::HASHED), [(1, 0.9), (2, 0.1), (3, 0.0)]);
         assert_eq!(ranking(&[], &[(3, 0.5)], Weights::SEMANTIC), [(3, 0.4)]);
+    }
+
+    #[test]
+    fn meaning_weighs_more_the_less_the_words_cover() {
+        let lexical = |coverage| Weights::semantic(coverage).lexical;
+        assert_eq!([0.0, 0.15].map(Weights::semantic), [Weights::MEANING_FIRST; 2]);
+        assert_eq!([0.25, 1.0].map(Weights::semantic), [Weights::SEMANTIC; 2]);
+        assert!((lexical(0.2) - 0.4).abs() < 1e-9, "halfway");
+        assert!(lexical(0.18) < lexical(0.22));
     }
 
     #[test]

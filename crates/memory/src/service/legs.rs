@@ -19,12 +19,15 @@ use crate::{
     fuse::{FACTORS, Fused, LEG_SIZE, Weights, fuse, importance_factor, recency_factor},
     rank::{Layout, Postings, inverse_document_frequency, lexical, matched_terms},
     snippet::snippet,
-    tokens::{Tokenizer, han::is_pair},
+    tokens::{
+        Tokenizer,
+        han::{is_pair, pairs},
+    },
 };
 
-/// A question of whose weight the best hit's words cover less than this is asked by meaning first.
-/// Source: judgement, see docs/memory.md.
-const COVERAGE_MIN: f64 = 0.2;
+/// The first hits by words that show how much of the question words can answer: a rare word may
+/// stand in one of them by chance. Source: measured, see docs/memory.md.
+const COVERAGE_HITS: usize = 3;
 
 /// What a search has read.
 pub(super) struct Read {
@@ -63,9 +66,7 @@ impl Legs {
     pub(super) fn new(read: Read, weights: Weights, top_k: usize) -> Self {
         let by_words = read.by_words();
         let weights = match weights {
-            Weights::SEMANTIC if read.coverage(by_words.first()) < COVERAGE_MIN => {
-                Weights::MEANING_FIRST
-            }
+            Weights::SEMANTIC => Weights::semantic(read.coverage(&by_words)),
             weights => weights,
         };
         let by_vectors = read.by_vectors(weights);
@@ -114,7 +115,7 @@ impl Legs {
                 .then(b.chunk.memory_id.cmp(&a.chunk.memory_id))
         });
         ranked.truncate(top_k);
-        let (tokenizer, weights) = (Tokenizer::load(), read.term_weights());
+        let (tokenizer, weights) = (Tokenizer::load(), read.term_weights().collect());
         ranked.into_iter().map(|ranked| read.hit(ranked, explain, &weights, tokenizer)).collect()
     }
 }
@@ -176,20 +177,24 @@ impl Read {
         self.layouts.iter().find_map(|layout| Some((&**layout, layout.place(chunk_id)?)))
     }
 
-    /// How much of what the question's words say the best hit has, 0 to 1. Pairs of characters are
-    /// left out where there are words: most pairs across two words are found nowhere.
-    fn coverage(&self, best: Option<&BestChunk>) -> f64 {
-        let mut weights = self.term_weights();
+    /// How much of what the question's words say the best hits have, on average, 0 to 1. Where
+    /// there are words, pairs of characters have no weight of their own: most pairs across two words
+    /// are found nowhere.
+    fn coverage(&self, best: &[BestChunk]) -> f64 {
+        let mut weights: Vec<(&str, f64)> = self.term_weights().collect();
         let unheard = inverse_document_frequency(self.chunk_count as f64, 0.0);
         weights.extend(self.absent.iter().map(|term| (term.as_str(), unheard)));
-        if weights.keys().any(|term| !is_pair(term)) {
-            weights.retain(|term, _| !is_pair(term));
+        if weights.iter().any(|(term, _)| !is_pair(term)) {
+            weights.retain(|(term, _)| !is_pair(term));
         }
-        let all: f64 = weights.values().sum();
-        let terms = best.map(|best| self.matched_terms(best.chunk_id));
-        let matched: f64 =
-            terms.iter().flatten().filter_map(|term| weights.get(term.as_str())).sum();
-        if all > 0.0 { matched / all } else { 0.0 }
+        let all: f64 = weights.iter().map(|(_, weight)| weight).sum();
+        let hits = best.get(..COVERAGE_HITS).unwrap_or(best);
+        let covered = hits.iter().map(|hit| -> f64 {
+            let terms: HashSet<String> = self.matched_terms(hit.chunk_id).into_iter().collect();
+            weights.iter().map(|(term, weight)| weight * share(term, &terms)).sum()
+        });
+        let of = all * hits.len() as f64;
+        if of > 0.0 { covered.sum::<f64>() / of } else { 0.0 }
     }
 
     fn matched_terms(&self, chunk_id: i64) -> Vec<String> {
@@ -199,15 +204,12 @@ impl Read {
             .unwrap_or_default()
     }
 
-    fn term_weights(&self) -> HashMap<&str, f64> {
+    fn term_weights(&self) -> impl Iterator<Item = (&str, f64)> {
         let chunks = self.chunk_count as f64;
-        self.postings
-            .iter()
-            .map(|posting| {
-                let weight = inverse_document_frequency(chunks, posting.found.len() as f64);
-                (posting.term.as_str(), weight)
-            })
-            .collect()
+        self.postings.iter().map(move |posting| {
+            let weight = inverse_document_frequency(chunks, posting.found.len() as f64);
+            (posting.term.as_str(), weight)
+        })
     }
 
     fn hit(
@@ -258,4 +260,38 @@ impl Ranked {
 /// Newest first among equals.
 fn better_first(a: &BestChunk, b: &BestChunk) -> Ordering {
     b.score.total_cmp(&a.score).then(b.chunk_id.cmp(&a.chunk_id))
+}
+
+/// How much of a term is among `terms`, 0 to 1. A name that no dictionary has is cut as it happens,
+/// here otherwise than there; its pairs of characters are the same.
+fn share(term: &str, terms: &HashSet<String>) -> f64 {
+    if terms.contains(term) {
+        return 1.0;
+    }
+    let (mut all, mut found) = (0_u32, 0_u32);
+    for pair in pairs(term) {
+        all += 1;
+        found += u32::from(terms.contains(&pair));
+    }
+    f64::from(found) / f64::from(all.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_cut_otherwise_is_known_by_its_pairs() {
+        let found = ["b:欧阳", "b:阳芷", "b:芷柔", "b:柔说", "茶", "tea"].map(str::to_owned).into();
+        let check = |term: &str, want: f64| {
+            assert!((share(term, &found) - want).abs() < 1e-9, "{term}");
+        };
+        check("tea", 1.0);
+        check("milk", 0.0);
+        check("茶", 1.0);
+        check("水", 0.0);
+        check("欧阳芷柔", 1.0);
+        check("欧阳芷柔著", 0.75);
+        check("书册", 0.0);
+    }
 }

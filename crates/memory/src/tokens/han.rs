@@ -19,6 +19,11 @@ pub fn is_pair(term: &str) -> bool {
     term.starts_with(PAIR)
 }
 
+/// The terms of all pairs of neighbouring characters.
+pub fn pairs(run: &str) -> impl Iterator<Item = String> {
+    run.chars().zip(run.chars().skip(1)).map(|(first, second)| format!("{PAIR}{first}{second}"))
+}
+
 /// Chinese words that say nothing about what a text is about.
 const STOP_WORDS: &str = "的 了 在 是 我 你 您 他 她 它 我们 你们 他们 她们 它们 这 那 这个 那个 这些 那些 \
     和 与 及 或 就 都 也 还 很 吗 呢 吧 啊 呀 么 什么 哪 哪些 哪个 哪里 怎么 怎样 怎么样 如何 为什么 谁 \
@@ -57,9 +62,7 @@ impl Script for Han {
                 }
             }
         }
-        for (first, second) in run.chars().zip(run.chars().skip(1)) {
-            found(format!("{PAIR}{first}{second}"));
-        }
+        pairs(&run).for_each(found);
     }
 }
 
