@@ -2,6 +2,7 @@
 //! writes on the same PostgreSQL in the same minutes.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -23,8 +24,6 @@ const ORG: &str = "org_bench";
 const CLIENTS: usize = 32;
 /// Runs of one round.
 const RUNS: u64 = 6_000;
-/// Rounds; the machine's noise shows in how far they lie apart.
-const ROUNDS: usize = 4;
 /// Seconds of `pgbench` in a round.
 const PGBENCH_S: u32 = 6;
 /// Runs one after another, for latency.
@@ -44,16 +43,8 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     let cold = Server::start(machine, &[]).await?; // Migrates.
     cold.stop().await?;
     let key = admin_key(machine).await?;
-    let forgets = ("OPENINTERN_MEMORY_AFTER_RUN", "off".to_owned());
-    let asks_for_keys = [
-        forgets.clone(),
-        ("OPENINTERN__SERVER__AUTH", "keys".to_owned()),
-        ("OPENINTERN__LIMITS__REQUESTS_PER_S_PER_KEY", "1000000".to_owned()),
-        ("OPENINTERN__LIMITS__REQUESTS_BURST_PER_KEY", "1000000".to_owned()),
-    ];
-    let forgets = [forgets];
     let began = Instant::now();
-    let server = Server::start(machine, &forgets).await?;
+    let server = Server::start(machine, &Mode::Plain.settings()).await?;
     println!(
         "start to `listening` (cluster and schema exist)  {:>8.0} ms",
         millis(began.elapsed())
@@ -61,7 +52,7 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     println!("server process when idle                         {:>8.1} MiB", server.rss_mib()?);
 
-    let client = Poster::new(&server, None)?;
+    let client = Poster::new(&server, Mode::Plain, &key)?;
     let mut times = Vec::new();
     for n in 0..SEQUENTIAL {
         times.push(client.one_run(n).await?);
@@ -73,68 +64,116 @@ async fn measure_on(machine: &Machine) -> Result<()> {
         let time = times.get(at).copied().unwrap_or_default();
         println!("  {name}                                            {:>8.1} ms", millis(time));
     }
+    server.stop().await?;
 
     println!("{CLIENTS} clients, {RUNS} one-step runs a round, each in a session of its own:");
-    let (mut ratios, mut ratios_with_key) = (Vec::new(), Vec::new());
-    let mut afterwards = 0.0;
-    server.stop().await?;
-    for round in 1..=ROUNDS {
-        // Tables grow from one to the next: each goes first as often as the other.
-        let order = if round % 2 == 1 { [None, Some(&key)] } else { [Some(&key), None] };
-        let (mut ours, mut with_key) = (0.0, 0.0);
-        for key in order {
-            let settings = if key.is_some() { &asks_for_keys[..] } else { &forgets[..] };
-            let server = Server::start(machine, settings).await?;
-            let poster = Poster::new(&server, key.map(String::as_str))?;
-            if key.is_some() {
-                with_key = poster.throughput(&format!("key_{round}")).await?;
-            } else {
-                let before = [server.cpu()?, cpu_of_family(machine.database.pid())?];
-                ours = poster.throughput(&format!("round_{round}")).await?;
-                let after = [server.cpu()?, cpu_of_family(machine.database.pid())?];
-                let [server_ms, postgres_ms] = std::array::from_fn(|part| {
-                    let [before, after] = [&before, &after].map(|times| times.get(part).copied());
-                    millis(after.unwrap_or_default() - before.unwrap_or_default()) / RUNS as f64
-                });
-                afterwards = server.rss_mib()?;
-                println!(
-                    "  round {round}: {ours:>7.0} runs/s; CPU a run: server {server_ms:.2} ms, \
-                     PostgreSQL {postgres_ms:.2} ms"
-                );
-            }
-            server.stop().await?; // It would take over what `pgbench` claims.
+    let mut ratios: BTreeMap<Option<Mode>, Vec<f64>> = BTreeMap::new();
+    for round in 0..Mode::ALL.len() {
+        let mut rates = BTreeMap::new();
+        // Tables grow from one to the next: each has its turn to go first.
+        let turns = Mode::ALL.into_iter().cycle().skip(round).take(Mode::ALL.len());
+        for mode in turns {
+            rates.insert(mode, one_round(machine, mode, &key, round).await?);
         }
         let limit = pgbench(machine.database.admin_url()).await?;
-        ratios.push(ours / limit);
-        ratios_with_key.push(with_key / ours);
-        println!("    pgbench, the same writes: {limit:>7.0}/s; ratio {:.2}", ours / limit);
-        println!("    with an API key: {with_key:>7.0} runs/s; ratio {:.2}", with_key / ours);
+        let rate = |mode| rates.get(&mode).copied().unwrap_or_default();
+        let ours = rate(Mode::Plain);
+        println!("    pgbench, the same writes                {limit:>6.0}/s");
+        ratios.entry(None).or_default().push(ours / limit);
+        for mode in [Mode::Key, Mode::Remembers] {
+            ratios.entry(Some(mode)).or_default().push(rate(mode) / ours);
+        }
     }
-    for (name, ratios) in
-        [("to pgbench", &mut ratios), ("of auth = keys to none", &mut ratios_with_key)]
-    {
-        println!("  median ratio {name:34}{:>8.2}", median(ratios));
+    for (of, ratios) in ratios {
+        let name =
+            of.map_or("of plain to pgbench".to_owned(), |it| format!("of {} to plain", it.name()));
+        let all: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        println!("  ratios {name:40} {}", all.join(", "));
     }
-    println!("server process after a round                     {afterwards:>8.1} MiB");
-    let server = Server::start(machine, &[]).await?;
+    Ok(())
+}
+
+/// Runs per second with a server of its own: while `pgbench` runs, it would take what that claims.
+async fn one_round(machine: &Machine, mode: Mode, key: &str, round: usize) -> Result<f64> {
+    let server = Server::start(machine, &mode.settings()).await?;
+    let poster = Poster::new(&server, mode, key)?;
+    let used = || Ok::<_, anyhow::Error>([server.cpu()?, cpu_of_family(machine.database.pid())?]);
+    let before = used()?;
+    let rate = poster.throughput(&format!("{}_{round}", mode.user())).await?;
+    let [server_ms, postgres_ms] = {
+        let [ours, postgres] = used()?;
+        let [ours_before, postgres_before] = before;
+        [ours - ours_before, postgres - postgres_before].map(|time| millis(time) / RUNS as f64)
+    };
     println!(
-        "  with what runs leave in memory, and find there: {:>7.0} runs/s",
-        Poster::new(&server, None)?.throughput("remembers").await?
+        "  {:38} {rate:>6.0} runs/s; CPU a run: server {server_ms:.2} ms, PostgreSQL \
+         {postgres_ms:.2} ms; server process {:.0} MiB",
+        mode.name(),
+        server.rss_mib()?
     );
-    server.stop().await
+    server.stop().await?;
+    Ok(rate)
+}
+
+/// What a server does beyond doing runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mode {
+    /// Nothing.
+    Plain,
+    /// It asks for API keys, and keeps the audit.
+    Key,
+    /// It remembers runs, and finds what it remembers.
+    Remembers,
+}
+
+impl Mode {
+    const ALL: [Self; 3] = [Self::Plain, Self::Key, Self::Remembers];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Key => "with an API key",
+            Self::Remembers => "with what runs leave in memory",
+        }
+    }
+
+    /// Whose runs they are: what one remembers, no other finds.
+    fn user(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Key => "key",
+            Self::Remembers => "remembers",
+        }
+    }
+
+    fn settings(self) -> Vec<(&'static str, String)> {
+        let forgets = ("OPENINTERN_MEMORY_AFTER_RUN", "off".to_owned());
+        match self {
+            Self::Plain => vec![forgets],
+            Self::Key => vec![
+                forgets,
+                ("OPENINTERN__SERVER__AUTH", "keys".to_owned()),
+                ("OPENINTERN__LIMITS__REQUESTS_PER_S_PER_KEY", "1000000".to_owned()),
+                ("OPENINTERN__LIMITS__REQUESTS_BURST_PER_KEY", "1000000".to_owned()),
+            ],
+            Self::Remembers => Vec::new(),
+        }
+    }
 }
 
 /// Who creates runs.
 struct Poster {
     url: String,
     client: Client,
+    user: &'static str,
     key: Option<String>,
 }
 
 impl Poster {
-    fn new(server: &Server, key: Option<&str>) -> Result<Self> {
+    fn new(server: &Server, mode: Mode, key: &str) -> Result<Self> {
         let client = Client::builder().no_proxy().build()?;
-        Ok(Self { url: server.url.clone(), client, key: key.map(str::to_owned) })
+        let key = (mode == Mode::Key).then(|| key.to_owned());
+        Ok(Self { url: server.url.clone(), client, user: mode.user(), key })
     }
 
     async fn post(&self, session: &str) -> Result<String> {
@@ -142,7 +181,7 @@ impl Poster {
             .client
             .post(format!("{}/api/runs", self.url))
             .header("x-org-id", ORG)
-            .header("x-user-id", "user")
+            .header("x-user-id", self.user)
             .json(&json!({"input": "hello", "session_key": session}));
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
@@ -157,7 +196,8 @@ impl Poster {
     async fn one_run(&self, n: usize) -> Result<Duration> {
         let began = Instant::now();
         let run_id = self.post(&format!("s_seq_{n}")).await?;
-        let url = format!("{}/api/runs/{run_id}/stream?org_id={ORG}&user_id=user", self.url);
+        let url =
+            format!("{}/api/runs/{run_id}/stream?org_id={ORG}&user_id={}", self.url, self.user);
         let mut body = self.client.get(url).send().await?.bytes_stream();
         let mut text = Vec::new();
         while let Some(bytes) = body.next().await {
@@ -237,12 +277,6 @@ async fn pgbench(database_url: &str) -> Result<f64> {
 
 fn find(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
-}
-
-fn median(ratios: &mut [f64]) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    let middle = |at: usize| ratios.get(at).copied().unwrap_or_default();
-    (middle(ratios.len().saturating_sub(1) / 2) + middle(ratios.len() / 2)) / 2.0
 }
 
 fn millis(time: Duration) -> f64 {
