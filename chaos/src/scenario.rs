@@ -6,6 +6,7 @@ mod drain;
 mod failpoints;
 mod idempotency;
 mod kill;
+mod memories;
 mod partition;
 mod pause;
 mod pgbouncer;
@@ -48,6 +49,8 @@ pub(crate) enum Scenario {
     Backlog,
     /// Workers are killed while all go through PgBouncer.
     Pgbouncer,
+    /// Nodes of both kinds are killed while memories are written in every way, and searched.
+    Memories,
 }
 
 impl Scenario {
@@ -70,6 +73,7 @@ impl Scenario {
             Self::Failpoints => "failpoints",
             Self::Backlog => "backlog",
             Self::Pgbouncer => "pgbouncer",
+            Self::Memories => "memories",
         }
     }
 
@@ -89,6 +93,7 @@ impl Scenario {
             Self::Failpoints => failpoints::run(world, &mut nodes, client).await?,
             Self::Backlog => backlog::run(world, &mut nodes, client).await?,
             Self::Pgbouncer => pgbouncer::run(world, &mut nodes, client).await?,
+            Self::Memories => memories::run(world, &mut nodes, client).await?,
         };
         judge::judge(world, self.name(), case, nodes).await
     }
@@ -104,7 +109,8 @@ impl Scenario {
             | Self::Cancel
             | Self::Drain
             | Self::Backlog
-            | Self::Pgbouncer => DEFAULT_LEASES,
+            | Self::Pgbouncer
+            | Self::Memories => DEFAULT_LEASES,
         }
     }
 
@@ -120,7 +126,8 @@ impl Scenario {
             | Self::Cancel
             | Self::Drain
             | Self::Failpoints
-            | Self::Backlog => Way::Straight,
+            | Self::Backlog
+            | Self::Memories => Way::Straight,
         }
     }
 }
