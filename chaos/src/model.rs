@@ -88,7 +88,7 @@ impl Task {
 /// What the n-th memory of this name says, unlike any other. Every tenth has several chunks.
 pub(crate) fn memory_text(name: &str, n: u64) -> String {
     let line = format!("Note {n} of {name}: the harbour was closed. 第 {n} 条记录在{name}。\n");
-    if n % 10 == 9 { line.repeat(10) } else { line }
+    if n % 10 == 9 { line.repeat(20) } else { line }
 }
 
 /// A request for a turn of a task.

@@ -21,12 +21,12 @@ pub(super) use super::pause::LEASES;
 use super::pause::RECOVERY_MAX_S;
 
 /// In this order. Where the link stays open only the proof of life is lost; how long the worker does
-/// not know it is luck, so that is tried more often.
+/// not know it is luck, so that is tried more often. The short form leaves out the last.
 const OUTAGES: [State; 6] =
     [State::Open, State::Open, State::Open, State::Silent, State::Deaf, State::Cut];
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let (runs, outages) = world.scale.of((30, 6), (1_000, 60));
+    let (runs, outages) = world.scale.of((30, 5), (1_000, 60));
     // Nearly all that these runs write are events: what comes too late would stand behind what
     // another worker wrote.
     let load = Load { runs, in_flight: 16, steps: 12, words: 2, pace_ms: 15 };
