@@ -29,6 +29,8 @@ use crate::{
 pub(crate) enum Scenario {
     /// Workers are killed while they work.
     Kill,
+    /// Nodes of both kinds are killed while memories are written in every way, and searched.
+    Memories,
     /// Workers stand still for longer than their leases last, and go on.
     Pause,
     /// Workers lose the database, one at a time.
@@ -49,8 +51,6 @@ pub(crate) enum Scenario {
     Backlog,
     /// Workers are killed while all go through PgBouncer.
     Pgbouncer,
-    /// Nodes of both kinds are killed while memories are written in every way, and searched.
-    Memories,
 }
 
 impl Scenario {

@@ -135,7 +135,7 @@ impl Writing<'_> {
         let task = Task { memories: OF_A_TURN, ..load.task(self.client, n) };
         let acked = self.client.create(&task).await?;
         let began = Instant::now();
-        while !has_ended(self.pool, &acked).await? {
+        while !has_ended(self.pool, &self.client.org, &acked).await? {
             ensure!(began.elapsed() < LIFE_MAX, "{} does not end", acked.run_id);
             sleep(LOOK_EVERY).await;
         }
@@ -213,9 +213,11 @@ impl Writing<'_> {
     }
 }
 
-async fn has_ended(pool: &PgPool, run: &Acked) -> Result<bool> {
-    let ended = sqlx::query_scalar("select ended_at is not null from runs where run_id = $1");
-    Ok(ended.bind(run.run_id.uuid()).fetch_one(pool).await?)
+async fn has_ended(pool: &PgPool, org: &str, run: &Acked) -> Result<bool> {
+    let ended = sqlx::query_scalar(
+        "select ended_at is not null from runs where org_id = $1 and run_id = $2",
+    );
+    Ok(ended.bind(org).bind(run.run_id.uuid()).fetch_one(pool).await?)
 }
 
 /// Kills an API node and the worker with most runs, each time once so many memories are acknowledged
