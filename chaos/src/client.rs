@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use protocol::id::RunId;
+use anyhow::{Context, Result, bail, ensure};
+use protocol::{
+    id::RunId,
+    memory::{Memory, WholeMemoryPage},
+};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -23,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The rest between two tries.
 const REST: Duration = Duration::from_millis(50);
-const USER: &str = "user";
+/// Whose runs these are.
+pub(crate) const USER: &str = "user";
 
 /// One organisation's client.
 #[derive(Debug)]
@@ -58,10 +62,14 @@ impl Client {
 
     /// The query string that says who asks.
     pub(crate) fn scope(&self) -> String {
-        format!("org_id={}&user_id={USER}", self.org)
+        self.scope_of(USER)
     }
 
-    /// Answers that nobody should be given: server errors that are no `503`.
+    fn scope_of(&self, user: &str) -> String {
+        format!("org_id={}&user_id={user}", self.org)
+    }
+
+    /// Answers that nobody should be given: server errors that are no `503`, of memories those, too.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -108,6 +116,55 @@ impl Client {
         Ok(self.persist(ask).await?.status())
     }
 
+    /// Posts something about memories once, for this user, wherever it is that node's turn. Nothing
+    /// is the answer where the node was gone before it had given one; any server error is a complaint.
+    pub(crate) async fn ask_memory(
+        &self,
+        user: &str,
+        path: &str,
+        body: &Value,
+    ) -> Result<Option<Value>> {
+        let url = format!("{}/api/memories{path}?{}", self.turn(), self.scope_of(user));
+        let answer = async {
+            let answer = self.http.post(url).timeout(ANSWER_MAX).json(body).send().await?;
+            Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
+        };
+        match answer.await {
+            Ok((status, text)) if status.is_success() => Ok(Some(serde_json::from_str(&text)?)),
+            Ok((status, text)) => {
+                ensure!(status.is_server_error(), "`{path}` was refused: {status} {text}");
+                self.complain(format!("{status}: {text}"));
+                Ok(None)
+            }
+            Err(error) => {
+                if error.is_timeout() {
+                    self.complain(format!("`{path}` had no answer in {} s", ANSWER_MAX.as_secs()));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// All memories of a user.
+    pub(crate) async fn export(&self, user: &str) -> Result<Vec<Memory>> {
+        let mut memories = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let ask = async |url: &str| {
+                let url =
+                    format!("{url}/api/memories/export?{}&limit=500{cursor}", self.scope_of(user));
+                Ok(self.http.get(url).timeout(ANSWER_MAX).send().await?)
+            };
+            let answer = self.persist(ask).await?;
+            let page: WholeMemoryPage = answer.error_for_status()?.json().await?;
+            memories.extend(page.memories);
+            match page.next_cursor {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(memories),
+            }
+        }
+    }
+
     async fn post(&self, url: &str, task: &Task, key: &str, session: &str) -> Result<Response> {
         let body = json!({"input": task.prompt(), "session_key": session});
         let request = self.http.post(format!("{url}/api/runs?{}", self.scope()));
@@ -122,8 +179,7 @@ impl Client {
             match ask(self.turn()).await {
                 Ok(answer) if answer.status().is_server_error() => {
                     if answer.status() != StatusCode::SERVICE_UNAVAILABLE {
-                        let words = format!("{}: {}", answer.status(), answer.text().await?);
-                        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).push(words);
+                        self.complain(format!("{}: {}", answer.status(), answer.text().await?));
                     }
                 }
                 Ok(answer) => return Ok(answer),
@@ -135,6 +191,10 @@ impl Client {
             }
             sleep(REST).await;
         }
+    }
+
+    fn complain(&self, words: String) {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).push(words);
     }
 
     fn turn(&self) -> &str {

@@ -25,7 +25,7 @@ use uuid::Uuid;
 use crate::{
     link::Link,
     pooler::Pooler,
-    tools::{AGAIN, ONCE},
+    tools::{AGAIN, MEMORY_WRITE, ONCE},
     world::{World, now_us},
 };
 
@@ -205,6 +205,16 @@ impl Nodes {
 
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.apis.iter().filter_map(|node| node.command.address).collect()
+    }
+
+    /// The worker that holds most runs, by its place among them.
+    pub(crate) async fn busiest(&self, pool: &PgPool) -> Result<usize> {
+        let mut held = Vec::new();
+        for worker in &self.workers {
+            held.push(worker.held(pool).await?.held.len());
+        }
+        let most = held.iter().max().context("a worker")?;
+        held.iter().position(|runs| runs == most).context("a worker")
     }
 
     /// Looks who came back under another name: at most one worker may have.
@@ -432,7 +442,7 @@ fn configuration(world: &World, Leases { lease, renew }: Leases, places: usize) 
          [worker]\nconcurrency = {places}\nlease_ms = {}\nrenew_ms = {}\n\
          [model]\ndefault = 'fake/scripted'\n\
          [model.providers.fake]\nkind = 'openai'\nbase_url = '{}'\n\
-         [agents.main]\ntools = ['effects__*']\n\
+         [agents.main]\ntools = ['effects__*', '{MEMORY_WRITE}']\n\
          [mcp_servers.effects]\ncommand = '{}'\nargs = ['tool-server', '--journal', '{}']\n\
          env = {{ {MARKER} = '{}' }}\n\
          [mcp_servers.effects.tools.{ONCE}]\neffect = 'at_most_once'\n\

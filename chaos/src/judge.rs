@@ -2,6 +2,7 @@
 //! servers, and by what the model was asked. A check says what is wrong, never what is right.
 
 mod effects;
+mod memories;
 mod model;
 pub(crate) mod recovery;
 mod rows;
@@ -158,6 +159,7 @@ pub(crate) async fn judge(
         violations.extend(rows::check(pool, org, acked, &case.may_cancel).await?);
         violations.extend(effects::check(&own, acked, &executions));
         violations.extend(effects::check_ledger(pool, org, &own).await?);
+        violations.extend(memories::check(pool, org, acked, &own).await?);
         violations.extend(model::check(&own, acked, &asked, case.may_linger_us));
         let complaints = client.complaints().into_iter();
         violations.extend(complaints.map(|words| Violation::new("I10", words)));

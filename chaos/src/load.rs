@@ -38,6 +38,7 @@ impl Load {
             steps: self.steps,
             words: self.words,
             pace_ms: self.pace_ms,
+            memories: 0,
         }
     }
 

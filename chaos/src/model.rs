@@ -1,6 +1,6 @@
 //! The model: an OpenAI-compatible server whose answers follow from the task alone. For a task of
-//! N steps it asks for two tool calls in each of the first N-1 turns, then gives its answer. It
-//! writes down every request.
+//! N steps it asks for two effects, or for memories to be written, in each of the first N-1 turns,
+//! then gives its answer. It writes down every request.
 
 use std::{
     convert::Infallible,
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
-    tools::{AGAIN, ONCE},
+    tools::{AGAIN, MEMORY_WRITE, ONCE},
     world::now_us,
 };
 
@@ -43,26 +43,52 @@ pub(crate) struct Task {
     pub(crate) words: u64,
     /// Milliseconds from one word to the next, about.
     pub(crate) pace_ms: u64,
+    /// Memories that each turn but the last one writes, in place of the two effects; 0 for those.
+    pub(crate) memories: u64,
 }
 
 impl Task {
     /// The prompt.
     pub(crate) fn prompt(&self) -> String {
-        let Self { token, steps, words, pace_ms } = self;
-        format!("task {token}: {steps} steps, {words} words, {pace_ms} ms")
+        let Self { token, steps, words, pace_ms, memories } = self;
+        format!("task {token}: {steps} steps, {words} words, {pace_ms} ms, {memories} memories")
+    }
+
+    /// The texts of all memories that its run writes.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> {
+        let turns = 0..self.steps.saturating_sub(1);
+        turns.flat_map(|turn| self.texts_of(turn))
+    }
+
+    /// Those of one turn.
+    fn texts_of(&self, turn: u64) -> impl Iterator<Item = String> {
+        let name = format!("{}/{turn}", self.token);
+        (0..self.memories).map(move |n| memory_text(&name, n))
     }
 
     fn parse(prompt: &str) -> Option<Self> {
         let (token, rest) = prompt.strip_prefix("task ")?.split_once(": ")?;
         let mut numbers = rest.split(", ").map(|part| part.split(' ').next()?.parse().ok());
         let mut number = || numbers.next().flatten();
-        Some(Self { token: token.into(), steps: number()?, words: number()?, pace_ms: number()? })
+        Some(Self {
+            token: token.into(),
+            steps: number()?,
+            words: number()?,
+            pace_ms: number()?,
+            memories: number()?,
+        })
     }
 
     /// What the model says in a turn, word by word.
     fn words_of(&self, turn: u64) -> Vec<String> {
         (1..=self.words).map(|n| format!("{}/{turn} word {n}. ", self.token)).collect()
     }
+}
+
+/// What the n-th memory of this name says, unlike any other. Every tenth has several chunks.
+pub(crate) fn memory_text(name: &str, n: u64) -> String {
+    let line = format!("Note {n} of {name}: the harbour was closed. 第 {n} 条记录在{name}。\n");
+    if n % 10 == 9 { line.repeat(20) } else { line }
 }
 
 /// A request for a turn of a task.
@@ -147,17 +173,15 @@ fn speak(
         }
         let is_last = turn + 1 >= task.steps;
         if !is_last {
-            let calls: Vec<Value> =
-                [ONCE, AGAIN].iter().zip(0..).map(|(tool, index)| {
-                    let arguments = json!({
-                        "token": task.token,
-                        "step": turn + 1,
-                        "delay_ms": rng.u64(0..=TOOL_DELAY_MAX_MS),
-                    });
-                    json!({"index": index, "id": format!("c{index}"), "type": "function",
-                           "function": {"name": format!("effects__{tool}"),
-                                        "arguments": arguments.to_string()}})
-                }).collect();
+            let deeds = if task.memories > 0 {
+                memories(&task, turn)
+            } else {
+                effects(&task, turn, &mut rng)
+            };
+            let calls: Vec<Value> = deeds.iter().zip(0..).map(|((tool, arguments), index)| {
+                json!({"index": index, "id": format!("c{index}"), "type": "function",
+                       "function": {"name": tool, "arguments": arguments.to_string()}})
+            }).collect();
             yield Ok(chunk(json!({"tool_calls": calls}), None));
         }
         yield Ok(chunk(json!({}), Some(if is_last { "stop" } else { "tool_calls" })));
@@ -165,6 +189,21 @@ fn speak(
         yield Ok(Event::default().data(json!({"choices": [], "usage": usage}).to_string()));
         yield Ok(Event::default().data("[DONE]"));
     }
+}
+
+/// Calls of one turn: the tool, and its arguments.
+fn effects(task: &Task, turn: u64, rng: &mut Rng) -> Vec<(String, Value)> {
+    let call = |tool: &&str| {
+        let delay_ms = rng.u64(0..=TOOL_DELAY_MAX_MS);
+        let arguments = json!({"token": task.token, "step": turn + 1, "delay_ms": delay_ms});
+        (format!("effects__{tool}"), arguments)
+    };
+    [ONCE, AGAIN].iter().map(call).collect()
+}
+
+fn memories(task: &Task, turn: u64) -> Vec<(String, Value)> {
+    let call = |text| (MEMORY_WRITE.to_owned(), json!({"type": "episodic", "text": text}));
+    task.texts_of(turn).map(call).collect()
 }
 
 /// FNV-1a.
@@ -180,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_prompt_says_the_whole_task() {
-        let task = Task { token: "org-7".into(), steps: 5, words: 3, pace_ms: 20 };
+        let task = Task { token: "org-7".into(), steps: 5, words: 3, pace_ms: 20, memories: 4 };
         assert_eq!(Task::parse(&task.prompt()), Some(task));
         assert_eq!(Task::parse("hello"), None);
     }

@@ -1,6 +1,12 @@
 //! What is printed: a line for each scenario, each violation in words, and the table of a long run.
 
-use std::{collections::HashMap, fmt::Write, fs, path::Path, time::Instant};
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
@@ -23,7 +29,8 @@ pub(crate) struct Line {
 pub(crate) struct Report {
     command: String,
     began: Instant,
-    lines: Vec<Line>,
+    /// With the time that each took.
+    lines: Vec<(Line, Duration)>,
 }
 
 impl Report {
@@ -33,7 +40,8 @@ impl Report {
 
     /// Prints a scenario's line, and what it violated.
     pub(crate) fn add(&mut self, line: Line) {
-        println!("{}", row(&line));
+        let took = self.began.elapsed() - self.lines.iter().map(|(_, took)| *took).sum();
+        println!("{}", row(&line, took));
         let mut by_check: HashMap<&str, usize> = HashMap::new();
         for violation in &line.violations {
             *by_check.entry(violation.check).or_default() += 1;
@@ -48,35 +56,35 @@ impl Report {
         if line.violations.len() > SHOWN_MAX {
             println!("  and {} more", line.violations.len() - SHOWN_MAX);
         }
-        self.lines.push(line);
+        self.lines.push((line, took));
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.lines.iter().all(|line| line.violations.is_empty())
+        self.lines.iter().all(|(line, _)| line.violations.is_empty())
     }
 
     /// Prints the verdict, and writes the table where it is asked for.
     pub(crate) fn finish(&self, results: Option<&Path>) -> Result<()> {
-        let violations: usize = self.lines.iter().map(|line| line.violations.len()).sum();
+        let violations: usize = self.lines.iter().map(|(line, _)| line.violations.len()).sum();
         let seconds = self.began.elapsed().as_secs();
         println!("{violations} violations in {seconds} s; {}", self.command);
         let Some(path) = results else { return Ok(()) };
         let mut text = format!(
             "# What the faults left\n\n`{}` on {}, {seconds} s, {violations} violations.\n\n\
              | scenario | runs | what went wrong on purpose | taken over | handed back | fenced \
-             | unknown | streams resumed | recovery p50 / p99 / max, s (runs) | violations |\n\
-             |---|---|---|---|---|---|---|---|---|---|\n",
+             | unknown | streams resumed | recovery p50 / p99 / max, s (runs) | took, s | violations |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|\n",
             self.command,
             jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
         );
-        for line in &self.lines {
-            writeln!(text, "{}", row(line))?;
+        for (line, took) in &self.lines {
+            writeln!(text, "{}", row(line, *took))?;
         }
         Ok(fs::write(path, text)?)
     }
 }
 
-fn row(line: &Line) -> String {
+fn row(line: &Line, took: Duration) -> String {
     let seen = |sight| line.sights.get(&sight).copied().unwrap_or(0);
     let recovery = match line.recovery {
         Recovery { p50_s: Some(p50), p99_s: Some(p99), max_s: Some(max), runs } => {
@@ -85,7 +93,7 @@ fn row(line: &Line) -> String {
         _ => "–".to_owned(),
     };
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} | {recovery} | {} |",
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {recovery} | {:.1} | {} |",
         line.scenario,
         line.runs,
         line.faults,
@@ -94,6 +102,7 @@ fn row(line: &Line) -> String {
         seen(Sight::FencedWrite),
         seen(Sight::Unknown),
         seen(Sight::StreamResumed),
+        took.as_secs_f64(),
         line.violations.len(),
     )
 }

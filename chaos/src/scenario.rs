@@ -6,6 +6,7 @@ mod drain;
 mod failpoints;
 mod idempotency;
 mod kill;
+mod memories;
 mod partition;
 mod pause;
 mod pgbouncer;
@@ -28,6 +29,8 @@ use crate::{
 pub(crate) enum Scenario {
     /// Workers are killed while they work.
     Kill,
+    /// Nodes of both kinds are killed while memories are written in every way, and searched.
+    Memories,
     /// Workers stand still for longer than their leases last, and go on.
     Pause,
     /// Workers lose the database, one at a time.
@@ -70,6 +73,7 @@ impl Scenario {
             Self::Failpoints => "failpoints",
             Self::Backlog => "backlog",
             Self::Pgbouncer => "pgbouncer",
+            Self::Memories => "memories",
         }
     }
 
@@ -89,6 +93,7 @@ impl Scenario {
             Self::Failpoints => failpoints::run(world, &mut nodes, client).await?,
             Self::Backlog => backlog::run(world, &mut nodes, client).await?,
             Self::Pgbouncer => pgbouncer::run(world, &mut nodes, client).await?,
+            Self::Memories => memories::run(world, &mut nodes, client).await?,
         };
         judge::judge(world, self.name(), case, nodes).await
     }
@@ -104,7 +109,8 @@ impl Scenario {
             | Self::Cancel
             | Self::Drain
             | Self::Backlog
-            | Self::Pgbouncer => DEFAULT_LEASES,
+            | Self::Pgbouncer
+            | Self::Memories => DEFAULT_LEASES,
         }
     }
 
@@ -120,7 +126,8 @@ impl Scenario {
             | Self::Cancel
             | Self::Drain
             | Self::Failpoints
-            | Self::Backlog => Way::Straight,
+            | Self::Backlog
+            | Self::Memories => Way::Straight,
         }
     }
 }

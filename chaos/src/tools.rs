@@ -25,6 +25,9 @@ pub(crate) const ONCE: &str = "effect_once";
 /// May happen again under the same call id.
 pub(crate) const AGAIN: &str = "effect_again";
 
+/// Not of this server: the product's own.
+pub(crate) const MEMORY_WRITE: &str = "memory_write";
+
 /// A call that reached the server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Execution {

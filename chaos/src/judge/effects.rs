@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     client::Acked,
-    tools::{AGAIN, Execution, ONCE},
+    tools::{AGAIN, Execution, MEMORY_WRITE, ONCE},
 };
 
 use super::{Event, Violation};
@@ -59,7 +59,8 @@ pub(crate) fn check(events: &[Event], acked: &[Acked], executions: &[Execution])
         });
     }
 
-    for event in events.iter().filter(|event| event.kind == "tool.result") {
+    let results = events.iter().filter(|event| event.kind == "tool.result");
+    for event in results.filter(|event| event.text("tool") != MEMORY_WRITE) {
         let times = by_call.get(event.text("tool_call_id")).copied().unwrap_or(0);
         let is_once = event.text("tool").ends_with(ONCE);
         let is_wrong = match event.text("outcome") {
@@ -166,7 +167,7 @@ mod tests {
     const CALL: &str = "call_5e2c8gk1n4e5tv3k0v9x2m7qhd";
 
     fn acked() -> Acked {
-        let task = Task { token: "t".into(), steps: 2, words: 1, pace_ms: 1 };
+        let task = Task { token: "t".into(), steps: 2, words: 1, pace_ms: 1, memories: 0 };
         Acked { run_id: "run_01kas5w4z8e5tv3k0v9x2m7qhd".parse().unwrap(), task }
     }
 

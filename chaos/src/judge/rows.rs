@@ -224,7 +224,7 @@ mod tests {
             let sql = statements.replace("$1", &format!("'{}'", run_id.uuid()));
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
         }
-        let task = Task { token: "t".into(), steps: 1, words: 1, pace_ms: 1 };
+        let task = Task { token: "t".into(), steps: 1, words: 1, pace_ms: 1, memories: 0 };
         let mut checks: Vec<_> = check(&pool, "o", &[Acked { run_id, task }], &[])
             .await
             .unwrap()

@@ -30,7 +30,7 @@ const SESSION: &str = "s_long";
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
     let pool = &world.pool;
-    let (queued, in_session, samples) = world.scale.of((800, 100, 15), (10_000, 2_000, 200));
+    let (queued, in_session, samples) = world.scale.of((500, 50, 6), (10_000, 2_000, 200));
     let patient = Client::new(format!("{}_patient", client.org), nodes.urls())?;
     let mut patients = one_by_one(world, &patient, "alone", samples).await?;
     let alone = Waits::of(pool, &patients).await?;

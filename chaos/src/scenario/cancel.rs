@@ -33,7 +33,7 @@ struct Cancelled {
 }
 
 pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
-    let runs = world.scale.of(60, 2_000);
+    let runs = world.scale.of(40, 2_000);
     let load = Load { runs, in_flight: 0, steps: 5, words: 4, pace_ms: 8 };
     let mut dice = world.dice(4);
     let plan: Vec<_> = (0..runs).map(|n| (n, Duration::from_millis(dice.u64(..LIFE_MS)))).collect();

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let (runs, rounds) = world.scale.of((40, 1), (1_000, 10));
+    let (runs, rounds) = world.scale.of((30, 1), (1_000, 10));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
     let mut acked = Vec::new();
     // Runs that outlast every grace: these are handed back.

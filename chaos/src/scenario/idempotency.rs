@@ -16,7 +16,7 @@ const POSTS: usize = 20;
 const KEYS_AT_ONCE: usize = 4;
 
 pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
-    let keys = world.scale.of(50, 1_000);
+    let keys = world.scale.of(30, 1_000);
     let load = Load { runs: keys, in_flight: 0, steps: 1, words: 1, pace_ms: 1 };
     let outcomes: Vec<(Acked, Vec<Violation>)> = stream::iter(0..keys)
         .map(|n| post_many(&client, load, n))

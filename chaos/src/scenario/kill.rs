@@ -19,7 +19,7 @@ pub(super) const RECOVERY_MAX_S: f64 = 1.5;
 const BETWEEN_MS: std::ops::RangeInclusive<u64> = 50..=500;
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let (runs, kills) = world.scale.of((100, 20), (5_000, 200));
+    let (runs, kills) = world.scale.of((60, 15), (5_000, 200));
     let load = Load { runs, in_flight: 24, steps: 5, words: 4, pace_ms: 8 };
     let faults = kill_workers(world, nodes, kills);
     let (acked, losses) = load.post_while(&client, &world.pool, faults).await?;

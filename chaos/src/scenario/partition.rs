@@ -21,12 +21,12 @@ pub(super) use super::pause::LEASES;
 use super::pause::RECOVERY_MAX_S;
 
 /// In this order. Where the link stays open only the proof of life is lost; how long the worker does
-/// not know it is luck, so that is tried more often.
+/// not know it is luck, so that is tried more often. The short form leaves out the last.
 const OUTAGES: [State; 6] =
     [State::Open, State::Open, State::Open, State::Silent, State::Deaf, State::Cut];
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let (runs, outages) = world.scale.of((40, 6), (1_000, 60));
+    let (runs, outages) = world.scale.of((30, 5), (1_000, 60));
     // Nearly all that these runs write are events: what comes too late would stand behind what
     // another worker wrote.
     let load = Load { runs, in_flight: 16, steps: 12, words: 2, pace_ms: 15 };
@@ -52,7 +52,7 @@ async fn part_workers(world: &World, nodes: &mut Nodes, outages: usize) -> Resul
         sleep(Duration::from_millis(dice.u64(1_000..=2_000))).await; // It comes back meanwhile.
         nodes.recognise(&world.pool).await?;
         let victim = match outage {
-            State::Open => busiest(world, nodes).await?,
+            State::Open => nodes.busiest(&world.pool).await?,
             State::Silent | State::Deaf | State::Cut => dice.usize(..nodes.workers.len()),
         };
         let worker = nodes.workers.get(victim).context("a worker")?;
@@ -72,14 +72,4 @@ async fn part_workers(world: &World, nodes: &mut Nodes, outages: usize) -> Resul
         link.become_state(State::Open);
     }
     Ok(losses)
-}
-
-/// The worker that holds most runs.
-async fn busiest(world: &World, nodes: &Nodes) -> Result<usize> {
-    let mut held = Vec::new();
-    for worker in &nodes.workers {
-        held.push(worker.held(&world.pool).await?.held.len());
-    }
-    let most = held.iter().max().context("a worker")?;
-    held.iter().position(|runs| runs == most).context("a worker")
 }

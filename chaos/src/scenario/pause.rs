@@ -22,7 +22,7 @@ pub(super) const LEASES: Leases =
 pub(super) const RECOVERY_MAX_S: f64 = 3.0;
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let (runs, pauses) = world.scale.of((40, 4), (1_000, 100));
+    let (runs, pauses) = world.scale.of((30, 2), (1_000, 100));
     let load = Load { runs, in_flight: 16, steps: 5, words: 6, pace_ms: 15 };
     let faults = pause_workers(world, nodes, pauses);
     let (acked, losses) = load.post_while(&client, &world.pool, faults).await?;
@@ -43,7 +43,7 @@ async fn pause_workers(world: &World, nodes: &Nodes, pauses: usize) -> Result<Ve
     let mut losses = Vec::new();
     while losses.len() < pauses {
         sleep(Duration::from_millis(dice.u64(200..=700))).await;
-        let victim = dice.usize(..nodes.workers.len());
+        let victim = nodes.busiest(&world.pool).await?;
         let victim = nodes.workers.get(victim).context("a worker")?;
         losses.push(victim.lose(Signal::SIGSTOP, &world.pool).await?);
         sleep(LEASES.lease * 3 / 2).await;

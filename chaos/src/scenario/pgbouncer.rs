@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let (runs, kills, cuts) = world.scale.of((40, 8, 100), (2_000, 100, 2_000));
+    let (runs, kills, cuts) = world.scale.of((30, 4, 60), (2_000, 100, 2_000));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
     let followers = Client::new(format!("{}_followed", client.org), nodes.urls())?;
     let addresses = nodes.addresses();

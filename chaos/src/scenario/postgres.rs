@@ -19,7 +19,7 @@ const SESSIONS: usize = 10;
 const RECOVERY_MAX_S: f64 = 2.0;
 
 pub(super) async fn run(world: &mut World, client: Client) -> Result<Case> {
-    let (runs, crashes) = world.scale.of((40, 1), (1_000, 10));
+    let (runs, crashes) = world.scale.of((30, 1), (1_000, 10));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
     let pool = world.pool.clone();
     let faults = break_database(world, crashes);
@@ -63,7 +63,7 @@ async fn break_database(world: &mut World, crashes: usize) -> Result<Vec<i64>> {
             end_a_session(world, dice.u32(..)).await?;
         }
         accepting.push(world.crash_postgres().await?);
-        sleep(Duration::from_millis(dice.u64(2_000..=4_000))).await;
+        sleep(Duration::from_millis(dice.u64(1_000..=3_000))).await;
     }
     Ok(accepting)
 }

@@ -26,7 +26,7 @@ use crate::{
 use self::follower::{Followed, follow};
 
 pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
-    let cuts = world.scale.of(500, 10_000);
+    let cuts = world.scale.of(200, 10_000);
     let addresses = nodes.addresses();
     let done = AtomicBool::new(false);
     let (seen, kills) = tokio::try_join!(

@@ -17,8 +17,6 @@
 mod canaries;
 #[path = "system/commands.rs"]
 mod commands;
-#[path = "system/crash.rs"]
-mod crash;
 #[path = "system/embedder.rs"]
 mod embedder;
 #[path = "system/keys.rs"]

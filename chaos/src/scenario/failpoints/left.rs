@@ -98,7 +98,7 @@ mod tests {
     fn faults(name: &str, outcome: &str) -> usize {
         let point = point(name);
         let run_id = "run_01kas5w4z8e5tv3k0v9x2m7qhd".parse().unwrap();
-        let task = Task { token: "t".into(), steps: 2, words: 1, pace_ms: 1 };
+        let task = Task { token: "t".into(), steps: 2, words: 1, pace_ms: 1, memories: 0 };
         let event = |epoch, kind: &str, tool: &str, outcome: &str, reason: &str| Event {
             run_id,
             seq: 1,

@@ -172,6 +172,6 @@ impl Point {
             | Death::Stream
             | Death::Migrate => (2, 12, 10),
         };
-        Task { token, steps, words, pace_ms }
+        Task { token, steps, words, pace_ms, memories: 0 }
     }
 }
