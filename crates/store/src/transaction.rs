@@ -59,13 +59,15 @@ impl Opening {
     fn statement(&self, access: Access, tenant: Tenant<'_>) -> String {
         let mut words = String::from(match access {
             Access::Write => "begin",
-            // Many read at once: none should take the processors of the others. For the other two
-            // settings see the head of migration 0007.
+            // Many read at once: none should take the processors of the others. What has an order
+            // is read in that of the index that is made for it. For the other two settings see the
+            // head of migration 0007.
             Access::Snapshot => {
                 "begin isolation level repeatable read, read only; \
                  set local max_parallel_workers_per_gather = 0; \
                  set local plan_cache_mode = force_generic_plan; \
-                 set local enable_seqscan = off"
+                 set local enable_seqscan = off; \
+                 set local enable_sort = off"
             }
         });
         if let Some(timeouts) = self.timeouts {

@@ -11,6 +11,7 @@ use protocol::{
     },
 };
 use serde_json::json;
+use store::memories::search::{ChunkPlace, Laid};
 
 use crate::{edit_of, fact, find, found, mine, object, on, service, store, turn, write};
 
@@ -125,6 +126,37 @@ async fn a_search_after_any_change_is_as_if_it_were_the_first() {
     check("all deleted").await;
     write(&lasting, fact("tea")).await;
     check("begun again").await;
+}
+
+#[tokio::test]
+async fn parents_are_laid_out_whole_and_no_others() {
+    let store = store().await;
+    let service = MemoryService::new(store.clone(), None);
+    for at in 0..12 {
+        write(&service, turn(["a", "b", "c"][at as usize % 3], 100 - at, "tea")).await;
+    }
+    let mut reader = store.scoped(&mine()).read_memories().await.unwrap();
+    let home = reader.homes()[0].home.clone();
+    let all = reader.layout(&home, Laid::All).await.unwrap();
+    assert_eq!(all.len(), 12);
+    let mut check = async |which: Laid<'_>, has: &[i64]| {
+        let wanted = |chunk: &ChunkPlace| has.contains(&chunk.chunk_id);
+        let parents: Vec<_> = all.iter().filter(|chunk| wanted(chunk)).collect();
+        let mut want = all.clone();
+        want.retain(|chunk| parents.iter().any(|other| other.parent_id == chunk.parent_id));
+        let mut got = reader.layout(&home, which).await.unwrap();
+        got.sort_by_key(|chunk| chunk.parent_id); // Keeps the order within a parent.
+        assert_eq!(got, want, "{which:?}");
+    };
+    let mut ids: Vec<_> = all.iter().map(|chunk| chunk.chunk_id).collect();
+    ids.sort_unstable();
+    check(Laid::Around(&[ids[0]]), &[ids[0]]).await;
+    check(Laid::Around(&[ids[1], ids[4], ids[5]]), &[ids[1], ids[5]]).await;
+    check(Laid::Around(&[]), &[]).await;
+    check(Laid::Since(ids[11]), &[]).await;
+    check(Laid::Since(ids[10]), &[ids[11]]).await;
+    check(Laid::Since(ids[9]), &[ids[10], ids[11]]).await;
+    check(Laid::Since(0), &ids).await;
 }
 
 #[tokio::test]

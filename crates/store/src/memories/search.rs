@@ -230,32 +230,43 @@ impl MemoryReader {
         which: Laid<'_>,
     ) -> Result<Vec<ChunkPlace>, StoreError> {
         let parents = match which {
-            Laid::All => "",
-            Laid::Around(_) => {
-                "and parent_id = any(array(
-                     select distinct parent_id
-                     from unnest($4::bigint[]) as found (chunk_id)
-                     cross join lateral (
-                         select parent_id from memory_chunks c
-                         where org_id = $1 and c.chunk_id = found.chunk_id
-                         limit 1
-                     ) c))"
-            }
-            Laid::Since(_) => {
-                "and parent_id = any(array(
-                     select distinct parent_id from memory_chunks
-                     where org_id = $1 and user_id = $2 and project_id = $3 and chunk_id > $4))"
-            }
+            Laid::All => None,
+            Laid::Around(_) => Some(
+                "unnest($4) as found (chunk_id)
+                 cross join lateral (
+                     select parent_id from memory_chunks c
+                     where org_id = $1 and c.chunk_id = found.chunk_id
+                     limit 1
+                 ) of_found",
+            ),
+            Laid::Since(_) => Some(
+                "unnest(array(
+                     select parent_id from memory_chunks
+                     where org_id = $1 and user_id = $2 and project_id = $3 and chunk_id > $4
+                     order by chunk_id)) as added (parent_id)",
+            ),
         };
+        let chunks = match parents {
+            None => "select chunk_id, memory_id, parent_id, length from memory_chunks
+                 where org_id = $1 and user_id = $2 and project_id = $3
+                 order by parent_id, position, memory_id, ordinal"
+                .to_owned(),
+            // Each by its key, for the reason given at `postings`.
+            Some(parents) => format!(
+                "select chunks.* from (select distinct parent_id from {parents}) wanted
+                 cross join lateral (
+                     select chunk_id, memory_id, parent_id, length from memory_chunks c
+                     where org_id = $1 and user_id = $2 and project_id = $3
+                       and c.parent_id = wanted.parent_id
+                     order by position, memory_id, ordinal
+                 ) chunks"
+            ),
+        };
+        // Arrays, because it may be all chunks of a home.
         let query = AssertSqlSafe(format!(
-            // Arrays, because it may be all chunks of a home.
             "select array_agg(chunk_id) as chunk_ids, array_agg(memory_id) as memory_ids,
                     array_agg(parent_id) as parent_ids, array_agg(length) as lengths
-             from (
-                 select chunk_id, memory_id, parent_id, length from memory_chunks
-                 where org_id = $1 and user_id = $2 and project_id = $3 {parents}
-                 order by parent_id, position, memory_id, ordinal
-             ) placed"
+             from ({chunks}) placed"
         ));
         let query = sqlx::query(query).bind(home.org()).bind(home.user()).bind(home.project());
         let query = match which {
@@ -362,12 +373,10 @@ impl MemoryReader {
         embedding_model: &str,
         limit: u32,
     ) -> Result<Vec<NearChunk>, StoreError> {
-        // As wide as it gets: measured with 200 it finds 92 of 100, see bench/README.md. Without the
-        // last setting, the planner may prefer to sort the home, since it knows little of it.
+        // As wide as it gets: measured with 200 it finds 92 of 100, see bench/README.md.
         sqlx::query(
             "select set_config('hnsw.iterative_scan', 'strict_order', true),
-                    set_config('hnsw.ef_search', '1000', true),
-                    set_config('enable_sort', 'off', true)",
+                    set_config('hnsw.ef_search', '1000', true)",
         )
         .execute(&mut self.tx)
         .await?;
@@ -389,7 +398,6 @@ impl MemoryReader {
         .bind(i64::from(limit))
         .fetch_one(&mut self.tx)
         .await?;
-        sqlx::query("select set_config('enable_sort', 'on', true)").execute(&mut self.tx).await?;
         near_chunks(&row)
     }
 
