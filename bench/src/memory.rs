@@ -12,14 +12,17 @@ use clap::Args;
 use protocol::{
     id::MemoryId,
     limits::{MEMORY_QUERY_MAX_BYTES, MEMORY_TOP_K_MAX},
-    memory::{Hit, Hits, MemoriesWritten, MemoryFilters, SearchMemories, WriteMemories},
+    memory::{
+        Hit, Hits, MemoriesWritten, MemoryFilters, MemoryType, MemoryWritten, SearchMemories,
+        WriteMemories, WriteMemory,
+    },
 };
 use reqwest::{
     Client, RequestBuilder,
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
 };
 use retrieval::{
-    figures::{Figures, Measured, Table},
+    figures::{Figures, Measured, Table, quantile},
     set::{self, Chunk, Corpus, Question},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -53,6 +56,10 @@ pub(crate) struct Options {
     /// Print a row without the questions of this category, too
     #[arg(long, value_name = "CATEGORY")]
     without: Option<String>,
+    /// Then write so many more texts into each scope, and see what a search takes among them, and
+    /// straight after a write
+    #[arg(long, value_name = "TEXTS")]
+    grow: Option<usize>,
     /// Name the questions whose evidence is not all among the first 10 hits
     #[arg(long)]
     missed: bool,
@@ -73,7 +80,8 @@ pub(crate) async fn measure(options: Options) -> Result<()> {
         corpora = vec![set::together(corpora)];
     }
     if let Some(url) = &options.url {
-        let outcome = Memories::from_environment(url)?.measure(&corpora, true).await?;
+        let outcome =
+            Memories::from_environment(url)?.measure(&corpora, options.grow, true).await?;
         outcome.print(url, &options);
         return Ok(());
     }
@@ -82,17 +90,22 @@ pub(crate) async fn measure(options: Options) -> Result<()> {
     for embedding in embeddings {
         // A database for each: one embedder does not fill in what another left.
         let machine = Machine::start().await?;
-        let outcome = measure_on(&machine, &embedding, &corpora).await;
+        let outcome = measure_on(&machine, &embedding, &corpora, options.grow).await;
         machine.stop().await?;
         outcome?.print(&format!("embedder {embedding}"), &options);
     }
     Ok(())
 }
 
-async fn measure_on(machine: &Machine, embedding: &str, corpora: &[Corpus]) -> Result<Outcome> {
+async fn measure_on(
+    machine: &Machine,
+    embedding: &str,
+    corpora: &[Corpus],
+    grow: Option<usize>,
+) -> Result<Outcome> {
     let server = Server::start(machine, &variables(embedding)).await?;
     let headers = headers([("x-org-id", Some("org_bench")), ("x-user-id", Some("user"))])?;
-    let outcome = Memories::new(&server.url, headers)?.measure(corpora, false).await?;
+    let outcome = Memories::new(&server.url, headers)?.measure(corpora, grow, false).await?;
     server.stop().await?;
     Ok(outcome)
 }
@@ -117,6 +130,14 @@ struct Outcome {
     loading: Duration,
     /// Questions of which a server said that their vector came too late.
     late: usize,
+    /// What searches took in scopes that have grown.
+    grown: Grown,
+}
+
+#[derive(Default)]
+struct Grown {
+    usual: Vec<Duration>,
+    after_a_write: Vec<Duration>,
 }
 
 impl Outcome {
@@ -131,6 +152,15 @@ impl Outcome {
         print!("{table}");
         if self.late > 0 {
             println!("\nThe vectors of {} questions came too late at first.", self.late);
+        }
+        if let Some(texts) = options.grow {
+            let among = |what: &str, times: &[Duration]| {
+                let [p50, p95] = [50, 95].map(|part| quantile(times, part));
+                println!("| {what} | {p50:.1?}, {p95:.1?} |");
+            };
+            println!("\n| with {texts} more texts | p50, p95 |\n|---|---|");
+            among("a search", &self.grown.usual);
+            among("straight after a write", &self.grown.after_a_write);
         }
         if options.missed {
             println!("\nNot found among the first 10:\n\n{}", self.missed.join("\n"));
@@ -175,7 +205,12 @@ impl Memories {
         Ok(Self { client, url: url.trim_end_matches('/').to_owned() })
     }
 
-    async fn measure(&self, corpora: &[Corpus], is_forgotten: bool) -> Result<Outcome> {
+    async fn measure(
+        &self,
+        corpora: &[Corpus],
+        grow: Option<usize>,
+        is_forgotten: bool,
+    ) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         for corpus in corpora {
             // A project of this measurement's own: what an earlier one left is not in the way.
@@ -183,6 +218,7 @@ impl Memories {
             let begun = Instant::now();
             let ids = project.load(corpus).await?;
             outcome.loading += begun.elapsed();
+            let mut more = Vec::new();
             outcome.chunks += corpus.chunks.len();
             for question in corpus.asked() {
                 let (measured, is_late) = project.ask(corpus, question, &ids).await?;
@@ -192,8 +228,11 @@ impl Memories {
                 outcome.measured.push(measured);
                 outcome.late += usize::from(is_late);
             }
+            if let Some(texts) = grow {
+                more = project.grow(corpus, texts, &mut outcome.grown).await?;
+            }
             if is_forgotten {
-                project.forget(ids.values()).await?;
+                project.forget(ids.values().chain(&more)).await?;
             }
         }
         Ok(outcome)
@@ -260,9 +299,7 @@ impl Project<'_> {
             return Ok((Measured::new(corpus, question, &[], &gold, Duration::ZERO), false));
         }
         let usual = SearchMemories::new(&question.text);
-        let begun = Instant::now();
-        self.search(&usual).await?;
-        let duration = begun.elapsed();
+        let duration = self.time(&usual).await?;
         let judged = SearchMemories { top_k: MEMORY_TOP_K_MAX, explain: true, ..usual };
         let mut hits = self.search(&judged).await?;
         let was_late = may_be_late(&hits);
@@ -275,6 +312,51 @@ impl Project<'_> {
         let is_late = was_late && !hits.is_empty();
         let found: Vec<MemoryId> = hits.iter().map(|hit| hit.id).collect();
         Ok((Measured::new(corpus, question, &found, &gold, duration), is_late))
+    }
+
+    /// Writes more texts of the same words, takes the time of searches, and of those that come
+    /// straight after a write. Answers what was written.
+    async fn grow(
+        &self,
+        corpus: &Corpus,
+        texts: usize,
+        grown: &mut Grown,
+    ) -> Result<Vec<MemoryId>> {
+        let mut ids = Vec::new();
+        let others = corpus.chunks.iter().cycle().skip(corpus.chunks.len() / 2);
+        let mut more =
+            (0..texts).zip(corpus.chunks.iter().cycle()).zip(others).map(|((n, chunk), other)| {
+                let mut memory = chunk.memory();
+                memory.text = format!("{} ({n}) {}", chunk.text, other.text);
+                memory.group_key = Some(format!("{} {}", chunk.parent, n / corpus.chunks.len()));
+                memory
+            });
+        loop {
+            let memories: Vec<_> = more.by_ref().take(BATCH).collect();
+            if memories.is_empty() {
+                break;
+            }
+            let written: MemoriesWritten =
+                self.post("/api/memories/bulk", &WriteMemories { memories }).await?;
+            ids.extend(written.ids);
+        }
+        for question in corpus.asked().filter(|question| !question.text.trim().is_empty()) {
+            let search = SearchMemories::new(&question.text);
+            self.search(&search).await?; // Nobody pays for what comes before it.
+            grown.usual.push(self.time(&search).await?);
+            let text = format!("({}) {}", grown.usual.len(), question.text);
+            let written: MemoryWritten =
+                self.post("/api/memories", &WriteMemory::new(MemoryType::Episodic, text)).await?;
+            ids.push(written.id);
+            grown.after_a_write.push(self.time(&search).await?);
+        }
+        Ok(ids)
+    }
+
+    async fn time(&self, search: &SearchMemories) -> Result<Duration> {
+        let begun = Instant::now();
+        self.search(search).await?;
+        Ok(begun.elapsed())
     }
 
     async fn search(&self, search: &SearchMemories) -> Result<Vec<Hit>> {

@@ -83,6 +83,13 @@ impl Measured {
     }
 }
 
+/// What so many of a hundred take at most; zero of nothing.
+pub fn quantile(times: &[Duration], of_a_hundred: usize) -> Duration {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    times.get(times.len() * of_a_hundred / 100).copied().unwrap_or_default()
+}
+
 impl Figures {
     /// The means of what was measured; zero of nothing.
     pub fn of<'a>(measured: impl IntoIterator<Item = &'a Measured>) -> Self {
@@ -91,18 +98,15 @@ impl Figures {
             let sum: f64 = measured.iter().map(|each| value(each)).sum();
             100.0 * sum / measured.len().max(1) as f64
         };
-        let mut durations: Vec<_> = measured.iter().map(|each| each.duration).collect();
-        durations.sort_unstable();
-        let quantile =
-            |part: usize| durations.get(durations.len() * part / 100).copied().unwrap_or_default();
+        let durations: Vec<_> = measured.iter().map(|each| each.duration).collect();
         Self {
             questions: measured.len(),
             recall_at_5: percent(|each| each.recall_at_5),
             recall_at_10: percent(|each| each.recall_at_10),
             mrr: percent(|each| each.reciprocal_rank),
             gain_at_10: percent(|each| each.gain_at_10),
-            p50: quantile(50),
-            p95: quantile(95),
+            p50: quantile(&durations, 50),
+            p95: quantile(&durations, 95),
         }
     }
 }
