@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use futures::StreamExt;
 use reqwest::Client;
+use retrieval::figures::quantile;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -57,12 +58,10 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     for n in 0..SEQUENTIAL {
         times.push(client.one_run(n).await?);
     }
-    times.sort();
     println!("POST to run.completed on SSE, one after another, {SEQUENTIAL} runs:");
-    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let at = ((times.len() - 1) as f64 * share) as usize;
-        let time = times.get(at).copied().unwrap_or_default();
-        println!("  {name}                                            {:>8.1} ms", millis(time));
+    for part in [50, 99] {
+        let time = millis(quantile(&times, part));
+        println!("  p{part}                                            {time:>8.1} ms");
     }
     server.stop().await?;
 

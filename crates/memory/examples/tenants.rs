@@ -31,6 +31,7 @@ use protocol::{
     name::{OrgId, UserId},
     scope::Scope,
 };
+use retrieval::figures::quantile;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{
     Store,
@@ -309,10 +310,6 @@ impl Row {
     }
 
     fn text(&self) -> String {
-        let mut durations = self.durations.clone();
-        durations.sort_unstable();
-        let quantile =
-            |part: usize| durations.get(durations.len() * part / 100).copied().unwrap_or_default();
         let scans: Vec<_> = self.scans.iter().map(String::as_str).collect();
         format!(
             "up to {} | {} | {} of {} | {:.4} | {} | {:.1?}, {:.1?}",
@@ -322,8 +319,8 @@ impl Row {
             self.there,
             self.right as f64 / self.asked_for.max(1) as f64,
             scans.join(" "),
-            quantile(50),
-            quantile(95),
+            quantile(&self.durations, 50),
+            quantile(&self.durations, 95),
         )
     }
 }
