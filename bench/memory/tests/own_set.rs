@@ -1,6 +1,6 @@
 //! The set that is ours is whole: what it is meant to measure is there, in numbers that mean
 //! something, and nothing twice.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -1,7 +1,6 @@
 //! The worker on a real PostgreSQL with a scripted model: this script and this input give these
 //! events.
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,

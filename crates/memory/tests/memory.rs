@@ -1,13 +1,7 @@
 //! The memory service on a real Postgres: what is written is found, edited and forgotten, by its
 //! owner alone. What a search finds of a whole set is in `retrieval`, what it finds in large homes
 //! in `large_homes`.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "memory/bounds.rs"]
 mod bounds;

@@ -5,7 +5,6 @@
 //! category, which has 30 to 60 questions. Where a change raises a figure, raise its floor. Without
 //! meanings nothing is found in another language: there is no floor for that.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-#![allow(missing_docs)]
 
 #[path = "memory/multilingual.rs"]
 mod multilingual;

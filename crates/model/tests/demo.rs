@@ -1,11 +1,5 @@
 //! The demo model as a caller sees it: which tools it calls, in order, and what it answers.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use futures::StreamExt;
 use model::{

@@ -1,11 +1,5 @@
 //! Both wire formats against llmock, a mock server that breaks as providers break, and judges.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "llmock/server.rs"]
 mod server;

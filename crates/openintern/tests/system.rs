@@ -9,8 +9,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
-    clippy::string_slice,
-    missing_docs
+    clippy::string_slice
 )]
 
 #[path = "system/canaries.rs"]

@@ -1,7 +1,6 @@
 //! Keeps the shape of the tree true: arrows between crates, no circles within them, the code map,
 //! and a head on every file.
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -2,7 +2,7 @@
 //! Needs the archive in the build, and fails without it: `make`, or `scripts/fetch-postgres.sh`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-#![allow(clippy::print_stdout, missing_docs)]
+#![allow(clippy::print_stdout)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -3,6 +3,8 @@
 //! The only crate whose types are promises to outsiders. It does no IO and knows nobody else.
 //! A value that exists here is valid: parsing is done once, at the border.
 
+#![warn(missing_docs)]
+
 pub mod audit;
 pub mod error;
 pub mod event;

@@ -2,7 +2,6 @@
 //! worker here: where a run has to go on, the test claims it and writes its journal.
 
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,

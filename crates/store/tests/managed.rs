@@ -1,6 +1,6 @@
 //! A managed PostgreSQL: nobody there is a superuser, and the roles of row-level security are not
 //! there yet. In a process, and so a cluster, of its own, since roles belong to a cluster.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
 

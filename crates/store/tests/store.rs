@@ -1,6 +1,5 @@
 //! The store on a real PostgreSQL: what is kept, for whom, and which write is refused.
 #![allow(
-    missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
