@@ -1,6 +1,6 @@
-//! Whether an organisation keeps more in its workspaces than it may. Asking is cheap: what a walk
-//! found is believed for a while, walks run beside the threads that answer, and nobody waits long
-//! for one. What cannot be measured refuses nobody, and the log says so.
+//! Whether an organisation keeps more in its workspaces than it may. Asking is cheap: a measurement
+//! holds for a while, walks run on blocking threads, and a request waits only briefly for one. An
+//! organisation that cannot be measured is not refused, and the log says so.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::size::{self, Excess, Found};
+use crate::size::{self, Excess, WalkResult};
 
 /// Most files and folders of an organisation; one that has more is over its quota.
 pub const ENTRIES_MAX: usize = 1_000_000;
@@ -65,23 +65,23 @@ pub struct OverQuota {
 
 /// The quota of every organisation below one root.
 pub struct Quota {
-    survey: Arc<Survey>,
-    orgs: Mutex<LruCache<OrgId, Arc<Known>>>,
+    measurer: Arc<Measurer>,
+    orgs: Mutex<LruCache<OrgId, Arc<OrgMeasure>>>,
 }
 
 /// What is known of one organisation.
 #[derive(Default)]
-struct Known(Mutex<Facts>);
+struct OrgMeasure(Mutex<MeasureState>);
 
 #[derive(Default)]
-struct Facts {
-    last: Option<Measured>,
+struct MeasureState {
+    last: Option<Measurement>,
     /// The newest walk, which may have ended.
-    walk: Option<Walk>,
+    walk: Option<RunningWalk>,
 }
 
 #[derive(Clone, Copy)]
-struct Measured {
+struct Measurement {
     verdict: Result<(), Excess>,
     /// It was all readable, in time.
     is_sound: bool,
@@ -89,7 +89,7 @@ struct Measured {
 }
 
 #[derive(Clone)]
-struct Walk {
+struct RunningWalk {
     began: Instant,
     /// Closed when it has ended.
     end: watch::Receiver<()>,
@@ -99,104 +99,109 @@ impl Quota {
     /// So many bytes for each organisation below this folder, which may not be there yet.
     pub fn new(root: PathBuf, bytes_max: u64, measuring: Measuring) -> Self {
         let walks = Semaphore::new(WALKS_MAX);
-        let survey = Arc::new(Survey { root, bytes_max, measuring, walks });
-        Self { survey, orgs: Mutex::new(LruCache::new(ORGS_MAX)) }
+        let measurer = Arc::new(Measurer { root, bytes_max, measuring, walks });
+        Self { measurer, orgs: Mutex::new(LruCache::new(ORGS_MAX)) }
     }
 
     /// Refuses an organisation that had too much when it was measured last.
     pub async fn check(&self, org_id: &OrgId) -> Result<(), OverQuota> {
-        let wait_max = self.survey.measuring.wait_max;
+        let wait_max = self.measurer.measuring.wait_max;
         let known = self.known(org_id);
         if let Some(mut walk) = self.walk(org_id, &known) {
             let left = wait_max.saturating_sub(walk.began.elapsed());
             let _ended = timeout(left, walk.end.changed()).await;
         }
-        let Some(Measured { verdict, holds_until, .. }) = known.facts().last else {
+        let Some(Measurement { verdict, holds_until, .. }) = known.state().last else {
             return Ok(());
         };
         let again_in = holds_until.saturating_duration_since(Instant::now());
         verdict.map_err(|excess| OverQuota { excess, again_in })
     }
 
-    fn known(&self, org_id: &OrgId) -> Arc<Known> {
+    fn known(&self, org_id: &OrgId) -> Arc<OrgMeasure> {
         let mut orgs = self.orgs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = orgs.get(org_id) {
             return Arc::clone(known);
         }
-        let known = Arc::<Known>::default();
+        let known = Arc::<OrgMeasure>::default();
         orgs.insert(org_id.clone(), Arc::clone(&known));
         known
     }
 
     /// The walk that is under way, or a new one; none where what is known holds.
-    fn walk(&self, org_id: &OrgId, known: &Arc<Known>) -> Option<Walk> {
-        let mut facts = known.facts();
-        if facts.last.is_some_and(|last| Instant::now() < last.holds_until) {
+    fn walk(&self, org_id: &OrgId, known: &Arc<OrgMeasure>) -> Option<RunningWalk> {
+        let mut state = known.state();
+        if state.last.is_some_and(|last| Instant::now() < last.holds_until) {
             return None;
         }
-        let is_under_way = |walk: &Walk| walk.end.has_changed().is_ok();
-        if !facts.walk.as_ref().is_some_and(is_under_way) {
+        let is_under_way = |walk: &RunningWalk| walk.end.has_changed().is_ok();
+        if !state.walk.as_ref().is_some_and(is_under_way) {
             let (ended, end) = watch::channel(());
             // It goes on if whoever asked goes away, so that it is never begun twice.
-            tokio::spawn(Arc::clone(&self.survey).measure(
+            tokio::spawn(Arc::clone(&self.measurer).measure(
                 org_id.clone(),
                 Arc::clone(known),
                 ended,
             ));
-            facts.walk = Some(Walk { began: Instant::now(), end });
+            state.walk = Some(RunningWalk { began: Instant::now(), end });
         }
-        facts.walk.clone()
+        state.walk.clone()
     }
 }
 
-impl Known {
-    fn facts(&self) -> MutexGuard<'_, Facts> {
+impl OrgMeasure {
+    fn state(&self) -> MutexGuard<'_, MeasureState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What all walks share.
-struct Survey {
+struct Measurer {
     root: PathBuf,
     bytes_max: u64,
     measuring: Measuring,
     walks: Semaphore,
 }
 
-impl Survey {
+impl Measurer {
     /// Measures an organisation. That it has ended is known when what it found is.
-    async fn measure(self: Arc<Self>, org_id: OrgId, known: Arc<Known>, ended: watch::Sender<()>) {
+    async fn measure(
+        self: Arc<Self>,
+        org_id: OrgId,
+        known: Arc<OrgMeasure>,
+        ended: watch::Sender<()>,
+    ) {
         let began = Instant::now();
         let (verdict, fault) = match self.walk(&org_id).await {
-            Ok(Found { verdict, unreadable }) => (verdict, unreadable.map(io::Error::from)),
+            Ok(WalkResult { verdict, unreadable }) => (verdict, unreadable.map(io::Error::from)),
             Err(fault) => (Ok(()), Some(fault)),
         };
         let took = began.elapsed();
         let is_sound = fault.is_none() && took <= self.measuring.wait_max;
         let holds_until = Instant::now() + self.measuring.kept_for.max(took * self.measuring.rest);
-        let measured = Measured { verdict, is_sound, holds_until };
-        let before = known.facts().last.replace(measured);
+        let measured = Measurement { verdict, is_sound, holds_until };
+        let before = known.state().last.replace(measured);
         drop(ended);
         if before.is_some_and(|before| !before.is_sound) {
             return; // It was said.
         }
         if let Some(error) = fault {
-            tracing::warn!(%org_id, %error, "workspaces cannot be read: what is there does not count");
+            tracing::warn!(%org_id, %error, "workspaces cannot be read; what cannot be read is not counted");
         } else if !is_sound {
             let took_ms = took.as_millis();
-            tracing::warn!(%org_id, took_ms, "workspaces are slow to measure: runs do not wait for it");
+            tracing::warn!(%org_id, took_ms, "workspaces are slow to measure; runs do not wait for the result");
         }
     }
 
-    async fn walk(&self, org_id: &OrgId) -> io::Result<Found> {
+    async fn walk(&self, org_id: &OrgId) -> io::Result<WalkResult> {
         // Most organisations have nothing here; they wait for nobody's walk.
         if self.open(org_id, |folder| folder.is_none()).await? {
-            return Ok(Found::nothing());
+            return Ok(WalkResult::nothing());
         }
         let _place = self.walks.acquire().await.map_err(io::Error::other)?;
         let (bytes_max, entries_max) = (self.bytes_max, self.measuring.entries_max);
         let measured = move |folder: Option<OwnedFd>| {
-            folder.map_or_else(Found::nothing, |it| size::measure(it, bytes_max, entries_max))
+            folder.map_or_else(WalkResult::nothing, |it| size::measure(it, bytes_max, entries_max))
         };
         self.open(org_id, measured).await
     }
@@ -267,14 +272,14 @@ mod tests {
     async fn nobody_waits_for_a_slow_walk_and_its_end_is_known() {
         let root = root(11);
         let quota = quota(&root, LONG, Duration::ZERO);
-        let places = quota.survey.walks.acquire_many(WALKS_MAX as u32).await.unwrap();
+        let places = quota.measurer.walks.acquire_many(WALKS_MAX as u32).await.unwrap();
         for _ in 0..3 {
             quota.check(&org()).await.unwrap();
         }
         quota.check(&"org_b".parse().unwrap()).await.unwrap();
         let known = quota.known(&org());
         let mut walk = quota.walk(&org(), &known).expect("it is under way");
-        assert!(known.facts().last.is_none());
+        assert!(known.state().last.is_none());
         drop(places);
         walk.end.changed().await.unwrap_err();
         quota.check(&org()).await.unwrap_err();
@@ -284,7 +289,7 @@ mod tests {
     async fn whoever_asks_meanwhile_joins_the_walk_even_if_its_first_asker_went_away() {
         let root = root(11);
         let quota = quota(&root, Duration::ZERO, LONG);
-        let places = quota.survey.walks.acquire_many(WALKS_MAX as u32).await.unwrap();
+        let places = quota.measurer.walks.acquire_many(WALKS_MAX as u32).await.unwrap();
         let gone = timeout(Duration::ZERO, quota.check(&org())).await;
         assert!(gone.is_err(), "it waits for a place");
         let known = quota.known(&org());
@@ -293,7 +298,7 @@ mod tests {
         let (one, other, ()) =
             tokio::join!(quota.check(&org), quota.check(&org), async { drop(places) });
         assert!(one.is_err() && other.is_err());
-        let joined = known.facts().walk.clone().unwrap();
+        let joined = known.state().walk.clone().unwrap();
         assert!(joined.end.same_channel(&walk.end), "one walk for all");
     }
 
@@ -301,7 +306,7 @@ mod tests {
     async fn an_organisation_without_a_folder_waits_for_no_walk() {
         let root = root(11);
         let quota = quota(&root, LONG, LONG);
-        let _places = quota.survey.walks.acquire_many(WALKS_MAX as u32).await.unwrap();
+        let _places = quota.measurer.walks.acquire_many(WALKS_MAX as u32).await.unwrap();
         quota.check(&"org_b".parse().unwrap()).await.unwrap();
         create_dir(root.path().join("org-org_b")).unwrap();
         quota.check(&"org_b".parse().unwrap()).await.unwrap();
@@ -313,7 +318,7 @@ mod tests {
         write(root.path().join("org-org_a"), "no folder").unwrap();
         let quota = quota(&root, LONG, LONG);
         quota.check(&org()).await.unwrap();
-        assert!(!quota.known(&org()).facts().last.expect("it is measured").is_sound);
+        assert!(!quota.known(&org()).state().last.expect("it is measured").is_sound);
     }
 
     #[tokio::test]

@@ -41,13 +41,13 @@ pub enum Excess {
 
 /// What a walk found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct WalkResult {
     pub(crate) verdict: Result<(), Excess>,
     /// What could not be read counts nothing; this was the first such fault.
     pub(crate) unreadable: Option<Errno>,
 }
 
-impl Found {
+impl WalkResult {
     pub(crate) fn nothing() -> Self {
         Self { verdict: Ok(()), unreadable: None }
     }
@@ -66,13 +66,13 @@ pub(crate) fn open(root: &Path, org_id: &OrgId) -> Result<Option<OwnedFd>, Errno
 }
 
 /// Adds up the lengths of all regular files.
-pub(crate) fn measure(folder: OwnedFd, bytes_max: u64, entries_max: usize) -> Found {
-    let mut walk = Walk { bytes: 0, entries: 0, bytes_max, entries_max, unreadable: None };
+pub(crate) fn measure(folder: OwnedFd, bytes_max: u64, entries_max: usize) -> WalkResult {
+    let mut walk = SizeWalk { bytes: 0, entries: 0, bytes_max, entries_max, unreadable: None };
     let verdict = walk.through(folder);
-    Found { verdict, unreadable: walk.unreadable }
+    WalkResult { verdict, unreadable: walk.unreadable }
 }
 
-struct Walk {
+struct SizeWalk {
     bytes: u64,
     entries: usize,
     bytes_max: u64,
@@ -80,7 +80,7 @@ struct Walk {
     unreadable: Option<Errno>,
 }
 
-impl Walk {
+impl SizeWalk {
     fn through(&mut self, folder: OwnedFd) -> Result<(), Excess> {
         // From the organisation's folder down to the one that is being read.
         let mut open: Vec<Dir> = self.readable(Dir::new(folder)).into_iter().collect();
@@ -109,9 +109,9 @@ impl Walk {
             return Err(Excess::Entries { most: self.entries_max });
         }
         match self.readable(look(parent, entry)) {
-            Some(Entry::File { bytes }) => self.bytes = self.bytes.saturating_add(bytes),
-            Some(Entry::Folder(inner)) => return Ok(Some(inner)),
-            Some(Entry::Other) | None => {}
+            Some(FolderEntry::File { bytes }) => self.bytes = self.bytes.saturating_add(bytes),
+            Some(FolderEntry::Folder(inner)) => return Ok(Some(inner)),
+            Some(FolderEntry::Other) | None => {}
         }
         if self.bytes > self.bytes_max {
             return Err(Excess::Bytes { counted: self.bytes, most: self.bytes_max });
@@ -130,21 +130,21 @@ impl Walk {
     }
 }
 
-enum Entry {
+enum FolderEntry {
     File { bytes: u64 },
     Folder(Dir),
     Other,
 }
 
-fn look(parent: &Dir, entry: &DirEntry) -> Result<Entry, Errno> {
+fn look(parent: &Dir, entry: &DirEntry) -> Result<FolderEntry, Errno> {
     let (parent, name) = (parent.fd()?, entry.file_name());
     let facts = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     match FileType::from_raw_mode(facts.st_mode) {
         FileType::RegularFile => {
-            Ok(Entry::File { bytes: u64::try_from(facts.st_size).unwrap_or_default() })
+            Ok(FolderEntry::File { bytes: u64::try_from(facts.st_size).unwrap_or_default() })
         }
-        FileType::Directory => Dir::new(open_in(parent, name)?).map(Entry::Folder),
-        _ => Ok(Entry::Other),
+        FileType::Directory => Dir::new(open_in(parent, name)?).map(FolderEntry::Folder),
+        _ => Ok(FolderEntry::Other),
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
         (root, user)
     }
 
-    fn found(root: &Path, bytes_max: u64, entries_max: usize) -> Found {
+    fn found(root: &Path, bytes_max: u64, entries_max: usize) -> WalkResult {
         let folder = open(root, &"org_a".parse().unwrap()).unwrap().expect("a folder");
         measure(folder, bytes_max, entries_max)
     }
