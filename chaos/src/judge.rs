@@ -144,10 +144,10 @@ pub(crate) async fn judge(
     for (client, _) in &tenants {
         wait_for_ends(&world.pool, &client.org, PATIENCE).await;
     }
-    // As the workers' logs say.
-    let fenced = nodes.said("the lease on the run is lost")?;
+    // By the field `reason` of the workers' logs.
+    let fenced = nodes.said(r#"reason="lease_lost""#)?;
     let panics = nodes.said("panicked at")?;
-    let refused = nodes.said("the run cannot be kept")?;
+    let refused = nodes.said(r#"reason="state_refused""#)?;
     let mut leaks = nodes.stop(&world.marker).await?;
     leaks.extend(left_in_database(&world.pool).await?);
     let mut violations = case.violations;

@@ -25,9 +25,18 @@ use store::{error::StoreError, memories::after_runs::ToRemember};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Parts, context::CORE_MAX_CHARS, redactor::Reach, settings::AfterRun};
+use crate::{
+    context::CORE_MAX_CHARS,
+    parts::WorkerParts,
+    redactor::Reach,
+    settings::AfterRun,
+    tools::memories::{MEMORY_GET, MEMORY_SEARCH, MEMORY_WRITE},
+};
 
-use self::extract::{Known, extract};
+use self::{
+    extract::{KnownTexts, extract},
+    facts::facts,
+};
 
 /// Runs that are taken at once.
 const BATCH_MAX: u32 = 8;
@@ -55,12 +64,12 @@ const KNOWING: [&str; 3] = ["memory.recalled", "tool.called", "tool.result"];
 
 /// The work after runs, of one worker.
 pub(crate) struct AfterRuns<'a> {
-    parts: &'a Parts,
+    parts: &'a WorkerParts,
 }
 
 /// Why a run is not remembered now.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+enum RememberError {
     #[error("the run's events cannot be read")]
     Store(#[from] StoreError),
     #[error("the memory cannot be written")]
@@ -68,7 +77,7 @@ enum Fault {
 }
 
 impl<'a> AfterRuns<'a> {
-    pub(crate) fn new(parts: &'a Parts) -> Self {
+    pub(crate) fn new(parts: &'a WorkerParts) -> Self {
         Self { parts }
     }
 
@@ -113,7 +122,7 @@ impl<'a> AfterRuns<'a> {
 
     async fn take(&self) -> Vec<ToRemember> {
         self.parts.store.claim_to_remember(BATCH_MAX, HOLD).await.unwrap_or_else(|error| {
-            tracing::debug!(error = %error, "completed runs are remembered later");
+            tracing::debug!(error = %error, "completed runs could not be taken; they are remembered later");
             Vec::new()
         })
     }
@@ -131,7 +140,7 @@ impl<'a> AfterRuns<'a> {
                 biased;
                 () = stopping.cancelled() => {
                     if let Err(error) = self.parts.store.release_to_remember(&runs).await {
-                        tracing::debug!(error = %error, "completed runs are held a little longer");
+                        tracing::debug!(error = %error, "completed runs could not be handed back; another worker takes them later");
                     }
                     return asking;
                 }
@@ -154,7 +163,7 @@ impl<'a> AfterRuns<'a> {
         run: &ToRemember,
         vectors: Vectors,
         asking: &mut Duration,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), RememberError> {
         let known = self.known(run).await?;
         // Nobody has asked to keep these words: what only looks like a credential goes, too.
         let clean =
@@ -163,14 +172,14 @@ impl<'a> AfterRuns<'a> {
         let named = match self.parts.after_run {
             AfterRun::Model => {
                 let began = Instant::now();
-                let named = self.facts(run, &task, &answer).await;
+                let named = facts(self.parts, run, &task, &answer).await;
                 *asking += began.elapsed();
                 named
             }
             AfterRun::Extractive | AfterRun::Off => None,
         };
         let texts = off_the_async_threads(move || {
-            let known = Known::of(known.iter().map(String::as_str));
+            let known = KnownTexts::of(known.iter().map(String::as_str));
             match named {
                 Some(facts) => facts.into_iter().filter(|fact| known.lacks(fact)).collect(),
                 None => extract(&task, &answer, &known).into_iter().collect::<Vec<_>>(),
@@ -189,7 +198,7 @@ impl<'a> AfterRuns<'a> {
     }
 
     /// The texts that the run had before it, and those that it wrote by itself.
-    async fn known(&self, run: &ToRemember) -> Result<Vec<String>, Fault> {
+    async fn known(&self, run: &ToRemember) -> Result<Vec<String>, RememberError> {
         let core = self.parts.memory.core(&run.scope, CORE_MAX_CHARS).await?;
         let mut texts: Vec<_> = core.into_iter().map(|memory| memory.text).collect();
         let mut ids = Vec::new();
@@ -218,9 +227,11 @@ impl<'a> AfterRuns<'a> {
             Ok(0) => {}
             Ok(runs) => {
                 counter!("openintern_runs_not_remembered_total").increment(runs);
-                tracing::warn!(runs, "completed runs were let go without being remembered");
+                tracing::warn!(runs, "completed runs were dropped without being remembered");
             }
-            Err(error) => tracing::debug!(error = %error, "what waits too long stays a little"),
+            Err(error) => {
+                tracing::debug!(error = %error, "completed runs that waited too long could not be dropped")
+            }
         }
     }
 }
@@ -247,12 +258,12 @@ fn note(event: &StoredEvent, ids: &mut Vec<MemoryId>, texts: &mut Vec<String>) {
     let text_of = |value: &Value| value.get("text").and_then(Value::as_str).map(str::to_owned);
     match fact {
         Ok(Fact::MemoryRecalled { hits, .. }) => see(hits),
-        Ok(Fact::ToolCalled { tool, args, .. }) if tool == "memory_write" => {
+        Ok(Fact::ToolCalled { tool, args, .. }) if tool == MEMORY_WRITE => {
             texts.extend(text_of(&args));
         }
         Ok(Fact::ToolResult { tool, result, outcome: Outcome::Ok, .. }) => match tool.as_str() {
-            "memory_search" => see(serde_json::from_value(result).unwrap_or_default()),
-            "memory_get" => texts.extend(text_of(&result)),
+            MEMORY_SEARCH => see(serde_json::from_value(result).unwrap_or_default()),
+            MEMORY_GET => texts.extend(text_of(&result)),
             _ => {}
         },
         _ => {}

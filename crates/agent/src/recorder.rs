@@ -18,7 +18,7 @@ use crate::redactor::{Reach, Redactor};
 
 /// What an event speaks of.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Span {
+pub(crate) enum EventSpan {
     Run,
     Step(u32),
     ModelCall(u32),
@@ -67,19 +67,19 @@ impl Recorder {
     }
 
     /// Notes an event, without the secrets in it. Text that was said before it belongs before it.
-    pub(crate) fn record(&mut self, span: Span, mut fact: Fact) {
+    pub(crate) fn record(&mut self, span: EventSpan, mut fact: Fact) {
         let contains_secrets = self.redactor.clean_fact(&mut fact);
         let run = SpanId::derive(self.run_id, "run");
         let of_step = |step: u32| SpanId::derive(self.run_id, &format!("step:{step}"));
         let (step, span_id, parent_span_id) = match span {
-            Span::Run => (None, run, None),
-            Span::Step(step) => (Some(step), of_step(step), Some(run)),
-            Span::ModelCall(step) => (
+            EventSpan::Run => (None, run, None),
+            EventSpan::Step(step) => (Some(step), of_step(step), Some(run)),
+            EventSpan::ModelCall(step) => (
                 Some(step),
                 SpanId::derive(self.run_id, &format!("step:{step}:model")),
                 Some(of_step(step)),
             ),
-            Span::ToolCall(step, call) => {
+            EventSpan::ToolCall(step, call) => {
                 (Some(step), SpanId::derive(self.run_id, &call.to_string()), Some(of_step(step)))
             }
         };

@@ -49,11 +49,11 @@ pub enum Reach {
 /// Finds and masks. Cheap to clone; by default it knows no secret, only what credentials look like.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    known: Option<Arc<Known>>,
+    known: Option<Arc<KnownSecrets>>,
 }
 
 /// The secrets of this installation in every spelling that is looked for.
-struct Known {
+struct KnownSecrets {
     matcher: AhoCorasick,
     forms: Vec<String>,
     longest_bytes: usize,
@@ -70,7 +70,7 @@ impl Redactor {
         let matcher =
             AhoCorasick::new(&forms).expect("a configuration is far smaller than an automaton");
         let longest_bytes = forms.iter().map(String::len).max().unwrap_or_default();
-        Self { known: Some(Arc::new(Known { matcher, forms, longest_bytes })) }
+        Self { known: Some(Arc::new(KnownSecrets { matcher, forms, longest_bytes })) }
     }
 
     /// The text without the credentials that `reach` covers.
@@ -126,7 +126,7 @@ impl Redactor {
         cut.map_or(open, |range| range.start)
     }
 
-    fn found(&self, text: &str, reach: Reach) -> Found {
+    fn found(&self, text: &str, reach: Reach) -> FoundSecrets {
         let mut ranges = self.known.as_ref().map(|known| known.ranges(text)).unwrap_or_default();
         let alike = credentials(text);
         let any = !ranges.is_empty() || !alike.is_empty() || text.contains(MASK);
@@ -135,18 +135,18 @@ impl Redactor {
             ranges.sort_by_key(|range| range.end);
             ranges = ranges.into_iter().fold(Vec::new(), joined);
         }
-        Found { any, masked: ranges }
+        FoundSecrets { any, masked: ranges }
     }
 }
 
 /// Where credentials are, and whether there is any.
-struct Found {
+struct FoundSecrets {
     any: bool,
     /// Those to mask: in order, without overlaps.
     masked: Vec<Range<usize>>,
 }
 
-impl Known {
+impl KnownSecrets {
     /// Where secrets are: in order, without overlaps.
     fn ranges(&self, text: &str) -> Vec<Range<usize>> {
         let found = self.matcher.find_overlapping_iter(text);

@@ -1,15 +1,15 @@
 //! The tools of a run: what there is, whether the arguments fit, and the call itself.
 //!
-//! A tool that fails is an answer for the model to read. Only we ourselves failing is an error.
+//! A tool that fails is an answer for the model to read. Only a failure of ours is an error.
 
+pub(crate) mod answer;
+pub(crate) mod builtin;
 mod files;
-mod memories;
+pub(crate) mod memories;
 mod trace;
 
 use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -18,15 +18,9 @@ use mcp::{
     call::{CallContext, CallError},
     servers::Servers,
 };
-use memory::service::MemoryService;
-use protocol::{
-    id::{CallId, RunId},
-    scope::Scope,
-    tool::{Approval, Effect, Outcome, ToolInfo, ToolSource},
-};
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use store::{Store, error::StoreError, failpoint};
+use protocol::tool::{Effect, Outcome, ToolInfo};
+use serde_json::Value;
+use store::{error::StoreError, failpoint};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,150 +28,60 @@ use crate::{
     settings::AgentSettings,
 };
 
-/// What is kept of a result, in bytes of compact JSON.
-const RESULT_MAX_BYTES: usize = 1024 * 1024;
+use self::{
+    answer::ToolAnswer,
+    builtin::{Builtin, BuiltinCall, BuiltinParts, ToolCaller, ToolError},
+};
+
 /// Most faults of bad arguments that the model is told at once.
 const FAULTS_MAX: usize = 8;
-/// Compiled schemas that are kept.
-const VALIDATORS_MAX: usize = 1024;
-
-/// What the model reads of a call whose end nobody saw.
-const UNKNOWN: &str = "The process that made this call is gone. Whether the call took effect is \
-unknown: do not assume either, and do not repeat it without finding out.";
-
-/// What the model reads of a call that nobody can allow.
-const DENIED: &str = "This tool needs a person's approval, and there is no way to ask for one yet.";
 
 /// All tools of this process.
 pub(crate) struct Toolbox {
-    store: Store,
-    memory: MemoryService,
+    parts: BuiltinParts,
     mcp: Arc<Servers>,
     redactor: Redactor,
-    workspace_root: PathBuf,
     timeout: Duration,
-    validators: Mutex<HashMap<[u8; 32], Arc<Validator>>>,
+    builtins: Vec<Arc<Tool>>,
+    /// The tools that MCP servers offered when they were last asked.
+    offered: Mutex<Vec<OfferedTool>>,
 }
 
-/// Who calls.
-pub(crate) struct Caller<'a> {
-    pub(crate) scope: &'a Scope,
-    pub(crate) run_id: RunId,
-    pub(crate) step: u32,
-    pub(crate) call_id: CallId,
+/// A tool: what the model is told of it, how its arguments are checked, and how it is called.
+pub(crate) struct Tool {
+    pub(crate) info: ToolInfo,
+    /// Compiled when the tool is first called; an error where its schema is none.
+    validator: OnceLock<Result<Validator, String>>,
+    call: ToolCall,
 }
 
-/// What a call came to.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    pub(crate) result: Value,
-    pub(crate) outcome: Outcome,
-    pub(crate) truncated: bool,
+enum ToolCall {
+    Builtin(BuiltinCall),
+    Mcp,
 }
 
-impl Answer {
-    fn ok(result: Value) -> Self {
-        Self { result, outcome: Outcome::Ok, truncated: false }
-    }
-
-    pub(crate) fn error(message: impl Into<String>) -> Self {
-        Self { result: Value::String(message.into()), outcome: Outcome::Error, truncated: false }
-    }
-
-    /// A call that was sent, or may have been, by a worker that is gone.
-    pub(crate) fn unknown() -> Self {
-        Self { result: UNKNOWN.into(), outcome: Outcome::Unknown, truncated: false }
-    }
-
-    /// A call that a person would have to allow.
-    pub(crate) fn denied() -> Self {
-        Self { result: DENIED.into(), outcome: Outcome::Denied, truncated: false }
-    }
-
-    pub(crate) fn is_error(&self) -> bool {
-        self.outcome != Outcome::Ok
-    }
-
-    /// As the model reads it.
-    pub(crate) fn text(&self) -> String {
-        match &self.result {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
-    }
-
-    fn bounded(self) -> Self {
-        let text = self.text();
-        if text.len() <= RESULT_MAX_BYTES {
-            return self;
-        }
-        let digest = Sha256::digest(text.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let kept = text.get(..text.floor_char_boundary(RESULT_MAX_BYTES)).unwrap_or_default();
-        let note = format!("[… cut: {} bytes in all, sha256 {hex}]", text.len());
-        Self { result: Value::String(format!("{kept}\n{note}")), truncated: true, ..self }
-    }
+/// A tool as its server describes it, and what was made of that.
+struct OfferedTool {
+    described: ToolInfo,
+    tool: Arc<Tool>,
 }
 
-/// A built-in tool did not do it.
-#[derive(Debug)]
-enum ToolError {
-    /// The model can read why, and do something else.
-    Told(String),
-    /// We failed.
-    Ours(StoreError),
-}
-
-impl From<StoreError> for ToolError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound => Self::Told("there is no such row".into()),
-            StoreError::Unstorable(_) => Self::Told("the value cannot be stored".into()),
-            other => Self::Ours(other),
-        }
-    }
-}
-
-impl Toolbox {
-    pub(crate) fn new(
-        store: Store,
-        memory: MemoryService,
-        mcp: Arc<Servers>,
-        redactor: Redactor,
-        workspace_root: PathBuf,
-        timeout: Duration,
-    ) -> Self {
-        Self { store, memory, mcp, redactor, workspace_root, timeout, validators: Mutex::default() }
+impl Tool {
+    fn new(info: ToolInfo, call: ToolCall) -> Arc<Self> {
+        Arc::new(Self { info, validator: OnceLock::new(), call })
     }
 
-    /// Every tool that a run could have now.
-    pub(crate) fn all(&self) -> Vec<ToolInfo> {
-        let mut tools = builtins();
-        tools.extend(self.mcp.tools().into_iter().map(|mut tool| {
-            // A server may describe itself with what it was configured with.
-            self.redactor.clean_known(&mut tool.description);
-            self.redactor.clean_value(&mut tool.input_schema, Reach::Known);
-            tool
-        }));
-        tools
-    }
-
-    /// The tools that runs of this agent have now.
-    pub(crate) fn of(&self, agent: &AgentSettings) -> Vec<ToolInfo> {
-        let mut tools = self.all();
-        tools.retain(|tool| agent.may_call(&tool.name));
-        tools
-    }
-
-    /// Why these arguments do not fit the tool; none if they do.
-    pub(crate) fn fault(&self, tool: &ToolInfo, args: &Value) -> Option<String> {
+    /// Whether these arguments fit; if not, what is wrong with them, for the model to read.
+    pub(crate) fn check(&self, args: &Value) -> Result<(), String> {
         if !args.is_object() {
-            return Some("the arguments are not a JSON object".into());
+            return Err("the arguments must be a JSON object".into());
         }
-        let validator = match self.validator(tool) {
-            Ok(validator) => validator,
-            Err(message) => return Some(format!("the tool's own schema is broken: {message}")),
-        };
+        let validator = self.validator.get_or_init(|| {
+            jsonschema::validator_for(&self.info.input_schema).map_err(|error| error.to_string())
+        });
+        let validator = validator
+            .as_ref()
+            .map_err(|message| format!("the tool's own schema is broken: {message}"))?;
         let faults: Vec<_> = validator
             .iter_errors(args)
             .take(FAULTS_MAX)
@@ -186,46 +90,71 @@ impl Toolbox {
                 if at.is_empty() { fault.to_string() } else { format!("{at}: {fault}") }
             })
             .collect();
-        (!faults.is_empty()).then(|| format!("the arguments do not fit: {}", faults.join("; ")))
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("the arguments do not fit: {}", faults.join("; ")))
+        }
+    }
+}
+
+impl Toolbox {
+    pub(crate) fn new(
+        parts: BuiltinParts,
+        mcp: Arc<Servers>,
+        redactor: Redactor,
+        timeout: Duration,
+    ) -> Self {
+        let builtins = builtins().into_iter();
+        let builtins = builtins.map(|it| Tool::new(it.info, ToolCall::Builtin(it.call))).collect();
+        Self { parts, mcp, redactor, timeout, builtins, offered: Mutex::default() }
+    }
+
+    /// Every tool that a run could have now.
+    pub(crate) fn all(&self) -> Vec<Arc<Tool>> {
+        let mut tools = self.builtins.clone();
+        tools.extend(self.mcp_tools());
+        tools
+    }
+
+    /// Every tool that a run could have now, as the list of tools shows it.
+    pub(crate) fn infos(&self) -> Vec<ToolInfo> {
+        self.all().iter().map(|tool| tool.info.clone()).collect()
+    }
+
+    /// The tools that runs of this agent have now.
+    pub(crate) fn of(&self, agent: &AgentSettings) -> Vec<Arc<Tool>> {
+        let mut tools = self.all();
+        tools.retain(|tool| agent.may_call(&tool.info.name));
+        tools
     }
 
     /// Calls a tool once. Its own failure is an answer; an error is ours.
     pub(crate) async fn call(
         &self,
-        tool: &ToolInfo,
+        tool: &Tool,
         args: &Value,
-        caller: &Caller<'_>,
+        caller: &ToolCaller<'_>,
         cancel: &CancellationToken,
-    ) -> Result<Answer, StoreError> {
-        let answer = match &tool.source {
-            ToolSource::Builtin => self.call_builtin(&tool.name, args, caller).await?,
-            ToolSource::Mcp { .. } => self.call_mcp(tool, args, caller, cancel).await,
+    ) -> Result<ToolAnswer, StoreError> {
+        let answer = match tool.call {
+            ToolCall::Builtin(call) => self.call_builtin(call, args, caller).await?,
+            ToolCall::Mcp => self.call_mcp(&tool.info, args, caller, cancel).await,
         };
         Ok(answer.bounded())
     }
 
     async fn call_builtin(
         &self,
-        name: &str,
+        call: BuiltinCall,
         args: &Value,
-        caller: &Caller<'_>,
-    ) -> Result<Answer, StoreError> {
-        let scoped = self.store.scoped(caller.scope);
-        let call = async {
-            match name {
-                "memory_search" => memories::search(&self.memory, caller, args).await,
-                "memory_get" => memories::get(&self.memory, caller, args).await,
-                "memory_write" => memories::write(&self.memory, caller, args).await,
-                "read_file" => files::read(&self.workspace_root, caller.scope, args).await,
-                "export_trace" => trace::export(&scoped, caller.run_id, args).await,
-                other => Err(ToolError::Told(format!("no tool is named `{other}`"))),
-            }
-        };
-        match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(result)) => Ok(Answer::ok(result)),
-            Ok(Err(ToolError::Told(message))) => Ok(Answer::error(message)),
+        caller: &ToolCaller<'_>,
+    ) -> Result<ToolAnswer, StoreError> {
+        match tokio::time::timeout(self.timeout, call(&self.parts, caller, args)).await {
+            Ok(Ok(result)) => Ok(ToolAnswer::ok(result)),
+            Ok(Err(ToolError::Told(message))) => Ok(ToolAnswer::error(message)),
             Ok(Err(ToolError::Ours(error))) => Err(error),
-            Err(_) => Ok(Answer {
+            Err(_) => Ok(ToolAnswer {
                 result: format!("no answer within {} ms", self.timeout.as_millis()).into(),
                 outcome: Outcome::Timeout,
                 truncated: false,
@@ -237,83 +166,59 @@ impl Toolbox {
         &self,
         tool: &ToolInfo,
         args: &Value,
-        caller: &Caller<'_>,
+        caller: &ToolCaller<'_>,
         cancel: &CancellationToken,
-    ) -> Answer {
+    ) -> ToolAnswer {
         let context =
             CallContext { call_id: caller.call_id, timeout: None, cancel: cancel.clone() };
         failpoint::pass("before_send");
         match self.mcp.call(&tool.name, args, context).await {
-            Ok(result) => Answer {
+            Ok(result) => ToolAnswer {
                 outcome: if result.is_error { Outcome::Error } else { Outcome::Ok },
                 result: result.content,
                 truncated: result.truncated,
             },
-            Err(error) => {
-                Answer {
-                    outcome: match (&error, tool.effect) {
-                        (CallError::Timeout { .. }, _) => Outcome::Timeout,
-                        (_, Effect::AtMostOnce) if error.outcome_is_unknown() => Outcome::Unknown,
-                        _ => Outcome::Error,
-                    },
-                    result: if error.outcome_is_unknown() && tool.effect == Effect::AtMostOnce {
-                        format!("{error}. Whether the call took effect is unknown: do not assume either.")
-                        .into()
-                    } else {
-                        error.to_string().into()
-                    },
-                    truncated: false,
-                }
-            }
+            Err(error) => mcp_failure(&error, tool.effect),
         }
     }
 
-    fn validator(&self, tool: &ToolInfo) -> Result<Arc<Validator>, String> {
-        let schema = tool.input_schema.to_string();
-        let key: [u8; 32] = Sha256::digest(schema.as_bytes()).into();
-        let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(validator) = validators.get(&key) {
-            return Ok(Arc::clone(validator));
-        }
-        let validator = Arc::new(
-            jsonschema::validator_for(&tool.input_schema).map_err(|error| error.to_string())?,
-        );
-        if validators.len() >= VALIDATORS_MAX {
-            validators.clear();
-        }
-        validators.insert(key, Arc::clone(&validator));
-        Ok(validator)
+    /// What the MCP servers offer now. A tool that did not change is the one of the last time.
+    fn mcp_tools(&self) -> Vec<Arc<Tool>> {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.mcp.tools().into_iter().map(|described| {
+            let known = offered.iter().find(|known| known.described == described);
+            let tool = known.map_or_else(|| self.mcp_tool(&described), |known| known.tool.clone());
+            OfferedTool { described, tool }
+        });
+        *offered = now.collect();
+        offered.iter().map(|offered| offered.tool.clone()).collect()
+    }
+
+    /// A server may describe its tools with what it was configured with: that is masked.
+    fn mcp_tool(&self, described: &ToolInfo) -> Arc<Tool> {
+        let mut info = described.clone();
+        self.redactor.clean_known(&mut info.description);
+        self.redactor.clean_value(&mut info.input_schema, Reach::Known);
+        Tool::new(info, ToolCall::Mcp)
     }
 }
 
 /// The tools that every run has.
-fn builtins() -> Vec<ToolInfo> {
-    [memories::tools(), vec![files::tool(), trace::tool()]].concat()
+fn builtins() -> Vec<Builtin> {
+    vec![memories::search(), memories::get(), memories::write(), files::read(), trace::export()]
 }
 
-fn builtin(
-    name: &str,
-    description: &str,
-    effect: Effect,
-    properties: Value,
-    required: &[&str],
-) -> ToolInfo {
-    ToolInfo {
-        name: name.into(),
-        description: description.into(),
-        input_schema: json!({
-            "type": "object",
-            "properties": properties,
-            "required": required,
-            "additionalProperties": false,
-        }),
-        effect,
-        approval: Approval::Never,
-        source: ToolSource::Builtin,
-    }
-}
-
-/// Reads arguments that were checked against the schema into their type.
-fn parse<T: serde::de::DeserializeOwned>(args: &Value) -> Result<T, ToolError> {
-    serde_json::from_value(args.clone()).map_err(|error| ToolError::Told(error.to_string()))
+fn mcp_failure(error: &CallError, effect: Effect) -> ToolAnswer {
+    let is_unknown = effect == Effect::AtMostOnce && error.outcome_is_unknown();
+    let outcome = match error {
+        CallError::Timeout { .. } => Outcome::Timeout,
+        _ if is_unknown => Outcome::Unknown,
+        _ => Outcome::Error,
+    };
+    let result = if is_unknown {
+        format!("{error}. Whether the call took effect is unknown: do not assume either.")
+    } else {
+        error.to_string()
+    };
+    ToolAnswer { result: result.into(), outcome, truncated: false }
 }

@@ -18,11 +18,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    Parts, Runtime,
     after_run::AfterRuns,
-    run::{Parted, Signals, execute},
+    parts::{Runtime, WorkerParts},
+    run::{
+        execute,
+        stop::{RunExit, RunSignals},
+    },
     settings::WorkerSettings,
-    tools::Toolbox,
+    tools::{Toolbox, builtin::BuiltinParts},
 };
 
 /// Most runs of one claim.
@@ -37,27 +40,27 @@ const CLAIM_GATHER: Duration = Duration::from_millis(5);
 const BUSY_RUNS: usize = 4;
 /// How often the runs of dead workers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_millis(200);
-/// How long to wait before trying again to begin.
+/// How long to wait before registering again.
 const ENTER_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last writes may take once runs were told to stop.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The part of a process that executes runs.
 pub struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<WorkerState>,
     loops: TaskTracker,
 }
 
-struct Shared {
+struct WorkerState {
     runtime: Runtime,
     settings: WorkerSettings,
     /// Names this process in the list of nodes, whatever it claims under.
     node_id: Uuid,
-    /// The name to claim under; none while others must take us for dead.
+    /// The name to claim under; none while other workers must take this one for dead.
     present_as: watch::Sender<Option<Uuid>>,
     places: Arc<Semaphore>,
     /// The runs in hand, by claim.
-    held: Mutex<HashMap<Lease, Signals>>,
+    held: Mutex<HashMap<Lease, RunSignals>>,
     runs: TaskTracker,
     place_freed: Notify,
     run_ended: Notify,
@@ -66,17 +69,20 @@ struct Shared {
 
 impl Worker {
     /// Starts claiming.
-    pub fn start(parts: Parts, settings: WorkerSettings) -> Self {
+    pub fn start(parts: WorkerParts, settings: WorkerSettings) -> Self {
+        let for_builtins = BuiltinParts {
+            store: parts.store.clone(),
+            memory: parts.memory.clone(),
+            workspace_root: parts.workspace_root.clone(),
+        };
         let toolbox = Toolbox::new(
-            parts.store.clone(),
-            parts.memory.clone(),
+            for_builtins,
             Arc::clone(&parts.mcp),
             parts.redactor.clone(),
-            parts.workspace_root.clone(),
             Duration::from_millis(settings.tool_timeout_ms),
         );
         let places = settings.concurrency.max(1) as usize;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WorkerState {
             runtime: Runtime { parts, toolbox },
             settings,
             node_id: Uuid::now_v7(),
@@ -113,19 +119,19 @@ impl Worker {
         if tokio::time::timeout(grace, shared.runs.wait()).await.is_err() {
             shared.abandon_all();
             if tokio::time::timeout(RELEASE_TIMEOUT, shared.runs.wait()).await.is_err() {
-                tracing::warn!("some runs were not handed back; their leases will run out");
+                tracing::warn!("some runs were not released in time; their leases will expire");
             }
         }
         self.loops.close();
         self.loops.wait().await;
         if let Err(error) = shared.runtime.parts.store.forget_node(shared.node_id).await {
-            tracing::debug!(error = %error, "this node will be forgotten later");
+            tracing::debug!(error = %error, "this node was not removed from the list of nodes; it will expire");
         }
     }
 }
 
-impl Shared {
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, Signals>> {
+impl WorkerState {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Lease, RunSignals>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,13 +142,16 @@ impl Shared {
     }
 }
 
-/// Holds the proof that this worker is alive; when it is lost, lets go of everything.
-async fn keep_presence(shared: Arc<Shared>) {
+/// Holds the database lock that proves this worker alive; when it is lost, abandons all runs.
+async fn keep_presence(shared: Arc<WorkerState>) {
     while !is_done(&shared) {
         let mut presence = match shared.runtime.parts.store.enter().await {
             Ok(presence) => presence,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot begin to work");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "this worker cannot register with the database; it tries again"
+                );
                 tokio::select! {
                     () = tokio::time::sleep(ENTER_AGAIN) => continue,
                     () = done(&shared) => return,
@@ -152,7 +161,7 @@ async fn keep_presence(shared: Arc<Shared>) {
         shared.present_as.send_replace(Some(presence.node_id()));
         tokio::select! {
             () = presence.lost() => {
-                tracing::warn!("the connection that proves us alive is lost; runs are let go");
+                tracing::warn!("the connection that holds this worker's lock is lost; all its runs are abandoned");
                 shared.present_as.send_replace(None);
                 shared.abandon_all();
             }
@@ -162,7 +171,7 @@ async fn keep_presence(shared: Arc<Shared>) {
 }
 
 /// Frees the runs of workers that died, for whoever has a place.
-async fn expire_lost(shared: Arc<Shared>) {
+async fn expire_lost(shared: Arc<WorkerState>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EXPIRE_EVERY) => {}
@@ -171,13 +180,17 @@ async fn expire_lost(shared: Arc<Shared>) {
         let Some(own) = *shared.present_as.borrow() else { continue };
         match shared.runtime.parts.store.expire_lost(own).await {
             Ok(0) => {}
-            Ok(expired) => tracing::warn!(runs = expired, "a worker is gone; its runs are free"),
-            Err(error) => tracing::debug!(error = %error, "dead workers were not looked for"),
+            Ok(expired) => {
+                tracing::warn!(runs = expired, "a worker is gone; its runs can be claimed again")
+            }
+            Err(error) => {
+                tracing::debug!(error = %error, "runs of dead workers could not be freed")
+            }
         }
     }
 }
 
-async fn claim_runs(shared: Arc<Shared>) {
+async fn claim_runs(shared: Arc<WorkerState>) {
     let mut bell = shared.runtime.parts.store.watch_queue();
     let mut present_as = shared.present_as.subscribe();
     let mut claimed_at = tokio::time::Instant::now();
@@ -207,7 +220,7 @@ async fn claim_runs(shared: Arc<Shared>) {
         let claimed = match store.claim(node_id, most, shared.settings.lease()).await {
             Ok(claims) => claims,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "nothing can be claimed");
+                tracing::warn!(error = &error as &dyn std::error::Error, "runs cannot be claimed");
                 Vec::new()
             }
         };
@@ -231,14 +244,14 @@ async fn claim_runs(shared: Arc<Shared>) {
 }
 
 /// Works on one run, and frees its place afterwards.
-async fn hold(shared: Arc<Shared>, claim: Claim, place: OwnedSemaphorePermit) {
+async fn hold(shared: Arc<WorkerState>, claim: Claim, place: OwnedSemaphorePermit) {
     let store = &shared.runtime.parts.store;
-    let signals = Signals::default();
+    let signals = RunSignals::default();
     let lease = claim.lease();
     let mut cancel_bell = store.watch_cancel(claim.run_id);
     shared.held().insert(lease.clone(), signals.clone());
     metrics::counter!("openintern_runs_claimed_total").increment(1);
-    let held = Held { shared: Arc::clone(&shared), lease: lease.clone() };
+    let held = HeldRun { shared: Arc::clone(&shared), lease: lease.clone() };
     let journal = store.journal(&claim);
     let listen = async {
         loop {
@@ -248,16 +261,16 @@ async fn hold(shared: Arc<Shared>, claim: Claim, place: OwnedSemaphorePermit) {
             }
         }
     };
-    let parted = tokio::select! {
+    let exit = tokio::select! {
         biased;
-        parted = Box::pin(execute(&shared.runtime, &claim, &shared.settings, signals.clone())) => parted,
-        () = listen => Parted::Abandoned, // Listening never ends.
+        exit = Box::pin(execute(&shared.runtime, &claim, &shared.settings, signals.clone())) => exit,
+        () = listen => RunExit::Abandoned, // Listening never ends.
     };
     drop(held);
-    if parted == Parted::Abandoned {
+    if exit == RunExit::Abandoned {
         failpoint::pass("before_release");
         if let Err(error) = store.release(std::slice::from_ref(&lease)).await {
-            tracing::debug!(run_id = %claim.run_id, error = %error, "a lease will run out by itself");
+            tracing::debug!(run_id = %claim.run_id, error = %error, "a run was not released; its lease will expire");
         }
         failpoint::pass("after_release");
     }
@@ -267,18 +280,18 @@ async fn hold(shared: Arc<Shared>, claim: Claim, place: OwnedSemaphorePermit) {
 }
 
 /// Takes the run out of the held ones, also when its task panics: nobody renews it then.
-struct Held {
-    shared: Arc<Shared>,
+struct HeldRun {
+    shared: Arc<WorkerState>,
     lease: Lease,
 }
 
-impl Drop for Held {
+impl Drop for HeldRun {
     fn drop(&mut self) {
         self.shared.held().remove(&self.lease);
     }
 }
 
-async fn renew_leases(shared: Arc<Shared>) {
+async fn renew_leases(shared: Arc<WorkerState>) {
     // A lease that could not be renewed is given up before it ends, by our own clock.
     let give_up_after = shared.settings.lease() * 2 / 3;
     let mut renewed_at = Instant::now();
@@ -316,13 +329,16 @@ async fn renew_leases(shared: Arc<Shared>) {
                 }
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "leases were not renewed");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "leases could not be renewed"
+                );
                 if renewed_at.elapsed() > give_up_after {
                     shared.abandon_all();
                 }
             }
             Err(_) => {
-                tracing::warn!("leases were not renewed in time; runs are let go");
+                tracing::warn!("leases were not renewed in time; all runs are abandoned");
                 shared.abandon_all();
                 renewed_at = Instant::now(); // Whatever is claimed from now on has a lease of its own.
             }
@@ -330,18 +346,18 @@ async fn renew_leases(shared: Arc<Shared>) {
     }
 }
 
-async fn report(shared: Arc<Shared>) {
+async fn report(shared: Arc<WorkerState>) {
     loop {
         let node = NodeReport {
             node_id: shared.node_id,
             version: shared.runtime.parts.version.to_owned(),
             concurrency: shared.settings.concurrency,
             running: u32::try_from(shared.runs.len()).unwrap_or(u32::MAX),
-            tools: shared.runtime.toolbox.all(),
+            tools: shared.runtime.toolbox.infos(),
         };
         metrics::gauge!("openintern_runs_in_hand").set(f64::from(node.running));
         if let Err(error) = shared.runtime.parts.store.report_node(&node).await {
-            tracing::debug!(error = %error, "this node could not say that it is alive");
+            tracing::debug!(error = %error, "the heartbeat of this node was not written");
         }
         tokio::select! {
             () = tokio::time::sleep(REPORT_EVERY) => {}
@@ -350,31 +366,31 @@ async fn report(shared: Arc<Shared>) {
     }
 }
 
-async fn tidy_up(shared: Arc<Shared>) {
+async fn tidy_up(shared: Arc<WorkerState>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(jittered(TIDY_EVERY)) => {}
             () = shared.stopping.cancelled() => return,
         }
         if let Err(error) = shared.runtime.parts.store.tidy_up().await {
-            tracing::debug!(error = %error, "old rows stay a little longer");
+            tracing::debug!(error = %error, "expired rows could not be deleted; the next pass tries again");
         }
     }
 }
 
 /// Remembers what completed runs came to, whoever completed them.
-async fn remember_runs(shared: Arc<Shared>) {
+async fn remember_runs(shared: Arc<WorkerState>) {
     let is_busy = || shared.runs.len() >= BUSY_RUNS;
     AfterRuns::new(&shared.runtime.parts).work(&shared.run_ended, is_busy, &shared.stopping).await;
 }
 
 /// Stopping, and the last run is out of hand.
-async fn done(shared: &Shared) {
+async fn done(shared: &WorkerState) {
     shared.stopping.cancelled().await;
     shared.runs.wait().await;
 }
 
-fn is_done(shared: &Shared) -> bool {
+fn is_done(shared: &WorkerState) -> bool {
     shared.stopping.is_cancelled() && shared.runs.is_empty()
 }
 

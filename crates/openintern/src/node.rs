@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use agent::{
+    parts::WorkerParts,
     redactor::Redactor,
     settings::{AgentSettings, agent_infos},
     worker::Worker,
@@ -120,7 +121,7 @@ impl Node {
             Role::ServesAndWorks | Role::WorksOnly => {
                 let servers = Servers::start(config.mcp_servers, std::env::vars_os()).await;
                 let servers = Arc::new(servers);
-                let parts = agent::Parts {
+                let parts = WorkerParts {
                     store: store.clone(),
                     models: models.clone(),
                     memory: memory.clone(),

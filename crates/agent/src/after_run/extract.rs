@@ -25,11 +25,11 @@ const MARKS: [&str; 4] = ["- ", "* ", "• ", "> "];
 const KNOWN_MAX: usize = 1_000;
 
 /// What the run could know before it answered, sentence by sentence.
-pub(super) struct Known {
+pub(super) struct KnownTexts {
     gists: Vec<Gist>,
 }
 
-impl Known {
+impl KnownTexts {
     /// Of the texts of memories that were before it.
     pub(super) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut gists = Vec::new();
@@ -54,7 +54,7 @@ impl Known {
 
 /// The memory of a run: sentences of its task and its answer. None where the answer says nothing
 /// that was not known.
-pub(super) fn extract(task: &str, answer: &str, known: &Known) -> Option<String> {
+pub(super) fn extract(task: &str, answer: &str, known: &KnownTexts) -> Option<String> {
     let answer: Vec<_> =
         plain_sentences(answer).into_iter().filter(|one| known.lacks(one.text)).collect();
     if answer.is_empty() {
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn check(task: &str, answer: &str, known: &[&str], expected: Expect) {
-        let known = Known::of(known.iter().copied());
+        let known = KnownTexts::of(known.iter().copied());
         expected.assert_eq(&extract(task, answer, &known).unwrap_or_else(|| "nothing".into()));
     }
 
@@ -246,9 +246,9 @@ mod tests {
     fn a_memory_is_bounded() {
         let task = "Please compare every museum of the town. ".repeat(20);
         let answer = "No museum opens before nine in the morning. ".repeat(60);
-        let text = extract(&task, &answer, &Known::of([])).unwrap();
+        let text = extract(&task, &answer, &KnownTexts::of([])).unwrap();
         assert!((400..=TEXT_MAX_CHARS).contains(&text.chars().count()), "{text}");
-        let text = extract(&"长".repeat(5_000), &"句子和词".repeat(5_000), &Known::of([]));
+        let text = extract(&"长".repeat(5_000), &"句子和词".repeat(5_000), &KnownTexts::of([]));
         assert!(text.unwrap().chars().count() <= TEXT_MAX_CHARS);
     }
 }

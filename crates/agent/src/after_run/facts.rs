@@ -15,8 +15,7 @@ use store::{
     memories::after_runs::ToRemember,
 };
 
-use super::AfterRuns;
-use crate::run::budget::bound;
+use crate::{budget::bound, parts::WorkerParts};
 
 /// Most facts of a run.
 const FACTS_MAX: usize = 5;
@@ -39,100 +38,102 @@ understandable on its own, in the language of the task, of at most 200 character
 that does not stand in task or answer. Write nothing else. If nothing will matter later, write \
 `- none`.";
 
-impl AfterRuns<'_> {
-    /// The facts that the model names; none where it did not answer as it should: then sentences
-    /// must do.
-    pub(super) async fn facts(
-        &self,
-        run: &ToRemember,
-        task: &str,
-        answer: &str,
-    ) -> Option<Vec<String>> {
-        match self.asked(run, task, answer).await {
-            Ok(facts) => Some(facts),
-            Err(reason) => {
-                tracing::warn!(
-                    run_id = %run.run_id, reason,
-                    "no model named facts of a completed run; its sentences are remembered"
-                );
-                None
-            }
+/// The facts that the model names; none where it did not answer as it should: then sentences
+/// must do.
+pub(super) async fn facts(
+    parts: &WorkerParts,
+    run: &ToRemember,
+    task: &str,
+    answer: &str,
+) -> Option<Vec<String>> {
+    match ask(parts, run, task, answer).await {
+        Ok(facts) => Some(facts),
+        Err(reason) => {
+            tracing::warn!(
+                run_id = %run.run_id, reason,
+                "no model named facts of a completed run; its sentences are remembered"
+            );
+            None
         }
     }
+}
 
-    async fn asked(
-        &self,
-        run: &ToRemember,
-        task: &str,
-        answer: &str,
-    ) -> Result<Vec<String>, String> {
-        let models = &self.parts.models;
-        let agent = self.parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
-        let model = models
-            .resolve(run.llm_config.as_ref(), agent.model.as_deref())
-            .map_err(|error| error.to_string())?;
-        let limits = agent.limits().lowered_by(run.limits.unwrap_or_default());
-        let mut request = question(&model, task, answer);
-        self.reserve(run, &model, &limits, &mut request).await?;
-        let answered = tokio::time::timeout(TIMEOUT, self.answer(request)).await;
-        let answered = answered.unwrap_or_else(|_| Err("the model took too long".into()));
-        self.settle(run, answered.as_ref().ok()).await?;
-        let response = answered?;
-        facts_of(&response.content).ok_or_else(|| "the model did not keep to the form".into())
-    }
+async fn ask(
+    parts: &WorkerParts,
+    run: &ToRemember,
+    task: &str,
+    answer: &str,
+) -> Result<Vec<String>, String> {
+    let models = &parts.models;
+    let agent = parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
+    let model = models
+        .resolve(run.llm_config.as_ref(), agent.model.as_deref())
+        .map_err(|error| error.to_string())?;
+    let limits = agent.limits().lowered_by(run.limits.unwrap_or_default());
+    let mut request = question(&model, task, answer);
+    reserve(parts, run, &model, &limits, &mut request).await?;
+    let answered = tokio::time::timeout(TIMEOUT, whole_answer(parts, request)).await;
+    let answered = answered.unwrap_or_else(|_| Err("the model took too long".into()));
+    settle(parts, run, answered.as_ref().ok()).await?;
+    let response = answered?;
+    facts_of(&response.content).ok_or_else(|| "the model's answer is not a list of facts".into())
+}
 
-    async fn answer(&self, request: ChatRequest) -> Result<ChatResponse, String> {
-        let mut answer = self.parts.models.chat(request);
-        while let Some(event) = answer.next().await {
-            match event {
-                Ok(ChatEvent::Text(_) | ChatEvent::AttemptFailed { .. }) => {}
-                Ok(ChatEvent::Done(response)) => return Ok(*response),
-                Err(error) => return Err(error.to_string()),
-            }
+async fn whole_answer(parts: &WorkerParts, request: ChatRequest) -> Result<ChatResponse, String> {
+    let mut events = parts.models.chat(request);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(ChatEvent::Text(_) | ChatEvent::AttemptFailed { .. }) => {}
+            Ok(ChatEvent::Done(response)) => return Ok(*response),
+            Err(error) => return Err(error.to_string()),
         }
-        Err("the model said nothing".into())
     }
+    Err("the model gave no answer".into())
+}
 
-    /// Bounds the answer by the run's own bounds, and sets it aside from the organisation's day.
-    async fn reserve(
-        &self,
-        run: &ToRemember,
-        model: &ModelRef,
-        limits: &RunLimits,
-        request: &mut ChatRequest,
-    ) -> Result<(), String> {
-        let spent = Amount { tokens: run.usage.total_tokens, cost_usd: run.cost_usd };
-        let most = bound(&self.parts.models, model, limits, spent, request)
-            .map_err(|error| error.message)?;
-        if !self.parts.store.daily_budget().is_set() {
-            return Ok(());
-        }
-        let scoped = self.parts.store.scoped(&run.scope);
-        match scoped.reserve_usage_after(run.run_id, run.tries, most).await {
-            Ok(Reservation::Made) => Ok(()),
-            Ok(Reservation::OverTokens(_) | Reservation::OverCost(_)) => {
-                Err("the organisation's daily budget has no room for it".into())
-            }
-            Ok(Reservation::LeaseLost) => Err("another worker has taken the run".into()),
-            Err(error) => Err(error.to_string()),
-        }
+/// Bounds the answer by the run's own bounds, and sets it aside from the organisation's day.
+async fn reserve(
+    parts: &WorkerParts,
+    run: &ToRemember,
+    model: &ModelRef,
+    limits: &RunLimits,
+    request: &mut ChatRequest,
+) -> Result<(), String> {
+    let spent = Amount { tokens: run.usage.total_tokens, cost_usd: run.cost_usd };
+    let most =
+        bound(&parts.models, model, limits, spent, request).map_err(|error| error.message)?;
+    if !parts.store.daily_budget().is_set() {
+        return Ok(());
     }
+    let scoped = parts.store.scoped(&run.scope);
+    match scoped.reserve_usage_after(run.run_id, run.tries, most).await {
+        Ok(Reservation::Made) => Ok(()),
+        Ok(Reservation::OverTokens(_) | Reservation::OverCost(_)) => {
+            Err("the organisation's daily budget has no room for it".into())
+        }
+        Ok(Reservation::LeaseLost) => Err("another worker has taken the run".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
-    /// Counts what the call has used: on the organisation's day, and on the run.
-    async fn settle(&self, run: &ToRemember, answer: Option<&ChatResponse>) -> Result<(), String> {
-        let (used, cost_usd): (Usage, f64) =
-            answer.map(|response| (response.usage, response.cost_usd)).unwrap_or_default();
-        let scoped = self.parts.store.scoped(&run.scope);
-        if self.parts.store.daily_budget().is_set() {
-            let settled = scoped.settle_usage_after(run.run_id, run.tries, used, cost_usd).await;
-            settled.map_err(|error| error.to_string())?;
-        }
-        if answer.is_some() {
-            let added = scoped.add_usage(run.run_id, used, cost_usd).await;
-            added.map_err(|error| error.to_string())?;
-        }
-        Ok(())
+/// Counts what the call has used: on the organisation's day, and on the run.
+async fn settle(
+    parts: &WorkerParts,
+    run: &ToRemember,
+    answer: Option<&ChatResponse>,
+) -> Result<(), String> {
+    let (used, cost_usd): (Usage, f64) =
+        answer.map(|response| (response.usage, response.cost_usd)).unwrap_or_default();
+    let scoped = parts.store.scoped(&run.scope);
+    if parts.store.daily_budget().is_set() {
+        let settled = scoped.settle_usage_after(run.run_id, run.tries, used, cost_usd).await;
+        settled.map_err(|error| error.to_string())?;
     }
+    if answer.is_some() {
+        let added = scoped.add_usage(run.run_id, used, cost_usd).await;
+        added.map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 fn question(model: &ModelRef, task: &str, answer: &str) -> ChatRequest {

@@ -1,6 +1,9 @@
 //! One step: recall, ask the model, call tools, checkpoint.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt;
 use model::{
@@ -14,18 +17,22 @@ use protocol::{
     memory::{Hit, Memory, SearchMemories},
     message::{Message, ToolCall, canonical_json},
     run::RunErrorCode,
-    tool::{Approval, Effect, ToolInfo},
+    tool::{Approval, Effect},
 };
-use store::{failpoint, journal::KnownCall};
+use store::failpoint;
 use tokio::time::sleep_until;
 
 use crate::{
     context::{CORE_MAX_CHARS, Ingredients, assemble},
-    recorder::Span,
-    tools::{Answer, Caller},
+    recorder::EventSpan,
+    tools::{Tool, answer::ToolAnswer, builtin::ToolCaller},
 };
 
-use super::{Run, Stop, millis};
+use super::{
+    active::{ActiveRun, millis},
+    calls::{CallLedger, NextMove, OpenCall},
+    stop::StopReason,
+};
 
 /// How long events wait for company when a model call begins.
 const GATHER_EVENTS: Duration = Duration::from_millis(5);
@@ -44,13 +51,13 @@ pub(super) enum StepEnd {
     Answer(String),
 }
 
-impl Run<'_> {
+impl ActiveRun<'_> {
     /// Takes step `self.step`. A step with tool calls is committed here; one with the answer is
     /// committed together with the end of the run.
-    pub(super) async fn take_step(&mut self) -> Result<StepEnd, Stop> {
+    pub(super) async fn take_step(&mut self) -> Result<StepEnd, StopReason> {
         let step = self.step;
         let began = Instant::now();
-        self.recorder.record(Span::Step(step), Fact::StepStarted { step });
+        self.recorder.record(EventSpan::Step(step), Fact::StepStarted { step });
         let (core, recalled) = self.recall().await;
         let tools = self.runtime.toolbox.of(&self.agent);
         let prompt = assemble(&Ingredients {
@@ -68,7 +75,7 @@ impl Run<'_> {
             model: self.model.model.clone(),
             system: prompt.system,
             messages: prompt.messages,
-            tools: tools.clone(),
+            tools: tools.iter().map(|tool| tool.info.clone()).collect(),
             temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
             max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
         };
@@ -84,7 +91,7 @@ impl Run<'_> {
 
     /// Goes on with a step whose answer an earlier worker recorded: the model is not asked again,
     /// and calls that were settled are not made again.
-    pub(super) async fn finish_step(&mut self) -> Result<StepEnd, Stop> {
+    pub(super) async fn finish_step(&mut self) -> Result<StepEnd, StopReason> {
         let (content, calls) = self.last_answer();
         let tools = self.runtime.toolbox.of(&self.agent);
         self.act(content, &calls, &tools, Instant::now()).await
@@ -95,9 +102,9 @@ impl Run<'_> {
         &mut self,
         content: String,
         calls: &[ToolCall],
-        tools: &[ToolInfo],
+        tools: &[Arc<Tool>],
         began: Instant,
-    ) -> Result<StepEnd, Stop> {
+    ) -> Result<StepEnd, StopReason> {
         let step = self.step;
         let result_type =
             if calls.is_empty() { StepResult::FinalAnswer } else { StepResult::ToolCalls };
@@ -107,11 +114,11 @@ impl Run<'_> {
         self.totals.steps = step;
         self.recorder.set_totals(self.totals);
         self.recorder.record(
-            Span::Step(step),
+            EventSpan::Step(step),
             Fact::StepCompleted { step, result_type, duration_ms: millis(began.elapsed()) },
         );
         let state = serde_json::to_value(&self.state)
-            .map_err(|error| Stop::fail(RunErrorCode::Internal, error.to_string()))?;
+            .map_err(|error| StopReason::fail(RunErrorCode::Internal, error.to_string()))?;
         self.recorder.checkpoint(step, state);
         match result_type {
             StepResult::FinalAnswer => Ok(StepEnd::Answer(content)),
@@ -119,6 +126,7 @@ impl Run<'_> {
                 failpoint::pass("before_step_commit");
                 self.commit().await?;
                 failpoint::pass("after_step_commit");
+                self.calls = CallLedger::default();
                 self.check_progress()?;
                 Ok(StepEnd::Continue)
             }
@@ -137,7 +145,7 @@ impl Run<'_> {
             Ok((core, hits)) => {
                 let duration_ms = millis(began.elapsed());
                 self.recorder.record(
-                    Span::Step(self.step),
+                    EventSpan::Step(self.step),
                     Fact::MemoryRecalled { query, hits: hits.clone(), duration_ms },
                 );
                 (core, hits)
@@ -150,7 +158,7 @@ impl Run<'_> {
     }
 
     /// Asks the model, and passes its text on as it comes.
-    async fn ask(&mut self, request: ChatRequest) -> Result<ChatResponse, Stop> {
+    async fn ask(&mut self, request: ChatRequest) -> Result<ChatResponse, StopReason> {
         let step = self.step;
         failpoint::pass("before_model_call");
         let mut answer = self.runtime.parts.models.chat(request);
@@ -190,7 +198,10 @@ impl Run<'_> {
                     return Err(failure(&self.model.to_string(), &error));
                 }
                 None => {
-                    return Err(Stop::fail(RunErrorCode::ModelError, "the model said nothing"));
+                    return Err(StopReason::fail(
+                        RunErrorCode::ModelError,
+                        "the model gave no answer",
+                    ));
                 }
             }
         }
@@ -218,8 +229,8 @@ impl Run<'_> {
             tool_calls: calls.clone(),
             replay: response.replay.take(),
         });
-        self.count(response.usage, response.cost_usd);
-        self.recorder.record(Span::ModelCall(self.step), llm_called(response, calls));
+        self.add_usage(response.usage, response.cost_usd);
+        self.recorder.record(EventSpan::ModelCall(self.step), llm_called(response, calls));
     }
 
     /// The words and the calls of the model's last answer as they are kept: no secret of ours goes
@@ -235,32 +246,35 @@ impl Run<'_> {
     }
 
     /// Calls the tools one after another: each call is committed before it is sent.
-    async fn call_tools(&mut self, calls: &[ToolCall], tools: &[ToolInfo]) -> Result<(), Stop> {
+    async fn call_tools(
+        &mut self,
+        calls: &[ToolCall],
+        tools: &[Arc<Tool>],
+    ) -> Result<(), StopReason> {
         let mut impossible = true;
         for call in calls {
-            let known = self.known_calls.remove(&call.id);
-            if known.as_ref().is_some_and(|known| known.settled) {
-                impossible = false;
-                continue;
-            }
-            let tool = tools.iter().find(|tool| tool.name == call.tool);
-            if known.is_none() {
-                self.intend(call, tool.map_or(Effect::ReadOnly, |tool| tool.effect));
-            }
+            let tool = tools.iter().find(|tool| tool.info.name == call.tool);
+            let next = self.calls.next_move(call.id);
             let began = Instant::now();
-            let lost = known.is_some_and(|known| known.effect == Effect::AtMostOnce);
-            let answer = match tool {
-                // Only who intended such a call may send it, and that worker is gone.
-                _ if lost => Answer::unknown(),
-                Some(tool) if tool.approval != Approval::Never => Answer::denied(),
-                None => Answer::error(unknown_tool(&call.tool, tools)),
-                Some(tool) => match self.runtime.toolbox.fault(tool, &call.args) {
-                    Some(fault) => Answer::error(fault),
-                    None => {
-                        impossible = false;
-                        self.call_tool(call, tool).await?
+            let answer = match next {
+                NextMove::Skip => {
+                    impossible = false;
+                    continue;
+                }
+                // Only the worker that intended such a call may send it, and that worker is gone.
+                NextMove::GiveUp => ToolAnswer::unknown(),
+                NextMove::Intend | NextMove::SendAgain => {
+                    if next == NextMove::Intend {
+                        self.intend(call, tool.map_or(Effect::ReadOnly, |tool| tool.info.effect));
                     }
-                },
+                    match may_call(call, tool.map(AsRef::as_ref), tools) {
+                        Err(refused) => refused,
+                        Ok(tool) => {
+                            impossible = false;
+                            self.call_tool(call, tool).await?
+                        }
+                    }
+                }
             };
             self.settle(call, answer, began);
         }
@@ -272,8 +286,9 @@ impl Run<'_> {
     fn intend(&mut self, call: &ToolCall, effect: Effect) {
         self.totals.tool_calls += 1;
         self.recorder.set_totals(self.totals);
+        self.calls.intend(OpenCall { id: call.id, tool: call.tool.clone(), effect });
         self.recorder.record(
-            Span::ToolCall(self.step, call.id),
+            EventSpan::ToolCall(self.step, call.id),
             Fact::ToolCalled {
                 tool_call_id: call.id,
                 tool: call.tool.clone(),
@@ -283,7 +298,8 @@ impl Run<'_> {
         );
     }
 
-    fn settle(&mut self, call: &ToolCall, answer: Answer, began: Instant) {
+    fn settle(&mut self, call: &ToolCall, answer: ToolAnswer, began: Instant) {
+        self.calls.answer(call.id);
         self.push(Message::Tool {
             tool_call_id: call.id,
             tool: call.tool.clone(),
@@ -291,7 +307,7 @@ impl Run<'_> {
             is_error: answer.is_error(),
         });
         self.recorder.record(
-            Span::ToolCall(self.step, call.id),
+            EventSpan::ToolCall(self.step, call.id),
             Fact::ToolResult {
                 tool_call_id: call.id,
                 tool: call.tool.clone(),
@@ -304,14 +320,12 @@ impl Run<'_> {
         );
     }
 
-    async fn call_tool(&mut self, call: &ToolCall, tool: &ToolInfo) -> Result<Answer, Stop> {
+    async fn call_tool(&mut self, call: &ToolCall, tool: &Tool) -> Result<ToolAnswer, StopReason> {
         failpoint::pass("before_intent_commit");
         self.commit().await?; // The intent, before anything is sent.
         failpoint::pass("after_intent_commit");
-        let open = KnownCall { tool: tool.name.clone(), effect: tool.effect, settled: false };
-        self.in_flight = Some((call.id, open));
-        self.answered = false;
-        let caller = Caller {
+        self.calls.send(call.id);
+        let caller = ToolCaller {
             scope: &self.claim.scope,
             run_id: self.claim.run_id,
             step: self.step,
@@ -320,7 +334,6 @@ impl Run<'_> {
         let answer =
             self.runtime.toolbox.call(tool, &call.args, &caller, &self.signals.cancel).await?;
         failpoint::pass("after_effect");
-        self.answered = true;
         Ok(answer)
     }
 
@@ -351,17 +364,21 @@ impl Run<'_> {
         state.last_step = fingerprint;
     }
 
-    fn check_progress(&self) -> Result<(), Stop> {
+    fn check_progress(&self) -> Result<(), StopReason> {
         if self.state.impossible_steps >= IMPOSSIBLE_STEPS_MAX {
-            return Err(Stop::fail(
+            return Err(StopReason::fail(
                 RunErrorCode::ModelError,
-                format!("the model made no possible call in {IMPOSSIBLE_STEPS_MAX} steps"),
+                format!(
+                    "none of the model's tool calls could be made in {IMPOSSIBLE_STEPS_MAX} steps in a row"
+                ),
             ));
         }
         if self.state.same_steps >= SAME_STEPS_MAX {
-            return Err(Stop::fail(
+            return Err(StopReason::fail(
                 RunErrorCode::NoProgress,
-                format!("the same calls gave the same results in {SAME_STEPS_MAX} steps"),
+                format!(
+                    "the same tool calls gave the same results in {SAME_STEPS_MAX} steps in a row"
+                ),
             ));
         }
         Ok(())
@@ -384,7 +401,7 @@ pub(super) fn llm_called(response: ChatResponse, tool_calls: Vec<ToolCall>) -> F
     }
 }
 
-fn failure(model: &str, error: &ModelError) -> Stop {
+fn failure(model: &str, error: &ModelError) -> StopReason {
     let code = match error {
         ModelError::Auth => RunErrorCode::ModelAuth,
         ModelError::BadRequest { .. }
@@ -395,7 +412,7 @@ fn failure(model: &str, error: &ModelError) -> Stop {
         | ModelError::Limit { .. }
         | ModelError::Timeout { .. } => RunErrorCode::ModelError,
     };
-    Stop::fail(code, format!("{model}: {error}"))
+    StopReason::fail(code, format!("{model}: {error}"))
 }
 
 /// The task and the latest turn, cut to what a search takes.
@@ -415,9 +432,25 @@ fn cut(text: &str, most_bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(most_bytes)).unwrap_or(text)
 }
 
-fn unknown_tool(name: &str, tools: &[ToolInfo]) -> String {
-    let known: Vec<_> = tools.iter().map(|tool| tool.name.as_str()).collect();
-    format!("no tool is named `{}`; there are: {}", cut(name, 128), known.join(", "))
+/// The tool, if the call can be made; else what the model reads instead of a result.
+fn may_call<'a>(
+    call: &ToolCall,
+    tool: Option<&'a Tool>,
+    tools: &[Arc<Tool>],
+) -> Result<&'a Tool, ToolAnswer> {
+    let Some(tool) = tool else {
+        return Err(ToolAnswer::error(unknown_tool(&call.tool, tools)));
+    };
+    if tool.info.approval != Approval::Never {
+        return Err(ToolAnswer::denied());
+    }
+    tool.check(&call.args).map_err(ToolAnswer::error)?;
+    Ok(tool)
+}
+
+fn unknown_tool(name: &str, tools: &[Arc<Tool>]) -> String {
+    let known: Vec<_> = tools.iter().map(|tool| tool.info.name.as_str()).collect();
+    format!("there is no tool `{}`; use one of: {}", cut(name, 128), known.join(", "))
 }
 
 fn digest(text: &str) -> String {

@@ -12,15 +12,13 @@ use cap_std::{
     ambient_authority,
     fs::{Dir, MetadataExt, OpenOptions, OpenOptionsExt},
 };
-use protocol::{
-    scope::Scope,
-    tool::{Effect, ToolInfo},
-};
+use futures::FutureExt;
+use protocol::{scope::Scope, tool::Effect};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use workspaces::folder;
 
-use super::{ToolError, builtin, parse};
+use super::builtin::{Builtin, ToolError, info, parse};
 
 /// Largest file that is read, in bytes.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -31,30 +29,34 @@ const LINES_MAX: usize = 5_000;
 /// `O_NONBLOCK | O_NOCTTY` of Linux: opening a FIFO or a terminal must neither wait nor take it.
 const OPEN_FLAGS: i32 = 0o4000 | 0o400;
 
-pub(super) fn tool() -> ToolInfo {
-    builtin(
-        "read_file",
-        "Reads a text file of the workspace. Paths are relative to the workspace. Answers lines from \
-         `offset` (1 is the first), and how many the file has.",
-        Effect::ReadOnly,
-        json!({
-            "path": {"type": "string", "minLength": 1, "maxLength": 4096},
-            "offset": {"type": "integer", "minimum": 1, "default": 1},
-            "limit": {"type": "integer", "minimum": 1, "maximum": LINES_MAX, "default": LINES_DEFAULT}
-        }),
-        &["path"],
-    )
+pub(super) fn read() -> Builtin {
+    Builtin {
+        info: info(
+            "read_file",
+            "Reads a text file of the workspace. Paths are relative to the workspace. Answers lines \
+             from `offset` (1 is the first), and how many the file has.",
+            Effect::ReadOnly,
+            json!({
+                "path": {"type": "string", "minLength": 1, "maxLength": 4096},
+                "offset": {"type": "integer", "minimum": 1, "default": 1},
+                "limit": {"type": "integer", "minimum": 1, "maximum": LINES_MAX,
+                          "default": LINES_DEFAULT}
+            }),
+            &["path"],
+        ),
+        call: |parts, caller, args| read_file(&parts.workspace_root, caller.scope, args).boxed(),
+    }
 }
 
 #[derive(Deserialize)]
-struct Args {
+struct ReadFileArgs {
     path: String,
     offset: Option<usize>,
     limit: Option<usize>,
 }
 
-pub(super) async fn read(root: &Path, scope: &Scope, args: &Value) -> Result<Value, ToolError> {
-    let args: Args = parse(args)?;
+async fn read_file(root: &Path, scope: &Scope, args: &Value) -> Result<Value, ToolError> {
+    let args: ReadFileArgs = parse(args)?;
     let folder = folder::of_scope(root, scope);
     let path = args.path.clone();
     // Disks can be slow: not on a thread that others wait for.
@@ -81,15 +83,15 @@ pub(super) async fn read(root: &Path, scope: &Scope, args: &Value) -> Result<Val
 
 fn read_text(folder: &Path, path: &str) -> Result<String, String> {
     if path.contains('\0') {
-        return Err("a path cannot hold NUL".into());
+        return Err("a path must not contain a NUL byte".into());
     }
     let unreadable = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no file `{path}` in the workspace"),
         io::ErrorKind::PermissionDenied => {
-            format!("`{path}` leads out of the workspace or is locked")
+            format!("`{path}` is outside of the workspace or may not be read")
         }
         io::ErrorKind::IsADirectory => format!("`{path}` is a folder"),
-        io::ErrorKind::InvalidFilename => format!("`{path}` is too long for a path"),
+        io::ErrorKind::InvalidFilename => format!("the path `{path}` is too long"),
         _ => format!("`{path}` cannot be read"),
     };
     let folder = Dir::open_ambient_dir(folder, ambient_authority()).map_err(unreadable)?;
@@ -104,11 +106,11 @@ fn read_text(folder: &Path, path: &str) -> Result<String, String> {
         return Err(format!("`{path}` is not a regular file"));
     }
     if facts.nlink() != 1 {
-        return Err(format!("`{path}` has hard links: it may be a file from elsewhere"));
+        return Err(format!("`{path}` has hard links and may belong to another place"));
     }
     if facts.len() > FILE_MAX_BYTES {
         return Err(format!(
-            "`{path}` has {} bytes; at most {FILE_MAX_BYTES} are read",
+            "`{path}` has {} bytes; at most {FILE_MAX_BYTES} can be read",
             facts.len()
         ));
     }
@@ -116,17 +118,16 @@ fn read_text(folder: &Path, path: &str) -> Result<String, String> {
     // It may have grown since.
     file.into_std().take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_MAX_BYTES {
-        return Err(format!("`{path}` grows; at most {FILE_MAX_BYTES} bytes are read"));
+        return Err(format!("`{path}` is growing; at most {FILE_MAX_BYTES} bytes can be read"));
     }
     if let Some(kind) = binary_kind(&bytes) {
         return Err(format!("`{path}` is {kind} of {} bytes, not text", bytes.len()));
     }
     let count = bytes.len();
-    String::from_utf8(bytes)
-        .map_err(|_| format!("`{path}` has {count} bytes that are no UTF-8 text"))
+    String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8 text ({count} bytes)"))
 }
 
-/// What a file is by its first bytes, if it is no text.
+/// What a file that is not text is, by its first bytes.
 fn binary_kind(bytes: &[u8]) -> Option<&'static str> {
     const KINDS: [(&[u8], &str); 13] = [
         (b"\x89PNG\r\n", "a PNG image"),
@@ -172,7 +173,7 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("笔记.md"), "一\n二\n三\n").unwrap();
         let answer =
-            read(root.path(), &scope, &json!({"path": "笔记.md", "offset": 2, "limit": 1}))
+            read_file(root.path(), &scope, &json!({"path": "笔记.md", "offset": 2, "limit": 1}))
                 .await
                 .unwrap();
         assert_eq!(
@@ -196,7 +197,7 @@ mod tests {
             (99, 1, 0, ""),
         ] {
             let args = json!({"path": "f", "offset": offset, "limit": limit});
-            let answer = read(root.path(), &scope, &args).await.unwrap();
+            let answer = read_file(root.path(), &scope, &args).await.unwrap();
             assert_eq!(
                 (&answer["lines"], &answer["total_lines"], &answer["text"]),
                 (&json!(lines), &json!(4), &json!(text)),
@@ -215,9 +216,9 @@ mod tests {
         check(b"\x89PNG\r\n\x1a\n\0\0", "`f` is a PNG image of 10 bytes, not text");
         check(b"%PDF-1.7\n", "`f` is a PDF document of 9 bytes, not text");
         check(b"a\0b", "`f` is a binary file of 3 bytes, not text");
-        check(b"caf\xe9", "`f` has 4 bytes that are no UTF-8 text");
-        check(b"\xed\xa0\x80", "`f` has 3 bytes that are no UTF-8 text");
-        check(b"\xc0\xae", "`f` has 2 bytes that are no UTF-8 text");
+        check(b"caf\xe9", "`f` is not UTF-8 text (4 bytes)");
+        check(b"\xed\xa0\x80", "`f` is not UTF-8 text (3 bytes)");
+        check(b"\xc0\xae", "`f` is not UTF-8 text (2 bytes)");
     }
 
     #[test]

@@ -1,23 +1,29 @@
 //! `memory_search`, `memory_get`, `memory_write`: the memory service as the model sees it, always in
 //! the run's own scope.
 
-use memory::service::{MemoryError, MemoryService};
+use futures::FutureExt;
+use memory::service::MemoryError;
 use protocol::{
     error::FieldError,
     id::MemoryId,
     memory::{MemoryType, SearchMemories, WriteMemory},
-    tool::{Effect, ToolInfo},
+    tool::Effect,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use store::memories::Origin;
 
-use super::{Caller, ToolError, builtin, parse};
+use super::builtin::{Builtin, BuiltinParts, ToolCaller, ToolError, info, parse};
 
-pub(super) fn tools() -> Vec<ToolInfo> {
-    vec![
-        builtin(
-            "memory_search",
+/// The names of these tools: what a run knew and wrote is read from its calls of them.
+pub(crate) const MEMORY_SEARCH: &str = "memory_search";
+pub(crate) const MEMORY_GET: &str = "memory_get";
+pub(crate) const MEMORY_WRITE: &str = "memory_write";
+
+pub(super) fn search() -> Builtin {
+    Builtin {
+        info: info(
+            MEMORY_SEARCH,
             "Searches what was remembered in this scope, by meaning and by words, in any language. \
              Answers snippets, best first; read a whole text with `memory_get`.",
             Effect::ReadOnly,
@@ -43,15 +49,27 @@ pub(super) fn tools() -> Vec<ToolInfo> {
             }),
             &["query"],
         ),
-        builtin(
-            "memory_get",
+        call: |parts, caller, args| search_memories(parts, caller, args).boxed(),
+    }
+}
+
+pub(super) fn get() -> Builtin {
+    Builtin {
+        info: info(
+            MEMORY_GET,
             "Reads one memory, whole, by the id that `memory_search` answered.",
             Effect::ReadOnly,
             json!({"id": {"type": "string", "description": "Like `mem_01kas5w4z8e5tv3k0v9x2m7qhd`."}}),
             &["id"],
         ),
-        builtin(
-            "memory_write",
+        call: |parts, caller, args| get_memory(parts, caller, args).boxed(),
+    }
+}
+
+pub(super) fn write() -> Builtin {
+    Builtin {
+        info: info(
+            MEMORY_WRITE,
             "Remembers a text for later runs in this scope. `core` is always in the prompt: keep it \
              for what the user is and wants; `episodic` is what happened; `archival` is what is known.",
             Effect::Idempotent,
@@ -64,32 +82,33 @@ pub(super) fn tools() -> Vec<ToolInfo> {
             }),
             &["type", "text"],
         ),
-    ]
+        call: |parts, caller, args| write_memory(parts, caller, args).boxed(),
+    }
 }
 
-pub(super) async fn search(
-    memory: &MemoryService,
-    caller: &Caller<'_>,
+async fn search_memories(
+    parts: &BuiltinParts,
+    caller: &ToolCaller<'_>,
     args: &Value,
 ) -> Result<Value, ToolError> {
     let search: SearchMemories = parse(args)?;
-    let hits = memory.search(caller.scope, &search).await?;
+    let hits = parts.memory.search(caller.scope, &search).await?;
     serde_json::to_value(hits).map_err(|error| ToolError::Told(error.to_string()))
 }
 
 #[derive(Deserialize)]
-struct GetArgs {
+struct MemoryGetArgs {
     id: String,
 }
 
-pub(super) async fn get(
-    memory: &MemoryService,
-    caller: &Caller<'_>,
+async fn get_memory(
+    parts: &BuiltinParts,
+    caller: &ToolCaller<'_>,
     args: &Value,
 ) -> Result<Value, ToolError> {
-    let GetArgs { id } = parse(args)?;
+    let MemoryGetArgs { id } = parse(args)?;
     let absent = || ToolError::Told(format!("there is no memory `{id}`"));
-    let found = memory.get(caller.scope, id.parse().map_err(|_| absent())?).await;
+    let found = parts.memory.get(caller.scope, id.parse().map_err(|_| absent())?).await;
     match found {
         Ok(found) => Ok(json!({
             "id": found.id, "type": found.kind, "text": found.text, "metadata": found.metadata,
@@ -102,7 +121,7 @@ pub(super) async fn get(
 }
 
 #[derive(Deserialize)]
-struct WriteArgs {
+struct MemoryWriteArgs {
     #[serde(rename = "type")]
     kind: MemoryType,
     text: String,
@@ -110,19 +129,19 @@ struct WriteArgs {
     importance: Option<f32>,
 }
 
-pub(super) async fn write(
-    memory: &MemoryService,
-    caller: &Caller<'_>,
+async fn write_memory(
+    parts: &BuiltinParts,
+    caller: &ToolCaller<'_>,
     args: &Value,
 ) -> Result<Value, ToolError> {
-    let args: WriteArgs = parse(args)?;
+    let args: MemoryWriteArgs = parse(args)?;
     let mut new = WriteMemory::new(args.kind, args.text);
     new.metadata = args.metadata;
     new.importance = args.importance.unwrap_or(new.importance);
     let origin = Origin { run_id: caller.run_id, step: caller.step };
     // The call names the memory: the same call again, after a crash, writes nothing new.
     let id = MemoryId::from_uuid(caller.call_id.uuid());
-    let id = memory.write_as(caller.scope, id, &new, Some(origin)).await?;
+    let id = parts.memory.write_as(caller.scope, id, &new, Some(origin)).await?;
     Ok(json!({"id": id}))
 }
 
@@ -130,14 +149,14 @@ impl From<MemoryError> for ToolError {
     fn from(error: MemoryError) -> Self {
         match error {
             MemoryError::NotFound => Self::Told("there is no such memory".into()),
-            MemoryError::Invalid(faults) => Self::Told(told(&faults)),
+            MemoryError::Invalid(faults) => Self::Told(fault_text(&faults)),
             beyond @ MemoryError::Beyond(_) => Self::Told(beyond.to_string()),
             MemoryError::Store(error) => error.into(),
         }
     }
 }
 
-fn told(faults: &[FieldError]) -> String {
+fn fault_text(faults: &[FieldError]) -> String {
     faults
         .iter()
         .map(|fault| format!("{}: {}", fault.field, fault.message))

@@ -1,51 +1,55 @@
 //! `export_trace`: the events of a run of the same scope, as the model may read them.
 
-use protocol::{
-    id::RunId,
-    page::PageLimit,
-    tool::{Effect, ToolInfo},
-};
+use futures::FutureExt;
+use protocol::{page::PageLimit, tool::Effect};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{error::StoreError, scoped::Scoped};
+use store::error::StoreError;
 
-use super::{ToolError, builtin, parse};
+use super::builtin::{Builtin, BuiltinParts, ToolCaller, ToolError, info, parse};
 
 /// Events of an export that names no `limit`.
 const LIMIT_DEFAULT: u32 = 100;
 
-pub(super) fn tool() -> ToolInfo {
-    builtin(
-        "export_trace",
-        "Reads the trace of a run of this scope: its events in order. Without `run_id`, of this run.",
-        Effect::ReadOnly,
-        json!({
-            "run_id": {"type": "string", "description": "Like `run_01kas5w4z8e5tv3k0v9x2m7qhd`."},
-            "limit": {"type": "integer", "minimum": 1, "maximum": 500, "default": LIMIT_DEFAULT}
-        }),
-        &[],
-    )
+pub(super) fn export() -> Builtin {
+    Builtin {
+        info: info(
+            "export_trace",
+            "Reads the trace of a run of this scope: its events in order. Without `run_id`, of this \
+             run.",
+            Effect::ReadOnly,
+            json!({
+                "run_id": {"type": "string",
+                           "description": "Like `run_01kas5w4z8e5tv3k0v9x2m7qhd`."},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 500,
+                          "default": LIMIT_DEFAULT}
+            }),
+            &[],
+        ),
+        call: |parts, caller, args| export_trace(parts, caller, args).boxed(),
+    }
 }
 
 #[derive(Deserialize)]
-struct Args {
+struct ExportTraceArgs {
     run_id: Option<String>,
     limit: Option<u32>,
 }
 
-pub(super) async fn export(
-    scoped: &Scoped,
-    this_run: RunId,
+async fn export_trace(
+    parts: &BuiltinParts,
+    caller: &ToolCaller<'_>,
     args: &Value,
 ) -> Result<Value, ToolError> {
-    let args: Args = parse(args)?;
+    let args: ExportTraceArgs = parse(args)?;
     let absent = |text: &str| ToolError::Told(format!("there is no run `{text}`"));
     let run_id = match &args.run_id {
         Some(text) => text.parse().map_err(|_| absent(text))?,
-        None => this_run,
+        None => caller.run_id,
     };
     let limit = PageLimit::try_from(args.limit.unwrap_or(LIMIT_DEFAULT))
         .map_err(|error| ToolError::Told(error.to_string()))?;
+    let scoped = parts.store.scoped(caller.scope);
     match scoped.list_events(run_id, 0, limit, &[]).await {
         Ok(page) => {
             Ok(json!({"run_id": run_id, "events": page.items, "more": page.next_cursor.is_some()}))

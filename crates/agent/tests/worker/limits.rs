@@ -70,7 +70,7 @@ async fn no_progress() {
 #[tokio::test]
 async fn only_impossible_calls() {
     let reply = Reply::call("nothing_like_it", json!({}));
-    check(reply, RunLimits::default(), RunErrorCode::ModelError, "no possible call").await;
+    check(reply, RunLimits::default(), RunErrorCode::ModelError, "could be made in 3 steps").await;
 }
 
 #[tokio::test]

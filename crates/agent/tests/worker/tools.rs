@@ -59,7 +59,7 @@ async fn arguments_that_are_no_json_are_an_answer() {
     check(
         "memory_search",
         Value::String("{\"query\": ".into()),
-        expect![[r#"Error "the arguments are not a JSON object""#]],
+        expect![[r#"Error "the arguments must be a JSON object""#]],
     )
     .await;
 }
@@ -69,7 +69,7 @@ async fn a_tool_that_does_not_exist_is_an_answer_that_names_the_others() {
     check(
         "rm_rf",
         json!({}),
-        expect![[r#"Error "no tool is named `rm_rf`; there are: memory_search, memory_get, memory_write, read_file, export_trace""#]],
+        expect![[r#"Error "there is no tool `rm_rf`; use one of: memory_search, memory_get, memory_write, read_file, export_trace""#]],
     )
     .await;
 }
@@ -93,7 +93,7 @@ async fn an_agent_has_only_the_tools_it_may_call() {
     .await;
     world.agent.tools = Some(vec!["read_*".into()]);
     let story = world.story(&CreateRun::new("x")).await;
-    assert!(story.contains("no tool is named `memory_write`; there are: read_file"), "{story}");
+    assert!(story.contains("there is no tool `memory_write`; use one of: read_file"), "{story}");
     assert_eq!(world.script.requests()[0].tools.len(), 1);
 }
 

@@ -8,35 +8,23 @@
     clippy::string_slice
 )]
 
-#[path = "worker/after_run.rs"]
 mod after_run;
-#[path = "worker/cancel.rs"]
 mod cancel;
-#[path = "worker/context.rs"]
 mod context;
-#[path = "worker/growth.rs"]
 mod growth;
-#[path = "worker/ledger.rs"]
 mod ledger;
-#[path = "worker/limits.rs"]
 mod limits;
-#[path = "worker/recovery.rs"]
 mod recovery;
-#[path = "worker/secrets.rs"]
 mod secrets;
-#[path = "worker/steps.rs"]
 mod steps;
-#[path = "worker/stream.rs"]
 mod stream;
-#[path = "worker/tenancy.rs"]
 mod tenancy;
-#[path = "worker/tools.rs"]
 mod tools;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use agent::{
-    Parts,
+    parts::WorkerParts,
     redactor::Redactor,
     settings::{AfterRun, AgentSettings, WorkerSettings},
     worker::Worker,
@@ -101,9 +89,9 @@ impl World {
         }
     }
 
-    fn parts(&self) -> Parts {
+    fn parts(&self) -> WorkerParts {
         let agents = BTreeMap::from([(AgentId::default(), self.agent.clone())]);
-        Parts {
+        WorkerParts {
             store: self.store.clone(),
             models: Models::with_scripted(self.script.clone()),
             memory: self.memory.clone(),

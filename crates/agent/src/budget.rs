@@ -1,9 +1,9 @@
-//! What a model call may use at most: asked of the run's own bounds and of the organisation's day
-//! before the call, settled after it. Where nothing is bounded, none of this happens.
+//! What one model call may use at most, by the run's own bounds and the model's price. Pure; the
+//! organisation's daily budget is asked elsewhere, with what is worked out here.
 
 use model::{
     Models,
-    chat::{ChatRequest, ChatResponse, ModelRef},
+    chat::{ChatRequest, ModelRef},
     prices::Price,
     tokens::estimate_request,
 };
@@ -11,9 +11,7 @@ use protocol::{
     message::Usage,
     run::{RunError, RunErrorCode, RunLimits},
 };
-use store::budgets::{Amount, Reservation, Standing};
-
-use super::{Run, Stop};
+use store::budgets::Amount;
 
 /// Most tokens of an answer whose length nobody bounds, once there is a budget.
 const ANSWER_TOKENS: u32 = 4_096;
@@ -21,65 +19,6 @@ const ANSWER_TOKENS: u32 = 4_096;
 const ANSWER_MIN_TOKENS: u32 = 256;
 /// A prompt may have this part more tokens than are estimated: see [`model::tokens`].
 const PROMPT_MARGIN: u64 = 3;
-
-impl Run<'_> {
-    /// Makes sure that the call cannot use more than is left, and sets that aside; the answer is
-    /// bounded by it. Fails before the call that would exceed a budget.
-    pub(super) async fn reserve(&self, request: &mut ChatRequest) -> Result<(), Stop> {
-        let daily = self.runtime.parts.store.daily_budget();
-        let limits = &self.limits;
-        if limits.max_tokens.is_none() && limits.max_cost_usd.is_none() && !daily.is_set() {
-            return Ok(());
-        }
-        let spent =
-            Amount { tokens: self.totals.usage.total_tokens, cost_usd: self.totals.cost_usd };
-        let most = bound(&self.runtime.parts.models, &self.model, limits, spent, request)
-            .map_err(Stop::Fail)?;
-        if !daily.is_set() {
-            return Ok(());
-        }
-        let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
-        match scoped.reserve_usage(self.claim.run_id, self.claim.epoch, most).await? {
-            Reservation::Made => Ok(()),
-            Reservation::LeaseLost => Err(Stop::Abandon("the lease on the run is lost".into())),
-            Reservation::OverTokens(Standing { used, reserved }) => Err(Stop::fail(
-                RunErrorCode::TokenLimit,
-                format!(
-                    "the organisation's daily budget `tokens_per_org_per_day` = {} would be \
-                     exceeded: {} are used today, {} set aside for other calls, and this one may \
-                     need {}",
-                    daily.tokens.unwrap_or_default(),
-                    used.tokens,
-                    reserved.tokens,
-                    most.tokens
-                ),
-            )),
-            Reservation::OverCost(Standing { used, reserved }) => Err(Stop::fail(
-                RunErrorCode::CostLimit,
-                format!(
-                    "the organisation's daily budget `cost_usd_per_org_per_day` = {} would be \
-                     exceeded: {:.6} are used today, {:.6} set aside for other calls, and this one \
-                     may need {:.6}",
-                    daily.cost_usd.unwrap_or_default(),
-                    used.cost_usd,
-                    reserved.cost_usd,
-                    most.cost_usd
-                ),
-            )),
-        }
-    }
-
-    /// Counts what the call has used, or nothing where it gave no answer, and frees the rest.
-    pub(super) async fn settle_usage(&self, answer: Option<&ChatResponse>) -> Result<(), Stop> {
-        if !self.runtime.parts.store.daily_budget().is_set() {
-            return Ok(());
-        }
-        let (used, cost_usd) =
-            answer.map(|response| (response.usage, response.cost_usd)).unwrap_or_default();
-        let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
-        Ok(scoped.settle_usage(self.claim.run_id, self.claim.epoch, used, cost_usd).await?)
-    }
-}
 
 /// Bounds the answer by what is left of a run's own bounds, and says what the call may use at most.
 pub(crate) fn bound(

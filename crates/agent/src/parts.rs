@@ -1,0 +1,38 @@
+//! What a worker is made of: the database, models, memory and tools that it is given, and what is
+//! worked out from them once.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use protocol::name::AgentId;
+
+use crate::{
+    redactor::Redactor,
+    settings::{AfterRun, AgentSettings},
+    tools::Toolbox,
+};
+
+/// What a worker works with.
+#[derive(Clone)]
+pub struct WorkerParts {
+    pub store: store::Store,
+    pub models: model::Models,
+    pub memory: memory::service::MemoryService,
+    /// The MCP servers of this process.
+    pub mcp: Arc<mcp::servers::Servers>,
+    /// Masks what must not be written down.
+    pub redactor: Redactor,
+    /// The agents that runs may name.
+    pub agents: BTreeMap<AgentId, AgentSettings>,
+    /// What becomes of completed runs in memory.
+    pub after_run: AfterRun,
+    /// Below it each scope has its folder.
+    pub workspace_root: PathBuf,
+    /// Our version, as other nodes see it.
+    pub version: &'static str,
+}
+
+/// [`WorkerParts`], and the tools made of them.
+pub(crate) struct Runtime {
+    pub(crate) parts: WorkerParts,
+    pub(crate) toolbox: Toolbox,
+}

@@ -1,0 +1,150 @@
+//! A run in the hands of this worker: what it holds in memory, and the one way to write it down.
+//! What is done with it, and when, is in the modules beside.
+
+use std::time::{Duration, Instant};
+
+use model::chat::ModelRef;
+use protocol::{
+    event::Fact,
+    message::{Message, Usage},
+    run::RunLimits,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::{
+    error::StoreError,
+    failpoint,
+    journal::{JournalError, Totals},
+    queue::Claim,
+};
+
+use crate::{
+    parts::Runtime,
+    recorder::{EventSpan, Recorder},
+    settings::AgentSettings,
+};
+
+use super::{calls::CallLedger, stop::RunSignals};
+
+/// What the agent holds in mind besides the conversation; kept in the checkpoint.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct WorkingState {
+    /// What older turns of the session came to.
+    pub(super) history_summary: Option<String>,
+    /// Steps in a row in which every call was one that cannot be made.
+    pub(super) impossible_steps: u32,
+    /// The last step's calls and their results, as a digest.
+    pub(super) last_step: String,
+    /// Steps in a row that were the same as the one before.
+    pub(super) same_steps: u32,
+}
+
+pub(super) struct ActiveRun<'a> {
+    pub(super) runtime: &'a Runtime,
+    pub(super) claim: &'a Claim,
+    pub(super) agent: AgentSettings,
+    pub(super) model: ModelRef,
+    pub(super) limits: RunLimits,
+    pub(super) recorder: Recorder,
+    /// Earlier turns of the session.
+    pub(super) history: Vec<Message>,
+    /// This run's conversation.
+    pub(super) messages: Vec<Message>,
+    /// A step was not completed: its recorded answer and results end the conversation.
+    pub(super) has_open_step: bool,
+    pub(super) calls: CallLedger,
+    pub(super) state: WorkingState,
+    pub(super) step: u32,
+    pub(super) totals: Totals,
+    pub(super) signals: RunSignals,
+    claimed_at: Instant,
+}
+
+impl<'a> ActiveRun<'a> {
+    /// Reads back where the run stands, if a worker had it before.
+    pub(super) async fn open(
+        runtime: &'a Runtime,
+        claim: &'a Claim,
+        signals: RunSignals,
+    ) -> Result<Self, StoreError> {
+        let agent = runtime.parts.agents.get(&claim.agent_id).cloned().unwrap_or_default();
+        let journal = runtime.parts.store.journal(claim);
+        let restored = if claim.epoch > 1 { Some(journal.restore().await?) } else { None };
+        let known = restored.unwrap_or_default();
+        let state = match known.state {
+            Value::Null => WorkingState::default(), // No step was completed.
+            state => serde_json::from_value(state)
+                .map_err(|error| StoreError::Unreadable(error.to_string()))?,
+        };
+        let written = u32::try_from(known.messages.len()).unwrap_or(u32::MAX);
+        let totals = Totals {
+            steps: claim.step_count,
+            tool_calls: claim.tool_call_count,
+            usage: claim.usage,
+            cost_usd: claim.cost_usd,
+        };
+        Ok(Self {
+            runtime,
+            claim,
+            limits: agent.limits().lowered_by(claim.limits.unwrap_or_default()),
+            agent,
+            model: ModelRef { provider: String::new(), model: String::new() },
+            recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
+            history: Vec::new(),
+            has_open_step: known
+                .messages
+                .iter()
+                .skip(known.message_count as usize)
+                .any(|message| matches!(message, Message::Assistant { .. })),
+            messages: known.messages,
+            calls: CallLedger::restored(known.calls),
+            state,
+            step: known.step,
+            totals,
+            signals,
+            claimed_at: Instant::now(),
+        })
+    }
+
+    /// Time since a worker first took the run.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.claim.elapsed + self.claimed_at.elapsed()
+    }
+
+    /// Adds a message to the conversation; it is written with the next commit. The model will read
+    /// what is written.
+    pub(super) fn push(&mut self, message: Message) {
+        let kept = self.recorder.append(message);
+        self.messages.push(kept);
+    }
+
+    pub(super) fn add_usage(&mut self, usage: Usage, cost_usd: f64) {
+        self.totals.usage += usage;
+        self.totals.cost_usd += cost_usd;
+        self.recorder.set_totals(self.totals);
+    }
+
+    pub(super) fn warn(&mut self, code: &str, message: String) {
+        let span = if self.step == 0 { EventSpan::Run } else { EventSpan::Step(self.step) };
+        self.recorder.record(span, Fact::RunWarning { code: code.into(), message });
+    }
+
+    /// Writes everything noted since the last time, or nothing.
+    pub(super) async fn commit(&mut self) -> Result<(), JournalError> {
+        let has_answers = self.calls.has_answers();
+        if has_answers {
+            failpoint::pass("before_result_commit");
+        }
+        self.recorder.commit().await?;
+        self.calls.written();
+        if has_answers {
+            failpoint::pass("after_result_commit");
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,75 @@
+//! Setting aside what a model call may use, from the organisation's day, before the call, and counting
+//! what it has used after it. Where no budget is set, none of this happens.
+
+use model::chat::{ChatRequest, ChatResponse};
+use protocol::run::RunErrorCode;
+use store::budgets::{Amount, Reservation, Standing};
+
+use crate::budget::bound;
+
+use super::{
+    active::ActiveRun,
+    stop::{AbandonReason, StopReason},
+};
+
+impl ActiveRun<'_> {
+    /// Makes sure that the call cannot use more than is left, and sets that aside; the answer is
+    /// bounded by it. Fails before the call that would exceed a budget.
+    pub(super) async fn reserve(&self, request: &mut ChatRequest) -> Result<(), StopReason> {
+        let daily = self.runtime.parts.store.daily_budget();
+        let limits = &self.limits;
+        if limits.max_tokens.is_none() && limits.max_cost_usd.is_none() && !daily.is_set() {
+            return Ok(());
+        }
+        let spent =
+            Amount { tokens: self.totals.usage.total_tokens, cost_usd: self.totals.cost_usd };
+        let most = bound(&self.runtime.parts.models, &self.model, limits, spent, request)
+            .map_err(StopReason::Fail)?;
+        if !daily.is_set() {
+            return Ok(());
+        }
+        let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
+        match scoped.reserve_usage(self.claim.run_id, self.claim.epoch, most).await? {
+            Reservation::Made => Ok(()),
+            Reservation::LeaseLost => Err(StopReason::Abandon(AbandonReason::LeaseLost)),
+            Reservation::OverTokens(Standing { used, reserved }) => Err(StopReason::fail(
+                RunErrorCode::TokenLimit,
+                format!(
+                    "the organisation's daily budget `tokens_per_org_per_day` = {} would be \
+                     exceeded: {} are used today, {} set aside for other calls, and this one may \
+                     need {}",
+                    daily.tokens.unwrap_or_default(),
+                    used.tokens,
+                    reserved.tokens,
+                    most.tokens
+                ),
+            )),
+            Reservation::OverCost(Standing { used, reserved }) => Err(StopReason::fail(
+                RunErrorCode::CostLimit,
+                format!(
+                    "the organisation's daily budget `cost_usd_per_org_per_day` = {} would be \
+                     exceeded: {:.6} are used today, {:.6} set aside for other calls, and this one \
+                     may need {:.6}",
+                    daily.cost_usd.unwrap_or_default(),
+                    used.cost_usd,
+                    reserved.cost_usd,
+                    most.cost_usd
+                ),
+            )),
+        }
+    }
+
+    /// Counts what the call has used, or nothing where it gave no answer, and frees the rest.
+    pub(super) async fn settle_usage(
+        &self,
+        answer: Option<&ChatResponse>,
+    ) -> Result<(), StopReason> {
+        if !self.runtime.parts.store.daily_budget().is_set() {
+            return Ok(());
+        }
+        let (used, cost_usd) =
+            answer.map(|response| (response.usage, response.cost_usd)).unwrap_or_default();
+        let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
+        Ok(scoped.settle_usage(self.claim.run_id, self.claim.epoch, used, cost_usd).await?)
+    }
+}
