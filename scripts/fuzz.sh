@@ -65,11 +65,11 @@ for _ in 1 2 3 4; do # A busy machine asks less in the same time.
         tail -20 "$folder/log" >&2
         exit 1
     fi
-    requests=$(count '^http_requests_total')
+    requests=$(count '^openintern_http_requests_total')
     seeds=($((seeds[0] + 2)) $((seeds[1] + 2)))
 done
-failures=$(count '^http_requests_total.*status="5')
-panics=$(count '^panics_total')
+failures=$(count '^openintern_http_requests_total.*status="5')
+panics=$(count '^openintern_panics_total')
 echo "fuzz: $requests requests, $failures of 5xx, $panics panics"
 if ((failures > 0 || panics > 0)); then
     grep -E 'ERROR|WARN' "$folder/log" | tail -20 >&2

@@ -180,7 +180,7 @@ impl Client {
         Failure {
             exit: exit_of_status(status),
             message,
-            hint: self.hint(error.code),
+            hint: self.hint(error.code).or(error.hint),
             request_id: Some(error.request_id),
         }
     }

@@ -25,7 +25,7 @@ use serde::{
     Deserialize,
     de::{IntoDeserializer, value::StrDeserializer},
 };
-use server::identity::JwtSettings;
+use server::auth::jwt_settings::JwtSettings;
 use store::nodes::Retention;
 
 use self::limits::LimitsTable;
@@ -494,7 +494,7 @@ mod tests {
         assert_eq!(limits.tenants().workspace_bytes_per_org, 8);
         assert_eq!((limits.budget().tokens, limits.budget().cost_usd), (Some(6), Some(7.0)));
         let usual = parse("", None, &Environment::default()).unwrap().limits;
-        assert_eq!(usual.tenants(), server::TenantLimits::default());
+        assert_eq!(usual.tenants(), server::settings::TenantLimits::default());
         assert!(!usual.budget().is_set());
         check_fault(
             "[limits]\ncost_usd_per_org_per_day = -1.0",

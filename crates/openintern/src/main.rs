@@ -115,6 +115,6 @@ async fn dispatch(
             clap_complete::generate(shell, &mut Cli::command(), "openintern", &mut script);
             output.text(&String::from_utf8_lossy(&script)).map(|()| Exit::Done)
         }
-        Command::Openapi => output.json(&server::openapi()).map(|()| Exit::Done),
+        Command::Openapi => output.json(&server::router::openapi()).map(|()| Exit::Done),
     }
 }

@@ -17,7 +17,12 @@ use model::{
     embedding::{Embedder, HASHED, MULTILINGUAL},
 };
 use protocol::name::AgentId;
-use server::{TenantLimits, identity::Identity};
+use server::{
+    app::Dependencies,
+    auth::authenticator::Authenticator,
+    listen::serve,
+    settings::{ServerSettings, TenantLimits},
+};
 use store::{
     Store,
     connect::{ConnectError, StoreSettings, migrate},
@@ -57,7 +62,7 @@ pub(crate) struct Node {
     memory: MemoryService,
     models: Models,
     agents: BTreeMap<AgentId, AgentSettings>,
-    identity: Identity,
+    authenticator: Authenticator,
     redactor: Redactor,
     workspace_root: PathBuf,
     tenants: TenantLimits,
@@ -111,9 +116,9 @@ impl Node {
         if let Some(embedder) = &embedder {
             adopt(&store, embedder.id(), args).await?;
         }
-        let identity = match role {
-            Role::ServesAndWorks | Role::ServesOnly => identity(&config, &store).await?,
-            Role::WorksOnly => Identity::none(), // Nobody can ask it.
+        let authenticator = match role {
+            Role::ServesAndWorks | Role::ServesOnly => authenticator(&config, &store).await?,
+            Role::WorksOnly => Authenticator::none(), // Nobody can ask it.
         };
         let memory = MemoryService::new(store.clone(), embedder);
         let work = match role {
@@ -147,7 +152,7 @@ impl Node {
             memory,
             models,
             agents,
-            identity,
+            authenticator,
             redactor,
             workspace_root,
             tenants,
@@ -180,22 +185,19 @@ impl Node {
         Shutdown { asked: shutdown, insisted }: Shutdown,
     ) -> Result<Exit, Failure> {
         let metrics = self.metrics.clone();
-        let parts = server::Parts {
+        let dependencies = Dependencies {
             store: self.store.clone(),
             memory: self.memory,
             agents: agent_infos(&self.agents, &self.models.default_model().to_string()),
-            identity: self.identity,
+            authenticator: self.authenticator,
             workspace_root: self.workspace_root,
             metrics: Arc::new(move || metrics.render()),
             version: VERSION,
         };
-        let serve = async {
-            let Some(listener) = listener else { return Ok(()) };
-            let settings =
-                server::Settings { tenants: self.tenants, ..server::Settings::default() };
-            let served = server::serve(listener, parts, settings, shutdown.clone()).await;
-            shutdown.cancel(); // A server that ended by itself ends the node.
-            served
+        let serving = async {
+            let Some(listener) = listener else { return };
+            let settings = ServerSettings { tenants: self.tenants, ..ServerSettings::default() };
+            serve(listener, dependencies, settings, shutdown.clone()).await;
         };
         let work = async {
             shutdown.cancelled().await;
@@ -205,14 +207,14 @@ impl Node {
                 servers.stop().await;
             }
         };
-        let served = tokio::select! {
+        tokio::select! {
             biased;
             () = insisted.cancelled() => return Ok(Exit::Interrupted),
-            (served, ()) = async { tokio::join!(serve, work) } => served,
-        };
+            ((), ()) = async { tokio::join!(serving, work) } => {}
+        }
         self.upkeep.shutdown().await;
         self.store.close().await;
-        served.map(|()| Exit::Done).map_err(|error| Failure::from_error(Exit::Failed, &error))
+        Ok(Exit::Done)
     }
 }
 
@@ -302,11 +304,11 @@ fn model_hint(failure: Failure, model: Option<&str>) -> Failure {
 }
 
 /// Who may ask, as configured.
-async fn identity(config: &Config, store: &Store) -> Result<Identity, Failure> {
+async fn authenticator(config: &Config, store: &Store) -> Result<Authenticator, Failure> {
     match config.server.auth {
-        AuthMode::None => Ok(Identity::none()),
-        AuthMode::Keys => Ok(Identity::keys(store.clone())),
-        AuthMode::Jwt => Identity::jwt(config.auth.jwt.clone().unwrap_or_default())
+        AuthMode::None => Ok(Authenticator::none()),
+        AuthMode::Keys => Ok(Authenticator::keys(store.clone())),
+        AuthMode::Jwt => Authenticator::jwt(config.auth.jwt.clone().unwrap_or_default())
             .await
             .map_err(|fault| Failure::from_error(Exit::Usage, &fault)),
     }

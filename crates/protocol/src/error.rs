@@ -1,4 +1,4 @@
-//! How a refusal reads: `{"error":{"code","message","details?","request_id"}}`.
+//! How an error reads: `{"error":{"code","message","hint?","details?","request_id"}}`.
 
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,9 @@ pub struct ErrorDetail {
     pub code: ErrorCode,
     /// A sentence for a person.
     pub message: String,
+    /// What to do about it, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The fields at fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<FieldError>,

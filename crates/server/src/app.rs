@@ -1,45 +1,89 @@
 //! What all handlers share.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, path::PathBuf, sync::Arc};
 
+use memory::service::MemoryService;
+use protocol::run::AgentInfo;
+use store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use workspaces::quota::Quota;
 
-use crate::{Parts, Settings, gate::Gate, open_streams::OpenStreams};
+use crate::{
+    auth::{access::AccessControl, authenticator::Authenticator},
+    open_streams::OpenStreams,
+    settings::ServerSettings,
+};
 
-/// What all handlers share.
+/// What a server needs from the process that it runs in.
+pub struct Dependencies {
+    /// Runs, events, sessions, tools.
+    pub store: Store,
+    /// Memories.
+    pub memory: MemoryService,
+    /// The agents that runs can use.
+    pub agents: Vec<AgentInfo>,
+    /// How requests are authenticated.
+    pub authenticator: Authenticator,
+    /// Each scope has its folder below it, if its files are on this machine.
+    pub workspace_root: PathBuf,
+    /// Renders the metrics of this process as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The version of the executable.
+    pub version: &'static str,
+}
+
+/// The state of the application, cheap to clone.
 #[derive(Clone)]
-pub(crate) struct App(Arc<Shared>);
+pub(crate) struct App(Arc<AppState>);
 
-pub(crate) struct Shared {
-    pub(crate) parts: Parts,
-    pub(crate) settings: Settings,
+pub(crate) struct AppState {
+    pub(crate) store: Store,
+    pub(crate) memory: MemoryService,
+    pub(crate) agents: Vec<AgentInfo>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub(crate) version: &'static str,
+    pub(crate) settings: ServerSettings,
     /// Cancelled when the server is to end.
     pub(crate) shutdown: CancellationToken,
     /// What was begun and must be waited for, even if its client is gone.
     pub(crate) tasks: TaskTracker,
-    /// Who is let in.
-    pub(crate) gate: Gate,
-    /// The streams that are open.
+    pub(crate) access: AccessControl,
     pub(crate) streams: OpenStreams,
     /// How much organisations may keep in their workspaces.
     pub(crate) workspaces: Quota,
 }
 
 impl App {
-    pub(crate) fn new(parts: Parts, settings: Settings, shutdown: CancellationToken) -> Self {
-        let gate = Gate::new(parts.identity.clone(), &settings.tenants);
-        let (tasks, streams) = (TaskTracker::new(), OpenStreams::default());
+    pub(crate) fn new(
+        dependencies: Dependencies,
+        settings: ServerSettings,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let Dependencies { store, memory, agents, authenticator, workspace_root, metrics, version } =
+            dependencies;
         let bytes_max = settings.tenants.workspace_bytes_per_org;
-        let workspaces = Quota::new(parts.workspace_root.clone(), bytes_max, settings.measuring);
-        Self(Arc::new(Shared { parts, settings, shutdown, tasks, gate, streams, workspaces }))
+        Self(Arc::new(AppState {
+            access: AccessControl::new(authenticator.clone(), &settings.tenants),
+            workspaces: Quota::new(workspace_root, bytes_max, settings.measuring),
+            streams: OpenStreams::default(),
+            tasks: TaskTracker::new(),
+            store,
+            memory,
+            agents,
+            authenticator,
+            metrics,
+            version,
+            settings,
+            shutdown,
+        }))
     }
 }
 
 impl Deref for App {
-    type Target = Shared;
+    type Target = AppState;
 
-    fn deref(&self) -> &Shared {
+    fn deref(&self) -> &AppState {
         &self.0
     }
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document: its head, and what every operation has in common. What is particular to a
+//! The OpenAPI document: its head, and what all operations have in common. What is particular to a
 //! route stands above its handler.
 
 use protocol::{
@@ -32,27 +32,27 @@ pub(crate) fn head() -> OpenApi {
                 .title("OpenIntern")
                 .version(env!("CARGO_PKG_VERSION"))
                 .description(Some(
-                    "A multi-tenant agent runtime: create runs, follow them live, and keep what \
-                     is to be remembered.",
+                    "A multi-tenant agent runtime: create runs, follow them live, and search what \
+                     they remember.",
                 ))
                 .license(Some(License::new("Apache-2.0"))),
         )
         .tags(Some([
-            tag("runs", "One request to an agent each, from `pending` to its end"),
+            tag("runs", "A run is one request to an agent, from `pending` to its end"),
             tag("sessions", "Conversations: runs with the same `session_key`"),
-            tag("memories", "What is remembered"),
+            tag("memories", "Texts that runs and people remember"),
             tag("catalog", "What runs can use"),
             tag(ADMINISTRATION, "Keys and audit of the whole organisation; right `admin`"),
-            tag("identity", "Coming and going with a browser; no scope is needed"),
+            tag("identity", "Logging in and out with a browser; no scope is needed"),
             tag("operations", "Health and metrics; no scope is needed"),
         ]))
         .build()
 }
 
-/// Adds to every operation what all of its kind have.
+/// Adds what all operations of a kind have in common.
 pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_default();
-    // Named by words only: the refusal below, and what stands in the stream's frames.
+    // Referred to by name only: by the errors below, and by the frames of streams.
     let mut schemas = vec![
         (ErrorBody::name().into_owned(), ErrorBody::schema()),
         (LlmDelta::name().into_owned(), LlmDelta::schema()),
@@ -60,7 +60,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     ];
     ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
-    say_what_fields_say_of_each_other(components);
+    add_rules_between_fields(components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(
@@ -74,13 +74,13 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             if is_protected {
                 add_scope(operation);
             }
-            add_refusals(operation, is_protected);
+            add_errors(operation, is_protected);
         }
     }
     document
 }
 
-/// Says of every operation that a credential with this right is needed.
+/// Declares the right that the operations need.
 pub(crate) fn needing(mut paths: Paths, right: Right) -> Paths {
     for operation in paths.paths.values_mut().flat_map(operations) {
         operation.security = Some(vec![SecurityRequirement::new(BEARER, [right.as_str()])]);
@@ -97,7 +97,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// What no single field can say: the rules of `EditMemory::check` and `CreateKey::check`.
-fn say_what_fields_say_of_each_other(components: &mut Components) {
+fn add_rules_between_fields(components: &mut Components) {
     let has = |name: &str, kind: Type| {
         ObjectBuilder::new().property(name, ObjectBuilder::new().schema_type(kind)).required(name)
     };
@@ -121,7 +121,7 @@ fn say_what_fields_say_of_each_other(components: &mut Components) {
     }
 }
 
-/// Administration is of the organisation as a whole: nobody reads which user asks.
+/// Administration concerns the whole organisation, so it takes no user.
 fn add_scope(operation: &mut Operation) {
     let is_administration = operation.tags.iter().flatten().any(|tag| tag == ADMINISTRATION);
     let parameters = operation.parameters.get_or_insert_default();
@@ -153,21 +153,21 @@ fn scope_header(name: &str, description: &str) -> Parameter {
         .build()
 }
 
-fn add_refusals(operation: &mut Operation, is_protected: bool) {
+fn add_errors(operation: &mut Operation, is_protected: bool) {
     let takes_a_body = operation.request_body.is_some();
-    let mut refusals = vec![
+    let mut errors = vec![
         ("408", "`request_timeout`: the request did not arrive in time"),
         ("413", "`payload_too_large`: the body is over its limit"),
         ("414", "`uri_too_long`: path and query are over their limit"),
-        ("415", "`unsupported_media_type`: the body is no plain JSON"),
+        ("415", "`unsupported_media_type`: the body is not plain JSON"),
         ("431", "`headers_too_large`: the headers are over their limit"),
-        ("500", "`internal`: a defect of ours"),
-        ("503", "`unavailable`: the database is away, or we are overloaded"),
+        ("500", "`internal`: an error of the server"),
+        ("503", "`unavailable`: the database does not answer, or the server is overloaded"),
     ];
     if is_protected {
-        refusals.push(("401", "`unauthorized`: there is no good credential"));
-        refusals.push(("429", "`rate_limited`: requests, or bad credentials, come too fast"));
-        refusals.push((
+        errors.push(("401", "`unauthorized`: there is no valid credential"));
+        errors.push(("429", "`rate_limited`: requests, or bad credentials, come too fast"));
+        errors.push((
             "403",
             "`forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope",
         ));
@@ -176,9 +176,9 @@ fn add_refusals(operation: &mut Operation, is_protected: bool) {
         } else {
             "`validation_error`, `scope_required` or `scope_conflict`"
         };
-        refusals.push(("400", words));
+        errors.push(("400", words));
     }
-    for (status, description) in refusals {
+    for (status, description) in errors {
         operation
             .responses
             .responses
@@ -192,9 +192,11 @@ fn add_refusals(operation: &mut Operation, is_protected: bool) {
     }
 }
 
-/// A refusal has the one body that all refusals have; every response names its request.
+/// All errors have the same body, and all responses name their request.
 fn add_form(status: &str, response: &mut Response) {
-    response.headers.insert("x-request-id".to_owned(), header("Names the request in our logs"));
+    response
+        .headers
+        .insert("x-request-id".to_owned(), header("Names the request in the server's log"));
     if matches!(status, "429" | "503") {
         response.headers.insert("Retry-After".to_owned(), header("Seconds to wait"));
     }

@@ -5,7 +5,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use protocol::{error::FieldError, limits::JSON_DEPTH_MAX};
+use protocol::{decode_error::DecodeError, error::FieldError, limits::JSON_DEPTH_MAX};
 use serde::{
     de::{
         DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess,
@@ -21,12 +21,12 @@ use crate::limits::{JSON_EXPONENT_MAX, JSON_NEGATIVE_EXPONENT_MAX};
 /// Parses a body; the error names the place.
 pub fn parse(bytes: &[u8]) -> Result<Value, FieldError> {
     if bytes.is_empty() {
-        return Err(FieldError::new("", "the body is empty (hint: send a JSON object)"));
+        return Err(FieldError::new("", "the body is empty; send a JSON object"));
     }
     check_exponents(bytes)?;
     let fault = RefCell::new(None);
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Strict { place: Place::Root, depth: 1, fault: &fault }
+    StrictReader { place: JsonPath::Root, depth: 1, fault: &fault }
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(|error| {
@@ -36,8 +36,9 @@ pub fn parse(bytes: &[u8]) -> Result<Value, FieldError> {
 
 /// Gives a value its type; the error names the field as a JSON pointer.
 pub fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
-    serde_path_to_error::deserialize(Plain(value)).map_err(|error| {
+    serde_path_to_error::deserialize(StrictValue(value)).map_err(|error| {
         let message = error.inner().to_string();
+        let problem = DecodeError::read(&message);
         let mut pointer = String::new();
         for segment in error.path() {
             match segment {
@@ -47,27 +48,15 @@ pub fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
                 serde_path_to_error::Segment::Unknown => {}
             }
         }
-        if let Some(field) = named_field(&message) {
+        if let Some(field) = problem.field() {
             let mut last = String::new();
             push(&mut last, field);
             if !pointer.ends_with(&last) {
                 pointer.push_str(&last);
             }
         }
-        FieldError::new(pointer, message)
+        FieldError::new(pointer, problem.to_string())
     })
-}
-
-/// The field that serde names only in its words: one that is missing, or one too many.
-fn named_field(message: &str) -> Option<&str> {
-    let rest = message
-        .strip_prefix("missing field `")
-        .or_else(|| message.strip_prefix("unknown field `"))?;
-    ["`, expected", "`, there are no fields"]
-        .iter()
-        .find_map(|end| rest.rsplit_once(end))
-        .map(|(field, _)| field)
-        .or_else(|| rest.strip_suffix('`'))
 }
 
 fn push(pointer: &mut String, segment: impl fmt::Display) {
@@ -81,16 +70,18 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// A value that is read as it looks: left alone, serde would take an array for a struct, field by
 /// field.
 #[derive(Clone, Copy)]
-struct Plain<'de>(&'de Value);
+struct StrictValue<'de>(&'de Value);
 
-impl<'de> Deserializer<'de> for Plain<'de> {
+impl<'de> Deserializer<'de> for StrictValue<'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         match self.0 {
-            Value::Array(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(Plain))),
+            Value::Array(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.iter().map(StrictValue)))
+            }
             Value::Object(map) => visitor.visit_map(MapDeserializer::new(
-                map.iter().map(|(key, value)| (key.as_str(), Plain(value))),
+                map.iter().map(|(key, value)| (key.as_str(), StrictValue(value))),
             )),
             scalar => scalar.deserialize_any(visitor),
         }
@@ -151,7 +142,7 @@ impl<'de> Deserializer<'de> for Plain<'de> {
     }
 }
 
-impl<'de> Plain<'de> {
+impl<'de> StrictValue<'de> {
     /// JSON Schema has one kind of number: `8.0` is the integer 8.
     fn whole_number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, serde_json::Error> {
         match self.0.as_f64() {
@@ -163,7 +154,7 @@ impl<'de> Plain<'de> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, serde_json::Error> for Plain<'de> {
+impl<'de> IntoDeserializer<'de, serde_json::Error> for StrictValue<'de> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -209,13 +200,13 @@ fn check_exponents(bytes: &[u8]) -> Result<(), FieldError> {
 
 /// Where the reader is.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum JsonPath<'a> {
     Root,
-    Key(&'a Place<'a>, &'a str),
-    Index(&'a Place<'a>, usize),
+    Key(&'a JsonPath<'a>, &'a str),
+    Index(&'a JsonPath<'a>, usize),
 }
 
-impl Place<'_> {
+impl JsonPath<'_> {
     fn pointer(&self) -> String {
         match self {
             Self::Root => String::new(),
@@ -233,14 +224,14 @@ impl Place<'_> {
     }
 }
 
-struct Strict<'a> {
-    place: Place<'a>,
+struct StrictReader<'a> {
+    place: JsonPath<'a>,
     depth: usize,
     /// What we found ourselves, with its place; the parser's own error has none.
     fault: &'a RefCell<Option<FieldError>>,
 }
 
-impl Strict<'_> {
+impl StrictReader<'_> {
     fn refuse<E: serde::de::Error>(&self, message: &str) -> E {
         *self.fault.borrow_mut() = Some(FieldError::new(self.place.pointer(), message));
         E::custom(message)
@@ -261,7 +252,7 @@ impl Strict<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
+impl<'de> DeserializeSeed<'de> for StrictReader<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -269,7 +260,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
+impl<'de> Visitor<'de> for StrictReader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -307,8 +298,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         self.check_depth()?;
         let mut list = Vec::new();
-        while let Some(value) = items.next_element_seed(Strict {
-            place: Place::Index(&self.place, list.len()),
+        while let Some(value) = items.next_element_seed(StrictReader {
+            place: JsonPath::Index(&self.place, list.len()),
             depth: self.depth + 1,
             fault: self.fault,
         })? {
@@ -322,8 +313,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             let key = self.text(key)?;
-            let inside = Strict {
-                place: Place::Key(&self.place, &key),
+            let inside = StrictReader {
+                place: JsonPath::Key(&self.place, &key),
                 depth: self.depth + 1,
                 fault: self.fault,
             };

@@ -1,10 +1,10 @@
-//! The bounds of the border, each with its unit. Bounds of what may be said stand in
-//! `protocol::limits`; those that an operator or a test may set are fields of [`crate::Settings`],
-//! with the values here as defaults.
+//! The bounds of requests, connections and streams, each with its unit. Bounds of what a body may say
+//! stand in `protocol::limits`; those that an operator or a test may set are fields of `settings`, with
+//! the values here as defaults.
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::pace::Rate;
+use crate::rate_limit::Rate;
 
 /// Longest wait for a whole request head, and longest idle time of a kept connection.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ pub const URI_MAX_BYTES: usize = 8 * 1024;
 pub const HEADERS_MAX_BYTES: usize = 16 * 1024;
 /// Most headers.
 pub const HEADERS_MAX: usize = 100;
-/// Most headers that are read at all; between this and [`HEADERS_MAX`] the refusal is our own.
+/// Most headers that are read at all; between this and [`HEADERS_MAX`] the 431 is our own.
 pub const HEADERS_READ_MAX: usize = 2 * HEADERS_MAX;
 /// Read and write buffer of a connection, in bytes.
 pub const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
@@ -49,35 +49,35 @@ pub const RETRY_AFTER_S: u64 = 1;
 /// Longest wait for the database in a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Requests of one credential's holder.
+/// Requests of one credential.
 pub const REQUESTS_PER_KEY: Rate = rate(500, 1_000);
-/// Credentials from one address that are no good.
+/// Bad credentials from one address.
 pub const BAD_CREDENTIALS_PER_ADDRESS: Rate = rate(20, 100);
-/// Most credentials, and most addresses, whose pace is known; those beyond it share one.
-pub const PACES_MAX: usize = 10_000;
-/// How long the holder of an API key is believed without asking the database again.
+/// Most credentials, and most addresses, with a token bucket of their own; the rest share one.
+pub const RATE_LIMITED_MAX: usize = 10_000;
+/// How long the holder of an API key is cached.
 pub const KEY_CACHED: Duration = Duration::from_millis(400);
-/// How often a stream looks whether its credential is still good.
+/// How often a stream checks that its credential is still good.
 pub const CREDENTIAL_POLL: Duration = Duration::from_millis(500);
 // Together they bound how long a revoked key is of use: a second.
 const _: () = assert!(KEY_CACHED.as_millis() + CREDENTIAL_POLL.as_millis() < 1000);
-/// How long a stream goes on while nobody can say whether its credential is still good.
+/// How long a stream goes on while its credential cannot be checked.
 pub const CREDENTIAL_OUTAGE_MAX: Duration = STREAM_OUTAGE_MAX;
-/// Most keys whose holders are remembered; beyond it the database is asked each time.
+/// Most keys whose holders are cached; beyond it the database is asked each time.
 pub const KEYS_CACHED_MAX: usize = 10_000;
-/// Longest credential that a cookie takes, in bytes: browsers take 4 KiB with all around it.
+/// Longest credential that fits a cookie, in bytes: browsers take 4 KiB with its attributes.
 pub const COOKIE_CREDENTIAL_MAX_BYTES: usize = 3800;
 /// How long the signing keys of tokens are used without reading them again.
 pub const JWKS_FRESH: Duration = Duration::from_secs(10 * 60);
-/// Shortest time between two tries to read them.
+/// Shortest time between two attempts to read the signing keys.
 pub const JWKS_RETRY_AFTER: Duration = Duration::from_secs(30);
-/// How long they are used while they cannot be read again.
+/// How long signing keys are used while they cannot be read again.
 pub const JWKS_KEPT_MAX: Duration = Duration::from_secs(60 * 60);
-/// Longest wait for them.
+/// Longest wait for the signing keys.
 pub const JWKS_FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest set of them, in bytes.
+/// Largest set of signing keys, in bytes.
 pub const JWKS_MAX_BYTES: usize = 256 * 1024;
-/// Most of them that are kept.
+/// Most signing keys that are kept.
 pub const JWKS_KEYS_MAX: usize = 100;
 /// Largest difference of clocks that may be allowed for, in seconds.
 pub const JWT_LEEWAY_MAX_S: u64 = 600;
@@ -87,15 +87,15 @@ pub const WORKSPACE_BYTES_PER_ORG: u64 = 1024 * 1024 * 1024;
 
 /// Most streams at once, over all tenants of this process.
 pub const STREAMS_MAX: usize = 8192;
-/// Most streams at once of one credential's holder.
+/// Most streams at once of one credential.
 pub const STREAMS_PER_KEY: u32 = 200;
 /// Most streams at once of one organisation.
 pub const STREAMS_PER_ORG: u32 = 1_000;
 /// Longest life of a stream; its client resumes where it was.
 pub const STREAM_LIFE_MAX: Duration = Duration::from_secs(30 * 60);
-/// Time between two signs of life of a stream.
+/// Time between two heartbeats of a stream.
 pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
-/// A stream looks at the rows at least this often (± a fifth), even if no bell rings.
+/// A stream reads at least this often (± a fifth), even without a notification.
 pub const STREAM_POLL: Duration = Duration::from_secs(1);
 /// Longest wait for a slow follower to take the next chunk; then its stream is closed.
 pub const STREAM_SEND_TIMEOUT: Duration = Duration::from_secs(10);

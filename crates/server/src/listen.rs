@@ -3,7 +3,6 @@
 
 use std::{io, sync::Arc};
 
-use axum::Router;
 use http::Request;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -19,14 +18,24 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use crate::{
-    app::App,
-    gate::Peer,
+    app::{App, Dependencies},
+    auth::access::PeerAddress,
     limits::{ACCEPT_REST, CONNECTION_BUFFER_BYTES, HEADERS_READ_MAX, STALLED_READER_TIMEOUT},
+    router,
+    settings::ServerSettings,
 };
 
-/// Serves connections until the shutdown; then drains them, for a bounded time.
-pub(crate) async fn run(listener: TcpListener, router: Router, app: &App) {
-    let http = protocol_settings(app);
+/// Serves until `shutdown`, then ends streams, lets open requests finish for a bounded time, and
+/// returns.
+pub async fn serve(
+    listener: TcpListener,
+    dependencies: Dependencies,
+    settings: ServerSettings,
+    shutdown: CancellationToken,
+) {
+    let app = App::new(dependencies, settings, shutdown);
+    let router = router::router(app.clone());
+    let http = protocol_settings(&app);
     let places = Arc::new(Semaphore::new(app.settings.connections_max));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
@@ -74,7 +83,7 @@ fn protocol_settings(app: &App) -> auto::Builder<TokioExecutor> {
 async fn next_connection(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, Peer, Option<tokio::sync::OwnedSemaphorePermit>) {
+) -> (TcpStream, PeerAddress, Option<tokio::sync::OwnedSemaphorePermit>) {
     let place = Arc::clone(places).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
@@ -83,7 +92,7 @@ async fn next_connection(
                     tracing::debug!(%error, "a connection was gone before it began");
                     continue;
                 }
-                return (stream, Peer(peer.ip()), place);
+                return (stream, PeerAddress(peer.ip()), place);
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
@@ -95,7 +104,7 @@ async fn next_connection(
 }
 
 /// Notes at every request from whom it comes.
-fn named<B>(peer: Peer) -> impl Fn(Request<B>) -> Request<B> + Clone {
+fn named<B>(peer: PeerAddress) -> impl Fn(Request<B>) -> Request<B> + Clone {
     move |mut request| {
         request.extensions_mut().insert(peer);
         request

@@ -1,4 +1,4 @@
-//! How many streams are open: in all, of an organisation, of whoever holds a credential. A place is
+//! How many streams are open: in all, by organisation, by credential. A slot is
 //! given back when it is dropped. Counted are the streams of this process alone.
 
 use std::{
@@ -9,37 +9,37 @@ use std::{
 
 use protocol::{error::ErrorCode, name::OrgId};
 
-use crate::{Settings, identity::Holder, refusal::Refusal};
+use crate::{auth::principal::CredentialHolder, error::ApiError, settings::ServerSettings};
 
 /// The streams of this process.
 #[derive(Clone, Default)]
-pub(crate) struct OpenStreams(Arc<Mutex<Counts>>);
+pub(crate) struct OpenStreams(Arc<Mutex<OpenCounts>>);
 
-/// Nobody is in here with 0, so that there are never more entries than streams.
+/// There are no entries of 0, so that there are never more entries than streams.
 #[derive(Default)]
-struct Counts {
+struct OpenCounts {
     all: usize,
     of_org: HashMap<OrgId, usize>,
-    of_holder: HashMap<Holder, usize>,
+    of_holder: HashMap<CredentialHolder, usize>,
 }
 
 impl OpenStreams {
-    /// A place for one more stream, or which bound is reached.
-    pub(crate) fn enter(
+    /// A slot for one more stream, or an error that says which bound is reached.
+    pub(crate) fn acquire(
         &self,
         org_id: &OrgId,
-        holder: Option<&Holder>,
-        settings: &Settings,
-    ) -> Result<StreamPlace, Refusal> {
+        holder: Option<&CredentialHolder>,
+        settings: &ServerSettings,
+    ) -> Result<StreamSlot, ApiError> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let open = |who: &str| {
-            let words = format!("{who} has as many streams open as it may (hint: close one)");
-            Refusal::new(ErrorCode::QuotaExceeded, words)
+            let words = format!("{who} has as many streams open as it may");
+            ApiError::new(ErrorCode::QuotaExceeded, words).hint("close one")
         };
         let limits = &settings.tenants;
         if counts.all >= settings.streams_max {
-            let words = "too many streams are open (hint: try again)";
-            return Err(Refusal::new(ErrorCode::QuotaExceeded, words));
+            let words = "too many streams are open";
+            return Err(ApiError::new(ErrorCode::QuotaExceeded, words).hint("try again"));
         }
         if open_of(&counts.of_org, org_id) >= limits.streams_per_org as usize {
             return Err(open("the organisation"));
@@ -54,19 +54,19 @@ impl OpenStreams {
         if let Some(holder) = holder {
             *counts.of_holder.entry(holder.clone()).or_default() += 1;
         }
-        metrics::gauge!("streams_open").increment(1);
-        Ok(StreamPlace { open: self.clone(), org_id: org_id.clone(), holder: holder.cloned() })
+        metrics::gauge!("openintern_streams_open").increment(1);
+        Ok(StreamSlot { open: self.clone(), org_id: org_id.clone(), holder: holder.cloned() })
     }
 }
 
-/// Counts as one open stream while it lives.
-pub(crate) struct StreamPlace {
+/// OpenCounts as one open stream while it lives.
+pub(crate) struct StreamSlot {
     open: OpenStreams,
     org_id: OrgId,
-    holder: Option<Holder>,
+    holder: Option<CredentialHolder>,
 }
 
-impl Drop for StreamPlace {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut counts = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
         counts.all = counts.all.saturating_sub(1);
@@ -74,7 +74,7 @@ impl Drop for StreamPlace {
         if let Some(holder) = &self.holder {
             leave(&mut counts.of_holder, holder);
         }
-        metrics::gauge!("streams_open").decrement(1);
+        metrics::gauge!("openintern_streams_open").decrement(1);
     }
 }
 

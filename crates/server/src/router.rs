@@ -19,19 +19,18 @@ use utoipa_axum::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::{
-    TenantLimits,
     app::App,
-    audit, border, catalog, document,
-    gate::{self, Gate},
-    health,
-    identity::Identity,
-    keys, login, memories, runs, sessions, stream, usage, web,
+    auth::{access::AccessControl, authenticator::Authenticator},
+    document,
+    middleware::{request_guard::guard, require_right::require_right},
+    routes::{audit, catalog, health, keys, login, memories, runs, sessions, stream, usage, web},
+    settings::TenantLimits,
 };
 
 const DOCUMENT: &str = "/openapi.json";
 
-fn routes(gate: &Gate) -> OpenApiRouter<App> {
-    let needs = |right, route| needs(gate, right, route);
+fn routes(access: &AccessControl) -> OpenApiRouter<App> {
+    let needs = |right, route| needs(access, right, route);
     OpenApiRouter::with_openapi(document::head())
         .routes(needs(RunsWrite, routes!(runs::create)))
         .routes(needs(RunsRead, routes!(runs::list)))
@@ -67,31 +66,31 @@ fn routes(gate: &Gate) -> OpenApiRouter<App> {
         .routes(routes!(describe))
 }
 
-/// A route that lets in whoever has the right, and says so in the document. A handler that asks for
-/// a scope on a route without this fails.
+/// A route that needs the right, and says so in the document. A handler that asks for a scope on a
+/// route without this fails.
 fn needs(
-    gate: &Gate,
+    access: &AccessControl,
     right: Right,
     (schemas, paths, methods): UtoipaMethodRouter<App>,
 ) -> UtoipaMethodRouter<App> {
-    let checked = from_fn_with_state((gate.clone(), right), gate::check);
+    let checked = from_fn_with_state((access.clone(), right), require_right);
     (schemas, document::needing(paths, right), methods.route_layer(checked))
 }
 
-/// Everything that can be asked, each request within the border's bounds.
+/// All routes, each request within the bounds of the guard.
 pub(crate) fn router(app: App) -> Router {
-    let (router, _) = routes(&app.gate).split_for_parts();
+    let (router, _) = routes(&app.access).split_for_parts();
     router
         .merge(SwaggerUi::new("/docs").config(Config::from(DOCUMENT)))
         .fallback(web::rest)
-        .layer(from_fn_with_state(app.clone(), border::guard))
+        .layer(from_fn_with_state(app.clone(), guard))
         .with_state(app)
 }
 
-/// The document, without a server.
-pub(crate) fn openapi() -> OpenApi {
-    let gate = Gate::new(Identity::none(), &TenantLimits::default());
-    document::complete(routes(&gate).split_for_parts().1)
+/// The OpenAPI 3.1 document of all routes, without a server.
+pub fn openapi() -> OpenApi {
+    let access = AccessControl::new(Authenticator::none(), &TenantLimits::default());
+    document::complete(routes(&access).split_for_parts().1)
 }
 
 /// This document

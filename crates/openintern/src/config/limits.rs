@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, de::Error};
-use server::{TenantLimits, pace::Rate};
+use server::{rate_limit::Rate, settings::TenantLimits};
 use store::{budgets::DailyBudget, connect::QueueLimits};
 
 /// `[limits]`
@@ -23,9 +23,9 @@ pub(crate) struct LimitsTable {
     requests_per_s_per_key: NonZeroU32,
     /// Requests of a credential on one server at once, after a rest.
     requests_burst_per_key: NonZeroU32,
-    /// Credentials that are no good, from one address at one server, in the long run.
+    /// Bad credentials from one address at one server, in the long run.
     bad_credentials_per_s_per_address: NonZeroU32,
-    /// Credentials that are no good, from one address at one server, at once.
+    /// Bad credentials from one address at one server, at once.
     bad_credentials_burst_per_address: NonZeroU32,
     /// Bytes in all workspaces together, on the disk of a server; with more, new runs are refused.
     workspace_bytes_per_org: u64,

@@ -255,7 +255,7 @@ mod tests {
                 "created_at":"2026-01-01T00:00:00.000Z","updated_at":"2026-01-01T00:00:00.000Z"}"#,
             "a",
         );
-        check(r#"{"type":"core"}"#, "line 17: /text missing field `text`");
+        check(r#"{"type":"core"}"#, "line 17: /text is missing");
         check(
             r#"{"type":"core","text":"a","importance":2}"#,
             "line 17: /importance must be 0 to 1",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 pub(crate) fn document() -> Value {
-    serde_json::to_value(server::openapi()).unwrap()
+    serde_json::to_value(server::router::openapi()).unwrap()
 }
 
 pub(crate) fn operations(document: &Value) -> Vec<(String, String, Value)> {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use server::Settings;
+use server::settings::ServerSettings;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::served::{PATIENCE, Served, answer, rest_of, served, served_with};
@@ -59,10 +59,10 @@ async fn rest_of_hostile(served: &Served, bytes: &str) -> String {
 
 #[tokio::test]
 async fn half_a_head_is_closed_and_a_slow_body_is_told() {
-    let settings = Settings {
+    let settings = ServerSettings {
         header_read_timeout: Duration::from_millis(300),
         body_read_timeout: Duration::from_millis(300),
-        ..Settings::default()
+        ..ServerSettings::default()
     };
     let served = served_with(settings).await;
     let silent = served.raw_answer("").await;

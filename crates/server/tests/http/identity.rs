@@ -9,7 +9,7 @@ use protocol::{
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use server::identity::Identity;
+use server::auth::authenticator::Authenticator;
 
 use crate::{
     document::{document, operations},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 async fn with_keys() -> Served {
-    served_to(async |store| Identity::keys(store)).await
+    served_to(async |store| Authenticator::keys(store)).await
 }
 
 /// A key of `org_a`, straight from the store.

@@ -3,7 +3,11 @@
 use futures::future::join_all;
 use protocol::id::RunId;
 use reqwest::{RequestBuilder, Response};
-use server::{Settings, TenantLimits, identity::Identity, pace::Rate};
+use server::{
+    auth::authenticator::Authenticator,
+    rate_limit::Rate,
+    settings::{ServerSettings, TenantLimits},
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -12,8 +16,8 @@ use crate::{
 };
 
 async fn with_keys(tenants: TenantLimits) -> Served {
-    let settings = Settings { tenants, ..Settings::default() };
-    served_for(settings, String::new, async |store| Identity::keys(store)).await
+    let settings = ServerSettings { tenants, ..ServerSettings::default() };
+    served_for(settings, String::new, async |store| Authenticator::keys(store)).await
 }
 
 /// A stream that stays open as long as this is kept.
@@ -80,7 +84,7 @@ async fn streams_are_bounded_by_key_and_by_organisation() {
 async fn without_authentication_only_the_organisation_is_bounded() {
     let tenants =
         TenantLimits { streams_per_key: 0, streams_per_org: 1, ..TenantLimits::default() };
-    let served = served_with(Settings { tenants, ..Settings::default() }).await;
+    let served = served_with(ServerSettings { tenants, ..ServerSettings::default() }).await;
     let path = format!("/api/runs/{}/stream", served.create("a").await);
     let _one = opened(served.ask("GET", &path)).await;
     served.get(&path).await.refused(429, "quota_exceeded");
@@ -161,7 +165,7 @@ async fn without_authentication_there_is_no_rate() {
         bad_credentials_per_address: rate(1, 1),
         ..TenantLimits::default()
     };
-    let served = served_with(Settings { tenants, ..Settings::default() }).await;
+    let served = served_with(ServerSettings { tenants, ..ServerSettings::default() }).await;
     for answer in at_once(10, || served.ask("GET", "/api/runs").bearer_auth("x")).await {
         answer.expect(200);
     }

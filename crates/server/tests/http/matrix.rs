@@ -9,7 +9,7 @@ use protocol::{
 };
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use server::{Settings, identity::Identity, pace::Rate};
+use server::{auth::authenticator::Authenticator, rate_limit::Rate, settings::ServerSettings};
 
 use crate::{
     document::{document, operations},
@@ -306,9 +306,9 @@ async fn tenants(served: &Served) -> Vec<Tenant> {
 async fn every_route_keeps_every_tenant_apart() {
     // It tries bad credentials faster than anybody may.
     let most = NonZeroU32::new(1_000_000).unwrap();
-    let mut settings = Settings::default();
+    let mut settings = ServerSettings::default();
     settings.tenants.bad_credentials_per_address = Rate { per_s: most, burst: most };
-    let served = served_for(settings, String::new, async |store| Identity::keys(store)).await;
+    let served = served_for(settings, String::new, async |store| Authenticator::keys(store)).await;
     let tenants = tenants(&served).await;
     let routes = Route::all();
     let names: BTreeSet<_> = routes.iter().map(|route| &route.name).collect();
@@ -435,7 +435,7 @@ const MEMORY: &str = "memory:read memory:write";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_shared_is_read_by_those_it_is_for_and_changed_by_those_who_may() {
-    let served = crate::served::served_to(async |store| Identity::keys(store)).await;
+    let served = crate::served::served_to(async |store| Authenticator::keys(store)).await;
     let boss = key_of(&served, "org_a", None, None, "admin", None).await.key;
     let ask = |key: &str, method: &str, path: &str, body: &Value| {
         let request = served.bare(method, path).bearer_auth(key);

@@ -1,7 +1,7 @@
 //! Memories over HTTP. How well they are found is tested where they are searched.
 
 use serde_json::{Value, json};
-use server::identity::Identity;
+use server::auth::authenticator::Authenticator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{
@@ -236,7 +236,7 @@ async fn versions_are_bounded_in_number_and_a_page_in_bytes() {
 
 #[tokio::test]
 async fn a_version_says_who_replaced_it() {
-    let served = served_to(async |store| Identity::keys(store)).await;
+    let served = served_to(async |store| Authenticator::keys(store)).await;
     let key =
         key_of(&served, "org_a", Some("user_a"), None, "memory:read memory:write", None).await;
     let ask = |method: &str, path: &str| served.bare(method, path).bearer_auth(&key.key);

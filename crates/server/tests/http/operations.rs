@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use server::Settings;
+use server::settings::ServerSettings;
 use sqlx::Connection;
 use store::nodes::NodeReport;
 use uuid::Uuid;
@@ -32,7 +32,7 @@ async fn health_says_how_it_is() {
     assert_eq!(answer(served.bare("GET", "/health/ready")).await.expect(200)["status"], "ok");
     let metrics = answer(served.bare("GET", "/metrics")).await;
     assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
-    assert_eq!(metrics.text, "streams_open 0\n");
+    assert_eq!(metrics.text, "openintern_streams_open 0\n");
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn the_catalog_lists_agents_and_the_tools_of_living_workers() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_that_says_nothing_and_harms_nobody() {
-    let served = served_by(Settings::default(), || panic!("a secret")).await;
+    let served = served_by(ServerSettings::default(), || panic!("a secret")).await;
     let refused = answer(served.bare("GET", "/metrics")).await;
     assert!(!refused.text.contains("secret"), "{}", refused.text);
     refused.refused(500, "internal");
@@ -80,7 +80,8 @@ async fn a_panic_is_a_500_that_says_nothing_and_harms_nobody() {
 #[tokio::test]
 async fn an_answer_that_takes_too_long_is_given_up_but_not_what_was_begun() {
     let served =
-        served_with(Settings { answer_timeout: Duration::ZERO, ..Settings::default() }).await;
+        served_with(ServerSettings { answer_timeout: Duration::ZERO, ..ServerSettings::default() })
+            .await;
     // No answer comes as long as the table is locked.
     let mut admin = sqlx::PgConnection::connect(&served.database.admin_url).await.unwrap();
     let mut lock = admin.begin().await.unwrap();

@@ -12,7 +12,9 @@ use protocol::{
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use server::{Parts, Settings, identity::Identity, serve};
+use server::{
+    app::Dependencies, auth::authenticator::Authenticator, listen::serve, settings::ServerSettings,
+};
 use store::{
     Store,
     connect::{StoreSettings, migrate},
@@ -40,7 +42,7 @@ pub(crate) struct Served {
     /// The root of all workspaces.
     pub(crate) workspaces: TempDir,
     client: Client,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
 }
 
 /// What a response was.
@@ -51,29 +53,29 @@ pub(crate) struct Answer {
 }
 
 pub(crate) async fn served() -> Served {
-    served_with(Settings::default()).await
+    served_with(ServerSettings::default()).await
 }
 
-pub(crate) async fn served_with(settings: Settings) -> Served {
-    served_by(settings, || "streams_open 0\n".to_owned()).await
+pub(crate) async fn served_with(settings: ServerSettings) -> Served {
+    served_by(settings, || "openintern_streams_open 0\n".to_owned()).await
 }
 
 pub(crate) async fn served_by(
-    settings: Settings,
+    settings: ServerSettings,
     metrics: impl Fn() -> String + Send + Sync + 'static,
 ) -> Served {
-    served_for(settings, metrics, async |_| Identity::none()).await
+    served_for(settings, metrics, async |_| Authenticator::none()).await
 }
 
-/// A server that asks who it serves.
-pub(crate) async fn served_to(identity: impl AsyncFnOnce(Store) -> Identity) -> Served {
-    served_for(Settings::default(), String::new, identity).await
+/// A server that authenticates its callers.
+pub(crate) async fn served_to(authenticator: impl AsyncFnOnce(Store) -> Authenticator) -> Served {
+    served_for(ServerSettings::default(), String::new, authenticator).await
 }
 
 pub(crate) async fn served_for(
-    settings: Settings,
+    settings: ServerSettings,
     metrics: impl Fn() -> String + Send + Sync + 'static,
-    identity: impl AsyncFnOnce(Store) -> Identity,
+    authenticator: impl AsyncFnOnce(Store) -> Authenticator,
 ) -> Served {
     let database = postgres::scratch::database().await;
     migrate(&database.owner_url).await.unwrap();
@@ -82,16 +84,16 @@ pub(crate) async fn served_for(
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let workspaces = tempfile::tempdir().unwrap();
-    let parts = Parts {
+    let dependencies = Dependencies {
         store: store.clone(),
         memory: MemoryService::new(store.clone(), None),
         agents: ["main", "writer"].map(agent).to_vec(),
-        identity: identity(store.clone()).await,
+        authenticator: authenticator(store.clone()).await,
         workspace_root: workspaces.path().to_owned(),
         metrics: Arc::new(metrics),
         version: "1.2.3",
     };
-    let server = tokio::spawn(serve(listener, parts, settings, shutdown.clone()));
+    let server = tokio::spawn(serve(listener, dependencies, settings, shutdown.clone()));
     Served { address, store, database, shutdown, workspaces, client: Client::new(), server }
 }
 
@@ -167,7 +169,7 @@ impl Served {
     /// Asks the server to end and waits until it has.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        timeout(PATIENCE, self.server).await.expect("it ends").unwrap().unwrap();
+        timeout(PATIENCE, self.server).await.expect("it ends").unwrap();
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use server::Settings;
+use server::settings::ServerSettings;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -19,10 +19,10 @@ const SECOND: &str = "GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\
 
 /// A server that does not wait long for the rest of a head or a body.
 async fn impatient() -> Served {
-    let settings = Settings {
+    let settings = ServerSettings {
         header_read_timeout: Duration::from_millis(300),
         body_read_timeout: Duration::from_millis(300),
-        ..Settings::default()
+        ..ServerSettings::default()
     };
     served_with(settings).await
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::id::RunId;
 use reqwest::Response;
 use serde_json::{Value, json};
-use server::Settings;
+use server::settings::ServerSettings;
 use tokio::time::timeout;
 
 use crate::served::{Answer, PATIENCE, Served, answer, served, served_with, warning};
@@ -183,10 +183,10 @@ async fn nothing_is_left_after_the_last_event() {
 
 #[tokio::test]
 async fn an_idle_stream_gives_signs_of_life_and_ends_when_it_is_old() {
-    let settings = Settings {
+    let settings = ServerSettings {
         stream_heartbeat: Duration::from_millis(50),
         stream_life_max: Duration::from_millis(400),
-        ..Settings::default()
+        ..ServerSettings::default()
     };
     let served = served_with(settings).await;
     let run_id = served.create("a").await;
@@ -201,7 +201,7 @@ async fn an_idle_stream_gives_signs_of_life_and_ends_when_it_is_old() {
 
 #[tokio::test]
 async fn streams_have_a_bound() {
-    let served = served_with(Settings { streams_max: 1, ..Settings::default() }).await;
+    let served = served_with(ServerSettings { streams_max: 1, ..ServerSettings::default() }).await;
     let run_id = served.create("a").await;
     let first = stream(&served, run_id, "").await;
     let path = format!("/api/runs/{run_id}/stream");
@@ -252,8 +252,10 @@ async fn a_cancelled_run_ends_its_streams() {
 
 #[tokio::test]
 async fn a_follower_that_does_not_read_is_let_go() {
-    let settings =
-        Settings { stream_send_timeout: Duration::from_millis(200), ..Settings::default() };
+    let settings = ServerSettings {
+        stream_send_timeout: Duration::from_millis(200),
+        ..ServerSettings::default()
+    };
     let served = served_with(settings).await;
     let run_id = served.create("a").await;
     let mut stalled = stream(&served, run_id, "").await;

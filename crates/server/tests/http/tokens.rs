@@ -19,7 +19,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
-use server::identity::{Identity, JwtSettings};
+use server::auth::{authenticator::Authenticator, jwt_settings::JwtSettings};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -134,7 +134,7 @@ async fn served_to_holders_of(jwks: Value) -> Served {
     let path = std::env::temp_dir().join(format!("openintern-jwks-{}", uuid::Uuid::now_v7()));
     std::fs::write(&path, jwks.to_string()).unwrap();
     let settings = JwtSettings { jwks_file: Some(path.clone()), ..settings() };
-    let served = served_to(async |_| Identity::jwt(settings).await.unwrap()).await;
+    let served = served_to(async |_| Authenticator::jwt(settings).await.unwrap()).await;
     std::fs::remove_file(path).unwrap();
     served
 }
@@ -288,7 +288,7 @@ async fn an_unknown_key_makes_the_set_be_read_again_but_not_each_time() {
     let sets = [json!({"keys": [old.jwk("1")]}), json!({"keys": [new.jwk("2")]})];
     let (url, count) = jwks_server(sets.map(|set| set.to_string()).to_vec()).await;
     let settings = JwtSettings { jwks_url: Some(url), ..settings() };
-    let served = served_to(async |_| Identity::jwt(settings).await.unwrap()).await;
+    let served = served_to(async |_| Authenticator::jwt(settings).await.unwrap()).await;
     assert_eq!(count.load(Ordering::SeqCst), 1);
     ask(&served, &old.token("1", &claims())).await.expect(200);
     ask(&served, &new.token("2", &claims())).await.expect(200);
@@ -307,7 +307,7 @@ async fn keys_that_cannot_be_read_are_our_fault_and_not_the_tokens() {
     for set in ["no JSON".to_owned(), "{\"keys\": []}".to_owned(), huge.to_string()] {
         let (url, _) = jwks_server(vec![set]).await;
         let settings = JwtSettings { jwks_url: Some(url), ..settings() };
-        let served = served_to(async |_| Identity::jwt(settings).await.unwrap()).await;
+        let served = served_to(async |_| Authenticator::jwt(settings).await.unwrap()).await;
         ask(&served, &signer.token("1", &claims())).await.refused(503, "unavailable");
         ask(&served, "nonsense").await.refused(401, "unauthorized");
     }
@@ -316,7 +316,7 @@ async fn keys_that_cannot_be_read_are_our_fault_and_not_the_tokens() {
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_at_the_start() {
     let check = async |settings: JwtSettings, words: &str| {
-        let Err(fault) = Identity::jwt(settings).await else { panic!("taken: {words}") };
+        let Err(fault) = Authenticator::jwt(settings).await else { panic!("taken: {words}") };
         assert!(fault.to_string().contains(words), "{fault}");
     };
     check(JwtSettings::default(), "issuer").await;

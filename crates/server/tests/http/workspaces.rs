@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Duration};
 use protocol::scope::Scope;
 use reqwest::header::RETRY_AFTER;
 use serde_json::json;
-use server::{Settings, TenantLimits};
+use server::settings::{ServerSettings, TenantLimits};
 use workspaces::{folder, quota::Measuring};
 
 use crate::served::{Answer, PATIENCE, Served, answer, served_with};
@@ -17,7 +17,7 @@ const ENTRIES_MAX: usize = 9;
 async fn served_keeping(kept_for: Duration) -> Served {
     let tenants = TenantLimits { workspace_bytes_per_org: BYTES_MAX, ..TenantLimits::default() };
     let measuring = Measuring { entries_max: ENTRIES_MAX, kept_for, rest: 0, wait_max: PATIENCE };
-    served_with(Settings { tenants, measuring, ..Settings::default() }).await
+    served_with(ServerSettings { tenants, measuring, ..ServerSettings::default() }).await
 }
 
 /// A server that looks again for each request.
@@ -62,9 +62,10 @@ async fn exactly_the_bound_comes_through_and_one_byte_more_does_not() {
     fs::write(&other_project, [0; 401]).unwrap();
     let refused = served.create_for("org_a").await;
     assert_eq!(refused.headers[RETRY_AFTER], "1");
+    let hint = refused.json()["error"]["hint"].to_string();
+    assert!(hint.contains("remove files, or raise `limits.workspace_bytes_per_org`"), "{hint}");
     let words = over(refused);
     assert!(words.contains("1001 bytes") && words.contains("1000 are allowed"), "{words}");
-    assert!(words.contains("(hint: remove files, or raise `limits.workspace_bytes_per_org`"));
     let runs = served.get("/api/runs").await.expect(200);
     assert_eq!(runs["runs"].as_array().map(Vec::len), Some(2), "none was created");
 

@@ -1,0 +1,140 @@
+//! serde's sentences about a value that does not fit its type, taken apart. Nothing else reads its
+//! English, so that a new wording of serde's is mended here.
+
+use std::fmt;
+
+/// What serde says is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecodeError<'a> {
+    /// A field that must be there is not.
+    MissingField(&'a str),
+    /// A field that the type does not have.
+    UnknownField {
+        /// Its name.
+        field: &'a str,
+        /// The fields of the type.
+        known: Vec<&'a str>,
+    },
+    /// A choice that the type does not have.
+    UnknownVariant {
+        /// What was given.
+        variant: &'a str,
+        /// The choices of the type.
+        known: Vec<&'a str>,
+    },
+    /// Anything else, in serde's or the type's own words.
+    Other(&'a str),
+}
+
+impl<'a> DecodeError<'a> {
+    /// Reads what `Display` of a serde error wrote.
+    pub fn read(message: &'a str) -> Self {
+        if let Some(field) = message.strip_prefix("missing field `") {
+            return Self::MissingField(field.strip_suffix('`').unwrap_or(field));
+        }
+        if let Some(rest) = message.strip_prefix("unknown field `") {
+            let (field, known) = split_known(rest);
+            return Self::UnknownField { field, known };
+        }
+        if let Some(rest) = message.strip_prefix("unknown variant `") {
+            let (variant, known) = split_known(rest);
+            return Self::UnknownVariant { variant, known };
+        }
+        Self::Other(message)
+    }
+
+    /// The field that serde names only in its words: one that is missing, or one too many.
+    pub fn field(&self) -> Option<&'a str> {
+        match self {
+            Self::MissingField(field) | Self::UnknownField { field, .. } => Some(field),
+            Self::UnknownVariant { .. } | Self::Other(_) => None,
+        }
+    }
+}
+
+/// To be read behind the name of the field.
+impl fmt::Display for DecodeError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingField(_) => f.write_str("is missing"),
+            Self::UnknownField { known, .. } if known.is_empty() => {
+                f.write_str("is not a known field; there are none here")
+            }
+            Self::UnknownField { known, .. } => {
+                write!(f, "is not a known field; use one of `{}`", known.join("`, `"))
+            }
+            Self::UnknownVariant { variant, known } => {
+                write!(f, "must be one of `{}`, not `{variant}`", known.join("`, `"))
+            }
+            Self::Other(message) => f.write_str(message),
+        }
+    }
+}
+
+/// Splits ``x`, expected one of `a`, `b``. What was given may look like the end of it, so the last
+/// end counts.
+fn split_known(rest: &str) -> (&str, Vec<&str>) {
+    let none = ["`, there are no fields", "`, there are no variants"];
+    if let Some((given, _)) = none.iter().find_map(|end| rest.rsplit_once(end)) {
+        return (given, Vec::new());
+    }
+    match rest.rsplit_once("`, expected ") {
+        Some((given, known)) => (given, known.split('`').skip(1).step_by(2).collect()),
+        None => (rest, Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, de::DeserializeOwned};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Pair {
+        one: u32,
+        other: Choice,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Choice {
+        Left,
+        Right,
+        Both,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Empty {}
+
+    fn check<T: DeserializeOwned + fmt::Debug>(value: Value, field: Option<&str>, words: &str) {
+        let message = serde_json::from_value::<T>(value).unwrap_err().to_string();
+        let error = DecodeError::read(&message);
+        assert_eq!((error.field(), error.to_string().as_str()), (field, words));
+    }
+
+    #[test]
+    fn each_kind_names_its_field_and_says_what_would_do() {
+        check::<Pair>(json!({"other": "left"}), Some("one"), "is missing");
+        check::<Pair>(
+            json!({"third": 1}),
+            Some("third"),
+            "is not a known field; use one of `one`, `other`",
+        );
+        check::<Empty>(json!({"a": 1}), Some("a"), "is not a known field; there are none here");
+        check::<Choice>(json!("up"), None, "must be one of `left`, `right`, `both`, not `up`");
+        check::<u32>(json!("a"), None, "invalid type: string \"a\", expected u32");
+    }
+
+    #[test]
+    fn a_name_may_look_like_the_sentence_around_it() {
+        for name in ["`, expected ", "`, expected one of `x`", "missing field `"] {
+            let known = "is not a known field; use one of `one`, `other`";
+            check::<Pair>(json!({name: 1}), Some(name), known);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Around every handler: bounds, time, panics, request ids, and the one form of every error. It knows
+//! no route.
+
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use protocol::error::ErrorCode;
+use tokio::time::timeout;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::{
+    app::App,
+    error::ApiError,
+    limits::{HEADERS_MAX, HEADERS_MAX_BYTES, URI_MAX_BYTES},
+    middleware::request_body::read_whole,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps every handler.
+pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let request_id = format!("req_{}", Uuid::now_v7().simple());
+    let method = method_label(request.method());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
+    let span = tracing::info_span!("request", request_id, method, route);
+    let response = async {
+        let answer = AssertUnwindSafe(handle(&app, request, next)).catch_unwind().await;
+        let response = answer.unwrap_or_else(|_panic| {
+            metrics::counter!("openintern_panics_total").increment(1);
+            Err(ApiError::internal())
+        });
+        finish(response.into_response(), &request_id)
+    }
+    .instrument(span)
+    .await;
+    let status = response.status().as_str().to_owned();
+    metrics::counter!("openintern_http_requests_total", "method" => method, "route" => route.clone(), "status" => status)
+        .increment(1);
+    metrics::histogram!("openintern_http_request_duration_seconds", "method" => method, "route" => route)
+        .record(started.elapsed());
+    response
+}
+
+async fn handle(app: &App, request: Request, next: Next) -> Result<Response, ApiError> {
+    check_size(&request)?;
+    check_encoding(request.headers())?;
+    let (parts, body) = request.into_parts();
+    let bytes = read_whole(body, &app.settings).await?;
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    let answer = next.run(Request::from_parts(parts, Body::from(bytes)));
+    let answered = if reads {
+        timeout(app.settings.answer_timeout, answer).await.map(Ok)
+    } else {
+        // In a task of its own: a client that goes away does not stop it halfway.
+        let task = app.tasks.spawn(answer.in_current_span());
+        timeout(app.settings.answer_timeout, task).await
+    };
+    match answered {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(ended)) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_cancelled) => Err(ApiError::unavailable("the server is shutting down")),
+        },
+        Err(_elapsed) => Err(ApiError::unavailable("the answer took too long").hint("try again")),
+    }
+}
+
+fn check_size(request: &Request) -> Result<(), ApiError> {
+    if request.uri().path_and_query().is_some_and(|text| text.as_str().len() > URI_MAX_BYTES) {
+        return Err(ApiError::new(
+            ErrorCode::UriTooLong,
+            format!("path and query are longer than {URI_MAX_BYTES} bytes"),
+        ));
+    }
+    let headers = request.headers();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > HEADERS_MAX || bytes > HEADERS_MAX_BYTES {
+        return Err(ApiError::new(
+            ErrorCode::HeadersTooLarge,
+            format!(
+                "there are more than {HEADERS_MAX} headers or {HEADERS_MAX_BYTES} bytes of them"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// A compressed body could grow without bound.
+fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let plain = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if plain {
+        Ok(())
+    } else {
+        Err(ApiError::new(
+            ErrorCode::UnsupportedMediaType,
+            "the body must not be compressed (`Content-Encoding: identity`)",
+        ))
+    }
+}
+
+/// The response as it leaves: an error has its JSON, and everything the id of its request.
+fn finish(mut response: Response, request_id: &str) -> Response {
+    let error = response.extensions_mut().remove::<ApiError>().or_else(|| routing_error(&response));
+    if let Some(error) = error {
+        log(&error);
+        let body = Json(error.into_body(request_id.to_owned())).into_response();
+        let (mut head, _) = response.into_parts();
+        head.headers.remove(header::CONTENT_LENGTH);
+        head.headers.extend(body.headers().clone());
+        response = Response::from_parts(head, body.into_body());
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The router's own errors are a bare status.
+fn routing_error(response: &Response) -> Option<ApiError> {
+    match response.status() {
+        StatusCode::NOT_FOUND => Some(ApiError::not_found()),
+        StatusCode::METHOD_NOT_ALLOWED => Some(
+            ApiError::new(ErrorCode::MethodNotAllowed, "the path does not take this method")
+                .hint("the header `Allow` names the methods that it takes"),
+        ),
+        _ => None,
+    }
+}
+
+fn log(error: &ApiError) {
+    let Some(cause) = error.cause() else { return };
+    let chain =
+        std::iter::successors(Some(cause as &dyn std::error::Error), |cause| cause.source())
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(": ");
+    match error.code() {
+        ErrorCode::Internal => tracing::error!(cause = chain, "a request failed"),
+        ErrorCode::Unavailable => tracing::warn!(cause = chain, "a request could not be served"),
+        code => tracing::info!(cause = chain, ?code, "a request was refused"),
+    }
+}
+
+/// A method as a label: an unknown one must not make a series of its own.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}

@@ -1,0 +1,296 @@
+//! Runs: create, list, get, read events, cancel.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use protocol::{
+    audit::AuditAction,
+    event::{EventPage, StoredEvent, TYPE_NAMES},
+    id::RunId,
+    limits::IDEMPOTENCY_KEY_MAX_BYTES,
+    message::canonical_json,
+    name::{AgentId, SessionKey},
+    run::{CreateRun, Run, RunCancelled, RunCreated, RunPage, RunStatus},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use store::runs::{IdempotencyKey, RunFilter};
+
+use crate::{
+    app::App,
+    auth::principal::Principal,
+    error::ApiError,
+    extract::{
+        body::{ScopedEmpty, ScopedJson},
+        path::PathParam,
+        query::{LimitParam, QueryParams, decimal},
+        scope::RequestScope,
+    },
+    routes::audit,
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Create a run
+///
+/// The run is durable when this answers. Follow it at `/api/runs/{run_id}/stream`.
+#[utoipa::path(
+    post, path = "/api/runs", tag = "runs", operation_id = "create_run",
+    request_body = CreateRun,
+    params((
+        "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+        pattern = "^[!-~]{1,255}$",
+        description = "Send the request again with the same key: it creates one run"
+    )),
+    responses(
+        (status = 201, description = "The run is in the queue", body = RunCreated,
+         headers(("Idempotency-Replayed" = String,
+             description = "`true` if the key had created the run before"))),
+        (status = 409, description = "`conflict`: the session is busy, and `if_busy` is `reject`"),
+        (status = 422, description = "`idempotency_mismatch`: the key came with another body"),
+        (status = 429, description = "`quota_exceeded`: too many runs wait in the queue, or the \
+         workspaces of the organisation hold too much"),
+    )
+)]
+pub(crate) async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    principal: Principal,
+    asked: ScopedJson<CreateRun>,
+) -> Result<Response, ApiError> {
+    asked.body.check().map_err(ApiError::invalid)?;
+    check_agent(&app, &asked.body.agent_id)?;
+    let key = idempotency_key(&headers, &asked)?;
+    let mut scoped = app.store.scoped(&asked.scope);
+    // The run itself says when and for whom; where callers are known, the audit says by whom.
+    if app.authenticator.is_on() {
+        scoped = scoped.audited_as(principal.actor_or(asked.scope.user_id.as_str()));
+    }
+    let (created, replayed) = match (app.workspaces.check(&asked.scope.org_id).await, key) {
+        (Ok(()), Some(key)) => scoped.create_run_once(&asked.body, &key).await?,
+        (Ok(()), None) => (scoped.create_run(&asked.body).await?, false),
+        // What was created before is no new run.
+        (Err(over), Some(key)) => (scoped.find_run_once(&key).await?.ok_or(over)?, true),
+        (Err(over), None) => return Err(over.into()),
+    };
+    let mut response = (StatusCode::CREATED, Json(created)).into_response();
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        return Ok(response);
+    }
+    metrics::counter!("openintern_runs_created_total").increment(1);
+    Ok(response)
+}
+
+/// Which runs to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListRuns {
+    /// Only those with this status.
+    #[param(inline)]
+    status: Option<RunStatus>,
+    /// Only those of this conversation.
+    #[param(inline)]
+    session_key: Option<SessionKey>,
+    /// Only those of this agent.
+    #[param(inline)]
+    agent_id: Option<AgentId>,
+    /// Most rows of the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: LimitParam,
+    /// The `next_cursor` of the page before.
+    #[param(inline)]
+    cursor: Option<RunId>,
+}
+
+/// List runs
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/api/runs", tag = "runs", operation_id = "list_runs", params(ListRuns),
+    responses((status = 200, description = "A page of runs", body = RunPage))
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    RequestScope(scope): RequestScope,
+    QueryParams(query): QueryParams<ListRuns>,
+) -> Result<Json<RunPage>, ApiError> {
+    let ListRuns { status, session_key, agent_id, limit, cursor } = query;
+    let filter = RunFilter { status, session_key, agent_id };
+    let page = app.store.scoped(&scope).list_runs(&filter, cursor, limit.0).await?;
+    Ok(Json(RunPage { runs: page.items, next_cursor: page.next_cursor }))
+}
+
+/// Get a run
+#[utoipa::path(
+    get, path = "/api/runs/{run_id}", tag = "runs", operation_id = "get_run",
+    params(("run_id" = inline(RunId), Path, description = "The run")),
+    responses(
+        (status = 200, description = "The run, whole", body = Run),
+        (status = 404, description = "`not_found`: no such run in this scope"),
+    )
+)]
+pub(crate) async fn get(
+    State(app): State<App>,
+    RequestScope(scope): RequestScope,
+    PathParam(run_id): PathParam<RunId>,
+) -> Result<Json<Run>, ApiError> {
+    Ok(Json(app.store.scoped(&scope).get_run(run_id).await?))
+}
+
+/// Which events to read.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListEvents {
+    /// The `seq` of the last event seen; 0 for none.
+    #[serde(default)]
+    #[param(inline)]
+    cursor: SeqCursor,
+    /// Most events of the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: LimitParam,
+    /// Only events of this type; several are separated by commas.
+    #[serde(default)]
+    #[param(
+        value_type = Option<String>,
+        example = "llm.called",
+        pattern = "^(run\\.(started|resumed|warning|completed|failed|cancelled)|step\\.(started|completed)|memory\\.recalled|llm\\.called|tool\\.(called|result))$"
+    )]
+    r#type: EventTypes,
+}
+
+/// The `seq` of the last event seen.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = u64, minimum = 0, maximum = 9223372036854775807i64, default = 0)]
+struct SeqCursor(u64);
+
+impl TryFrom<String> for SeqCursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        decimal(&text).map(Self).ok_or("must be the `seq` of an event, or 0")
+    }
+}
+
+/// Names of event types; none means all.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+struct EventTypes(Vec<String>);
+
+impl TryFrom<String> for EventTypes {
+    type Error = String;
+
+    fn try_from(list: String) -> Result<Self, String> {
+        let names: Vec<_> = list.split(',').map(str::to_owned).collect();
+        match names.iter().find(|name| !TYPE_NAMES.contains(&name.as_str())) {
+            None => Ok(Self(names)),
+            Some(name) => Err(format!(
+                "has `{name}`, which is not an event type; use one of `{}`",
+                TYPE_NAMES.join("`, `")
+            )),
+        }
+    }
+}
+
+/// A page of events as they are stored: the JSON of [`EventPage`].
+#[derive(Serialize)]
+pub(crate) struct StoredEventPage {
+    events: Vec<StoredEvent>,
+    total: usize,
+    next_cursor: Option<String>,
+}
+
+/// Read a run's events
+///
+/// The same JSON as in the stream, a page at a time, in the order of `seq`.
+#[utoipa::path(
+    get, path = "/api/runs/{run_id}/events", tag = "runs", operation_id = "list_events",
+    params(("run_id" = inline(RunId), Path, description = "The run"), ListEvents),
+    responses(
+        (status = 200, description = "A page of events", body = EventPage),
+        (status = 404, description = "`not_found`: no such run in this scope"),
+    )
+)]
+pub(crate) async fn events(
+    State(app): State<App>,
+    RequestScope(scope): RequestScope,
+    PathParam(run_id): PathParam<RunId>,
+    QueryParams(query): QueryParams<ListEvents>,
+) -> Result<Json<StoredEventPage>, ApiError> {
+    let ListEvents { cursor, limit, r#type: types } = query;
+    let scoped = app.store.scoped(&scope);
+    let page = scoped.list_events(run_id, cursor.0, limit.0, &types.0).await?;
+    Ok(Json(StoredEventPage {
+        total: page.items.len(),
+        events: page.items,
+        next_cursor: page.next_cursor,
+    }))
+}
+
+/// Cancel a run
+///
+/// A run that no worker holds is cancelled at once, a running one as soon as its worker has
+/// stopped. The body may be absent.
+#[utoipa::path(
+    post, path = "/api/runs/{run_id}/cancel", tag = "runs", operation_id = "cancel_run",
+    params(("run_id" = inline(RunId), Path, description = "The run")),
+    responses(
+        (status = 200, description = "The run ends, or has ended", body = RunCancelled),
+        (status = 404, description = "`not_found`: no such run in this scope"),
+        (status = 409, description = "`run_already_finished`"),
+    )
+)]
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    principal: Principal,
+    PathParam(run_id): PathParam<RunId>,
+    ScopedEmpty(scope): ScopedEmpty,
+) -> Result<Json<RunCancelled>, ApiError> {
+    let scoped = app.store.scoped(&scope);
+    let cancelled = scoped.cancel_run(run_id, scope.user_id.as_str(), None).await?;
+    audit::record(&app, &principal, &scope, AuditAction::RunCancelled, run_id).await;
+    Ok(Json(cancelled))
+}
+
+fn check_agent(app: &App, agent_id: &AgentId) -> Result<(), ApiError> {
+    if app.agents.iter().any(|agent| agent.agent_id == *agent_id) {
+        return Ok(());
+    }
+    Err(ApiError::field("/agent_id", "is not the id of an agent")
+        .hint("`GET /api/agents` lists them"))
+}
+
+/// The key of a request that may be sent again, with the hash of all that makes it the same.
+fn idempotency_key(
+    headers: &HeaderMap,
+    asked: &ScopedJson<CreateRun>,
+) -> Result<Option<IdempotencyKey>, ApiError> {
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=IDEMPOTENCY_KEY_MAX_BYTES).contains(&key.len()))
+        .filter(|key| key.bytes().all(|byte| byte.is_ascii_graphic()))
+        .filter(|_| values.all(|other| other == value))
+        .ok_or_else(|| {
+            ApiError::field(
+                "idempotency-key",
+                format!("must be 1 to {IDEMPOTENCY_KEY_MAX_BYTES} visible ASCII characters, once"),
+            )
+        })?;
+    let digest = Sha256::new()
+        .chain_update("POST\n/api/runs\n")
+        .chain_update(asked.scope.to_string())
+        .chain_update("\n")
+        .chain_update(canonical_json(&asked.raw))
+        .finalize();
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: digest.into() }))
+}
