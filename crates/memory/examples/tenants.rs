@@ -33,10 +33,7 @@ use protocol::{
 };
 use retrieval::figures::quantile;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use store::{
-    Store,
-    connect::{StoreSettings, migrate},
-};
+use store::{Store, connect::migrate, settings::StoreSettings};
 use uuid::Uuid;
 
 const DIMENSIONS: usize = 256;

@@ -16,10 +16,7 @@ use protocol::{
     memory::{Hit, MemoryFilters, MemoryType, SearchMemories, WriteMemory},
     scope::Scope,
 };
-use store::{
-    Store,
-    connect::{StoreSettings, migrate},
-};
+use store::{Store, connect::migrate, settings::StoreSettings};
 
 /// Homes of more chunks than this are asked by the index.
 const BOUND: u64 = 60;

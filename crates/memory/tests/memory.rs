@@ -32,10 +32,7 @@ use protocol::{
     scope::Scope,
 };
 use serde_json::{Map, Value};
-use store::{
-    Store,
-    connect::{StoreSettings, migrate},
-};
+use store::{Store, connect::migrate, settings::StoreSettings};
 
 async fn store() -> Store {
     let database = postgres::scratch::database().await;

@@ -28,11 +28,7 @@ use retrieval::{
     figures::{Figures, Measured, Table},
     set::{self, Chunk, Corpus, Question},
 };
-use store::{
-    Store,
-    connect::{StoreSettings, migrate},
-    memories::reindex::Stale,
-};
+use store::{Store, connect::migrate, memories::reindex::Stale, settings::StoreSettings};
 
 use self::multilingual::multilingual;
 

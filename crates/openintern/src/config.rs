@@ -26,7 +26,7 @@ use serde::{
     de::{IntoDeserializer, value::StrDeserializer},
 };
 use server::auth::jwt_settings::JwtSettings;
-use store::nodes::Retention;
+use store::settings::Retention;
 
 use self::limits::LimitsTable;
 use crate::{

@@ -7,10 +7,7 @@ use protocol::{
     time::Timestamp,
 };
 use serde_json::json;
-use store::{
-    Store,
-    connect::{StoreSettings, migrate},
-};
+use store::{Store, connect::migrate, settings::StoreSettings};
 
 use crate::{
     cli::{CreateKeyArgs, KeyRef, KeysCommand, ListKeysArgs, NodeArgs},

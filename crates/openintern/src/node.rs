@@ -25,8 +25,9 @@ use server::{
 };
 use store::{
     Store,
-    connect::{ConnectError, StoreSettings, migrate},
+    connect::{ConnectError, migrate},
     memories::{VECTOR_DIMENSIONS, reindex::Stale},
+    settings::StoreSettings,
 };
 use tokio::{
     net::TcpListener,

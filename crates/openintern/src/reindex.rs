@@ -19,8 +19,9 @@ use crate::{
 use memory::service::{MemoryService, reindex::ReindexError};
 use store::{
     Store,
-    connect::{StoreSettings, migrate},
+    connect::migrate,
     memories::{VECTOR_DIMENSIONS, reindex::Stale},
+    settings::StoreSettings,
 };
 
 /// How often it is said how far it is.

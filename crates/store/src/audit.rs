@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 use sqlx::Row;
 
 use crate::{
-    Store,
     error::StoreError,
-    rows::{cut_page, json, parsed, storable_json, timestamp},
+    handle::Store,
+    rows::{cut_page, get_json, get_parsed, get_timestamp, storable_json},
     transaction::{Tenant, Transaction},
 };
 
@@ -75,11 +75,11 @@ impl Store {
             .map(|row| {
                 Ok(AuditRecord {
                     audit_id: AuditId::from_uuid(row.try_get("audit_id")?),
-                    at: timestamp(row, "at")?,
+                    at: get_timestamp(row, "at")?,
                     actor: row.try_get("actor")?,
-                    action: parsed(row.try_get("action")?)?,
+                    action: get_parsed(row, "action")?,
                     subject: row.try_get("subject")?,
-                    detail: json(row, "detail")?,
+                    detail: get_json(row, "detail")?,
                 })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;

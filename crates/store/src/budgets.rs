@@ -5,27 +5,12 @@ use protocol::{id::RunId, message::Usage};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
-    Store,
     error::StoreError,
-    rows::{signed_total, total},
+    handle::Store,
+    rows::{get_u64, to_i64},
     scoped::Scoped,
+    settings::DailyBudget,
 };
-
-/// Bounds of one organisation for a day; none until they are set.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct DailyBudget {
-    /// Tokens, of prompts and answers together.
-    pub tokens: Option<u64>,
-    /// US dollars.
-    pub cost_usd: Option<f64>,
-}
-
-impl DailyBudget {
-    /// Whether anything is bounded.
-    pub fn is_set(&self) -> bool {
-        self.tokens.is_some() || self.cost_usd.is_some()
-    }
-}
 
 /// An amount of what budgets bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -74,7 +59,7 @@ impl Scoped {
         epoch: u64,
         most: Amount,
     ) -> Result<Reservation, StoreError> {
-        self.reserve(run_id, signed_total(epoch), most).await
+        self.reserve(run_id, to_i64(epoch), most).await
     }
 
     /// The same for a model call that remembers a run which has ended: it holds as long as whoever
@@ -104,9 +89,9 @@ impl Scoped {
         .bind(self.project())
         .bind(run_id.uuid())
         .bind(claim)
-        .bind(signed_total(most.tokens))
+        .bind(to_i64(most.tokens))
         .bind(most.cost_usd)
-        .bind(budget.tokens.map(signed_total))
+        .bind(budget.tokens.map(to_i64))
         .bind(budget.cost_usd);
         let row = self.store().database.call_one(query).await?;
         match row.try_get::<String, _>("outcome")?.as_str() {
@@ -126,7 +111,7 @@ impl Scoped {
         used: Usage,
         cost_usd: f64,
     ) -> Result<(), StoreError> {
-        self.settle(run_id, signed_total(epoch), used, cost_usd).await
+        self.settle(run_id, to_i64(epoch), used, cost_usd).await
     }
 
     /// The same for [`Self::reserve_usage_after`].
@@ -153,8 +138,8 @@ impl Scoped {
             .bind(self.project())
             .bind(run_id.uuid())
             .bind(claim)
-            .bind(signed_total(used.input_tokens))
-            .bind(signed_total(used.output_tokens))
+            .bind(to_i64(used.input_tokens))
+            .bind(to_i64(used.output_tokens))
             .bind(cost_usd);
         self.ask(query).await?;
         Ok(())
@@ -164,11 +149,11 @@ impl Scoped {
 fn standing(row: &PgRow) -> Result<Standing, StoreError> {
     Ok(Standing {
         used: Amount {
-            tokens: total(row, "used_tokens")?,
+            tokens: get_u64(row, "used_tokens")?,
             cost_usd: row.try_get("used_cost_usd")?,
         },
         reserved: Amount {
-            tokens: total(row, "reserved_tokens")?,
+            tokens: get_u64(row, "reserved_tokens")?,
             cost_usd: row.try_get("reserved_cost_usd")?,
         },
     })

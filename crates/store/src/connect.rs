@@ -9,13 +9,12 @@ use sqlx::{
 };
 
 use crate::{
-    Store,
-    budgets::DailyBudget,
     error::StoreError,
     failpoint,
-    nodes::Retention,
+    handle::Store,
     notifier::Notifier,
     presence::LOCK_CLASS,
+    settings::StoreSettings,
     tenancy::{self, TenancyError},
     transaction::{Database, Opening, Timeouts},
 };
@@ -36,52 +35,6 @@ const TIMEOUTS: Timeouts = Timeouts {
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long opening the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How to reach the database, and what holds there.
-#[derive(Clone)]
-pub struct StoreSettings {
-    /// A `postgres://` URL, also of a PgBouncer.
-    pub url: String,
-    /// Past the pooler, where `url` is one: its transactions then say what else a connection would.
-    pub direct_url: Option<String>,
-    /// Most connections of the pool.
-    pub max_connections: u32,
-    /// How many runs an organisation may have in the queue and at work.
-    pub limits: QueueLimits,
-    /// What an organisation may use in a day.
-    pub budget: DailyBudget,
-    /// How long things are kept.
-    pub retention: Retention,
-}
-
-impl StoreSettings {
-    /// A database without a pooler, and the usual bounds.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            direct_url: None,
-            max_connections: 8,
-            limits: QueueLimits::default(),
-            budget: DailyBudget::default(),
-            retention: Retention::default(),
-        }
-    }
-}
-
-/// Bounds of one organisation's queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Runs that wait; one more is refused.
-    pub queued_per_org: u32,
-    /// Runs that are worked on, over all nodes; more wait.
-    pub running_per_org: u32,
-}
-
-impl Default for QueueLimits {
-    fn default() -> Self {
-        Self { queued_per_org: 20_000, running_per_org: 64 }
-    }
-}
 
 /// The database cannot be used as it is. Each message says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
-    rows::{cut_page_at, parsed, timestamp, total},
+    rows::{cut_page_at, get_parsed, get_timestamp, get_u64},
     scoped::Scoped,
 };
 
@@ -70,11 +70,11 @@ pub(crate) fn event_from(row: &PgRow, run_id: RunId) -> Result<StoredEvent, Stor
     let step: Option<i32> = row.try_get("step")?;
     Ok(StoredEvent {
         v: protocol::event::ENVELOPE_VERSION,
-        seq: total(row, "seq")?,
-        ts: timestamp(row, "ts")?,
+        seq: get_u64(row, "seq")?,
+        ts: get_timestamp(row, "ts")?,
         run_id,
-        session_key: parsed(row.try_get("session_key")?)?,
-        agent_id: parsed(row.try_get("agent_id")?)?,
+        session_key: get_parsed(row, "session_key")?,
+        agent_id: get_parsed(row, "agent_id")?,
         step_id: step.map(|step| protocol::event::step_id(step.unsigned_abs())),
         span_id: protocol::id::SpanId::from_bits(row.try_get("span_id")?),
         parent_span_id: row

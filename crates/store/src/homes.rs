@@ -3,7 +3,7 @@
 use protocol::{memory::Visibility, name::OrgId, scope::Scope};
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{error::StoreError, rows::parsed};
+use crate::{error::StoreError, rows::get_parsed};
 
 /// Stands for all users, or all projects of a user: no name can be that (see `protocol::name`).
 const ALL: &str = "*";
@@ -66,7 +66,7 @@ impl Home {
 
     pub(crate) fn from_row(row: &PgRow) -> Result<Self, StoreError> {
         Ok(Self {
-            org_id: parsed(row.try_get("org_id")?)?,
+            org_id: get_parsed(row, "org_id")?,
             user: row.try_get("user_id")?,
             project: row.try_get("project_id")?,
         })

@@ -1,8 +1,8 @@
 //! What a worker writes about its run: one statement, all or none, refused if the claim is stale.
 //!
 //! The statement (`commit_entry` in `0007_functions.sql`) takes the run's row lock, checks the epoch,
-//! hands out the event numbers and inserts everything that belongs together. There is no check before the write that a pause could separate
-//! from it.
+//! hands out the event numbers and inserts everything that belongs together. There is no check before
+//! the write that a pause could separate from it.
 
 use std::collections::HashMap;
 
@@ -19,11 +19,11 @@ use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Store,
     error::StoreError,
+    handle::Store,
     notifier::Subject,
     queue::Claim,
-    rows::{count, json, payload_of, signed, signed_total, storable_json, without_nul},
+    rows::{get_json, get_u32, payload_of, storable_json, to_i32, to_i64, without_nul},
     stream::StreamCursor,
 };
 
@@ -228,16 +228,16 @@ impl Journal {
         .bind(deltas.steps)
         .bind(deltas.texts)
         .bind(messages)
-        .bind(signed(entry.messages_at))
-        .bind(checkpoint.map(|checkpoint| signed(checkpoint.step)))
-        .bind(checkpoint.map(|checkpoint| signed(checkpoint.message_count)))
+        .bind(to_i32(entry.messages_at))
+        .bind(checkpoint.map(|checkpoint| to_i32(checkpoint.step)))
+        .bind(checkpoint.map(|checkpoint| to_i32(checkpoint.message_count)))
         .bind(checkpoint.map(|checkpoint| Json(&checkpoint.state)))
         .bind(entry.model.as_deref())
-        .bind(entry.totals.map(|totals| signed(totals.steps)))
-        .bind(entry.totals.map(|totals| signed(totals.tool_calls)))
-        .bind(entry.totals.map(|totals| signed_total(totals.usage.input_tokens)))
-        .bind(entry.totals.map(|totals| signed_total(totals.usage.output_tokens)))
-        .bind(entry.totals.map(|totals| signed_total(totals.usage.cached_tokens)))
+        .bind(entry.totals.map(|totals| to_i32(totals.steps)))
+        .bind(entry.totals.map(|totals| to_i32(totals.tool_calls)))
+        .bind(entry.totals.map(|totals| to_i64(totals.usage.input_tokens)))
+        .bind(entry.totals.map(|totals| to_i64(totals.usage.output_tokens)))
+        .bind(entry.totals.map(|totals| to_i64(totals.usage.cached_tokens)))
         .bind(entry.totals.map(|totals| totals.cost_usd))
         .bind(status.map(RunStatus::as_str))
         .bind(output)
@@ -288,23 +288,28 @@ impl Journal {
         .bind(self.run_id.uuid())
         .fetch_all(&mut tx)
         .await?;
-        let step = checkpoint.as_ref().map_or(Ok(0), |row| count(row, "step"))?;
+        let step = checkpoint.as_ref().map_or(Ok(0), |row| get_u32(row, "step"))?;
         let calls = sqlx::query(
             "select call_id, tool, effect, status from tool_calls
              where org_id = $1 and run_id = $2 and step > $3",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.run_id.uuid())
-        .bind(signed(step))
+        .bind(to_i32(step))
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
         Ok(Restored {
             step,
-            message_count: checkpoint.as_ref().map_or(Ok(0), |row| count(row, "message_count"))?,
-            messages: messages.iter().map(|row| json(row, "message")).collect::<Result<_, _>>()?,
+            message_count: checkpoint
+                .as_ref()
+                .map_or(Ok(0), |row| get_u32(row, "message_count"))?,
+            messages: messages
+                .iter()
+                .map(|row| get_json(row, "message"))
+                .collect::<Result<_, _>>()?,
             calls: calls.iter().map(known_call).collect::<Result<_, _>>()?,
-            state: checkpoint.as_ref().map_or(Ok(Value::Null), |row| json(row, "state"))?,
+            state: checkpoint.as_ref().map_or(Ok(Value::Null), |row| get_json(row, "state"))?,
         })
     }
 
@@ -352,7 +357,7 @@ impl EventColumns {
         let mut columns = Self::default();
         for event in events {
             columns.types.push(event.fact.type_name());
-            columns.steps.push(event.step.map(signed));
+            columns.steps.push(event.step.map(to_i32));
             columns.spans.push(event.span_id.bits());
             columns.parents.push(event.parent_span_id.map(SpanId::bits));
             columns.payloads.push(payload_of(&event.fact)?);
@@ -381,7 +386,7 @@ impl CallColumns {
             match &event.fact {
                 Fact::ToolCalled { tool_call_id, tool, effect, .. } => {
                     columns.ids.push(tool_call_id.uuid());
-                    columns.steps.push(signed(event.step.unwrap_or(1)));
+                    columns.steps.push(to_i32(event.step.unwrap_or(1)));
                     columns.tools.push(without_nul(tool));
                     columns.effects.push(effect.as_str());
                     columns.statuses.push("intent");
@@ -427,9 +432,9 @@ impl DeltaColumns {
     fn of(deltas: &[NewDelta]) -> Self {
         let mut columns = Self::default();
         for delta in deltas {
-            columns.seqs.push(signed_total(delta.at.seq));
-            columns.ns.push(signed_total(delta.at.n));
-            columns.steps.push(signed(delta.step));
+            columns.seqs.push(to_i64(delta.at.seq));
+            columns.ns.push(to_i64(delta.at.n));
+            columns.steps.push(to_i32(delta.step));
             columns.texts.push(delta.text.as_deref().map(without_nul));
         }
         columns

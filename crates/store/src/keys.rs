@@ -13,10 +13,10 @@ use sha2::{Digest, Sha256};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
-    Store,
     audit::{self, NewRecord},
     error::StoreError,
-    rows::{cut_page, optional_timestamp, parsed, timestamp},
+    handle::Store,
+    rows::{cut_page, get_optional_parsed, get_optional_timestamp, get_parsed, get_timestamp},
     transaction::Tenant,
 };
 
@@ -198,23 +198,23 @@ fn key_from(row: &PgRow) -> Result<ApiKey, StoreError> {
         key_id: KeyId::from_uuid(row.try_get("key_id")?),
         name: row.try_get("name")?,
         prefix: row.try_get("prefix")?,
-        org_id: parsed(row.try_get("org_id")?)?,
-        user_id: optional_name(row, "user_id")?,
-        project_id: optional_name(row, "project_id")?,
+        org_id: get_parsed(row, "org_id")?,
+        user_id: get_optional_parsed(row, "user_id")?,
+        project_id: get_optional_parsed(row, "project_id")?,
         rights: rights_from(row)?,
-        created_at: timestamp(row, "created_at")?,
-        expires_at: optional_timestamp(row, "expires_at")?,
-        last_used_at: optional_timestamp(row, "last_used_at")?,
-        revoked_at: optional_timestamp(row, "revoked_at")?,
+        created_at: get_timestamp(row, "created_at")?,
+        expires_at: get_optional_timestamp(row, "expires_at")?,
+        last_used_at: get_optional_timestamp(row, "last_used_at")?,
+        revoked_at: get_optional_timestamp(row, "revoked_at")?,
     })
 }
 
 fn holder_from(row: &PgRow) -> Result<KeyHolder, StoreError> {
     Ok(KeyHolder {
-        org_id: parsed(row.try_get("org_id")?)?,
+        org_id: get_parsed(row, "org_id")?,
         key_id: KeyId::from_uuid(row.try_get("key_id")?),
-        user_id: optional_name(row, "user_id")?,
-        project_id: optional_name(row, "project_id")?,
+        user_id: get_optional_parsed(row, "user_id")?,
+        project_id: get_optional_parsed(row, "project_id")?,
         rights: rights_from(row)?,
         is_touched: row.try_get("is_touched")?,
     })
@@ -224,12 +224,4 @@ fn holder_from(row: &PgRow) -> Result<KeyHolder, StoreError> {
 fn rights_from(row: &PgRow) -> Result<Rights, StoreError> {
     let words: Vec<String> = row.try_get("rights")?;
     Ok(Rights::known(words.iter().map(String::as_str)))
-}
-
-fn optional_name<T>(row: &PgRow, column: &str) -> Result<Option<T>, StoreError>
-where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    row.try_get::<Option<String>, _>(column)?.map(parsed).transpose()
 }

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod error;
 pub mod events;
 pub mod failpoint;
+mod handle;
 pub mod homes;
 pub mod journal;
 pub mod keys;
@@ -22,29 +23,10 @@ mod rows;
 pub mod runs;
 pub mod scoped;
 pub mod sessions;
+pub mod settings;
 pub mod stream;
 mod tenancy;
 mod transaction;
 pub mod usage;
 
-use std::sync::Arc;
-
-use sqlx::postgres::PgConnectOptions;
-
-use crate::{
-    admission::Admission, budgets::DailyBudget, connect::QueueLimits, nodes::Retention,
-    notifier::Notifier, transaction::Database,
-};
-
-/// The database, shared by all parts of a process.
-#[derive(Clone, Debug)]
-pub struct Store {
-    database: Database,
-    /// Straight to PostgreSQL, past any pooler: for what a session holds (a lock, `LISTEN`).
-    direct: PgConnectOptions,
-    limits: QueueLimits,
-    admission: Arc<Admission>,
-    budget: DailyBudget,
-    retention: Retention,
-    notifier: Arc<Notifier>,
-}
+pub use handle::Store;

@@ -36,7 +36,7 @@ use self::chunks::Place;
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
-    rows::{cut_page, json, parsed, timestamp},
+    rows::{cut_page, get_json, get_parsed, get_timestamp},
     scoped::Scoped,
     transaction::Transaction,
 };
@@ -515,17 +515,17 @@ fn identity(memory: &NewMemory) -> Identity<'_> {
 fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
     Ok(Memory {
         id: MemoryId::from_uuid(row.try_get("memory_id")?),
-        kind: parsed(row.try_get("type")?)?,
+        kind: get_parsed(row, "type")?,
         text: row.try_get("text")?,
-        metadata: json(row, "metadata")?,
+        metadata: get_json(row, "metadata")?,
         importance: row.try_get("importance")?,
         group_key: row.try_get("group_key")?,
         position: row.try_get("position")?,
         occurred_at: occurred_at_from(row)?,
         origin: origin_from(row)?,
         visibility: Home::from_row(row)?.visibility(),
-        created_at: timestamp(row, "created_at")?,
-        updated_at: timestamp(row, "updated_at")?,
+        created_at: get_timestamp(row, "created_at")?,
+        updated_at: get_timestamp(row, "updated_at")?,
     })
 }
 

@@ -8,9 +8,9 @@ use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Store,
     error::StoreError,
-    rows::{signed, total},
+    handle::Store,
+    rows::{get_u64, to_i32},
 };
 
 /// A node that was not seen for this long is not counted.
@@ -19,27 +19,6 @@ pub const NODE_SILENT_AFTER: Duration = Duration::from_secs(15);
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(48 * 3600);
 /// Of how many runs the rows of one table are removed at once.
 const FORGOTTEN_AT_ONCE: i32 = 200;
-
-/// How long things are kept: the `[retention]` table. Days count from when a run was created, and
-/// only for runs that have ended; a period that is absent is for ever.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Retention {
-    /// Token deltas, after their `llm.called`; in seconds.
-    pub deltas_s: u64,
-    /// Events. The run itself, its input and its output stay.
-    pub events_days: Option<u32>,
-    /// What a run is resumed or forked from: checkpoints, messages, the effect ledger.
-    pub checkpoints_days: Option<u32>,
-    /// The run and all that belongs to it.
-    pub runs_days: Option<u32>,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self { deltas_s: 60, events_days: None, checkpoints_days: None, runs_days: None }
-    }
-}
 
 /// What a node says of itself.
 #[derive(Debug, Clone)]
@@ -105,9 +84,9 @@ impl Store {
         .bind(NODE_SILENT_AFTER.as_secs_f64());
         let row = self.database.call_one(query).await?;
         Ok(Workers {
-            nodes: total(&row, "nodes")?,
-            capacity: total(&row, "capacity")?,
-            running: total(&row, "running")?,
+            nodes: get_u64(&row, "nodes")?,
+            capacity: get_u64(&row, "capacity")?,
+            running: get_u64(&row, "running")?,
         })
     }
 
@@ -148,7 +127,7 @@ impl Store {
                 "select forget_runs($1, clock_timestamp() - make_interval(days => $2), $3)",
             )
             .bind(table)
-            .bind(signed(days))
+            .bind(to_i32(days))
             .bind(FORGOTTEN_AT_ONCE);
             self.database.call(query).await?;
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
-use crate::{Store, error::StoreError, notifier::Subject, rows::total};
+use crate::{error::StoreError, handle::Store, notifier::Subject, rows::get_u64};
 
 /// The first key of all our locks: no other program on this database should use it.
 pub(crate) const LOCK_CLASS: i32 = 0x6f69_6e74;
@@ -52,7 +52,7 @@ impl Store {
             .bind(own)
             .bind(LOCK_CLASS);
         let row = self.database.call_one(query).await?;
-        let ended = total(&row, "ended")?;
+        let ended = get_u64(&row, "ended")?;
         if ended > 0 || row.try_get("any_expired")? {
             self.notifier.wake_here(Subject::Queue);
         }

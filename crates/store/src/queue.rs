@@ -19,10 +19,13 @@ use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
-    Store,
     error::StoreError,
+    handle::Store,
     notifier::{Subject, Subscription},
-    rows::{count, optional_json, parsed, signed, timestamp, total, usage_from},
+    rows::{
+        get_optional_json, get_parsed, get_scope, get_timestamp, get_u32, get_u64, get_usage,
+        to_i32,
+    },
 };
 
 /// A run that this worker may now write to.
@@ -134,9 +137,9 @@ impl Store {
     ) -> Result<Vec<Claim>, StoreError> {
         let query = sqlx::query("select * from claim_runs($1, $2, $3, $4)")
             .bind(node)
-            .bind(signed(most))
+            .bind(to_i32(most))
             .bind(lease.as_secs_f64())
-            .bind(signed(self.limits.running_per_org));
+            .bind(to_i32(self.limits.running_per_org));
         self.database.call(query).await?.iter().map(claim_from).collect()
     }
 
@@ -157,7 +160,7 @@ impl Store {
             .map(|row| {
                 Ok(Renewed {
                     run_id: RunId::from_uuid(row.try_get("run_id")?),
-                    epoch: total(row, "epoch")?,
+                    epoch: get_u64(row, "epoch")?,
                     cancel_requested: row.try_get("cancel_requested")?,
                 })
             })
@@ -178,7 +181,7 @@ impl Store {
     pub async fn queue_depth(&self) -> Result<QueueDepth, StoreError> {
         let query = sqlx::query("select ready, leased from queue_depth()");
         let row = self.database.call_one(query).await?;
-        Ok(QueueDepth { ready: total(&row, "ready")?, leased: total(&row, "leased")? })
+        Ok(QueueDepth { ready: get_u64(&row, "ready")?, leased: get_u64(&row, "leased")? })
     }
 }
 
@@ -193,28 +196,23 @@ fn columns(leases: &[Lease]) -> (Vec<&str>, Vec<Uuid>, Vec<i64>) {
 }
 
 fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
-    let project: String = row.try_get("project_id")?;
     Ok(Claim {
-        scope: Scope {
-            org_id: parsed(row.try_get("org_id")?)?,
-            user_id: parsed(row.try_get("user_id")?)?,
-            project_id: if project.is_empty() { None } else { Some(parsed(project)?) },
-        },
+        scope: get_scope(row)?,
         run_id: RunId::from_uuid(row.try_get("run_id")?),
-        epoch: total(row, "epoch")?,
-        last_seq: total(row, "last_seq")?,
-        attempts: count(row, "attempts")?,
+        epoch: get_u64(row, "epoch")?,
+        last_seq: get_u64(row, "last_seq")?,
+        attempts: get_u32(row, "attempts")?,
         rescued: row.try_get("rescued")?,
-        session_key: parsed(row.try_get("session_key")?)?,
-        agent_id: parsed(row.try_get("agent_id")?)?,
+        session_key: get_parsed(row, "session_key")?,
+        agent_id: get_parsed(row, "agent_id")?,
         input: row.try_get("input")?,
-        llm_config: optional_json(row, "llm_config")?,
-        limits: optional_json(row, "limits")?,
-        created_at: timestamp(row, "created_at")?,
+        llm_config: get_optional_json(row, "llm_config")?,
+        limits: get_optional_json(row, "limits")?,
+        created_at: get_timestamp(row, "created_at")?,
         elapsed: Duration::try_from_secs_f64(row.try_get("elapsed_s")?).unwrap_or_default(),
-        step_count: count(row, "step_count")?,
-        tool_call_count: count(row, "tool_call_count")?,
-        usage: usage_from(row)?,
+        step_count: get_u32(row, "step_count")?,
+        tool_call_count: get_u32(row, "tool_call_count")?,
+        usage: get_usage(row)?,
         cost_usd: row.try_get("cost_usd")?,
         cancel_requested: row.try_get("cancel_requested")?,
         has_turns: row.try_get("has_turns")?,

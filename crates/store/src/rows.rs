@@ -1,11 +1,14 @@
 //! Reading rows into the types of `protocol`, and writing values so that PostgreSQL keeps them.
 //! No statement stands here.
 
+use std::{fmt, str::FromStr};
+
 use jiff_sqlx::Timestamp as DbTimestamp;
 use protocol::{
     event::Fact,
     message::Usage,
     page::{Page, PageLimit},
+    scope::Scope,
     time::Timestamp,
 };
 use serde::de::DeserializeOwned;
@@ -14,11 +17,11 @@ use sqlx::{Row, postgres::PgRow, types::Json};
 
 use crate::error::StoreError;
 
-pub(crate) fn usage_from(row: &PgRow) -> Result<Usage, StoreError> {
+pub(crate) fn get_usage(row: &PgRow) -> Result<Usage, StoreError> {
     Ok(Usage::new(
-        total(row, "input_tokens")?,
-        total(row, "output_tokens")?,
-        total(row, "cached_tokens")?,
+        get_u64(row, "input_tokens")?,
+        get_u64(row, "output_tokens")?,
+        get_u64(row, "cached_tokens")?,
     ))
 }
 
@@ -50,27 +53,57 @@ pub(crate) fn cut_page_at<T>(
     page
 }
 
-pub(crate) fn parsed<T>(text: String) -> Result<T, StoreError>
+/// A value that is kept as text.
+pub(crate) fn get_parsed<T>(row: &PgRow, column: &str) -> Result<T, StoreError>
 where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
+    T: FromStr,
+    T::Err: fmt::Display,
 {
-    text.parse().map_err(StoreError::unreadable)
+    parse(column, row.try_get(column)?)
 }
 
-pub(crate) fn count(row: &PgRow, column: &str) -> Result<u32, StoreError> {
+pub(crate) fn get_optional_parsed<T>(row: &PgRow, column: &str) -> Result<Option<T>, StoreError>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    let text: Option<&str> = row.try_get(column)?;
+    text.map(|text| parse(column, text)).transpose()
+}
+
+fn parse<T>(column: &str, text: &str) -> Result<T, StoreError>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    text.parse().map_err(|error| {
+        StoreError::unreadable(format_args!("column `{column}` holds `{text}`: {error}"))
+    })
+}
+
+/// Whose row it is.
+pub(crate) fn get_scope(row: &PgRow) -> Result<Scope, StoreError> {
+    let has_project = !row.try_get::<&str, _>("project_id")?.is_empty();
+    Ok(Scope {
+        org_id: get_parsed(row, "org_id")?,
+        user_id: get_parsed(row, "user_id")?,
+        project_id: has_project.then(|| get_parsed(row, "project_id")).transpose()?,
+    })
+}
+
+pub(crate) fn get_u32(row: &PgRow, column: &str) -> Result<u32, StoreError> {
     u32::try_from(row.try_get::<i32, _>(column)?).map_err(StoreError::unreadable)
 }
 
-pub(crate) fn total(row: &PgRow, column: &str) -> Result<u64, StoreError> {
+pub(crate) fn get_u64(row: &PgRow, column: &str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64, _>(column)?).map_err(StoreError::unreadable)
 }
 
-pub(crate) fn timestamp(row: &PgRow, column: &str) -> Result<Timestamp, StoreError> {
+pub(crate) fn get_timestamp(row: &PgRow, column: &str) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::new(row.try_get::<DbTimestamp, _>(column)?.to_jiff()))
 }
 
-pub(crate) fn optional_timestamp(
+pub(crate) fn get_optional_timestamp(
     row: &PgRow,
     column: &str,
 ) -> Result<Option<Timestamp>, StoreError> {
@@ -78,12 +111,12 @@ pub(crate) fn optional_timestamp(
     Ok(at.map(|at| Timestamp::new(at.to_jiff())))
 }
 
-pub(crate) fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, StoreError> {
+pub(crate) fn get_json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, StoreError> {
     let value: Json<Value> = row.try_get(column)?;
     serde_json::from_value(value.0).map_err(StoreError::unreadable)
 }
 
-pub(crate) fn optional_json<T: DeserializeOwned>(
+pub(crate) fn get_optional_json<T: DeserializeOwned>(
     row: &PgRow,
     column: &str,
 ) -> Result<Option<T>, StoreError> {
@@ -129,11 +162,13 @@ pub(crate) fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{FFFD}")
 }
 
-pub(crate) fn signed(number: u32) -> i32 {
+/// The number, or the largest one that the column holds.
+pub(crate) fn to_i32(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-pub(crate) fn signed_total(number: u64) -> i64 {
+/// The number, or the largest one that the column holds.
+pub(crate) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

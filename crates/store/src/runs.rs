@@ -22,8 +22,8 @@ use crate::{
     failpoint,
     notifier::Subject,
     rows::{
-        count, cut_page, json, optional_json, optional_timestamp, parsed, payload_of, signed,
-        storable_json, timestamp, total, usage_from,
+        cut_page, get_json, get_optional_json, get_optional_timestamp, get_parsed, get_timestamp,
+        get_u32, get_u64, get_usage, payload_of, storable_json, to_i32,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -214,7 +214,7 @@ impl Scoped {
         });
         let detail = record.as_ref().map(|record| storable_json(&record.detail)).transpose()?;
         let most = self.store().limits.queued_per_org.max(1);
-        let counted = (!self.store().admission.passes(self.org())).then_some(signed(most));
+        let counted = (!self.store().admission.passes(self.org())).then_some(to_i32(most));
         Ok(sqlx::query(
             "select outcome, accepted_at, queued,
                     case when $13 and outcome = 'accepted'
@@ -251,7 +251,7 @@ impl Scoped {
             "accepted" => Ok(RunCreated {
                 run_id,
                 status: RunStatus::Pending,
-                created_at: timestamp(row, "accepted_at")?,
+                created_at: get_timestamp(row, "accepted_at")?,
             }),
             "busy" => Err(StoreError::SessionBusy),
             _ => Err(StoreError::QueueFull),
@@ -307,7 +307,7 @@ impl Scoped {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or(StoreError::NotFound)?;
-        let status: RunStatus = parsed(row.try_get("status")?)?;
+        let status: RunStatus = get_parsed(&row, "status")?;
         let status = match status {
             RunStatus::Completed | RunStatus::Failed | RunStatus::Cancelled => {
                 return Err(StoreError::RunAlreadyFinished);
@@ -356,7 +356,7 @@ impl Scoped {
         Ok(Some(RunCreated {
             run_id: RunId::from_uuid(row.try_get("run_id")?),
             status: RunStatus::Pending,
-            created_at: timestamp(&row, "created_at")?,
+            created_at: get_timestamp(&row, "created_at")?,
         }))
     }
 
@@ -414,26 +414,26 @@ struct Stopped {
 }
 
 fn run_from(row: &PgRow) -> Result<Run, StoreError> {
-    let started_at = optional_timestamp(row, "started_at")?;
-    let ended_at = optional_timestamp(row, "ended_at")?;
+    let started_at = get_optional_timestamp(row, "started_at")?;
+    let ended_at = get_optional_timestamp(row, "ended_at")?;
     Ok(Run {
         run_id: RunId::from_uuid(row.try_get("run_id")?),
-        status: parsed(row.try_get("status")?)?,
-        session_key: parsed(row.try_get("session_key")?)?,
-        agent_id: parsed(row.try_get("agent_id")?)?,
+        status: get_parsed(row, "status")?,
+        session_key: get_parsed(row, "session_key")?,
+        agent_id: get_parsed(row, "agent_id")?,
         input: row.try_get("input")?,
         output: row.try_get("output")?,
-        error: optional_json(row, "error")?,
-        created_at: timestamp(row, "created_at")?,
+        error: get_optional_json(row, "error")?,
+        created_at: get_timestamp(row, "created_at")?,
         started_at,
         ended_at,
         duration_ms: started_at.zip(ended_at).map(|(start, end)| end.millis_since(start)),
-        step_count: count(row, "step_count")?,
-        tool_call_count: count(row, "tool_call_count")?,
-        event_count: total(row, "last_seq")?,
-        usage: usage_from(row)?,
+        step_count: get_u32(row, "step_count")?,
+        tool_call_count: get_u32(row, "tool_call_count")?,
+        event_count: get_u64(row, "last_seq")?,
+        usage: get_usage(row)?,
         cost_usd: row.try_get("cost_usd")?,
         model: row.try_get("model")?,
-        metadata: json(row, "metadata")?,
+        metadata: get_json(row, "metadata")?,
     })
 }

@@ -9,8 +9,8 @@ use sqlx::{
 };
 
 use crate::{
-    Store,
     error::StoreError,
+    handle::Store,
     homes::Home,
     notifier::Notifier,
     transaction::{Access, Tenant, Transaction},

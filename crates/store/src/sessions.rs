@@ -10,7 +10,7 @@ use sqlx::Row;
 
 use crate::{
     error::StoreError,
-    rows::{cut_page, parsed, timestamp, total},
+    rows::{cut_page, get_parsed, get_timestamp, get_u64},
     scoped::Scoped,
 };
 
@@ -62,12 +62,12 @@ impl Scoped {
             .iter()
             .map(|row| {
                 Ok(Session {
-                    session_key: parsed(row.try_get("session_key")?)?,
-                    run_count: total(row, "run_count")?,
+                    session_key: get_parsed(row, "session_key")?,
+                    run_count: get_u64(row, "run_count")?,
                     last_run_id: RunId::from_uuid(row.try_get("run_id")?),
-                    last_status: parsed(row.try_get("status")?)?,
+                    last_status: get_parsed(row, "status")?,
                     last_input: row.try_get("input")?,
-                    last_run_at: timestamp(row, "created_at")?,
+                    last_run_at: get_timestamp(row, "created_at")?,
                 })
             })
             .collect::<Result<Vec<_>, StoreError>>()?;

@@ -14,7 +14,7 @@ use crate::{
     error::StoreError,
     events::event_from,
     notifier::{Subject, Subscription},
-    rows::{parsed, total},
+    rows::{get_parsed, get_u32, get_u64},
     scoped::Scoped,
 };
 
@@ -104,8 +104,8 @@ impl Scoped {
             .bind(FRAMES_MAX_BYTES);
         let rows = self.ask(query).await?;
         let first = rows.first().ok_or(StoreError::NotFound)?;
-        let status: RunStatus = parsed(first.try_get("status")?)?;
-        let last_seq = total(first, "last_seq")?;
+        let status: RunStatus = get_parsed(first, "status")?;
+        let last_seq = get_u64(first, "last_seq")?;
         let found: Option<i64> = first.try_get("found_count")?;
         let mut frames = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -126,12 +126,12 @@ impl Scoped {
 }
 
 fn frame_from(row: &PgRow, run_id: RunId) -> Result<Frame, StoreError> {
-    let n = total(row, "n")?;
+    let n = get_u64(row, "n")?;
     if n == 0 {
         return event_from(row, run_id).map(Box::new).map(Frame::Event);
     }
-    let at = StreamCursor { seq: total(row, "seq")?, n };
-    let step_id = step_id(crate::rows::count(row, "step")?);
+    let at = StreamCursor { seq: get_u64(row, "seq")?, n };
+    let step_id = step_id(get_u32(row, "step")?);
     Ok(match row.try_get::<Option<String>, _>("delta")? {
         Some(text) => Frame::Delta { at, step_id, text },
         None => Frame::Reset { at, step_id },

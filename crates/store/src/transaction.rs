@@ -61,7 +61,7 @@ impl Opening {
             Access::Write => "begin",
             // Many read at once: none should take the processors of the others. What has an order
             // is read in that of the index that is made for it. For the other two settings see the
-            // head of migration 0007.
+            // head of `0007_functions.sql`.
             Access::Snapshot => {
                 "begin isolation level repeatable read, read only; \
                  set local max_parallel_workers_per_gather = 0; \

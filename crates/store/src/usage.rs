@@ -6,7 +6,7 @@ use protocol::{
 };
 use sqlx::Row;
 
-use crate::{Store, error::StoreError, rows::total, scoped::Scoped, transaction::Tenant};
+use crate::{error::StoreError, handle::Store, rows::get_u64, scoped::Scoped, transaction::Tenant};
 
 /// How many days back usage is summed up, today included.
 pub const USAGE_DAYS: i32 = 30;
@@ -41,10 +41,10 @@ impl Scoped {
             Ok(DayUsage {
                 day: row.try_get("day")?,
                 model: row.try_get("model")?,
-                runs: total(row, "runs")?,
-                input_tokens: total(row, "input_tokens")?,
-                output_tokens: total(row, "output_tokens")?,
-                cached_tokens: total(row, "cached_tokens")?,
+                runs: get_u64(row, "runs")?,
+                input_tokens: get_u64(row, "input_tokens")?,
+                output_tokens: get_u64(row, "output_tokens")?,
+                cached_tokens: get_u64(row, "cached_tokens")?,
                 cost_usd: row.try_get("cost_usd")?,
             })
         });
@@ -72,9 +72,9 @@ impl Store {
         tx.commit().await?;
         let oldest_wait_ms = row.try_get::<Option<i64>, _>("oldest_wait_ms")?;
         Ok(QueueStanding {
-            ready: total(&row, "ready")?,
-            in_line: total(&row, "in_line")?,
-            running: total(&row, "running")?,
+            ready: get_u64(&row, "ready")?,
+            in_line: get_u64(&row, "in_line")?,
+            running: get_u64(&row, "running")?,
             oldest_wait_ms: oldest_wait_ms.map(|wait| u64::try_from(wait).unwrap_or(0)),
         })
     }

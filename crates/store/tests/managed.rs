@@ -8,7 +8,8 @@ use protocol::{run::CreateRun, scope::Scope};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{
     Store,
-    connect::{StoreSettings, inspect, migrate},
+    connect::{inspect, migrate},
+    settings::StoreSettings,
 };
 use uuid::Uuid;
 

@@ -17,7 +17,7 @@ use protocol::{
 use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
-use store::{budgets::DailyBudget, memories::MemoryFilter};
+use store::{memories::MemoryFilter, settings::DailyBudget};
 
 use crate::{PATIENCE, World};
 

@@ -12,7 +12,7 @@ use protocol::{
     run::{CreateRun, LlmConfig, Run, RunErrorCode, RunLimits, RunStatus},
 };
 use serde_json::json;
-use store::budgets::DailyBudget;
+use store::settings::DailyBudget;
 
 use crate::World;
 

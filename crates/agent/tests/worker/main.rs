@@ -42,8 +42,8 @@ use protocol::{
 };
 use store::{
     Store,
-    budgets::DailyBudget,
-    connect::{StoreSettings, migrate},
+    connect::migrate,
+    settings::{DailyBudget, StoreSettings},
     stream::StreamCursor,
 };
 

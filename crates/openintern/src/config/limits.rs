@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer, de::Error};
 use server::{rate_limit::Rate, settings::TenantLimits};
-use store::{budgets::DailyBudget, connect::QueueLimits};
+use store::settings::{DailyBudget, QueueLimits};
 
 /// `[limits]`
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]

@@ -17,8 +17,9 @@ use server::{
 };
 use store::{
     Store,
-    connect::{StoreSettings, migrate},
+    connect::migrate,
     journal::{End, Entry, Journal, NewDelta, NewEvent},
+    settings::StoreSettings,
     stream::StreamCursor,
 };
 use tempfile::TempDir;

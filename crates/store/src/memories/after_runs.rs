@@ -18,10 +18,13 @@ use sqlx::{Row, postgres::PgRow};
 
 use super::{NewMemory, instant};
 use crate::{
-    Store,
     error::StoreError,
+    handle::Store,
     notifier::Subject,
-    rows::{count, optional_json, parsed, signed, signed_total, timestamp, total, usage_from},
+    rows::{
+        get_optional_json, get_parsed, get_scope, get_timestamp, get_u32, get_u64, get_usage,
+        to_i32, to_i64,
+    },
     scoped::Scoped,
     transaction::Transaction,
 };
@@ -81,9 +84,9 @@ impl Store {
         hold: Duration,
     ) -> Result<Vec<ToRemember>, StoreError> {
         let query = sqlx::query("select * from claim_to_remember($1, $2, $3)")
-            .bind(signed(most))
+            .bind(to_i32(most))
             .bind(hold.as_secs_f64())
-            .bind(signed(TRIES_MAX));
+            .bind(to_i32(TRIES_MAX));
         self.database.call(query).await?.iter().map(to_remember).collect()
     }
 
@@ -91,7 +94,7 @@ impl Store {
     pub async fn release_to_remember(&self, runs: &[ToRemember]) -> Result<(), StoreError> {
         let orgs: Vec<_> = runs.iter().map(|run| run.scope.org_id.as_str()).collect();
         let ids: Vec<_> = runs.iter().map(|run| run.run_id.uuid()).collect();
-        let tries: Vec<_> = runs.iter().map(|run| signed(run.tries)).collect();
+        let tries: Vec<_> = runs.iter().map(|run| to_i32(run.tries)).collect();
         let query = sqlx::query("select release_to_remember($1, $2, $3)");
         self.database.call(query.bind(orgs).bind(ids).bind(tries)).await?;
         Ok(())
@@ -102,9 +105,9 @@ impl Store {
     pub async fn forget_to_remember(&self) -> Result<u64, StoreError> {
         let query = sqlx::query("select forget_to_remember($1, $2, $3) as gone")
             .bind(WAIT_MAX.as_secs_f64())
-            .bind(signed(TRIES_MAX))
-            .bind(signed(WAITING_PER_ORG));
-        total(&self.database.call_one(query).await?, "gone")
+            .bind(to_i32(TRIES_MAX))
+            .bind(to_i32(WAITING_PER_ORG));
+        get_u64(&self.database.call_one(query).await?, "gone")
     }
 }
 
@@ -160,7 +163,7 @@ impl Scoped {
         )
         .bind(self.org())
         .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-        .bind(signed(max_chars));
+        .bind(to_i32(max_chars));
         let rows = self.read(query).await?;
         rows.iter().map(|row| Ok(row.try_get("text")?)).collect()
     }
@@ -182,9 +185,9 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid())
-        .bind(signed_total(used.input_tokens))
-        .bind(signed_total(used.output_tokens))
-        .bind(signed_total(used.cached_tokens))
+        .bind(to_i64(used.input_tokens))
+        .bind(to_i64(used.output_tokens))
+        .bind(to_i64(used.cached_tokens))
         .bind(cost_usd);
         self.read(query).await?;
         Ok(())
@@ -288,24 +291,19 @@ struct SameText {
 }
 
 fn to_remember(row: &PgRow) -> Result<ToRemember, StoreError> {
-    let project: String = row.try_get("project_id")?;
     Ok(ToRemember {
-        scope: Scope {
-            org_id: parsed(row.try_get("org_id")?)?,
-            user_id: parsed(row.try_get("user_id")?)?,
-            project_id: if project.is_empty() { None } else { Some(parsed(project)?) },
-        },
+        scope: get_scope(row)?,
         run_id: RunId::from_uuid(row.try_get("run_id")?),
-        tries: count(row, "tries")?,
-        session_key: parsed(row.try_get("session_key")?)?,
-        agent_id: parsed(row.try_get("agent_id")?)?,
+        tries: get_u32(row, "tries")?,
+        session_key: get_parsed(row, "session_key")?,
+        agent_id: get_parsed(row, "agent_id")?,
         input: row.try_get("input")?,
         output: row.try_get::<Option<String>, _>("output")?.unwrap_or_default(),
-        llm_config: optional_json(row, "llm_config")?,
-        limits: optional_json(row, "limits")?,
-        step_count: count(row, "step_count")?,
-        usage: usage_from(row)?,
+        llm_config: get_optional_json(row, "llm_config")?,
+        limits: get_optional_json(row, "limits")?,
+        step_count: get_u32(row, "step_count")?,
+        usage: get_usage(row)?,
         cost_usd: row.try_get("cost_usd")?,
-        ended_at: timestamp(row, "ended_at")?,
+        ended_at: get_timestamp(row, "ended_at")?,
     })
 }

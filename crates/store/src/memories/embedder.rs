@@ -4,7 +4,7 @@
 
 use sqlx::Row;
 
-use crate::{Store, error::StoreError, presence::LOCK_CLASS};
+use crate::{error::StoreError, handle::Store, presence::LOCK_CLASS};
 
 impl Store {
     /// Makes `embedder` this database's, unless another is in force: then it answers that one, whose

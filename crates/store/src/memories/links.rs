@@ -11,7 +11,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
-    rows::{parsed, signed, timestamp},
+    rows::{get_parsed, get_timestamp, to_i32},
     scoped::Scoped,
 };
 
@@ -173,7 +173,7 @@ impl Scoped {
         .bind(memory.kind.as_str())
         .bind(i64::from(near.limit))
         .bind(near.embedding_model)
-        .bind(signed(near.max_chars))
+        .bind(to_i32(near.max_chars))
         .bind(memory.updated_at.get().to_sqlx())
         .bind(memory.id.uuid());
         self.read(query).await?.iter().map(compared_from).collect()
@@ -261,10 +261,10 @@ impl Scoped {
 fn compared_from(row: &PgRow) -> Result<Compared, StoreError> {
     Ok(Compared {
         id: MemoryId::from_uuid(row.try_get("memory_id")?),
-        kind: parsed(row.try_get("type")?)?,
+        kind: get_parsed(row, "type")?,
         text: row.try_get("text")?,
         at: Timestamp::new(row.try_get::<DbTimestamp, _>("at")?.to_jiff()),
-        updated_at: timestamp(row, "updated_at")?,
+        updated_at: get_timestamp(row, "updated_at")?,
         chunk_id: row.try_get("chunk_id")?,
         cosine: row.try_get("cosine")?,
     })
@@ -279,6 +279,6 @@ fn link_from(row: &PgRow) -> Result<MemoryLink, StoreError> {
             _ => LinkKind::Duplicate,
         },
         score: row.try_get("score")?,
-        found_at: timestamp(row, "found_at")?,
+        found_at: get_timestamp(row, "found_at")?,
     })
 }

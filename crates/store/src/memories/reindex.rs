@@ -4,7 +4,7 @@
 use pgvector::Vector;
 use sqlx::Row;
 
-use crate::{Store, error::StoreError, homes::Home, transaction::Tenant};
+use crate::{error::StoreError, handle::Store, homes::Home, transaction::Tenant};
 
 /// Which chunks need a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

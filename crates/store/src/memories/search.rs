@@ -15,7 +15,7 @@ use super::instant;
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
-    rows::{parsed, timestamp, total},
+    rows::{get_parsed, get_timestamp, get_u64},
     scoped::Scoped,
     transaction::Transaction,
 };
@@ -123,10 +123,10 @@ impl Scoped {
             .bind(self.project());
         let row = self.store().database.call_one(query).await?;
         Ok(MemoryTotals {
-            chunk_count: total(&row, "chunk_count")?,
-            term_count: total(&row, "term_count")?,
+            chunk_count: get_u64(&row, "chunk_count")?,
+            term_count: get_u64(&row, "term_count")?,
             has_core: row.try_get("has_core")?,
-            now: timestamp(&row, "now")?,
+            now: get_timestamp(&row, "now")?,
         })
     }
 
@@ -151,8 +151,8 @@ impl Scoped {
             .map(|row| {
                 Ok(HomeTotals {
                     home: Home::from_row(row)?,
-                    chunk_count: total(row, "chunk_count")?,
-                    term_count: total(row, "term_count")?,
+                    chunk_count: get_u64(row, "chunk_count")?,
+                    term_count: get_u64(row, "term_count")?,
                     generation: row.try_get("generation")?,
                 })
             })
@@ -431,7 +431,7 @@ impl MemoryReader {
                 Ok(FoundChunk {
                     chunk_id: row.try_get("chunk_id")?,
                     memory_id: MemoryId::from_uuid(row.try_get("memory_id")?),
-                    kind: parsed(row.try_get("type")?)?,
+                    kind: get_parsed(row, "type")?,
                     text: row.try_get("chunk_text")?,
                     importance: row.try_get("importance")?,
                     at: Timestamp::new(row.try_get::<DbTimestamp, _>("at")?.to_jiff()),

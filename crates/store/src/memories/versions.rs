@@ -12,7 +12,7 @@ use super::MemoryChange;
 use crate::{
     error::StoreError,
     events::PAGE_MAX_BYTES,
-    rows::{count, cut_page_at, json, signed_total, timestamp},
+    rows::{cut_page_at, get_json, get_timestamp, get_u32, to_i64},
     scoped::Scoped,
     transaction::Transaction,
 };
@@ -127,7 +127,7 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(id.uuid())
-        .bind(cursor.map(signed_total))
+        .bind(cursor.map(to_i64))
         .bind(i64::from(limit.get()) + 1)
         .bind(PAGE_MAX_BYTES);
         let rows = self.read(query).await?;
@@ -145,11 +145,11 @@ impl Scoped {
 
 fn version_from(row: &PgRow) -> Result<MemoryVersion, StoreError> {
     Ok(MemoryVersion {
-        version: count(row, "version")?,
+        version: get_u32(row, "version")?,
         text: row.try_get("text")?,
-        metadata: json(row, "metadata")?,
+        metadata: get_json(row, "metadata")?,
         importance: row.try_get("importance")?,
-        replaced_at: timestamp(row, "replaced_at")?,
+        replaced_at: get_timestamp(row, "replaced_at")?,
         replaced_by: row.try_get("replaced_by")?,
     })
 }

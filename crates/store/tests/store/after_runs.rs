@@ -13,12 +13,13 @@ use protocol::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use store::{
     Store,
-    budgets::{Amount, DailyBudget, Reservation},
+    budgets::{Amount, Reservation},
     journal::{End, Entry, JournalError},
     memories::{
         Content, MemoryFilter, NewMemory, Origin,
         after_runs::{Remembered, TRIES_MAX, ToRemember},
     },
+    settings::DailyBudget,
 };
 use uuid::Uuid;
 

@@ -6,8 +6,9 @@ use futures::future::join_all;
 use protocol::{message::Usage, run::CreateRun};
 use store::{
     Store,
-    budgets::{Amount, DailyBudget, Reservation, Standing},
+    budgets::{Amount, Reservation, Standing},
     queue::Claim,
+    settings::DailyBudget,
 };
 use uuid::Uuid;
 

@@ -2,7 +2,8 @@
 
 use store::{
     Store,
-    connect::{ConnectError, StoreSettings, check_migrations, migrate},
+    connect::{ConnectError, check_migrations, migrate},
+    settings::StoreSettings,
 };
 
 use crate::{fresh_with_database, open};

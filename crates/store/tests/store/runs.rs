@@ -8,9 +8,9 @@ use protocol::{
 use serde_json::json;
 use store::{
     Store,
-    connect::StoreSettings,
     error::StoreError,
     runs::{IdempotencyKey, RunFilter},
+    settings::StoreSettings,
 };
 
 use crate::{claim_one, create, fresh, fresh_with_database, open, ours, strangers};

@@ -9,9 +9,10 @@ use protocol::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use store::{
     Store,
-    connect::{ConnectError, StoreSettings, inspect},
+    connect::{ConnectError, inspect},
     journal::{End, Entry, NewCheckpoint, NewDelta},
     runs::IdempotencyKey,
+    settings::StoreSettings,
     stream::StreamCursor,
 };
 

@@ -7,31 +7,18 @@
     clippy::string_slice
 )]
 
-#[path = "store/after_runs.rs"]
 mod after_runs;
-#[path = "store/budgets.rs"]
 mod budgets;
-#[path = "store/connect.rs"]
 mod connect;
-#[path = "store/embedder.rs"]
 mod embedder;
-#[path = "store/journal.rs"]
 mod journal;
-#[path = "store/keys.rs"]
 mod keys;
-#[path = "store/notifier.rs"]
 mod notifier;
-#[path = "store/queue.rs"]
 mod queue;
-#[path = "store/retention.rs"]
 mod retention;
-#[path = "store/runs.rs"]
 mod runs;
-#[path = "store/sessions.rs"]
 mod sessions;
-#[path = "store/stream.rs"]
 mod stream;
-#[path = "store/tenancy.rs"]
 mod tenancy;
 
 use protocol::{
@@ -42,9 +29,10 @@ use protocol::{
 };
 use store::{
     Store,
-    connect::{StoreSettings, migrate},
+    connect::migrate,
     journal::{End, Entry, NewEvent},
     queue::Claim,
+    settings::StoreSettings,
 };
 use uuid::Uuid;
 

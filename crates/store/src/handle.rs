@@ -1,0 +1,26 @@
+//! The database, as all parts of a process share it. What can be asked of it stands with its
+//! subjects (`runs`, `queue`, `memories`, …); no statement stands here.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgConnectOptions;
+
+use crate::{
+    admission::Admission,
+    notifier::Notifier,
+    settings::{DailyBudget, QueueLimits, Retention},
+    transaction::Database,
+};
+
+/// The database, shared by all parts of a process.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) database: Database,
+    /// Straight to PostgreSQL, past any pooler: for what a session holds (a lock, `LISTEN`).
+    pub(crate) direct: PgConnectOptions,
+    pub(crate) limits: QueueLimits,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) budget: DailyBudget,
+    pub(crate) retention: Retention,
+    pub(crate) notifier: Arc<Notifier>,
+}
