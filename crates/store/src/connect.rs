@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, PgConnection, Row,
-    migrate::{MigrateError, Migrator},
+    migrate::{MigrateError, Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -33,6 +33,10 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A released migration never changes: whoever applied another text was no released version.
+const OTHER_BUILD: &str = "it was made by an earlier development build of this program, and there is \
+     no upgrade from those (hint: move the data folder of `openintern dev` away, or name an empty \
+     database in DATABASE_URL; to keep memories, export them with the build that made them)";
 /// How long opening the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -320,17 +324,29 @@ async fn missing_migrations(connection: &mut PgConnection) -> Result<usize, Conn
     let kept: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *connection)
         .await?;
-    let applied: Vec<i64> = if kept {
-        sqlx::query_scalar("select version from _sqlx_migrations where success")
+    let applied: Vec<(i64, Vec<u8>)> = if kept {
+        sqlx::query_as("select version, checksum from _sqlx_migrations where success")
             .fetch_all(&mut *connection)
             .await?
     } else {
         Vec::new()
     };
-    if let Some(newer) = applied.iter().find(|version| !MIGRATIONS.version_exists(**version)) {
+    let is_other = |migration: &Migration| {
+        applied.iter().any(|(version, checksum)| {
+            *version == migration.version && checksum[..] != migration.checksum[..]
+        })
+    };
+    if MIGRATIONS.iter().any(is_other) {
+        return Err(ConnectError::Schema(OTHER_BUILD.into()));
+    }
+    if let Some((newer, _)) =
+        applied.iter().find(|(version, _)| !MIGRATIONS.version_exists(*version))
+    {
         return Err(ConnectError::Schema(format!(
             "migration {newer} was applied by a newer version (hint: upgrade this program)"
         )));
     }
-    Ok(MIGRATIONS.iter().filter(|migration| !applied.contains(&migration.version)).count())
+    let is_missing =
+        |migration: &&Migration| applied.iter().all(|(version, _)| *version != migration.version);
+    Ok(MIGRATIONS.iter().filter(is_missing).count())
 }

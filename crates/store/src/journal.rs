@@ -1,6 +1,6 @@
 //! What a worker writes about its run: one statement, all or none, refused if the claim is stale.
 //!
-//! The statement (`commit_entry` in `0007_functions.sql`) takes the run's row lock, checks the epoch,
+//! The statement (`commit_entry` in `functions/journal.sql`) takes the run's row lock, checks the epoch,
 //! hands out the event numbers and inserts everything that belongs together. There is no check before
 //! the write that a pause could separate from it.
 

@@ -3,7 +3,7 @@
 //! A lease is a row's `lease_until`, in database time. Who claims a run raises its epoch in the same
 //! statement; every later write names that epoch (see `journal`), so an owner that lost its lease
 //! cannot write, however late it wakes up. The statements go over all tenants: they are functions
-//! of the scheduler's (`0007_functions.sql`).
+//! of the scheduler's (`functions/queue.sql`).
 
 use std::time::Duration;
 

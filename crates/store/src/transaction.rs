@@ -61,7 +61,7 @@ impl Opening {
             Access::Write => "begin",
             // Many read at once: none should take the processors of the others. What has an order
             // is read in that of the index that is made for it. For the other two settings see the
-            // head of `0007_functions.sql`.
+            // head of `functions/tenancy.sql`.
             Access::Snapshot => {
                 "begin isolation level repeatable read, read only; \
                  set local max_parallel_workers_per_gather = 0; \
@@ -167,7 +167,7 @@ impl Database {
         Ok(Transaction { inner, unnamed: self.opening.timeouts.is_some() })
     }
 
-    /// Runs one statement that names its tenant itself, or has none (see `0007_functions.sql`):
+    /// Runs one statement that names its tenant itself, or has none (see `functions/tenancy.sql`):
     /// in one round trip where nothing has to be said first.
     pub(crate) async fn call(
         &self,

@@ -66,6 +66,25 @@ async fn a_schema_of_a_newer_version_is_refused() {
     assert!(error.to_string().contains("newer version"), "{error}");
 }
 
+#[tokio::test]
+async fn a_database_of_an_earlier_development_build_is_refused_with_what_to_do() {
+    let (store, database) = fresh_with_database().await;
+    store.close().await;
+    let mut connection = connect(&database.owner_url).await;
+    sqlx::query("update _sqlx_migrations set checksum = 'other' where version = 1")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let app = Store::connect(&StoreSettings::new(&database.app_url)).await.unwrap_err();
+    let owner = migrate(&database.owner_url).await.unwrap_err();
+    for error in [app, owner] {
+        let text = error.to_string();
+        for words in ["an earlier development build", "hint: move the data folder"] {
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}
+
 async fn connect(url: &str) -> sqlx::PgConnection {
     use sqlx::Connection;
     sqlx::PgConnection::connect(url).await.unwrap()

@@ -9,12 +9,12 @@ use protocol::{
 use sqlx::{Connection, PgConnection};
 use store::{
     Store,
-    connect::{inspect, migrate},
+    connect::inspect,
     homes::Home,
     memories::{Content, MemoryChange, NewChunk, NewMemory, reindex::Stale},
 };
 
-use crate::{fresh_with_database, open, ours};
+use crate::{fresh_with_database, ours};
 
 /// Writes a memory of one chunk, as a node with `embedder` would.
 async fn write(store: &Store, embedder: &str, text: &str) -> MemoryId {
@@ -125,26 +125,4 @@ async fn vectors_of_another_than_the_one_in_force_are_left_out() {
     assert_eq!(to_fill_in("new").await, ["late", "edited"]);
     let all = store.chunks_to_embed(&home, Stale::Other, "new", 0, 10).await.unwrap();
     assert_eq!(all.len(), 3);
-}
-
-#[tokio::test]
-async fn an_older_database_has_the_embedder_of_most_of_its_vectors() {
-    let (store, database) = fresh_with_database().await;
-    for (embedder, text) in [("few", "a"), ("most", "b"), ("most", "c")] {
-        write(&store, embedder, text).await;
-    }
-    store.close().await;
-    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
-    sqlx::raw_sql(
-        "drop function adopt_embedder, embedder_in_force;
-         drop table memory_embedder;
-         delete from _sqlx_migrations where version = 16",
-    )
-    .execute(&mut admin)
-    .await
-    .unwrap();
-    migrate(&database.owner_url).await.unwrap();
-    let store = open(&database.app_url).await;
-    assert_eq!(store.adopt_embedder("few").await.unwrap().as_deref(), Some("most"));
-    assert_eq!(store.adopt_embedder("most").await.unwrap(), None);
 }

@@ -1,0 +1,132 @@
+-- Memories: what every step reads, the embedder in force, and what no writer may forget.
+
+-- What every step reads: the core memories of all homes that the scope sees, the most important
+-- first, as far as `p_max_chars` of text reach.
+create or replace function core_memories(
+    p_org text, p_user text, p_project text, p_max_chars bigint, p_limit bigint)
+returns setof memories
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    return query
+    select m.* from (
+        select c.org_id, c.memory_id, sum(length(c.text)) over (
+                   order by c.importance desc, c.created_at, c.memory_id
+                   rows unbounded preceding) as chars_so_far
+        from (values (p_user, p_project), (p_user, '*'), ('*', '*')) as home (user_id, project_id)
+        join memories c
+            on c.org_id = p_org and c.user_id = home.user_id and c.project_id = home.project_id
+        where c.type = 'core' and length(c.text) <= p_max_chars
+    ) core
+    join memories m on m.org_id = core.org_id and m.memory_id = core.memory_id
+    where core.chars_so_far <= p_max_chars
+    order by core.chars_so_far
+    limit p_limit;
+end $$;
+
+-- What every step asks: how much there is to search, and whether some of it is core memory.
+create or replace function memory_totals(
+    p_org text, p_user text, p_project text,
+    out chunk_count bigint, out term_count bigint, out has_core boolean, out now timestamptz)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    select coalesce(sum(s.chunk_count), 0)::bigint, coalesce(sum(s.term_count), 0)::bigint,
+           clock_timestamp()
+    into chunk_count, term_count, now
+    from (values (p_user, p_project), (p_user, '*'), ('*', '*')) as home (user_id, project_id)
+    join memory_scope_stats s
+        on s.org_id = p_org and s.user_id = home.user_id and s.project_id = home.project_id;
+    has_core := chunk_count > 0 and exists (
+        select from (values (p_user, p_project), (p_user, '*'), ('*', '*')) as home (user_id, project_id)
+        join memories c
+            on c.org_id = p_org and c.user_id = home.user_id and c.project_id = home.project_id
+        where c.type = 'core');
+end $$;
+
+-- Scopes with chunks to embed, of all tenants, those after a scope in the order of their names:
+-- those with chunks that have no vector or, with `p_all`, all.
+create or replace function scopes_to_embed(
+    p_all boolean, p_org text, p_user text, p_project text, p_limit bigint)
+returns table (org_id text, user_id text, project_id text)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    if p_all then
+        return query
+        select s.org_id, s.user_id, s.project_id from public.memory_scope_stats s
+        where s.chunk_count > 0
+          and (p_org is null or (s.org_id, s.user_id, s.project_id) > (p_org, p_user, p_project))
+        order by s.org_id, s.user_id, s.project_id
+        limit p_limit;
+    else
+        -- Reads the index above, which is empty most of the time.
+        return query
+        select distinct c.org_id, c.user_id, c.project_id from public.memory_chunks c
+        where c.embedding is null
+          and (p_org is null or (c.org_id, c.user_id, c.project_id) > (p_org, p_user, p_project))
+        order by c.org_id, c.user_id, c.project_id
+        limit p_limit;
+    end if;
+end $$;
+
+-- The embedder in force: one that is noted, and used or about to be, since a worker is alive. Nothing
+-- else keeps another from taking its place.
+create or replace function embedder_in_force(p_lock_class int) returns text
+language sql stable as $$
+    select embedder from memory_embedder
+    where is_used or exists (
+        select from pg_locks l
+        where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+          and l.database = (select oid from pg_database where datname = current_database())
+          and l.classid = p_lock_class::oid)
+$$;
+
+-- Notes `p_embedder` if no other is in force; answers the other if one is. Who asks at the same time
+-- waits.
+create or replace function adopt_embedder(p_embedder text, p_lock_class int) returns text
+language plpgsql as $$
+declare
+    v_other text;
+begin
+    insert into memory_embedder (embedder) values (p_embedder) on conflict do nothing;
+    perform from memory_embedder for update;
+    v_other := nullif(embedder_in_force(p_lock_class), p_embedder);
+    if v_other is null then
+        update memory_embedder set embedder = p_embedder where embedder <> p_embedder;
+    end if;
+    return v_other;
+end $$;
+
+-- The generation of a home changes with its chunks. A trigger, so that no way to write can forget it:
+-- chunks are added and removed with their counts.
+create or replace function raise_memory_generation() returns trigger language plpgsql as $$
+begin
+    new.generation := nextval('memory_generations');
+    return new;
+end $$;
+
+-- Whoever changes a text or moves it, by whatever way: what was found about the old one, among
+-- those that live with it, is void.
+create or replace function drop_memory_links() returns trigger
+language plpgsql as $$
+begin
+    delete from memory_links l where l.org_id = new.org_id and l.from_id = new.memory_id;
+    delete from memory_links l where l.org_id = new.org_id and l.to_id = new.memory_id;
+    return null;
+end $$;
+
+create or replace trigger raise_generation before update on memory_scope_stats
+    for each row
+    -- Not where a writer only takes its turn.
+    when ((old.chunk_count, old.term_count) is distinct from (new.chunk_count, new.term_count))
+    execute function raise_memory_generation();
+
+create or replace trigger memory_links_of_a_text after update on memories
+    for each row when ((old.text_hash, old.user_id, old.project_id)
+                       is distinct from (new.text_hash, new.user_id, new.project_id))
+    execute function drop_memory_links();

@@ -1,0 +1,155 @@
+-- Claiming runs and keeping their leases, over all tenants.
+
+-- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
+-- beyond `p_running_max` at once.
+--
+-- The run's row is locked together with the queue's, in one order and without waiting, so that a
+-- claim never deadlocks with the end of a run. It takes few rows of large tables: only nested loops
+-- over keys do not read all of them. A time in a sub-select is read once, and so can bound an index.
+create or replace function claim_runs(p_node uuid, p_most int, p_lease_s double precision, p_running_max int)
+returns table (
+    org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
+    epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
+    created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
+    output_tokens bigint, cached_tokens bigint, cost_usd double precision,
+    cancel_requested boolean, rescued boolean, elapsed_s double precision, has_turns boolean)
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive expired as (
+        select q.org_id, q.run_id
+        from public.queue q join public.runs r using (org_id, run_id)
+        where q.lease_until < (select clock_timestamp())
+        order by q.lease_until
+        limit p_most
+        for update of q, r skip locked
+    ), orgs as (
+        (select q.org_id from public.queue q
+         where q.lease_until is null and not q.blocked
+         order by q.org_id
+         limit 1)
+        union all
+        select (select q.org_id from public.queue q
+                where q.lease_until is null and not q.blocked and q.org_id > o.org_id
+                order by q.org_id
+                limit 1)
+        from orgs o where o.org_id is not null
+    ), held as (
+        select q.org_id, count(*) as runs from public.queue q
+        where q.lease_until >= (select clock_timestamp())
+        group by q.org_id
+    ), waiting as (
+        select c.org_id, c.run_id, c.available_at,
+               coalesce(h.runs, 0) + row_number() over (
+                   partition by c.org_id order by c.available_at, c.run_id) as turn
+        from orgs o
+        cross join lateral (
+            select q.org_id, q.run_id, q.available_at
+            from public.queue q
+            where q.org_id = o.org_id and q.lease_until is null and not q.blocked
+              and q.available_at <= (select clock_timestamp())
+            order by q.available_at
+            limit p_most
+        ) c
+        left join held h on h.org_id = c.org_id
+    ), ready as (
+        select q.org_id, q.run_id
+        from waiting w join public.queue q using (org_id, run_id)
+                       join public.runs r using (org_id, run_id)
+        where q.lease_until is null and not q.blocked and w.turn <= p_running_max
+        order by w.turn, w.available_at
+        limit p_most - (select count(*) from expired)
+        for update of q, r skip locked
+    ), taken as (
+        update public.queue q
+        set lease_owner = p_node, epoch = q.epoch + 1,
+            lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
+        from (select e.org_id, e.run_id, true as rescued from expired e
+              union all select r.org_id, r.run_id, false from ready r) c
+        where q.org_id = c.org_id and q.run_id = c.run_id
+        returning q.org_id, q.run_id, c.rescued
+    )
+    update public.runs r
+    set status = 'running', epoch = r.epoch + 1, attempts = r.attempts + t.rescued::int,
+        started_at = coalesce(r.started_at, clock_timestamp())
+    from taken t
+    where r.org_id = t.org_id and r.run_id = t.run_id
+    returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
+        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
+        r.tool_call_count, r.input_tokens, r.output_tokens, r.cached_tokens, r.cost_usd,
+        r.cancel_requested_by is not null, t.rescued,
+        extract(epoch from clock_timestamp() - r.started_at)::double precision,
+        -- Bounded as in `session_turns`, for the same reason.
+        exists (
+            select from (
+                select from public.runs o
+                where o.org_id = r.org_id and o.user_id = r.user_id
+                  and o.project_id = r.project_id
+                  and (o.session_key, o.run_id) < (r.session_key, r.run_id)
+                  and (o.session_key, o.run_id)
+                      > (r.session_key, '00000000-0000-0000-0000-000000000000')
+                  and o.session_key <> ''
+                order by o.session_key desc, o.run_id desc
+                limit 1) earlier);
+end $$;
+
+create or replace function renew_leases(
+    p_orgs text[], p_runs uuid[], p_epochs bigint[], p_lease_s double precision)
+returns table (run_id uuid, epoch bigint, cancel_requested boolean)
+language sql security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    update public.queue q
+    set lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
+    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    join public.runs r using (org_id, run_id)
+    where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
+      and q.lease_until is not null
+    returning q.run_id, q.epoch, r.cancel_requested_by is not null
+$$;
+
+create or replace function release_leases(p_orgs text[], p_runs uuid[], p_epochs bigint[]) returns void
+language sql security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    update public.queue q
+    set lease_until = null, lease_owner = null, available_at = clock_timestamp()
+    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
+$$;
+
+-- Ends the leases of workers whose lock is gone. `any_expired`: some lease, whoever's, has run out.
+create or replace function expire_lost_leases(
+    p_own uuid, p_lock_class int, out ended bigint, out any_expired boolean)
+language sql security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    with owners as (
+        select distinct q.lease_owner from public.queue q
+        where q.lease_until > (select clock_timestamp()) and q.lease_owner <> p_own
+    ), lost as (
+        select o.lease_owner from owners o
+        where not exists (
+            select from pg_locks l
+            where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+              and l.database = (select oid from pg_database where datname = current_database())
+              and l.classid = p_lock_class::oid
+              and l.objid = ('x' || right(replace(o.lease_owner::text, '-', ''), 8))
+                            ::bit(32)::bigint::oid)
+    ), ended as (
+        update public.queue q
+        set lease_until = clock_timestamp() - interval '1 microsecond'
+        from lost
+        where q.lease_owner = lost.lease_owner and q.lease_until > (select clock_timestamp())
+        returning 1
+    )
+    select (select count(*) from ended),
+           exists (select from public.queue where lease_until < (select clock_timestamp()))
+$$;
+
+create or replace function queue_depth(out ready bigint, out leased bigint)
+language sql security definer set search_path = '' as $$
+    select count(*) filter (where lease_until is null),
+           count(*) filter (where lease_until is not null)
+    from public.queue
+$$;

@@ -1,0 +1,846 @@
+-- Completed runs that are to be remembered: noted, taken, handed back, let go.
+
+-- Notes that a run is to be remembered. Called by the statement that commits its end.
+create or replace function note_to_remember(p_org text, p_user text, p_project text, p_run uuid)
+returns boolean
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    insert into runs_to_remember (org_id, run_id) values (p_org, p_run)
+    on conflict (org_id, run_id) do nothing;
+    return true;
+end $$;
+
+-- Takes runs to remember, for `p_hold_s`: the oldest of each organisation in its turn. What was
+-- taken before and is held no more comes again, `p_tries_max` times in all.
+create or replace function claim_to_remember(p_most int, p_hold_s double precision, p_tries_max int)
+returns table (
+    org_id text, user_id text, project_id text, run_id uuid, tries int, session_key text,
+    agent_id text, input text, output text, llm_config jsonb, limits jsonb, step_count int,
+    input_tokens bigint, output_tokens bigint, cached_tokens bigint, cost_usd double precision,
+    ended_at timestamptz)
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive orgs as (
+        (select n.org_id from public.runs_to_remember n order by n.org_id limit 1)
+        union all
+        select (select n.org_id from public.runs_to_remember n
+                where n.org_id > o.org_id
+                order by n.org_id
+                limit 1)
+        from orgs o where o.org_id is not null
+    ), waiting as (
+        select c.org_id, c.run_id, row_number() over (
+                   partition by c.org_id order by c.run_id) as turn
+        from orgs o
+        cross join lateral (
+            select n.org_id, n.run_id from public.runs_to_remember n
+            where n.org_id = o.org_id and n.tries < p_tries_max
+              and (n.held_until is null or n.held_until < (select clock_timestamp()))
+            order by n.run_id
+            limit p_most
+        ) c
+    ), ready as (
+        select n.org_id, n.run_id
+        from waiting w join public.runs_to_remember n using (org_id, run_id)
+        where n.held_until is null or n.held_until < (select clock_timestamp())
+        order by w.turn, w.run_id
+        limit p_most
+        for update of n skip locked
+    ), taken as (
+        update public.runs_to_remember n
+        set held_until = clock_timestamp() + make_interval(secs => p_hold_s), tries = n.tries + 1
+        from ready r
+        where n.org_id = r.org_id and n.run_id = r.run_id
+        returning n.org_id, n.run_id, n.tries
+    )
+    select r.org_id, r.user_id, r.project_id, r.run_id, t.tries, r.session_key, r.agent_id,
+           r.input, r.output, r.llm_config, r.limits, r.step_count, r.input_tokens,
+           r.output_tokens, r.cached_tokens, r.cost_usd, r.ended_at
+    from taken t join public.runs r using (org_id, run_id)
+    where r.status = 'completed';
+end $$;
+
+-- Hands back what was taken and not done: it counts as no try.
+create or replace function release_to_remember(p_orgs text[], p_runs uuid[], p_tries int[]) returns void
+language sql security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    update public.runs_to_remember n
+    set held_until = null, tries = n.tries - 1
+    from unnest(p_orgs, p_runs, p_tries) as l (org_id, run_id, tries)
+    where n.org_id = l.org_id and n.run_id = l.run_id and n.tries = l.tries
+$$;
+
+-- Lets go of what waited too long, failed too often, or is more than `p_most_per_org` of one
+-- organisation (its oldest); answers how many.
+create or replace function forget_to_remember(
+    p_kept_s double precision, p_tries_max int, p_most_per_org int) returns bigint
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_generic_plan as $$
+declare
+    v_org text;
+    v_bound uuid;
+    v_gone bigint;
+    v_sum bigint;
+begin
+    delete from public.runs_to_remember n
+    where n.noted_at < clock_timestamp() - make_interval(secs => p_kept_s)
+       or (n.tries >= p_tries_max and n.held_until < clock_timestamp());
+    get diagnostics v_sum = row_count;
+    loop
+        select n.org_id into v_org from public.runs_to_remember n
+        where v_org is null or n.org_id > v_org
+        order by n.org_id
+        limit 1;
+        exit when not found;
+        select n.run_id into v_bound from public.runs_to_remember n
+        where n.org_id = v_org
+        order by n.run_id desc
+        offset p_most_per_org
+        limit 1;
+        if found then
+            delete from public.runs_to_remember n where n.org_id = v_org and n.run_id <= v_bound;
+            get diagnostics v_gone = row_count;
+            v_sum := v_sum + v_gone;
+        end if;
+    end loop;
+    return v_sum;
+end $$;
+-- The audit of an organisation.
+
+-- Appends to the audit of the organisation that the transaction names.
+create or replace function note_audit(
+    p_org text, p_audit uuid, p_actor text, p_action text, p_subject text, p_detail jsonb)
+returns boolean
+language plpgsql as $$
+begin
+    insert into audit (org_id, audit_id, actor, action, subject, detail)
+    values (p_org, p_audit, p_actor, p_action, p_subject, p_detail);
+    return true;
+end $$;
+-- What an organisation may use in a day: set aside before a model call, settled after it.
+
+-- Whether what a claim has set aside still holds: as long as it is the run's newest and its lease was
+-- not given back. What was set aside for remembering a run holds as long as the run is held for that;
+-- such a reservation names the negative of its try.
+create or replace function holds_reservation(p_org text, p_run uuid, p_epoch bigint) returns boolean
+language sql stable as $$
+    select exists (
+        select from queue q
+        where q.org_id = p_org and q.run_id = p_run and q.epoch = p_epoch
+          and q.lease_until is not null)
+    or exists (
+        select from runs_to_remember n
+        where n.org_id = p_org and n.run_id = p_run and n.tries = -p_epoch
+          and n.held_until > clock_timestamp())
+$$;
+
+-- Sets aside what a model call may use at most, if the day's budget has room for it. Whoever asks for
+-- one organisation waits for the other: the day's row is locked.
+create or replace function reserve_usage(
+    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_tokens bigint,
+    p_cost_usd double precision, p_tokens_max bigint, p_cost_usd_max double precision,
+    out outcome text, out used_tokens bigint, out used_cost_usd double precision,
+    out reserved_tokens bigint, out reserved_cost_usd double precision)
+language plpgsql as $$
+declare
+    v_day date := (clock_timestamp() at time zone 'utc')::date;
+    v_used_cost numeric;
+    v_reserved_cost numeric;
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    insert into org_usage (org_id, day) values (p_org, v_day) on conflict do nothing;
+    select u.input_tokens + u.output_tokens, u.cost_usd into used_tokens, v_used_cost
+    from org_usage u
+    where u.org_id = p_org and u.day = v_day
+    for update;
+    delete from usage_reservations r
+    where r.org_id = p_org
+      and (r.run_id = p_run or not holds_reservation(r.org_id, r.run_id, r.epoch));
+    select coalesce(sum(r.tokens), 0)::bigint, coalesce(sum(r.cost_usd), 0)
+    into reserved_tokens, v_reserved_cost
+    from usage_reservations r
+    where r.org_id = p_org and r.day = v_day;
+    used_cost_usd := v_used_cost;
+    reserved_cost_usd := v_reserved_cost;
+    if not holds_reservation(p_org, p_run, p_epoch) then
+        outcome := 'lease_lost';
+    elsif used_tokens + reserved_tokens + p_tokens > p_tokens_max then
+        outcome := 'tokens';
+    elsif v_used_cost + v_reserved_cost + p_cost_usd::numeric > p_cost_usd_max::numeric then
+        outcome := 'cost';
+    else
+        insert into usage_reservations (org_id, run_id, epoch, day, tokens, cost_usd)
+        values (p_org, p_run, p_epoch, v_day, p_tokens, p_cost_usd::numeric);
+        outcome := 'reserved';
+    end if;
+end $$;
+
+-- Counts what a call has used, on the day for which it was set aside, and frees the rest. Once: what
+-- is not set aside any more is not counted, so that it can be said again.
+create or replace function settle_usage(
+    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_input_tokens bigint,
+    p_output_tokens bigint, p_cost_usd double precision) returns void
+language plpgsql as $$
+declare
+    v_day date;
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    select r.day into v_day from usage_reservations r
+    where r.org_id = p_org and r.run_id = p_run and r.epoch = p_epoch;
+    -- The day's row first, as above: two that take locks in one order never wait for each other.
+    perform from org_usage u where u.org_id = p_org and u.day = v_day for update;
+    delete from usage_reservations r
+    where r.org_id = p_org and r.run_id = p_run and r.epoch = p_epoch;
+    if found then
+        update org_usage u
+        set input_tokens = u.input_tokens + p_input_tokens,
+            output_tokens = u.output_tokens + p_output_tokens,
+            cost_usd = u.cost_usd + p_cost_usd::numeric
+        where u.org_id = p_org and u.day = v_day;
+    end if;
+end $$;
+-- What a worker writes about its run.
+
+-- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
+create or replace function commit_entry(
+    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint,
+    p_event_types text[], p_event_steps int[], p_event_spans bigint[], p_event_parents bigint[],
+    p_event_payloads text[], p_event_secrets boolean[],
+    p_delta_seqs bigint[], p_delta_ns bigint[], p_delta_steps int[], p_delta_texts text[],
+    p_messages text[], p_messages_at int,
+    p_checkpoint_step int, p_checkpoint_messages int, p_checkpoint_state jsonb,
+    p_model text, p_step_count int, p_tool_call_count int, p_input_tokens bigint,
+    p_output_tokens bigint, p_cached_tokens bigint, p_cost_usd double precision,
+    p_status text, p_output text, p_error jsonb,
+    p_call_ids uuid[], p_call_steps int[], p_call_tools text[], p_call_effects text[],
+    p_call_statuses text[], p_settled_ids uuid[], p_settled_statuses text[],
+    out outcome text, out frees_another boolean)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    v_before bigint;
+    v_agent text;
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    frees_another := false;
+    update runs
+    set last_seq = last_seq + cardinality(p_event_types),
+        model = coalesce(p_model, model),
+        step_count = coalesce(p_step_count, step_count),
+        tool_call_count = coalesce(p_tool_call_count, tool_call_count),
+        input_tokens = coalesce(p_input_tokens, input_tokens),
+        output_tokens = coalesce(p_output_tokens, output_tokens),
+        cached_tokens = coalesce(p_cached_tokens, cached_tokens),
+        cost_usd = coalesce(p_cost_usd, cost_usd),
+        attempts = case when p_checkpoint_step is null then attempts else 0 end,
+        status = coalesce(p_status, status),
+        output = coalesce(p_output, output),
+        error = coalesce(p_error, error),
+        ended_at = case when p_status is not null then clock_timestamp() end
+    where org_id = p_org and run_id = p_run and epoch = p_epoch and status = 'running'
+      and (cancel_requested_by is null or p_status = 'cancelled')
+    returning last_seq - cardinality(p_event_types), agent_id into v_before, v_agent;
+    if not found then
+        select case when epoch = p_epoch and status = 'running' and cancel_requested_by is not null
+                    then 'cancel_requested' else 'lease_lost' end
+        into outcome
+        from runs where org_id = p_org and run_id = p_run;
+        outcome := coalesce(outcome, 'lease_lost');
+        return;
+    end if;
+    if cardinality(p_event_types) > 0 then
+        insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id, parent_span_id,
+                            type, payload, contains_secrets)
+        select p_org, p_run, v_before + e.place, p_epoch, v_agent, e.step, e.span_id,
+               e.parent_span_id, e.type, e.payload::jsonb, e.contains_secrets
+        from unnest(p_event_types, p_event_steps, p_event_spans, p_event_parents, p_event_payloads,
+                    p_event_secrets)
+             with ordinality
+             as e (type, step, span_id, parent_span_id, payload, contains_secrets, place);
+    end if;
+    if cardinality(p_delta_seqs) > 0 then
+        insert into run_deltas (org_id, run_id, seq, n, step, text)
+        select p_org, p_run, d.seq, d.n, d.step, d.text
+        from unnest(p_delta_seqs, p_delta_ns, p_delta_steps, p_delta_texts)
+             as d (seq, n, step, text);
+    end if;
+    if cardinality(p_messages) > 0 then
+        insert into run_messages (org_id, run_id, position, message)
+        select p_org, p_run, p_messages_at + m.place - 1, m.message::jsonb
+        from unnest(p_messages) with ordinality as m (message, place)
+        on conflict (org_id, run_id, position) do update set message = excluded.message;
+    end if;
+    if p_checkpoint_step is not null then
+        insert into checkpoints (org_id, run_id, step, agent_id, message_count, state)
+        values (p_org, p_run, p_checkpoint_step, v_agent, p_checkpoint_messages,
+                p_checkpoint_state);
+    end if;
+    if cardinality(p_call_ids) > 0 then
+        insert into tool_calls (org_id, run_id, call_id, step, tool, effect, status, epoch,
+                                settled_at)
+        select p_org, p_run, c.call_id, c.step, c.tool, c.effect, c.status, p_epoch,
+               case when c.status <> 'intent' then clock_timestamp() end
+        from unnest(p_call_ids, p_call_steps, p_call_tools, p_call_effects, p_call_statuses)
+             as c (call_id, step, tool, effect, status);
+    end if;
+    if cardinality(p_settled_ids) > 0 then
+        update tool_calls t set status = s.status, settled_at = clock_timestamp()
+        from unnest(p_settled_ids, p_settled_statuses) as s (call_id, status)
+        where t.org_id = p_org and t.run_id = p_run and t.call_id = s.call_id;
+    end if;
+    if p_status is not null then
+        frees_another := leave_queue(p_org, p_run);
+    end if;
+    outcome := 'written';
+end $$;
+-- API keys.
+
+-- Who holds this key, if it is good now. The caller's organisation is not known before this
+-- answers, so it reads across organisations, as the scheduler's functions do; whoever can name a
+-- hash holds the key.
+create or replace function find_api_key(hash bytea)
+returns table (
+    org_id text, key_id uuid, user_id text, project_id text, rights text[], is_touched boolean
+)
+language sql security definer set search_path = ''
+begin atomic
+    select k.org_id, k.key_id, k.user_id, k.project_id, k.rights,
+           coalesce(k.last_used_at > clock_timestamp() - interval '1 minute', false)
+    from api_keys k
+    where k.key_hash = hash and k.revoked_at is null
+      and (k.expires_at is null or k.expires_at > clock_timestamp());
+end;
+-- Memories: what every step reads, the embedder in force, and what no writer may forget.
+
+-- What every step reads: the core memories of all homes that the scope sees, the most important
+-- first, as far as `p_max_chars` of text reach.
+create or replace function core_memories(
+    p_org text, p_user text, p_project text, p_max_chars bigint, p_limit bigint)
+returns setof memories
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    return query
+    select m.* from (
+        select c.org_id, c.memory_id, sum(length(c.text)) over (
+                   order by c.importance desc, c.created_at, c.memory_id
+                   rows unbounded preceding) as chars_so_far
+        from (values (p_user, p_project), (p_user, '*'), ('*', '*')) as home (user_id, project_id)
+        join memories c
+            on c.org_id = p_org and c.user_id = home.user_id and c.project_id = home.project_id
+        where c.type = 'core' and length(c.text) <= p_max_chars
+    ) core
+    join memories m on m.org_id = core.org_id and m.memory_id = core.memory_id
+    where core.chars_so_far <= p_max_chars
+    order by core.chars_so_far
+    limit p_limit;
+end $$;
+
+-- What every step asks: how much there is to search, and whether some of it is core memory.
+create or replace function memory_totals(
+    p_org text, p_user text, p_project text,
+    out chunk_count bigint, out term_count bigint, out has_core boolean, out now timestamptz)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    select coalesce(sum(s.chunk_count), 0)::bigint, coalesce(sum(s.term_count), 0)::bigint,
+           clock_timestamp()
+    into chunk_count, term_count, now
+    from (values (p_user, p_project), (p_user, '*'), ('*', '*')) as home (user_id, project_id)
+    join memory_scope_stats s
+        on s.org_id = p_org and s.user_id = home.user_id and s.project_id = home.project_id;
+    has_core := chunk_count > 0 and exists (
+        select from (values (p_user, p_project), (p_user, '*'), ('*', '*')) as home (user_id, project_id)
+        join memories c
+            on c.org_id = p_org and c.user_id = home.user_id and c.project_id = home.project_id
+        where c.type = 'core');
+end $$;
+
+-- Scopes with chunks to embed, of all tenants, those after a scope in the order of their names:
+-- those with chunks that have no vector or, with `p_all`, all.
+create or replace function scopes_to_embed(
+    p_all boolean, p_org text, p_user text, p_project text, p_limit bigint)
+returns table (org_id text, user_id text, project_id text)
+language plpgsql security definer set search_path = '' as $$
+#variable_conflict use_column
+begin
+    if p_all then
+        return query
+        select s.org_id, s.user_id, s.project_id from public.memory_scope_stats s
+        where s.chunk_count > 0
+          and (p_org is null or (s.org_id, s.user_id, s.project_id) > (p_org, p_user, p_project))
+        order by s.org_id, s.user_id, s.project_id
+        limit p_limit;
+    else
+        -- Reads the index above, which is empty most of the time.
+        return query
+        select distinct c.org_id, c.user_id, c.project_id from public.memory_chunks c
+        where c.embedding is null
+          and (p_org is null or (c.org_id, c.user_id, c.project_id) > (p_org, p_user, p_project))
+        order by c.org_id, c.user_id, c.project_id
+        limit p_limit;
+    end if;
+end $$;
+
+-- The embedder in force: one that is noted, and used or about to be, since a worker is alive. Nothing
+-- else keeps another from taking its place.
+create or replace function embedder_in_force(p_lock_class int) returns text
+language sql stable as $$
+    select embedder from memory_embedder
+    where is_used or exists (
+        select from pg_locks l
+        where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+          and l.database = (select oid from pg_database where datname = current_database())
+          and l.classid = p_lock_class::oid)
+$$;
+
+-- Notes `p_embedder` if no other is in force; answers the other if one is. Who asks at the same time
+-- waits.
+create or replace function adopt_embedder(p_embedder text, p_lock_class int) returns text
+language plpgsql as $$
+declare
+    v_other text;
+begin
+    insert into memory_embedder (embedder) values (p_embedder) on conflict do nothing;
+    perform from memory_embedder for update;
+    v_other := nullif(embedder_in_force(p_lock_class), p_embedder);
+    if v_other is null then
+        update memory_embedder set embedder = p_embedder where embedder <> p_embedder;
+    end if;
+    return v_other;
+end $$;
+
+-- The generation of a home changes with its chunks. A trigger, so that no way to write can forget it:
+-- chunks are added and removed with their counts.
+create or replace function raise_memory_generation() returns trigger language plpgsql as $$
+begin
+    new.generation := nextval('memory_generations');
+    return new;
+end $$;
+
+-- Whoever changes a text or moves it, by whatever way: what was found about the old one, among
+-- those that live with it, is void.
+create or replace function drop_memory_links() returns trigger
+language plpgsql as $$
+begin
+    delete from memory_links l where l.org_id = new.org_id and l.from_id = new.memory_id;
+    delete from memory_links l where l.org_id = new.org_id and l.to_id = new.memory_id;
+    return null;
+end $$;
+
+create or replace trigger raise_generation before update on memory_scope_stats
+    for each row
+    -- Not where a writer only takes its turn.
+    when ((old.chunk_count, old.term_count) is distinct from (new.chunk_count, new.term_count))
+    execute function raise_memory_generation();
+
+create or replace trigger memory_links_of_a_text after update on memories
+    for each row when ((old.text_hash, old.user_id, old.project_id)
+                       is distinct from (new.text_hash, new.user_id, new.project_id))
+    execute function drop_memory_links();
+-- The removal of what is old, over all tenants.
+
+-- Removes from `p_table` the rows of runs that ended and were created before `p_before`, a batch at
+-- a time; answers of how many runs. Walks the primary key, which begins with `org_id, run_id`.
+create or replace function forget_runs(p_table text, p_before timestamptz, p_batch int) returns int
+language plpgsql security definer set search_path = '' as $$
+declare
+    -- The first 48 bits of a run's id are its time in milliseconds (RFC 9562, version 7).
+    v_bound uuid := (lpad(to_hex((extract(epoch from p_before) * 1000)::bigint), 12, '0')
+                     || repeat('0', 20))::uuid;
+    v_org text;
+    v_run uuid;
+    v_done int := 0;
+begin
+    if p_table not in ('runs', 'events', 'checkpoints', 'run_messages', 'tool_calls') then
+        raise exception 'nothing is forgotten from %', p_table;
+    end if;
+    loop
+        execute format(
+            'select org_id from public.%I where $1::text is null or org_id > $1
+             order by org_id limit 1', p_table) into v_org using v_org;
+        exit when v_org is null;
+        v_run := null;
+        loop
+            execute format(
+                'select run_id from public.%I
+                 where org_id = $1 and run_id < $2 and ($3::uuid is null or run_id > $3)
+                 order by run_id limit 1', p_table) into v_run using v_org, v_bound, v_run;
+            exit when v_run is null;
+            if exists (select from public.runs r
+                       where r.org_id = v_org and r.run_id = v_run and r.ended_at is null) then
+                continue;
+            end if;
+            execute format('delete from public.%I where org_id = $1 and run_id = $2', p_table)
+                using v_org, v_run;
+            v_done := v_done + 1;
+            if v_done >= p_batch then
+                return v_done;
+            end if;
+        end loop;
+    end loop;
+    return v_done;
+end $$;
+
+-- A delta is void once the event after it is old: until then its step may be live.
+create or replace function forget_deltas(p_kept_s double precision) returns void
+language sql security definer set search_path = '' as $$
+    delete from public.run_deltas d
+    using public.events e
+    where d.created_at < clock_timestamp() - make_interval(secs => p_kept_s)
+      and e.org_id = d.org_id and e.run_id = d.run_id and e.seq = d.seq + 1
+      and e.ts < clock_timestamp() - make_interval(secs => p_kept_s)
+$$;
+
+create or replace function forget_idempotency_keys(p_kept_s double precision) returns void
+language sql security definer set search_path = '' as $$
+    delete from public.idempotency_keys
+    where created_at < clock_timestamp() - make_interval(secs => p_kept_s)
+$$;
+-- Claiming runs and keeping their leases, over all tenants.
+
+-- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
+-- beyond `p_running_max` at once.
+--
+-- The run's row is locked together with the queue's, in one order and without waiting, so that a
+-- claim never deadlocks with the end of a run. It takes few rows of large tables: only nested loops
+-- over keys do not read all of them. A time in a sub-select is read once, and so can bound an index.
+create or replace function claim_runs(p_node uuid, p_most int, p_lease_s double precision, p_running_max int)
+returns table (
+    org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
+    epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
+    created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
+    output_tokens bigint, cached_tokens bigint, cost_usd double precision,
+    cancel_requested boolean, rescued boolean, elapsed_s double precision, has_turns boolean)
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+begin
+    return query
+    with recursive expired as (
+        select q.org_id, q.run_id
+        from public.queue q join public.runs r using (org_id, run_id)
+        where q.lease_until < (select clock_timestamp())
+        order by q.lease_until
+        limit p_most
+        for update of q, r skip locked
+    ), orgs as (
+        (select q.org_id from public.queue q
+         where q.lease_until is null and not q.blocked
+         order by q.org_id
+         limit 1)
+        union all
+        select (select q.org_id from public.queue q
+                where q.lease_until is null and not q.blocked and q.org_id > o.org_id
+                order by q.org_id
+                limit 1)
+        from orgs o where o.org_id is not null
+    ), held as (
+        select q.org_id, count(*) as runs from public.queue q
+        where q.lease_until >= (select clock_timestamp())
+        group by q.org_id
+    ), waiting as (
+        select c.org_id, c.run_id, c.available_at,
+               coalesce(h.runs, 0) + row_number() over (
+                   partition by c.org_id order by c.available_at, c.run_id) as turn
+        from orgs o
+        cross join lateral (
+            select q.org_id, q.run_id, q.available_at
+            from public.queue q
+            where q.org_id = o.org_id and q.lease_until is null and not q.blocked
+              and q.available_at <= (select clock_timestamp())
+            order by q.available_at
+            limit p_most
+        ) c
+        left join held h on h.org_id = c.org_id
+    ), ready as (
+        select q.org_id, q.run_id
+        from waiting w join public.queue q using (org_id, run_id)
+                       join public.runs r using (org_id, run_id)
+        where q.lease_until is null and not q.blocked and w.turn <= p_running_max
+        order by w.turn, w.available_at
+        limit p_most - (select count(*) from expired)
+        for update of q, r skip locked
+    ), taken as (
+        update public.queue q
+        set lease_owner = p_node, epoch = q.epoch + 1,
+            lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
+        from (select e.org_id, e.run_id, true as rescued from expired e
+              union all select r.org_id, r.run_id, false from ready r) c
+        where q.org_id = c.org_id and q.run_id = c.run_id
+        returning q.org_id, q.run_id, c.rescued
+    )
+    update public.runs r
+    set status = 'running', epoch = r.epoch + 1, attempts = r.attempts + t.rescued::int,
+        started_at = coalesce(r.started_at, clock_timestamp())
+    from taken t
+    where r.org_id = t.org_id and r.run_id = t.run_id
+    returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
+        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
+        r.tool_call_count, r.input_tokens, r.output_tokens, r.cached_tokens, r.cost_usd,
+        r.cancel_requested_by is not null, t.rescued,
+        extract(epoch from clock_timestamp() - r.started_at)::double precision,
+        -- Bounded as in `session_turns`, for the same reason.
+        exists (
+            select from (
+                select from public.runs o
+                where o.org_id = r.org_id and o.user_id = r.user_id
+                  and o.project_id = r.project_id
+                  and (o.session_key, o.run_id) < (r.session_key, r.run_id)
+                  and (o.session_key, o.run_id)
+                      > (r.session_key, '00000000-0000-0000-0000-000000000000')
+                  and o.session_key <> ''
+                order by o.session_key desc, o.run_id desc
+                limit 1) earlier);
+end $$;
+
+create or replace function renew_leases(
+    p_orgs text[], p_runs uuid[], p_epochs bigint[], p_lease_s double precision)
+returns table (run_id uuid, epoch bigint, cancel_requested boolean)
+language sql security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    update public.queue q
+    set lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
+    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    join public.runs r using (org_id, run_id)
+    where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
+      and q.lease_until is not null
+    returning q.run_id, q.epoch, r.cancel_requested_by is not null
+$$;
+
+create or replace function release_leases(p_orgs text[], p_runs uuid[], p_epochs bigint[]) returns void
+language sql security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    update public.queue q
+    set lease_until = null, lease_owner = null, available_at = clock_timestamp()
+    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
+$$;
+
+-- Ends the leases of workers whose lock is gone. `any_expired`: some lease, whoever's, has run out.
+create or replace function expire_lost_leases(
+    p_own uuid, p_lock_class int, out ended bigint, out any_expired boolean)
+language sql security definer set search_path = ''
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+    with owners as (
+        select distinct q.lease_owner from public.queue q
+        where q.lease_until > (select clock_timestamp()) and q.lease_owner <> p_own
+    ), lost as (
+        select o.lease_owner from owners o
+        where not exists (
+            select from pg_locks l
+            where l.locktype = 'advisory' and l.granted and l.objsubid = 2
+              and l.database = (select oid from pg_database where datname = current_database())
+              and l.classid = p_lock_class::oid
+              and l.objid = ('x' || right(replace(o.lease_owner::text, '-', ''), 8))
+                            ::bit(32)::bigint::oid)
+    ), ended as (
+        update public.queue q
+        set lease_until = clock_timestamp() - interval '1 microsecond'
+        from lost
+        where q.lease_owner = lost.lease_owner and q.lease_until > (select clock_timestamp())
+        returning 1
+    )
+    select (select count(*) from ended),
+           exists (select from public.queue where lease_until < (select clock_timestamp()))
+$$;
+
+create or replace function queue_depth(out ready bigint, out leased bigint)
+language sql security definer set search_path = '' as $$
+    select count(*) filter (where lease_until is null),
+           count(*) filter (where lease_until is not null)
+    from public.queue
+$$;
+-- Runs come into their session's line, and leave it.
+
+-- Accepts a run. `busy`: its session has runs that have not ended, and it does not want to wait.
+-- `full`: its organisation has `p_queued_max` runs in line; they are counted only if that is given.
+create or replace function create_run(
+    p_org text, p_user text, p_project text, p_run uuid, p_session text, p_agent text, p_input text,
+    p_llm_config jsonb, p_limits jsonb, p_metadata jsonb, p_reject_busy boolean, p_queued_max int,
+    out outcome text, out accepted_at timestamptz, out queued bigint)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    v_busy boolean;
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    if p_queued_max is not null then
+        select count(*) into queued
+        from (select from queue where org_id = p_org and lease_until is null
+              limit p_queued_max) line;
+        if queued >= p_queued_max then
+            outcome := 'full';
+            return;
+        end if;
+    end if;
+    perform lock_session(p_org, p_user, p_project, p_session);
+    v_busy := exists (
+        select from queue
+        where org_id = p_org and user_id = p_user and project_id = p_project
+          and session_key = p_session and session_key <> '');
+    if v_busy and p_reject_busy then
+        outcome := 'busy';
+        return;
+    end if;
+    insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
+                      limits, metadata)
+    values (p_org, p_run, p_user, p_project, p_session, p_agent, p_input, p_llm_config, p_limits,
+            coalesce(p_metadata, '{}'))
+    returning created_at into accepted_at;
+    insert into queue (org_id, run_id, user_id, project_id, session_key, blocked)
+    values (p_org, p_run, p_user, p_project, p_session, v_busy);
+    outcome := 'accepted';
+end $$;
+
+-- Takes a run that has ended out of the line, and answers whether that lets another one go.
+create or replace function leave_queue(p_org text, p_run uuid) returns boolean
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    v_left queue;
+    v_next queue;
+begin
+    delete from queue where org_id = p_org and run_id = p_run returning * into v_left;
+    if not found or v_left.session_key = '' then
+        return false;
+    end if;
+    perform lock_session(p_org, v_left.user_id, v_left.project_id, v_left.session_key);
+    select * into v_next from queue
+    where org_id = p_org and user_id = v_left.user_id and project_id = v_left.project_id
+      and session_key = v_left.session_key and session_key <> ''
+    order by run_id
+    limit 1;
+    if v_next.blocked then
+        update queue set blocked = false where org_id = p_org and run_id = v_next.run_id;
+        return true;
+    end if;
+    return false;
+end $$;
+
+-- Held by whoever puts a run into a session's line or takes one out. Take row locks of runs first.
+create or replace function lock_session(p_org text, p_user text, p_project text, p_session text) returns void
+language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(
+        hashtextextended(concat_ws(' ', p_org, p_user, p_project, p_session), 0));
+end $$;
+-- Earlier turns of a conversation.
+
+-- What every run reads before its first step.
+create or replace function session_turns(
+    p_org text, p_user text, p_project text, p_session text, p_before uuid, p_limit bigint)
+returns table (run_id uuid, input text, output text)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    return query
+    select r.run_id, r.input, r.output from runs r
+    -- A range and an order over both columns, so that no other index can look as good as the one by
+    -- session: of a tenant that came after the last `analyze`, the planner knows nothing.
+    where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
+      and (r.session_key, r.run_id) < (p_session, p_before)
+      and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
+      and r.session_key <> '' and r.status = 'completed'
+    order by r.session_key desc, r.run_id desc
+    limit p_limit;
+end $$;
+-- A run as it is followed live.
+
+-- What follows a place in a run's stream: see `stream.rs`.
+create or replace function run_frames(
+    p_org text, p_user text, p_project text, p_run uuid, p_seq bigint, p_n bigint,
+    p_with_deltas boolean, p_frames_max bigint, p_bytes_max bigint)
+returns table (
+    status text, last_seq bigint, session_key text, seq bigint, n bigint, ts timestamptz,
+    agent_id text, step int, span_id bigint, parent_span_id bigint, type text, payload text,
+    contains_secrets boolean, delta text, found_count bigint)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    perform set_tenant(p_org, p_user, p_project);
+    return query
+    select r.status, r.last_seq, r.session_key, f.seq, f.n, f.ts, f.agent_id, f.step, f.span_id,
+           f.parent_span_id, f.type, f.payload, f.contains_secrets, f.delta, f.found_count
+    from runs r
+    left join lateral (
+        select found.*,
+               sum(octet_length(coalesce(found.payload, found.delta, '')))
+                   over (order by found.seq, found.n) as bytes,
+               count(*) over () as found_count
+        from (
+            (select e.seq, 0::bigint as n, e.ts, e.agent_id, e.step, e.span_id, e.parent_span_id,
+                    e.type, e.payload::text as payload, e.contains_secrets, null::text as delta
+             from events e
+             where e.org_id = r.org_id and e.run_id = r.run_id and e.seq > p_seq
+             order by e.seq
+             limit p_frames_max)
+            union all
+            (select d.seq, d.n, null, null, d.step, null, null, null, null, null, d.text
+             from run_deltas d
+             where p_with_deltas and d.org_id = r.org_id and d.run_id = r.run_id
+               and (d.seq, d.n) > (p_seq, p_n)
+             order by d.seq, d.n
+             limit p_frames_max)
+            order by seq, n
+            limit p_frames_max
+        ) found
+    ) f on f.bytes - octet_length(coalesce(f.payload, f.delta, '')) < p_bytes_max
+    where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
+      and r.run_id = p_run
+    order by f.seq, f.n;
+end $$;
+-- Naming the tenant, and who owns the functions that read across tenants.
+--
+-- The statements that are run most are functions: one round trip each, planned once a connection. Each
+-- has an index made for it. A plan that was made while a table was small must not read it whole when it
+-- has grown, and planning anew costs more than most of them take: hence `force_generic_plan` and
+-- `enable_seqscan = off`.
+--
+-- Those of tenants run with the caller's rights, and begin by naming the tenant whose rows they may
+-- touch.
+
+-- Assignments are evaluated where they stand; `perform` begins and ends an execution of its own,
+-- which takes longer than what it does here.
+create or replace function set_tenant(p_org text, p_user text, p_project text) returns void
+language plpgsql as $$
+declare
+    v_set text;
+begin
+    v_set := set_config('openintern.org_id', p_org, true);
+    v_set := set_config('openintern.user_id', p_user, true);
+    v_set := set_config('openintern.project_id', p_project, true);
+end $$;
+
+-- What is marked `security definer` runs with the rights of the scheduler, over all tenants: these
+-- functions are all that the scheduler can do, and the runtime's only way to do it.
+do $$
+declare
+    signature regprocedure;
+begin
+    grant create on schema public to openintern_scheduler;
+    for signature in
+        select p.oid from pg_proc p
+        where p.pronamespace = 'public'::regnamespace and p.prosecdef
+          and p.proowner = current_user::regrole
+    loop
+        execute format('revoke all on function %s from public', signature);
+        execute format('grant execute on function %s to openintern_app', signature);
+        execute format('alter function %s owner to openintern_scheduler', signature);
+    end loop;
+    revoke create on schema public from openintern_scheduler;
+end $$;
