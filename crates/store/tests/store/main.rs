@@ -18,7 +18,6 @@ mod notifier;
 mod queue;
 mod retention;
 mod runs;
-mod schema;
 mod sessions;
 mod stream;
 mod tenancy;
