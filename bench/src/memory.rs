@@ -14,7 +14,7 @@ use protocol::{
     limits::{MEMORY_QUERY_MAX_BYTES, MEMORY_TOP_K_MAX},
     memory::{
         Hit, Hits, MemoriesWritten, MemoryFilters, MemoryType, MemoryWritten, SearchMemories,
-        WriteMemories, WriteMemory,
+        VectorScan, WriteMemories, WriteMemory,
     },
 };
 use reqwest::{
@@ -22,8 +22,8 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
 };
 use retrieval::{
-    figures::{Figures, Measured, Table, quantile},
-    set::{self, Chunk, Corpus, Question},
+    figures::{Figures, QuestionResult, Table, quantile},
+    set::{self, Corpus, Passage, Question},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -123,10 +123,10 @@ fn variables(embedding: &str) -> Vec<(&'static str, String)> {
 /// What was measured with one embedder.
 #[derive(Default)]
 struct Outcome {
-    measured: Vec<Measured>,
+    measured: Vec<QuestionResult>,
     /// The questions whose evidence is not all among the first 10 hits.
     missed: Vec<String>,
-    chunks: usize,
+    passages: usize,
     loading: Duration,
     /// Questions of which a server said that their vector came too late.
     late: usize,
@@ -142,8 +142,8 @@ struct Grown {
 
 impl Outcome {
     fn print(&self, title: &str, options: &Options) {
-        let per_second = self.chunks as f64 / self.loading.as_secs_f64();
-        println!("\n{title}: {} texts, {per_second:.0} written a second\n", self.chunks);
+        let per_second = self.passages as f64 / self.loading.as_secs_f64();
+        println!("\n{title}: {} texts, {per_second:.0} written a second\n", self.passages);
         let mut table = Table::of(&self.measured);
         if let Some(without) = &options.without {
             let rest = self.measured.iter().filter(|each| each.category != *without);
@@ -219,7 +219,7 @@ impl Memories {
             let ids = project.load(corpus).await?;
             outcome.loading += begun.elapsed();
             let mut more = Vec::new();
-            outcome.chunks += corpus.chunks.len();
+            outcome.passages += corpus.passages.len();
             for question in corpus.asked() {
                 let (measured, is_late) = project.ask(corpus, question, &ids).await?;
                 if measured.recall_at_10 < 1.0 {
@@ -244,30 +244,30 @@ impl Project<'_> {
     async fn load<'c>(&self, corpus: &'c Corpus) -> Result<HashMap<&'c str, MemoryId>> {
         let mut ids = HashMap::new();
         let mut lasts = Vec::new();
-        for batch in corpus.chunks.chunks(BATCH) {
-            let memories = batch.iter().map(Chunk::memory).collect();
+        for batch in corpus.passages.chunks(BATCH) {
+            let memories = batch.iter().map(Passage::memory).collect();
             let written: MemoriesWritten =
                 self.post("/api/memories/bulk", &WriteMemories { memories }).await?;
             lasts.extend(batch.last().zip(written.ids.last().copied()));
-            ids.extend(batch.iter().map(|chunk| chunk.id.as_str()).zip(written.ids));
+            ids.extend(batch.iter().map(|passage| passage.id.as_str()).zip(written.ids));
         }
         // Vectors are made in order: when the last of a write has its own, the others do.
-        for (chunk, id) in lasts {
-            self.until_embedded(chunk, id).await?;
+        for (passage, id) in lasts {
+            self.until_embedded(passage, id).await?;
         }
         Ok(ids)
     }
 
-    async fn until_embedded(&self, chunk: &Chunk, id: MemoryId) -> Result<()> {
-        let end = chunk.text.floor_char_boundary(MEMORY_QUERY_MAX_BYTES);
+    async fn until_embedded(&self, passage: &Passage, id: MemoryId) -> Result<()> {
+        let end = passage.text.floor_char_boundary(MEMORY_QUERY_MAX_BYTES);
         let search = SearchMemories {
             top_k: MEMORY_TOP_K_MAX,
             filters: Some(MemoryFilters {
-                group_key: Some(chunk.parent.clone()),
+                group_key: Some(passage.parent.clone()),
                 ..MemoryFilters::default()
             }),
             explain: true,
-            ..SearchMemories::new(chunk.text.get(..end).unwrap_or_default())
+            ..SearchMemories::new(passage.text.get(..end).unwrap_or_default())
         };
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -277,10 +277,12 @@ impl Project<'_> {
                 .filter(|hit| hit.id == id)
                 .filter_map(|hit| hit.explain.as_ref())
                 .any(|explain| explain.vector.rank.is_some());
-            if has_vector || ["none", "failed"].contains(&scan(&hits)) {
+            if has_vector
+                || [VectorScan::NoEmbedder, VectorScan::Failed].map(Some).contains(&scan(&hits))
+            {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "`{}` still has no vector", chunk.id);
+            ensure!(Instant::now() < deadline, "`{}` still has no vector", passage.id);
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -291,12 +293,12 @@ impl Project<'_> {
         corpus: &Corpus,
         question: &Question,
         ids: &HashMap<&str, MemoryId>,
-    ) -> Result<(Measured, bool)> {
+    ) -> Result<(QuestionResult, bool)> {
         let gold: HashSet<MemoryId> =
             question.gold.iter().filter_map(|id| ids.get(id.as_str()).copied()).collect();
         if question.text.trim().is_empty() {
             // The service refuses to look for it.
-            return Ok((Measured::new(corpus, question, &[], &gold, Duration::ZERO), false));
+            return Ok((QuestionResult::new(corpus, question, &[], &gold, Duration::ZERO), false));
         }
         let usual = SearchMemories::new(&question.text);
         let duration = self.time(&usual).await?;
@@ -311,7 +313,7 @@ impl Project<'_> {
         }
         let is_late = was_late && !hits.is_empty();
         let found: Vec<MemoryId> = hits.iter().map(|hit| hit.id).collect();
-        Ok((Measured::new(corpus, question, &found, &gold, duration), is_late))
+        Ok((QuestionResult::new(corpus, question, &found, &gold, duration), is_late))
     }
 
     /// Writes more texts of the same words, takes the time of searches, and of those that come
@@ -323,14 +325,16 @@ impl Project<'_> {
         grown: &mut Grown,
     ) -> Result<Vec<MemoryId>> {
         let mut ids = Vec::new();
-        let others = corpus.chunks.iter().cycle().skip(corpus.chunks.len() / 2);
-        let mut more =
-            (0..texts).zip(corpus.chunks.iter().cycle()).zip(others).map(|((n, chunk), other)| {
-                let mut memory = chunk.memory();
-                memory.text = format!("{} ({n}) {}", chunk.text, other.text);
-                memory.group_key = Some(format!("{} {}", chunk.parent, n / corpus.chunks.len()));
+        let others = corpus.passages.iter().cycle().skip(corpus.passages.len() / 2);
+        let mut more = (0..texts).zip(corpus.passages.iter().cycle()).zip(others).map(
+            |((n, passage), other)| {
+                let mut memory = passage.memory();
+                memory.text = format!("{} ({n}) {}", passage.text, other.text);
+                memory.group_key =
+                    Some(format!("{} {}", passage.parent, n / corpus.passages.len()));
                 memory
-            });
+            },
+        );
         loop {
             let memories: Vec<_> = more.by_ref().take(BATCH).collect();
             if memories.is_empty() {
@@ -393,13 +397,12 @@ fn missed(corpus: &Corpus, question: &Question) -> String {
 
 /// Whether the vector of the question came too late: then words that nobody wrote find nothing.
 fn may_be_late(hits: &[Hit]) -> bool {
-    hits.is_empty() || scan(hits) == "late"
+    hits.is_empty() || scan(hits) == Some(VectorScan::Late)
 }
 
-/// How the vectors were scanned; empty where nothing was found.
-fn scan(hits: &[Hit]) -> &str {
-    let explain = hits.first().and_then(|hit| hit.explain.as_ref());
-    explain.map_or("", |explain| &explain.vector_scan)
+/// How the vectors were scanned; none where nothing was found.
+fn scan(hits: &[Hit]) -> Option<VectorScan> {
+    Some(hits.first()?.explain.as_ref()?.vector_scan)
 }
 
 fn headers<const N: usize>(pairs: [(&'static str, Option<&str>); N]) -> Result<HeaderMap> {

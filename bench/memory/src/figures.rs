@@ -11,14 +11,13 @@ use crate::set::{Corpus, Question};
 
 /// What one question measured, each 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
+pub struct QuestionResult {
     /// The language of its corpus.
     pub language: String,
     /// What is hard about it.
     pub category: String,
     /// The share of the evidence among the first 5 hits.
     pub recall_at_5: f64,
-    /// Among the first 10.
     pub recall_at_10: f64,
     /// One over the place of the first evidence; 0 where none was found.
     pub reciprocal_rank: f64,
@@ -31,15 +30,11 @@ pub struct Measured {
 /// Means over questions, in per cent, and times.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Figures {
-    /// How many questions.
     pub questions: usize,
-    /// R@5.
     pub recall_at_5: f64,
-    /// R@10.
     pub recall_at_10: f64,
     /// MRR among as many hits as were asked for.
     pub mrr: f64,
-    /// nDCG@10.
     pub gain_at_10: f64,
     /// Half the searches took no longer.
     pub p50: Duration,
@@ -50,11 +45,10 @@ pub struct Figures {
 /// Figures of several parts of a set, each under its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
-    /// The rows.
     pub rows: Vec<(String, Figures)>,
 }
 
-impl Measured {
+impl QuestionResult {
     /// What `hits`, best first, have of the evidence.
     pub fn new(
         corpus: &Corpus,
@@ -92,9 +86,9 @@ pub fn quantile(times: &[Duration], of_a_hundred: usize) -> Duration {
 
 impl Figures {
     /// The means of what was measured; zero of nothing.
-    pub fn of<'a>(measured: impl IntoIterator<Item = &'a Measured>) -> Self {
-        let measured: Vec<&Measured> = measured.into_iter().collect();
-        let percent = |value: fn(&Measured) -> f64| {
+    pub fn of<'a>(measured: impl IntoIterator<Item = &'a QuestionResult>) -> Self {
+        let measured: Vec<&QuestionResult> = measured.into_iter().collect();
+        let percent = |value: fn(&QuestionResult) -> f64| {
             let sum: f64 = measured.iter().map(|each| value(each)).sum();
             100.0 * sum / measured.len().max(1) as f64
         };
@@ -113,9 +107,9 @@ impl Figures {
 
 impl Table {
     /// All, then by language and by category where there are several.
-    pub fn of(measured: &[Measured]) -> Self {
+    pub fn of(measured: &[QuestionResult]) -> Self {
         let mut rows = vec![("all".to_owned(), Figures::of(measured))];
-        let mut parts = |of: fn(&Measured) -> &str, word: &str| {
+        let mut parts = |of: fn(&QuestionResult) -> &str, word: &str| {
             let mut names: Vec<&str> = measured.iter().map(of).collect();
             names.sort_unstable();
             names.dedup();
@@ -163,7 +157,7 @@ impl fmt::Display for Table {
 mod tests {
     use super::*;
 
-    fn measured(found: &[usize], of: usize) -> Measured {
+    fn measured(found: &[usize], of: usize) -> QuestionResult {
         let ids: Vec<_> = (0..20).map(|_| MemoryId::generate()).collect();
         let mut gold: HashSet<_> = found.iter().map(|at| ids[*at]).collect();
         while gold.len() < of {
@@ -172,11 +166,11 @@ mod tests {
         let corpus = Corpus {
             name: "c".into(),
             language: "en".into(),
-            chunks: Vec::new(),
+            passages: Vec::new(),
             questions: Vec::new(),
         };
         let question = Question { text: "?".into(), gold: Vec::new(), category: "facts".into() };
-        Measured::new(&corpus, &question, &ids, &gold, Duration::ZERO)
+        QuestionResult::new(&corpus, &question, &ids, &gold, Duration::ZERO)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A set, as it lies in a file: one corpus a line, as JSON.
+//! A set of questions in a file: one corpus a line, as JSON.
 //!
 //! `{"corpus", "language", "chunks": [{"id", "parent", "seq", "date", "text"}],
 //! "questions": [{"text", "gold": [id], "category"}]}`. A corpus is what one scope remembers; a
@@ -17,21 +17,20 @@ use serde::{Deserialize, Deserializer};
 /// What one scope remembers, and what is asked of it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Corpus {
-    /// Its name.
     #[serde(rename = "corpus")]
     pub name: String,
     /// What it is written in; empty where the set does not say.
     #[serde(default)]
     pub language: String,
     /// The texts, in the order in which they are written.
-    pub chunks: Vec<Chunk>,
-    /// The questions.
+    #[serde(rename = "chunks")]
+    pub passages: Vec<Passage>,
     pub questions: Vec<Question>,
 }
 
-/// One memory.
+/// A text to remember.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Chunk {
+pub struct Passage {
     /// Its name within the corpus.
     pub id: String,
     /// The conversation or document that it is of.
@@ -40,16 +39,14 @@ pub struct Chunk {
     pub seq: i32,
     /// `2023-05-08`, or `1:56 pm on 8 May, 2023`; what is neither is no date.
     pub date: String,
-    /// What is remembered.
     pub text: String,
 }
 
 /// A question with its evidence.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Question {
-    /// What is asked.
     pub text: String,
-    /// The ids of the chunks that answer it together; a question without any is not asked.
+    /// The ids of the passages that answer it together; a question without any is not asked.
     pub gold: Vec<String>,
     /// What is hard about it.
     #[serde(deserialize_with = "number_or_name")]
@@ -61,20 +58,12 @@ pub struct Question {
 pub enum SetError {
     /// The file is not there, or cannot be read.
     #[error("cannot read `{path}`")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A line is no corpus.
-    #[error("line {line} of `{path}` is no corpus")]
+    File { path: PathBuf, source: io::Error },
+    #[error("line {line} of `{path}` is not a corpus")]
     Line {
-        /// In which file.
         path: PathBuf,
-        /// Which, from 1.
+        /// From 1.
         line: usize,
-        /// Why.
         source: serde_json::Error,
     },
 }
@@ -112,15 +101,15 @@ pub fn together(corpora: Vec<Corpus>) -> Corpus {
     let mut all = Corpus {
         name: "together".into(),
         language: String::new(),
-        chunks: Vec::new(),
+        passages: Vec::new(),
         questions: Vec::new(),
     };
-    for Corpus { name: corpus, chunks, questions, .. } in corpora {
+    for Corpus { name: corpus, passages, questions, .. } in corpora {
         let named = |name: String| format!("{corpus}/{name}");
-        all.chunks.extend(chunks.into_iter().map(|chunk| Chunk {
-            id: named(chunk.id),
-            parent: named(chunk.parent),
-            ..chunk
+        all.passages.extend(passages.into_iter().map(|passage| Passage {
+            id: named(passage.id),
+            parent: named(passage.parent),
+            ..passage
         }));
         all.questions.extend(questions.into_iter().map(|question| Question {
             gold: question.gold.into_iter().map(named).collect(),
@@ -137,7 +126,7 @@ impl Corpus {
     }
 }
 
-impl Chunk {
+impl Passage {
     /// As it is written.
     pub fn memory(&self) -> WriteMemory {
         WriteMemory {
@@ -174,14 +163,14 @@ mod tests {
     #[test]
     fn dates_are_read_as_sets_write_them() {
         let check = |date: &str, want: Option<&str>| {
-            let chunk = Chunk {
+            let passage = Passage {
                 id: "a".into(),
                 parent: "p".into(),
                 seq: 3,
                 date: date.into(),
                 text: "tea".into(),
             };
-            let memory = chunk.memory();
+            let memory = passage.memory();
             assert_eq!(memory.occurred_at.map(String::from).as_deref(), want, "{date}");
             assert_eq!((memory.group_key.as_deref(), memory.position), (Some("p"), Some(3)));
         };

@@ -33,7 +33,7 @@ fn it_is_large_enough_to_tell_something() {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for corpus in &corpora {
         let name = &corpus.name;
-        assert!((150..=300).contains(&corpus.chunks.len()), "{name}: {}", corpus.chunks.len());
+        assert!((150..=300).contains(&corpus.passages.len()), "{name}: {}", corpus.passages.len());
         assert!(corpus.questions.len() >= 100, "{name}: {}", corpus.questions.len());
         for question in &corpus.questions {
             *counts.entry(&question.category).or_default() += 1;
@@ -46,8 +46,11 @@ fn it_is_large_enough_to_tell_something() {
 #[test]
 fn every_question_has_evidence_that_is_there() {
     for corpus in corpora() {
-        let parents: HashMap<&str, &str> =
-            corpus.chunks.iter().map(|chunk| (chunk.id.as_str(), chunk.parent.as_str())).collect();
+        let parents: HashMap<&str, &str> = corpus
+            .passages
+            .iter()
+            .map(|passage| (passage.id.as_str(), passage.parent.as_str()))
+            .collect();
         for question in &corpus.questions {
             let text = &question.text;
             let gold: HashSet<_> = question.gold.iter().collect();
@@ -72,10 +75,14 @@ fn nothing_is_there_twice() {
     for corpus in corpora() {
         let mut ids = HashSet::new();
         let mut places = HashSet::new();
-        for chunk in corpus.chunks {
-            assert!(places.insert((chunk.parent, chunk.seq)), "two at the place of `{}`", chunk.id);
-            assert!(ids.insert(chunk.id.clone()), "id `{}`", chunk.id);
-            assert!(texts.insert(chunk.text), "text of `{}`", chunk.id);
+        for passage in corpus.passages {
+            assert!(
+                places.insert((passage.parent, passage.seq)),
+                "two at the place of `{}`",
+                passage.id
+            );
+            assert!(ids.insert(passage.id.clone()), "id `{}`", passage.id);
+            assert!(texts.insert(passage.text), "text of `{}`", passage.id);
         }
         for question in corpus.questions {
             assert!(questions.insert(question.text.clone()), "{}", question.text);
@@ -87,8 +94,11 @@ fn nothing_is_there_twice() {
 #[test]
 fn no_question_is_copied_from_its_text() {
     for corpus in corpora() {
-        let texts: HashMap<&str, &str> =
-            corpus.chunks.iter().map(|chunk| (chunk.id.as_str(), chunk.text.as_str())).collect();
+        let texts: HashMap<&str, &str> = corpus
+            .passages
+            .iter()
+            .map(|passage| (passage.id.as_str(), passage.text.as_str()))
+            .collect();
         for question in &corpus.questions {
             let asked = letters(&question.text);
             let longest =
@@ -105,10 +115,10 @@ fn no_question_is_copied_from_its_text() {
 
 #[test]
 fn every_memory_can_be_written() {
-    for chunk in corpora().iter().flat_map(|corpus| &corpus.chunks) {
-        assert_eq!(chunk.memory().check(""), Ok(()), "{}", chunk.id);
-        let has_day = chunk.memory().occurred_at.is_some();
-        assert_eq!(has_day, !chunk.date.is_empty(), "`{}` is no date", chunk.date);
+    for passage in corpora().iter().flat_map(|corpus| &corpus.passages) {
+        assert_eq!(passage.memory().check(""), Ok(()), "{}", passage.id);
+        let has_day = passage.memory().occurred_at.is_some();
+        assert_eq!(has_day, !passage.date.is_empty(), "`{}` is no date", passage.date);
     }
 }
 

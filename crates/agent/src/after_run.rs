@@ -11,7 +11,7 @@ mod facts;
 
 use std::time::{Duration, Instant};
 
-use memory::service::{MemoryError, after_runs::Vectors, content::off_the_async_threads};
+use memory::service::{MemoryError, after_runs::Vectors, content::run_blocking};
 use metrics::counter;
 use protocol::{
     event::{Fact, StoredEvent},
@@ -178,7 +178,7 @@ impl<'a> AfterRuns<'a> {
             }
             AfterRun::Extractive | AfterRun::Off => None,
         };
-        let texts = off_the_async_threads(move || {
+        let texts = run_blocking(move || {
             let known = KnownTexts::of(known.iter().map(String::as_str));
             match named {
                 Some(facts) => facts.into_iter().filter(|fact| known.lacks(fact)).collect(),

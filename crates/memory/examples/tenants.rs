@@ -27,7 +27,7 @@ use model::{
 };
 use protocol::{
     id::MemoryId,
-    memory::{Hit, MemoryType, SearchMemories, WriteMemory},
+    memory::{Hit, MemoryType, SearchMemories, VectorScan, WriteMemory},
     name::{OrgId, UserId},
     scope::Scope,
 };
@@ -287,7 +287,7 @@ struct Row {
     there: u64,
     right: u64,
     asked_for: u64,
-    scans: HashSet<String>,
+    scans: HashSet<VectorScan>,
     durations: Vec<Duration>,
 }
 
@@ -307,7 +307,7 @@ impl Row {
     }
 
     fn text(&self) -> String {
-        let scans: Vec<_> = self.scans.iter().map(String::as_str).collect();
+        let scans: Vec<_> = self.scans.iter().map(|scan| format!("{scan:?}")).collect();
         format!(
             "up to {} | {} | {} of {} | {:.4} | {} | {:.1?}, {:.1?}",
             self.largest,
@@ -381,9 +381,7 @@ async fn search(
         row.durations.push(begun.elapsed());
         row.found += hits.len() as u64;
         row.scans.extend(
-            hits.iter()
-                .filter_map(|hit| hit.explain.as_ref())
-                .map(|explain| explain.vector_scan.clone()),
+            hits.iter().filter_map(|hit| hit.explain.as_ref()).map(|explain| explain.vector_scan),
         );
     }
     Ok(hits)

@@ -1,4 +1,4 @@
-//! Asking the embedder, within a time: memory goes on by words when it does not answer.
+//! Asking the embedder, within a time limit. Where it does not answer, memory goes on by words.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,30 +7,28 @@ use tracing::warn;
 
 use crate::fuse::Weights;
 
-/// How long a write waits for the vectors of its chunks; those that come later are made later.
+/// How long a write waits for the vectors of its chunks; what is not there by then is embedded later.
 const PASSAGES_TIMEOUT: Duration = Duration::from_secs(10);
-/// Passages that the embedder is asked for at a time: what came before the timeout is kept.
+/// Passages in one call of the embedder: the vectors of the calls before the timeout are kept.
 const PASSAGES_BATCH: usize = 32;
 
-/// An embedder with the time it is given, or none at all.
+/// An embedder that is asked within time limits, or none at all.
 #[derive(Clone)]
-pub(crate) struct Embedding {
+pub(crate) struct TimedEmbedder {
     embedder: Option<Arc<dyn Embedder>>,
 }
 
-/// What became of the vector of a question.
-pub(crate) enum Question {
-    /// Here it is.
+/// The vector of a question, or why there is none.
+pub(crate) enum QueryVector {
     Vector(Vec<f32>),
-    /// There is no embedder.
-    Unasked,
+    NoEmbedder,
     /// The embedder took too long.
     Late,
-    /// The embedder answered nothing of use.
+    /// The embedder failed, or its vector is of no use.
     Failed,
 }
 
-impl Embedding {
+impl TimedEmbedder {
     pub(crate) fn new(embedder: Option<Arc<dyn Embedder>>) -> Self {
         Self { embedder }
     }
@@ -40,7 +38,7 @@ impl Embedding {
         self.embedder.as_ref().map(|embedder| embedder.id())
     }
 
-    /// How much the vectors count.
+    /// How much words and vectors count in a search.
     pub(crate) fn weights(&self) -> Weights {
         match self.id() {
             None => Weights::WORDS_ONLY,
@@ -49,24 +47,23 @@ impl Embedding {
         }
     }
 
-    /// The vector of a question.
-    pub(crate) async fn question(&self, text: &str) -> Question {
-        let Some(embedder) = &self.embedder else { return Question::Unasked };
+    pub(crate) async fn query(&self, text: &str) -> QueryVector {
+        let Some(embedder) = &self.embedder else { return QueryVector::NoEmbedder };
         let texts = [text.replace('\0', " ")];
         let timeout = embedder.question_timeout();
         match tokio::time::timeout(timeout, embed(&**embedder, &texts, Purpose::Query)).await {
             Ok(vectors) => match vectors.into_iter().next().flatten() {
-                Some(vector) => Question::Vector(vector),
-                None => Question::Failed,
+                Some(vector) => QueryVector::Vector(vector),
+                None => QueryVector::Failed,
             },
             Err(_) => {
                 warn!(?timeout, "the embedder took too long; going on by words");
-                Question::Late
+                QueryVector::Late
             }
         }
     }
 
-    /// The vectors of passages, in order; none where the embedder does not answer in time.
+    /// The vectors of passages, in their order; none where the embedder does not answer in time.
     pub(crate) async fn passages(&self, texts: &[String]) -> Vec<Option<Vec<f32>>> {
         let mut vectors = Vec::with_capacity(texts.len());
         if let Some(embedder) = &self.embedder {

@@ -1,14 +1,15 @@
-//! One ranking out of two legs, words and vectors, and the factors of importance and age.
+//! Score fusion: one ranking out of two, by words and by vectors, and the factors of importance and
+//! age.
 //!
-//! Pure. Scores are fused, not ranks: rank fusion lets a weak vector leg spoil a good lexical one
-//! (measured, see docs/memory.md).
+//! Pure. Scores are fused, not ranks: reciprocal rank fusion lets a weak ranking by vectors spoil a
+//! good one by words (measured, see docs/memory.md).
 
 use std::{collections::HashMap, hash::Hash, ops::RangeInclusive};
 
-use protocol::memory::Leg;
+use protocol::memory::RetrieverScore;
 
-/// How many memories each leg hands over. Source: measured, see docs/memory.md.
-pub const LEG_SIZE: usize = 100;
+/// Most candidates of each ranking. Source: measured, see docs/memory.md.
+pub const CANDIDATES_MAX: usize = 100;
 /// LEX at which a hit found by words alone has the score ½. Source: see docs/memory.md.
 const HALF_SCORE: f64 = 8.0;
 /// Half the span of the factor of importance. Source: measured, see docs/memory.md.
@@ -24,12 +25,10 @@ const RECENCY_HALF_LIFE_DAYS: f64 = 90.0;
 /// meaning comes first, from the second on the words do. Source: measured, see docs/memory.md.
 const COVERAGE: RangeInclusive<f64> = 0.15..=0.25;
 
-/// What each leg counts.
+/// How much words and vectors count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weights {
-    /// The words.
     pub lexical: f64,
-    /// The vectors.
     pub vector: f64,
     /// A vector farther than this from the question is not found.
     pub min_cosine: f64,
@@ -53,8 +52,8 @@ impl Weights {
     /// weigh, 0 to 1.
     pub fn semantic(coverage: f64) -> Self {
         let span = COVERAGE.end() - COVERAGE.start();
-        let heard = ((coverage - COVERAGE.start()) / span).clamp(0.0, 1.0);
-        let between = |least: f64, most: f64| (1.0 - heard) * least + heard * most;
+        let share = ((coverage - COVERAGE.start()) / span).clamp(0.0, 1.0);
+        let between = |least: f64, most: f64| (1.0 - share) * least + share * most;
         Self {
             lexical: between(Self::MEANING_FIRST.lexical, Self::SEMANTIC.lexical),
             vector: between(Self::MEANING_FIRST.vector, Self::SEMANTIC.vector),
@@ -63,23 +62,20 @@ impl Weights {
     }
 }
 
-/// A found thing with what each leg said of it.
+/// A candidate with its place and score in each ranking.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fused<K> {
-    /// The thing.
     pub key: K,
     /// 0 to 1.
     pub score: f64,
-    /// What the words found.
-    pub lexical: Leg,
-    /// What the vectors found.
-    pub vector: Leg,
+    pub lexical: RetrieverScore,
+    pub vector: RetrieverScore,
 }
 
-/// Fuses two legs, each best first; the answer is in no order.
+/// Fuses two rankings, each best first; the answer is in no order.
 ///
 /// With words alone the score is LEX / (LEX + 8), which can be compared between questions. With
-/// both it is the weighted sum of the legs, each stretched to 0…1 over what it handed over.
+/// both it is the weighted sum of the two scores, each normalised to 0…1 over its ranking.
 pub fn fuse<K: Copy + Eq + Hash>(
     lexical: &[(K, f64)],
     vector: &[(K, f64)],
@@ -89,33 +85,33 @@ pub fn fuse<K: Copy + Eq + Hash>(
     let empty = |key| Fused {
         key,
         score: 0.0,
-        lexical: Leg { weight: weights.lexical, ..Leg::default() },
-        vector: Leg { weight: weights.vector, ..Leg::default() },
+        lexical: RetrieverScore { weight: weights.lexical, ..RetrieverScore::default() },
+        vector: RetrieverScore { weight: weights.vector, ..RetrieverScore::default() },
     };
-    for ((rank, &(key, value)), stretched) in (1..).zip(lexical).zip(stretched(lexical)) {
+    for ((rank, &(key, value)), normalised) in (1..).zip(lexical).zip(min_max(lexical)) {
         let fused = found.entry(key).or_insert_with(|| empty(key));
         fused.lexical.rank = Some(rank);
         fused.lexical.value = value;
         fused.score += if weights.vector == 0.0 {
             value / (value + HALF_SCORE)
         } else {
-            weights.lexical * stretched
+            weights.lexical * normalised
         };
     }
-    for ((rank, &(key, value)), stretched) in (1..).zip(vector).zip(stretched(vector)) {
+    for ((rank, &(key, value)), normalised) in (1..).zip(vector).zip(min_max(vector)) {
         let fused = found.entry(key).or_insert_with(|| empty(key));
         fused.vector.rank = Some(rank);
         fused.vector.value = value;
-        fused.score += weights.vector * stretched;
+        fused.score += weights.vector * normalised;
     }
     found.into_values().collect()
 }
 
-/// Each value of a leg from 0, its worst, to 1, its best; a leg of equals is all best.
-fn stretched<K>(leg: &[(K, f64)]) -> impl Iterator<Item = f64> {
-    let best = leg.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
-    let worst = leg.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
-    leg.iter().map(
+/// Min-max normalisation: 0 for the worst of a ranking, 1 for the best; equals are all 1.
+fn min_max<K>(ranking: &[(K, f64)]) -> impl Iterator<Item = f64> {
+    let best = ranking.iter().map(|(_, value)| *value).fold(f64::NEG_INFINITY, f64::max);
+    let worst = ranking.iter().map(|(_, value)| *value).fold(f64::INFINITY, f64::min);
+    ranking.iter().map(
         move |(_, value)| {
             if best > worst { (value - worst) / (best - worst) } else { 1.0 }
         },
@@ -150,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn two_legs_are_stretched_and_weighed() {
+    fn two_rankings_are_normalised_and_weighed() {
         let words = [(1, 9.0), (2, 3.0)];
         let near = [(2, 0.9), (3, 0.5)];
         assert_eq!(ranking(&words, &near, Weights::SEMANTIC), [(1, 0.6), (2, 0.4), (3, 0.0)]);
@@ -168,10 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn legs_say_what_they_found() {
+    fn each_ranking_says_what_it_found() {
         let fused = fuse(&[(1, 9.0)], &[(1, 0.5)], Weights::SEMANTIC);
-        assert_eq!(fused[0].lexical, Leg { rank: Some(1), value: 9.0, weight: 0.6 });
-        assert_eq!(fused[0].vector, Leg { rank: Some(1), value: 0.5, weight: 0.4 });
+        assert_eq!(fused[0].lexical, RetrieverScore { rank: Some(1), value: 9.0, weight: 0.6 });
+        assert_eq!(fused[0].vector, RetrieverScore { rank: Some(1), value: 0.5, weight: 0.4 });
     }
 
     #[test]

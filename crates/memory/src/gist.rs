@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::tokens::{Tokenizer, dates, han};
+use crate::analysis::{Analyzer, dates, han};
 
 /// A sentence with less than this share of new words says what a known one says.
 const NEWS_SHARE: f64 = 1.0 / 3.0;
@@ -40,7 +40,7 @@ impl Gist {
     /// What a text says. The first call of a process loads dictionaries and blocks meanwhile.
     pub fn of(text: &str) -> Self {
         let mut gist = Self { negated: is_negated(text), ..Self::default() };
-        for term in Tokenizer::load().read(text, None).counts.into_keys() {
+        for term in Analyzer::load().text_terms(text, None).into_keys() {
             if han::is_pair(&term) {
                 continue;
             }
@@ -60,7 +60,6 @@ impl Gist {
         self.words.len() + self.figures.len()
     }
 
-    /// It says nothing.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

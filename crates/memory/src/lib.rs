@@ -1,8 +1,9 @@
-//! What we remember: chunking, segmentation, embedding, hybrid search, writing.
+//! What is remembered, and how it is found again: chunking, text analysis, embedding, hybrid search.
 //!
-//! `chunk`, `tokens`, `gist`, `rank`, `fuse` and `snippet` are pure; [`service`] joins them with the store
-//! and the embedder. It knows nothing of runs, of HTTP, or of how rows are kept.
+//! `analysis`, `chunk`, `fuse`, `gist`, `rank` and `snippet` are pure; [`service`] joins them with the
+//! store and the embedder. It knows nothing of runs, of HTTP, or of how rows are kept.
 
+pub mod analysis;
 pub mod chunk;
 mod embed;
 pub mod fuse;
@@ -10,4 +11,3 @@ pub mod gist;
 pub mod rank;
 pub mod service;
 pub mod snippet;
-pub mod tokens;

@@ -1,16 +1,16 @@
 //! The memory service: write, get, list, edit, delete, and the core layer. `search` finds.
 //!
-//! Everybody reads what the scope sees; what more than the scope see is written and changed only by
-//! a service that reaches so far.
+//! Everybody reads what the scope sees. A memory that more than the scope see is written and changed
+//! only by a service that reaches that far.
 //!
-//! Tokenising and embedding are done before a transaction is opened. A memory whose chunks have no
+//! Texts are analysed and embedded before a transaction is opened. A memory whose chunks have no
 //! vectors is found by its words.
 
 pub mod after_runs;
 pub mod consolidation;
 pub mod content;
-mod layouts;
-mod legs;
+mod layout_cache;
+mod ranking;
 pub mod reindex;
 mod search;
 
@@ -22,7 +22,7 @@ use protocol::{
     id::MemoryId,
     limits::MEMORY_BULK_MAX,
     memory::{
-        EditMemory, MemoriesWritten, Memory, MemorySummary, Visibility, WriteMemory,
+        EditMemory, MemoriesWritten, Memory, MemoryFilters, MemorySummary, Visibility, WriteMemory,
         group_key_fault, version::MemoryVersion,
     },
     page::{Page, PageLimit},
@@ -31,22 +31,26 @@ use protocol::{
 use store::{
     Store,
     error::StoreError,
-    memories::{Content, MemoryChange, MemoryCursor, MemoryFilter, NewMemory, Origin},
+    memories::{Content, MemoryChange, MemoryCursor, NewMemory, Origin},
 };
 use uuid::Uuid;
 
-use self::layouts::Layouts;
-use crate::{embed::Embedding, snippet};
+use self::{content::contents, layout_cache::LayoutCache};
+use crate::{embed::TimedEmbedder, snippet};
 
 /// Most text of one bulk write, in bytes.
 pub const BULK_TEXT_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// A home of up to this many chunks is scanned exactly; of a larger one, the index is asked.
+/// Source: measured, see docs/memory.md.
+const EXACT_SCAN_MAX: u64 = 30_000;
 
 /// What is remembered, for all scopes. Cheap to clone.
 #[derive(Clone)]
 pub struct MemoryService {
     store: Store,
-    embedding: Embedding,
-    layouts: Arc<Layouts>,
+    embedder: TimedEmbedder,
+    layouts: Arc<LayoutCache>,
     reach: Visibility,
     exact_scan_max: u64,
 }
@@ -54,16 +58,15 @@ pub struct MemoryService {
 /// A memory could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {
-    /// The request is malformed: each field at fault.
+    /// Each field at fault.
     #[error("the request is malformed: {}", listed(.0))]
     Invalid(Vec<FieldError>),
     /// No such memory in this scope. A foreign tenant's memory is the same.
     #[error("there is no such memory in this scope")]
     NotFound,
-    /// It is, or would be, seen by more than the caller may write for.
-    #[error("the caller may not write what is seen by `{0}`")]
+    /// More see it, or would, than the caller may write for.
+    #[error("the caller may not write memories of visibility `{0}`")]
     Beyond(Visibility),
-    /// The database did not do it.
     #[error("the memory store failed")]
     Store(#[source] StoreError),
 }
@@ -82,14 +85,14 @@ impl MemoryService {
     pub fn new(store: Store, embedder: Option<Arc<dyn Embedder>>) -> Self {
         Self {
             store,
-            embedding: Embedding::new(embedder),
+            embedder: TimedEmbedder::new(embedder),
             layouts: Arc::default(),
             reach: Visibility::Scope,
-            exact_scan_max: search::EXACT_SCAN_MAX,
+            exact_scan_max: EXACT_SCAN_MAX,
         }
     }
 
-    /// The same service for somebody who may write what this many see, and change it.
+    /// The same service for a caller who may also write and change what this many see.
     pub fn reaching(&self, reach: Visibility) -> Self {
         Self { reach, ..self.clone() }
     }
@@ -151,7 +154,6 @@ impl MemoryService {
         Ok(MemoriesWritten { ids, written: u32::try_from(new).unwrap_or(u32::MAX) })
     }
 
-    /// The memory, whole.
     pub async fn get(&self, scope: &Scope, id: MemoryId) -> Result<Memory, MemoryError> {
         Ok(self.store.scoped(scope).get_memory(id).await?)
     }
@@ -160,12 +162,12 @@ impl MemoryService {
     pub async fn list(
         &self,
         scope: &Scope,
-        filter: &MemoryFilter,
+        filters: &MemoryFilters,
         cursor: Option<&str>,
         limit: PageLimit,
     ) -> Result<Page<MemorySummary>, MemoryError> {
-        let Some(cursor) = place(filter, cursor)? else { return Ok(nothing()) };
-        let page = self.store.scoped(scope).list_memories(filter, cursor, limit).await?;
+        let Some(cursor) = start(filters, cursor)? else { return Ok(nothing()) };
+        let page = self.store.scoped(scope).list_memories(filters, cursor, limit).await?;
         Ok(page
             .map(|memory| MemorySummary { snippet: snippet::beginning(&memory.snippet), ..memory }))
     }
@@ -175,12 +177,12 @@ impl MemoryService {
     pub async fn export(
         &self,
         scope: &Scope,
-        filter: &MemoryFilter,
+        filters: &MemoryFilters,
         cursor: Option<&str>,
         limit: PageLimit,
     ) -> Result<Page<Memory>, MemoryError> {
-        let Some(cursor) = place(filter, cursor)? else { return Ok(nothing()) };
-        Ok(self.store.scoped(scope).export_memories(filter, cursor, limit).await?)
+        let Some(cursor) = start(filters, cursor)? else { return Ok(nothing()) };
+        Ok(self.store.scoped(scope).export_memories(filters, cursor, limit).await?)
     }
 
     /// Changes a memory, keeps what stood there, and answers it as it is now. `by` is who does it:
@@ -200,7 +202,7 @@ impl MemoryService {
             // `remember_run`): then the new text is found by the day before.
             Some(text) => {
                 let day = found.occurred_at.map(|at| at.day());
-                self.contents(vec![(text.clone(), day)]).await.into_iter().next()
+                contents(&self.embedder, vec![(text.clone(), day)]).await.into_iter().next()
             }
             None => None,
         };
@@ -252,7 +254,7 @@ impl MemoryService {
             self.reaches(memory.visibility)?;
         }
         let texts = memories.iter().map(|(_, memory)| content::dated(memory)).collect();
-        let contents = self.contents(texts).await;
+        let contents = contents(&self.embedder, texts).await;
         let new: Vec<_> = memories
             .iter()
             .zip(contents)
@@ -262,17 +264,16 @@ impl MemoryService {
     }
 }
 
-/// Where a list goes on; none where no memory can be in it.
-fn place(
-    filter: &MemoryFilter,
+/// Where a page begins; none where no memory can be in the list.
+fn start(
+    filters: &MemoryFilters,
     cursor: Option<&str>,
 ) -> Result<Option<Option<MemoryCursor>>, MemoryError> {
     let cursor = cursor.map(str::parse).transpose().map_err(|fault| {
         MemoryError::Invalid(vec![FieldError::new("cursor", format!("{fault}"))])
     })?;
-    checked(group_key_fault(filter.group_key.as_deref(), "group_key").into_iter().collect())?;
-    let is_callable = filter.group_key.as_ref().is_none_or(|key| !key.contains('\0'));
-    Ok(is_callable.then_some(cursor))
+    checked(group_key_fault(filters.group_key.as_deref(), "group_key").into_iter().collect())?;
+    Ok((!content::names_nul(filters)).then_some(cursor))
 }
 
 fn nothing<T>() -> Page<T> {

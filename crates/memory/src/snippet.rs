@@ -3,15 +3,15 @@
 use std::{collections::HashMap, ops::Range};
 
 use crate::{
+    analysis::Analyzer,
     chunk::{sentences, width},
-    tokens::Tokenizer,
 };
 
 /// Widest snippet, in columns: 240 Chinese characters or 480 others.
 pub const SNIPPET_MAX_WIDTH: usize = 480;
 
 /// The run of sentences whose words weigh most; the whole text where it fits.
-pub fn snippet(text: &str, weights: &HashMap<&str, f64>, tokenizer: &Tokenizer) -> String {
+pub fn snippet(text: &str, weights: &HashMap<&str, f64>, analyzer: &Analyzer) -> String {
     if width(text) <= SNIPPET_MAX_WIDTH {
         return text.to_owned();
     }
@@ -19,7 +19,7 @@ pub fn snippet(text: &str, weights: &HashMap<&str, f64>, tokenizer: &Tokenizer) 
         .into_iter()
         .map(|at| {
             let sentence = text.get(at.clone()).unwrap_or_default();
-            let terms = tokenizer.read(sentence, None).counts;
+            let terms = analyzer.text_terms(sentence, None);
             let weight = terms.keys().filter_map(|term| weights.get(term.as_str())).sum();
             (at, width(sentence), weight)
         })
@@ -76,8 +76,7 @@ mod tests {
 
     #[test]
     fn a_short_text_is_its_own_snippet() {
-        let tokenizer = Tokenizer::load();
-        assert_eq!(snippet("I like tea.", &HashMap::new(), tokenizer), "I like tea.");
+        assert_eq!(snippet("I like tea.", &HashMap::new(), Analyzer::load()), "I like tea.");
         assert_eq!(beginning("I like tea."), "I like tea.");
     }
 
@@ -85,7 +84,7 @@ mod tests {
     fn a_long_text_shows_the_sentences_that_answer() {
         let check = |filler: &str, answer: &str, word: &str| {
             let text = format!("{}{answer}{}", filler.repeat(30), filler.repeat(30));
-            let shown = snippet(&text, &HashMap::from([(word, 1.0)]), Tokenizer::load());
+            let shown = snippet(&text, &HashMap::from([(word, 1.0)]), Analyzer::load());
             assert!(shown.contains(answer.trim()), "{shown}");
             assert!(shown.starts_with('…') && shown.ends_with('…'), "{shown}");
             assert!(width(&shown) <= SNIPPET_MAX_WIDTH + 4);

@@ -13,7 +13,7 @@ use model::{
 };
 use protocol::{
     id::MemoryId,
-    memory::{Hit, MemoryFilters, MemoryType, SearchMemories, WriteMemory},
+    memory::{Hit, MemoryFilters, MemoryType, SearchMemories, VectorScan, WriteMemory},
     scope::Scope,
 };
 use store::{Store, connect::migrate, settings::StoreSettings};
@@ -85,8 +85,8 @@ async fn ask(service: &MemoryService, org: &str, search: SearchMemories) -> Vec<
     service.search(&scope(org), &search).await.unwrap()
 }
 
-fn scan(hits: &[Hit]) -> &str {
-    &hits[0].explain.as_ref().unwrap().vector_scan
+fn scan(hits: &[Hit]) -> VectorScan {
+    hits[0].explain.as_ref().unwrap().vector_scan
 }
 
 #[tokio::test]
@@ -98,10 +98,10 @@ async fn every_home_finds_all_that_there_is_whatever_its_size() {
     let service = exact.scanning_exactly_up_to(BOUND);
     let mut first = 1;
     for (org, count, want) in [
-        ("large", 2_000, "hnsw"),
-        ("medium", 700, "hnsw"),
-        ("few", 100, "exact"), // Over the bound, but fewer than the index is asked for.
-        ("tiny", 4, "exact"),
+        ("large", 2_000, VectorScan::Hnsw),
+        ("medium", 700, VectorScan::Hnsw),
+        ("few", 100, VectorScan::Exact), // Over the bound, but fewer than the index is asked for.
+        ("tiny", 4, VectorScan::Exact),
     ] {
         let written = fill(&service, org, first, count).await;
         first += count;

@@ -4,8 +4,9 @@ mod export;
 mod import;
 
 use protocol::memory::{
-    Consolidate, Consolidated, EditMemory, Hit, Hits, Leg, Memory, MemoryFilters, MemoryLink,
-    MemoryPage, MemorySummary, MemoryWritten, OccurredAt, SearchMemories, WriteMemory,
+    Consolidate, Consolidated, EditMemory, Hit, Hits, Memory, MemoryFilters, MemoryLink,
+    MemoryPage, MemorySummary, MemoryWritten, OccurredAt, RetrieverScore, SearchMemories,
+    WriteMemory,
     version::{MemoryVersion, MemoryVersionPage},
 };
 use serde_json::Value;
@@ -70,12 +71,12 @@ async fn search(client: &Client, output: &mut Output, args: SearchArgs) -> Resul
     };
     let explained = |hit: &Hit| {
         let explanation = hit.explain.clone().unwrap_or_default();
-        let leg = |leg: &Leg| {
-            leg.rank.map_or_else(|| "–".to_owned(), |rank| format!("#{rank} {:.2}", leg.value))
+        let score = |of: &RetrieverScore| {
+            of.rank.map_or_else(|| "–".to_owned(), |rank| format!("#{rank} {:.2}", of.value))
         };
-        let [score, kind, id, snippet] = row(hit);
-        let (lexical, vector) = (leg(&explanation.lexical), leg(&explanation.vector));
-        [score, lexical, vector, explanation.matched_terms.join(" "), kind, id, snippet]
+        let [total, kind, id, snippet] = row(hit);
+        let (lexical, vector) = (score(&explanation.lexical), score(&explanation.vector));
+        [total, lexical, vector, explanation.matched_terms.join(" "), kind, id, snippet]
     };
     if args.explain {
         let rows: Vec<_> = found.hits.iter().map(explained).collect();

@@ -538,7 +538,7 @@ pub struct SearchMemories {
     /// What a hit must satisfy besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<MemoryFilters>,
-    /// Say of each hit what each leg found.
+    /// Say of each hit what the words and the vectors found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub explain: bool,
 }
@@ -614,7 +614,7 @@ pub struct Hit {
     /// Its layer.
     #[serde(rename = "type")]
     pub kind: MemoryType,
-    /// What each leg found, where the request asked.
+    /// What the words and the vectors found, where the request asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explain: Option<Explanation>,
 }
@@ -622,29 +622,48 @@ pub struct Hit {
 /// How a hit came by its score.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Explanation {
-    /// The full-text leg.
-    pub lexical: Leg,
-    /// The vector leg.
-    pub vector: Leg,
+    /// What the search by words found.
+    pub lexical: RetrieverScore,
+    /// What the search by vectors found.
+    pub vector: RetrieverScore,
     /// Query terms that the chunk or its neighbours have.
     pub matched_terms: Vec<String>,
     /// Factor of importance.
     pub importance_factor: f64,
     /// Factor of recency.
     pub recency_factor: f64,
-    /// How vectors were scanned: `exact`, `hnsw` by an index where there are very many; or not at all:
-    /// `none` without an embedder, `late` where it took too long, `failed` where it did not answer.
-    pub vector_scan: String,
+    /// How the vectors near to the question were found, or why none were.
+    pub vector_scan: VectorScan,
 }
 
-/// What one leg of the search found.
+/// How the vectors near to a question were found, or why none were.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum VectorScan {
+    /// Every vector was compared.
+    Exact,
+    /// By the index, where there are very many.
+    Hnsw,
+    /// There is no embedder.
+    #[default]
+    #[serde(rename = "none")]
+    NoEmbedder,
+    /// The embedder took too long.
+    Late,
+    /// The embedder did not answer.
+    Failed,
+}
+
+/// What one way of searching, by words or by vectors, says of a hit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Leg {
-    /// Place in this leg's own ranking, from 1; null if it did not find the chunk.
+pub struct RetrieverScore {
+    /// Place in its own ranking, from 1; null if it did not find the chunk.
     pub rank: Option<u32>,
-    /// The leg's own value (BM25, cosine).
+    /// Its own score (BM25, cosine).
     pub value: f64,
-    /// What the leg counts in the sum.
+    /// What it counts in the sum.
     pub weight: f64,
 }
 

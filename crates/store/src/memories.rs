@@ -24,7 +24,9 @@ use std::{collections::HashMap, fmt, str::FromStr};
 use jiff_sqlx::{Timestamp as DbTimestamp, ToSqlx};
 use protocol::{
     id::{MemoryId, RunId},
-    memory::{Memory, MemoryOrigin, MemorySummary, MemoryType, OccurredAt, Visibility},
+    memory::{
+        Memory, MemoryFilters, MemoryOrigin, MemorySummary, MemoryType, OccurredAt, Visibility,
+    },
     page::{Page, PageLimit},
     time::Timestamp,
 };
@@ -131,15 +133,6 @@ pub struct FoundMemory {
     pub occurred_at: Option<OccurredAt>,
 }
 
-/// Which memories to list.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryFilter {
-    /// Only this layer.
-    pub kind: Option<MemoryType>,
-    /// Only this group.
-    pub group_key: Option<String>,
-}
-
 /// Where a page of memories ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryCursor {
@@ -242,7 +235,7 @@ impl Scoped {
     /// Memories, newest first, those before `cursor`.
     pub async fn list_memories(
         &self,
-        filter: &MemoryFilter,
+        filters: &MemoryFilters,
         cursor: Option<MemoryCursor>,
         limit: PageLimit,
     ) -> Result<Page<MemorySummary>, StoreError> {
@@ -250,7 +243,7 @@ impl Scoped {
         let query = sqlx::query(
             // Home by home, each in the order of its index.
             "select org_id, of_home.user_id, of_home.project_id, memory_id, type,
-                    left(text, $9) as text, metadata, importance, group_key, position, occurred_at,
+                    left(text, $12) as text, metadata, importance, group_key, position, occurred_at,
                     occurred_on_day, run_id, step, created_at, updated_at
              from unnest($2, $3) as home (user_id, project_id)
              cross join lateral (
@@ -258,21 +251,27 @@ impl Scoped {
                  where m.org_id = $1 and m.user_id = home.user_id
                    and m.project_id = home.project_id
                    and ($4::timestamptz is null or (created_at, memory_id) < ($4, $5))
-                   and ($6::text is null or type = $6)
+                   and ($6::text[] is null or type = any($6))
                    and ($7::text is null or group_key = $7)
+                   and ($8::jsonb is null or metadata @> $8)
+                   and ($9::timestamptz is null or occurred_at >= $9)
+                   and ($10::timestamptz is null or occurred_at < $10)
                  order by created_at desc, memory_id desc
-                 limit $8
+                 limit $11
              ) of_home
              order by created_at desc, memory_id desc
-             limit $8",
+             limit $11",
         )
         .bind(self.org())
         .bind(users)
         .bind(projects)
         .bind(cursor.map(|cursor| cursor.created_at.to_sqlx()))
         .bind(cursor.map(|cursor| cursor.id.uuid()))
-        .bind(filter.kind.map(MemoryType::as_str))
-        .bind(&filter.group_key)
+        .bind(kinds(filters))
+        .bind(&filters.group_key)
+        .bind(filters.metadata.as_ref().map(Json))
+        .bind(instant(filters.occurred_after))
+        .bind(instant(filters.occurred_before))
         .bind(i64::from(limit.get()) + 1)
         .bind(SUMMARY_CHARS);
         let rows = self.read(query).await?;
@@ -559,6 +558,10 @@ fn summary(memory: Memory) -> MemorySummary {
         created_at: memory.created_at,
         updated_at: memory.updated_at,
     }
+}
+
+fn kinds(filters: &MemoryFilters) -> Option<Vec<&'static str>> {
+    filters.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect())
 }
 
 pub(crate) fn instant(at: Option<OccurredAt>) -> Option<DbTimestamp> {

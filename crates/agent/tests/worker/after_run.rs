@@ -8,7 +8,7 @@ use model::{
 use protocol::{
     event::Fact,
     id::RunId,
-    memory::{Memory, MemoryType, WriteMemory},
+    memory::{Memory, MemoryFilters, MemoryType, WriteMemory},
     message::Usage,
     page::PageLimit,
     run::{CreateRun, LlmConfig, Run, RunStatus},
@@ -17,7 +17,7 @@ use protocol::{
 use secrecy::SecretString;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
-use store::{memories::MemoryFilter, settings::DailyBudget};
+use store::settings::DailyBudget;
 
 use crate::{PATIENCE, World};
 
@@ -76,7 +76,7 @@ impl World {
     /// Oldest first.
     async fn memories_of(&self, scope: &Scope) -> Vec<Memory> {
         let all = PageLimit::try_from(500).unwrap();
-        let page = self.memory.list(scope, &MemoryFilter::default(), None, all).await.unwrap();
+        let page = self.memory.list(scope, &MemoryFilters::default(), None, all).await.unwrap();
         let mut memories = Vec::new();
         for summary in page.items.iter().rev() {
             memories.push(self.memory.get(scope, summary.id).await.unwrap());

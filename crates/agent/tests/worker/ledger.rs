@@ -7,7 +7,7 @@ use model::scripted::{Reply, Scripted};
 use protocol::{
     event::Fact,
     id::{CallId, RunId, SpanId},
-    memory::MemoryType,
+    memory::{MemoryFilters, MemoryType},
     message::{FinishReason, Message, ToolCall, Usage, canonical_json},
     page::PageLimit,
     run::{CreateRun, RunStatus},
@@ -154,8 +154,7 @@ async fn an_open_call_that_is_idempotent_is_sent_again_under_its_id() {
     let story = taken_over(&world, run_id).await;
     assert!(story.contains("result memory_write Ok"), "{story}");
     assert!(!story.contains("call memory_write"), "its intent is written once: {story}");
-    let filter =
-        store::memories::MemoryFilter { kind: Some(MemoryType::Archival), ..Default::default() };
+    let filter = MemoryFilters { kinds: Some(vec![MemoryType::Archival]), ..Default::default() };
     let memories =
         world.memory.list(&world.scope, &filter, None, PageLimit::default()).await.unwrap();
     assert_eq!(memories.items.len(), 1);

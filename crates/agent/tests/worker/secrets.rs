@@ -7,11 +7,12 @@ use model::{
 };
 use protocol::{
     event::{Event, Fact},
+    memory::MemoryFilters,
     page::PageLimit,
     run::CreateRun,
 };
 use serde_json::json;
-use store::{memories::MemoryFilter, stream::Frame};
+use store::stream::Frame;
 
 use crate::World;
 
@@ -102,8 +103,10 @@ async fn neither_tools_nor_the_next_prompt_get_a_secret() {
         }
     }
     let memories = world.store.scoped(&world.scope);
-    let memories =
-        memories.list_memories(&MemoryFilter::default(), None, PageLimit::default()).await.unwrap();
+    let memories = memories
+        .list_memories(&MemoryFilters::default(), None, PageLimit::default())
+        .await
+        .unwrap();
     assert_eq!(memories.items[0].snippet, format!("remember {MASK} and {TOKEN}"));
 }
 

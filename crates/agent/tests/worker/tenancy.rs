@@ -12,7 +12,7 @@ use model::scripted::{Reply, Scripted};
 use protocol::{
     event::Fact,
     id::{MemoryId, RunId},
-    memory::{MemoryType, WriteMemory},
+    memory::{MemoryFilters, MemoryType, WriteMemory},
     message::Message,
     page::PageLimit,
     run::CreateRun,
@@ -20,7 +20,6 @@ use protocol::{
     tool::Outcome,
 };
 use serde_json::{Value, json};
-use store::memories::MemoryFilter;
 
 use crate::{PATIENCE, World};
 
@@ -250,7 +249,7 @@ fn script() -> (Scripted, std::sync::Arc<Mutex<Vec<Reply>>>) {
 /// Everything of another tenant's that could change, as text.
 async fn rows(world: &World, other: &Other) -> String {
     let scoped = world.store.scoped(&other.scope);
-    let filter = MemoryFilter::default();
+    let filter = MemoryFilters::default();
     let all = PageLimit::try_from(500).unwrap();
     let memories = world.memory.list(&other.scope, &filter, None, all).await.unwrap();
     let events = scoped.list_events(other.run, 0, all, &[]).await.unwrap();
@@ -330,7 +329,7 @@ async fn no_tool_reaches_another_tenant() {
     let all = PageLimit::try_from(500).unwrap();
     let mut cursor = None;
     loop {
-        let filter = MemoryFilter::default();
+        let filter = MemoryFilters::default();
         let page = world.memory.list(&world.scope, &filter, cursor.as_deref(), all).await.unwrap();
         for memory in &page.items {
             let whole = world.memory.get(&world.scope, memory.id).await.unwrap();

@@ -8,7 +8,7 @@ use store::memories::{
 
 use super::{
     MemoryError, MemoryService, checked,
-    content::{self, contents_by_words},
+    content::{self, contents, contents_by_words},
     new_memory,
 };
 
@@ -34,7 +34,7 @@ impl MemoryService {
         checked(faults)?;
         let texts = memories.iter().map(content::dated).collect();
         let contents = match vectors {
-            Vectors::Now => self.contents(texts).await,
+            Vectors::Now => contents(&self.embedder, texts).await,
             Vectors::Later => contents_by_words(texts).await,
         };
         let origin = Origin { run_id: run.run_id, step: run.step_count };

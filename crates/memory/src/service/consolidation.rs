@@ -20,7 +20,7 @@ use store::{
     },
 };
 
-use super::{MemoryError, MemoryService, content::off_the_async_threads};
+use super::{MemoryError, MemoryService, content::run_blocking};
 use crate::gist::Gist;
 
 /// Memories that one pass over a scope looks at.
@@ -71,7 +71,7 @@ impl MemoryService {
         let begun = Instant::now();
         let (mut looked_at, mut mark, mut more) = (0, None, is_full);
         // Vectors that see letters and not meanings say less than the words themselves.
-        let embedding_model = self.embedding.id().filter(|id| !id.starts_with(HASHED));
+        let embedding_model = self.embedder.id().filter(|id| !id.starts_with(HASHED));
         let near = Near {
             embedding_model,
             terms: TERMS_MAX,
@@ -91,7 +91,7 @@ impl MemoryService {
                 continue;
             }
             let neighbours = store.near_memories(&memory, near).await?;
-            found.extend(off_the_async_threads(move || links(&memory, &neighbours)).await);
+            found.extend(run_blocking(move || links(&memory, &neighbours)).await);
         }
         let links = match (pass, mark) {
             (_, None) => Vec::new(),

@@ -3,31 +3,31 @@
 use jiff::civil::Date;
 use protocol::{
     error::FieldError,
-    memory::{EditMemory, WriteMemory},
+    memory::{EditMemory, MemoryFilters, WriteMemory},
 };
 use sha2::{Digest, Sha256};
 use store::memories::{Content, NewChunk};
 use unicode_normalization::UnicodeNormalization;
 
-use super::MemoryService;
-use crate::{chunk::chunks, tokens::Tokenizer};
+use crate::{analysis::Analyzer, chunk::chunks, embed::TimedEmbedder};
 
-impl MemoryService {
-    /// Cuts, tokenises and embeds texts, each with the day that it happened on.
-    pub(super) async fn contents(&self, texts: Vec<(String, Option<Date>)>) -> Vec<Content> {
-        let mut contents = contents_by_words(texts).await;
-        let Some(embedding_model) = self.embedding.id() else { return contents };
-        let passages: Vec<_> =
-            contents.iter().flat_map(|content| &content.chunks).map(|c| c.text.clone()).collect();
-        let mut vectors = self.embedding.passages(&passages).await.into_iter();
-        for content in &mut contents {
-            content.embedding_model = Some(embedding_model.to_owned());
-            for chunk in &mut content.chunks {
-                chunk.embedding = vectors.next().flatten();
-            }
+/// Cuts, analyses and embeds texts, each with the day that it happened on.
+pub(super) async fn contents(
+    embedder: &TimedEmbedder,
+    texts: Vec<(String, Option<Date>)>,
+) -> Vec<Content> {
+    let mut contents = contents_by_words(texts).await;
+    let Some(embedding_model) = embedder.id() else { return contents };
+    let passages: Vec<_> =
+        contents.iter().flat_map(|content| &content.chunks).map(|c| c.text.clone()).collect();
+    let mut vectors = embedder.passages(&passages).await.into_iter();
+    for content in &mut contents {
+        content.embedding_model = Some(embedding_model.to_owned());
+        for chunk in &mut content.chunks {
+            chunk.embedding = vectors.next().flatten();
         }
-        contents
     }
+    contents
 }
 
 /// The text of a memory to write, with the day that it happened on.
@@ -35,18 +35,16 @@ pub(super) fn dated(memory: &WriteMemory) -> (String, Option<Date>) {
     (memory.text.clone(), memory.occurred_at.map(|at| at.day()))
 }
 
-/// Cuts and tokenises texts, and leaves their vectors to be made later.
+/// Cuts and analyses texts, and leaves their vectors to be made later.
 pub(super) async fn contents_by_words(texts: Vec<(String, Option<Date>)>) -> Vec<Content> {
-    off_the_async_threads(move || {
+    run_blocking(move || {
         texts.into_iter().map(|(text, day)| by_words(text, day)).collect::<Vec<_>>()
     })
     .await
 }
 
-/// Runs what takes long without waiting for anything.
-pub async fn off_the_async_threads<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
+/// Runs what keeps a core busy for a while on a blocking thread.
+pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
@@ -54,12 +52,12 @@ pub async fn off_the_async_threads<T: Send + 'static>(
 }
 
 fn by_words(text: String, day: Option<Date>) -> Content {
-    let tokenizer = Tokenizer::load();
+    let analyzer = Analyzer::load();
     let chunks = chunks(&text)
         .into_iter()
         .map(|chunk| NewChunk {
             text: chunk.text.to_owned(),
-            terms: tokenizer.read(chunk.text, day).counts.into_iter().collect(),
+            terms: analyzer.text_terms(chunk.text, day).into_iter().collect(),
             embedding: None,
         })
         .collect();
@@ -104,8 +102,15 @@ fn nul(at: &str) -> FieldError {
     FieldError::new(at, "must not contain the character U+0000")
 }
 
-/// Whether a name or a text within has the one character that PostgreSQL cannot keep.
-pub(super) fn has_nul(value: &serde_json::Value) -> bool {
+/// Whether filters name the one character that PostgreSQL cannot keep: then they match nothing.
+pub(super) fn names_nul(filters: &MemoryFilters) -> bool {
+    let metadata = filters.metadata.as_ref().map(|map| serde_json::Value::Object(map.clone()));
+    filters.group_key.as_ref().is_some_and(|key| key.contains('\0'))
+        || metadata.is_some_and(|metadata| has_nul(&metadata))
+}
+
+/// Whether a name or a text within has that character.
+fn has_nul(value: &serde_json::Value) -> bool {
     match value {
         serde_json::Value::String(text) => text.contains('\0'),
         serde_json::Value::Array(items) => items.iter().any(has_nul),

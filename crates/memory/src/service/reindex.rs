@@ -15,19 +15,16 @@ use super::MemoryService;
 const BATCH_MAX: u32 = 32;
 /// Homes that are listed together.
 const HOMES_MAX: u32 = 100;
-/// So many batches in a row without one vector mean that the embedder is away.
+/// After so many batches in a row without one vector the embedder is taken to be away.
 const FAILURES_MAX: u32 = 3;
 
 /// Chunks could not be given new vectors; those of the batches before have theirs.
 #[derive(Debug, thiserror::Error)]
 pub enum ReindexError {
-    /// There is nobody to ask.
     #[error("there is no embedder")]
     NoEmbedder,
-    /// The embedder answered nothing for some batches in a row.
     #[error("the embedder does not answer")]
     Unanswered,
-    /// The database did not do it.
     #[error("the memory store failed")]
     Store(#[from] StoreError),
 }
@@ -41,7 +38,7 @@ impl MemoryService {
         rest: u32,
         mut done: impl FnMut(usize),
     ) -> Result<(), ReindexError> {
-        let embedding_model = self.embedding.id().ok_or(ReindexError::NoEmbedder)?;
+        let embedding_model = self.embedder.id().ok_or(ReindexError::NoEmbedder)?;
         let mut last_home = None;
         let mut failures = 0;
         loop {
@@ -74,7 +71,7 @@ impl MemoryService {
     async fn embedded(&self, chunks: Vec<StaleChunk>) -> Vec<(i64, Vec<f32>)> {
         let (ids, texts): (Vec<_>, Vec<_>) =
             chunks.into_iter().map(|chunk| (chunk.chunk_id, chunk.text)).unzip();
-        let vectors = self.embedding.passages(&texts).await;
+        let vectors = self.embedder.passages(&texts).await;
         ids.into_iter().zip(vectors).filter_map(|(id, vector)| Some((id, vector?))).collect()
     }
 }

@@ -1,41 +1,34 @@
-//! Finding memories: what is asked, what is read for it, and the answer. Nothing is ranked here.
+//! Finding memories: reading the index for a question. Nothing is ranked here, that is `ranking`'s.
 
 use std::{collections::HashSet, sync::Arc};
 
 use protocol::{
-    memory::{Hit, Memory, MemoryFilters, SearchMemories},
+    memory::{Hit, Memory, MemoryFilters, SearchMemories, VectorScan},
     scope::Scope,
     time::Timestamp,
 };
 use store::memories::search::{
-    ChunkPlace, HomeTotals, Laid, MemoryReader, MemoryTotals, NearChunk,
+    ChunkPlace, HomeTotals, MemoryReader, MemoryTotals, NearChunk, Parents, PostingList,
 };
 
 use super::{
-    MemoryError, MemoryService, checked, content,
-    legs::{Legs, Read},
+    MemoryError, MemoryService, checked,
+    content::{names_nul, run_blocking},
+    ranking::{Candidates, Retrieved},
 };
-use crate::{
-    embed::Question,
-    fuse::Weights,
-    rank::{Layout, Placed, Postings},
-    tokens::Tokenizer,
-};
+use crate::{analysis::Analyzer, embed::QueryVector, fuse::Weights, rank::Layout};
 
 /// Most distinct terms of a question that are looked up.
-const ASKED_TERMS_MAX: usize = 256;
+const QUERY_TERMS_MAX: usize = 256;
 /// Most terms that are scored, rarest first. Source: measured, see docs/memory.md.
 const SCORED_TERMS_MAX: u32 = 24;
 /// Most postings that are read for one search.
 const POSTINGS_MAX: u32 = 200_000;
-/// A home of up to this many chunks is laid out whole, and its layout kept; of a larger one, only
-/// the parents in which something is found are laid out, each time.
+/// The layout of a home of up to this many chunks is read whole, and kept; of a larger one, only
+/// the parents in which something is found are read, each time.
 const WHOLE_LAYOUT_MAX: u64 = 100_000;
 /// Nearest chunks that are looked at.
 const NEAR_MAX: u32 = 20_000;
-/// A home of up to this many chunks is scanned exactly; of a larger one, the index is asked.
-/// Source: measured, see docs/memory.md.
-pub(super) const EXACT_SCAN_MAX: u64 = 30_000;
 /// Nearest chunks that the index is asked for.
 const NEAR_BY_INDEX_MAX: u32 = 300;
 
@@ -81,81 +74,73 @@ impl MemoryService {
         }
         let store = self.store.scoped(scope);
         // No transaction is open meanwhile.
-        let (question, terms) =
-            tokio::join!(self.embedding.question(&search.query), terms(&search.query, totals.now));
+        let (query, terms) =
+            tokio::join!(self.embedder.query(&search.query), terms(&search.query, totals.now));
         let mut reader = store.read_memories().await?;
-        let (read, scan) = self.read(&mut reader, &question, terms, &filters, totals.now).await?;
-        let (weights, top_k) = (self.weights(&question), search.top_k);
-        let legs =
-            content::off_the_async_threads(move || Legs::new(read, weights, top_k as usize)).await;
-        let found = reader.found_chunks(legs.chunk_ids()).await?;
+        let (retrieved, scan) =
+            self.retrieve(&mut reader, &query, terms, &filters, totals.now).await?;
+        let (weights, top_k) = (self.weights(&query), search.top_k as usize);
+        let candidates = run_blocking(move || Candidates::new(retrieved, weights, top_k)).await;
+        let found = reader.found_chunks(candidates.chunk_ids()).await?;
         reader.finish().await?;
         let explain = search.explain.then_some(scan);
-        Ok(content::off_the_async_threads(move || legs.hits(found, explain)).await)
+        Ok(run_blocking(move || candidates.hits(found, explain)).await)
     }
 
-    async fn read(
+    async fn retrieve(
         &self,
         reader: &mut MemoryReader,
-        question: &Question,
+        query: &QueryVector,
         terms: Vec<String>,
         filters: &MemoryFilters,
         now: Timestamp,
-    ) -> Result<(Read, &'static str), MemoryError> {
+    ) -> Result<(Retrieved, VectorScan), MemoryError> {
         let wanted = match *filters == MemoryFilters::default() {
             true => None,
             false => Some(reader.chunks_matching(filters).await?),
         };
-        let (near, scan) = self.near(reader, question, wanted.as_deref()).await?;
-        let postings: Vec<Postings> = reader
-            .postings(&terms, SCORED_TERMS_MAX, POSTINGS_MAX)
-            .await?
-            .into_iter()
-            .map(|found| {
-                let frequencies = found.frequencies.into_iter().map(i32::cast_unsigned);
-                Postings::new(found.term, found.chunk_ids.into_iter().zip(frequencies))
-            })
-            .collect();
+        let (near, scan) = self.near(reader, query, wanted.as_deref()).await?;
+        let posting_lists = reader.postings(&terms, SCORED_TERMS_MAX, POSTINGS_MAX).await?;
         let mut layouts = Vec::new();
         for home in reader.homes().to_vec() {
-            layouts.push(self.layout(reader, &home, &postings, &near).await?);
+            layouts.push(self.layout(reader, &home, &posting_lists, &near).await?);
         }
         let totals = reader.homes();
-        let read = Read {
+        let retrieved = Retrieved {
             chunk_count: totals.iter().map(|home| home.chunk_count).sum(),
             term_count: totals.iter().map(|home| home.term_count).sum(),
             now,
             layouts,
-            absent: absent(terms, &postings),
-            postings,
+            absent: absent(terms, &posting_lists),
+            posting_lists,
             near,
             wanted: wanted.map(|ids| ids.into_iter().collect()),
         };
-        Ok((read, scan))
+        Ok((retrieved, scan))
     }
 
-    /// The chunks nearest to the question, nearest first, and how they were looked for. What the
-    /// index answers is good if it is as much as was asked for: otherwise others' chunks were in its
-    /// way, and there may be more.
+    /// The chunks nearest to the question, nearest first, and how they were found. The index's answer
+    /// is used if it is as long as was asked for: otherwise other tenants' chunks were in its way,
+    /// and there may be more.
     async fn near(
         &self,
         reader: &mut MemoryReader,
-        question: &Question,
+        query: &QueryVector,
         wanted: Option<&[i64]>,
-    ) -> Result<(Vec<NearChunk>, &'static str), MemoryError> {
-        let vector = match question {
-            Question::Vector(vector) => vector,
-            Question::Unasked => return Ok((Vec::new(), "none")),
-            Question::Late => return Ok((Vec::new(), "late")),
-            Question::Failed => return Ok((Vec::new(), "failed")),
+    ) -> Result<(Vec<NearChunk>, VectorScan), MemoryError> {
+        let vector = match query {
+            QueryVector::Vector(vector) => vector,
+            QueryVector::NoEmbedder => return Ok((Vec::new(), VectorScan::NoEmbedder)),
+            QueryVector::Late => return Ok((Vec::new(), VectorScan::Late)),
+            QueryVector::Failed => return Ok((Vec::new(), VectorScan::Failed)),
         };
-        let model = self.embedding.id().unwrap_or_default();
-        let (mut all, mut scan) = (Vec::new(), "exact");
+        let model = self.embedder.id().unwrap_or_default();
+        let (mut all, mut scan) = (Vec::new(), VectorScan::Exact);
         for HomeTotals { home, chunk_count, .. } in reader.homes().to_vec() {
             if wanted.is_none() && chunk_count > self.exact_scan_max {
                 let near = reader.nearest_by_index(&home, vector, model, NEAR_BY_INDEX_MAX).await?;
                 if near.len() >= NEAR_BY_INDEX_MAX as usize {
-                    scan = "hnsw";
+                    scan = VectorScan::Hnsw;
                     all.extend(near);
                     continue;
                 }
@@ -167,21 +152,23 @@ impl MemoryService {
         Ok((all, scan))
     }
 
-    /// Where the chunks of a home stand, as far as something is found there.
+    /// The layout of a home, at least of the parents in which something is found.
     async fn layout(
         &self,
         reader: &mut MemoryReader,
         totals: &HomeTotals,
-        postings: &[Postings],
+        posting_lists: &[PostingList],
         near: &[NearChunk],
     ) -> Result<Arc<Layout>, MemoryError> {
         let HomeTotals { home, chunk_count, generation, .. } = totals;
         if *chunk_count > WHOLE_LAYOUT_MAX {
-            let found = postings.iter().flat_map(|posting| &posting.found).map(|(id, _)| *id);
+            let by_words = posting_lists.iter().flat_map(|list| &list.postings);
+            let by_words = by_words.map(|posting| posting.chunk_id);
             let found: HashSet<i64> =
-                found.chain(near.iter().map(|chunk| chunk.chunk_id)).collect();
+                by_words.chain(near.iter().map(|chunk| chunk.chunk_id)).collect();
             let found: Vec<i64> = found.into_iter().collect();
-            return Ok(laid_out(None, reader.layout(home, Laid::Around(&found)).await?).await);
+            let chunks = reader.layout(home, Parents::OfChunks(&found)).await?;
+            return Ok(built(None, chunks).await);
         }
         let layout = match self.layouts.get(home) {
             Some((kept, layout)) if kept == *generation => return Ok(layout),
@@ -190,16 +177,18 @@ impl MemoryService {
         };
         let layout = match layout {
             Some(layout) => layout,
-            None => laid_out(None, reader.layout(home, Laid::All).await?).await,
+            None => built(None, reader.layout(home, Parents::All).await?).await,
         };
-        self.layouts.keep(home, *generation, layout.clone());
+        self.layouts.insert(home, *generation, layout.clone());
         Ok(layout)
     }
 
-    fn weights(&self, question: &Question) -> Weights {
-        match question {
-            Question::Vector(_) => self.embedding.weights(),
-            Question::Unasked | Question::Late | Question::Failed => Weights::WORDS_ONLY,
+    fn weights(&self, query: &QueryVector) -> Weights {
+        match query {
+            QueryVector::Vector(_) => self.embedder.weights(),
+            QueryVector::NoEmbedder | QueryVector::Late | QueryVector::Failed => {
+                Weights::WORDS_ONLY
+            }
         }
     }
 }
@@ -215,23 +204,16 @@ async fn grown(
     if kept.chunk_count() as u64 > totals.chunk_count {
         return Ok(None);
     }
-    let added = reader.layout(&totals.home, Laid::Since(last)).await?;
-    let layout = laid_out(Some(kept), added).await;
+    let added = reader.layout(&totals.home, Parents::AddedToAfter(last)).await?;
+    let layout = built(Some(kept), added).await;
     Ok((layout.chunk_count() as u64 == totals.chunk_count).then_some(layout))
 }
 
-async fn laid_out(kept: Option<Arc<Layout>>, places: Vec<ChunkPlace>) -> Arc<Layout> {
-    content::off_the_async_threads(move || {
-        let placed = places.into_iter().map(|place| Placed {
-            chunk_id: place.chunk_id,
-            memory_id: place.memory_id,
-            parent_id: place.parent_id,
-            length: place.length.cast_unsigned(),
-        });
-        let placed = placed.collect();
+async fn built(kept: Option<Arc<Layout>>, chunks: Vec<ChunkPlace>) -> Arc<Layout> {
+    run_blocking(move || {
         Arc::new(match kept {
-            Some(kept) => kept.with(placed),
-            None => Layout::new(placed),
+            Some(kept) => kept.with(chunks),
+            None => Layout::new(chunks),
         })
     })
     .await
@@ -241,28 +223,20 @@ async fn laid_out(kept: Option<Arc<Layout>>, places: Vec<ChunkPlace>) -> Arc<Lay
 async fn terms(query: &str, now: Timestamp) -> Vec<String> {
     let query = query.to_owned();
     let today = now.get().to_zoned(jiff::tz::TimeZone::UTC).date();
-    content::off_the_async_threads(move || {
-        let mut terms = Tokenizer::load().ask(&query, today);
-        terms.truncate(ASKED_TERMS_MAX);
+    run_blocking(move || {
+        let mut terms = Analyzer::load().query_terms(&query, today);
+        terms.truncate(QUERY_TERMS_MAX);
         terms
     })
     .await
 }
 
 /// The terms that occur nowhere. Of more terms than are scored, nobody knows.
-fn absent(mut terms: Vec<String>, postings: &[Postings]) -> Vec<String> {
-    if postings.len() >= SCORED_TERMS_MAX as usize {
+fn absent(mut terms: Vec<String>, posting_lists: &[PostingList]) -> Vec<String> {
+    if posting_lists.len() >= SCORED_TERMS_MAX as usize {
         return Vec::new();
     }
-    let known: HashSet<&str> = postings.iter().map(|posting| posting.term.as_str()).collect();
+    let known: HashSet<&str> = posting_lists.iter().map(|list| list.term.as_str()).collect();
     terms.retain(|term| !known.contains(term.as_str()));
     terms
-}
-
-fn names_nul(filters: &MemoryFilters) -> bool {
-    filters.group_key.as_ref().is_some_and(|key| key.contains('\0'))
-        || filters
-            .metadata
-            .as_ref()
-            .is_some_and(|map| content::has_nul(&serde_json::Value::Object(map.clone())))
 }

@@ -3,7 +3,7 @@
 use memory::service::{MemoryError, MemoryService};
 use protocol::memory::SearchMemories;
 
-use store::memories::search::Laid;
+use store::memories::search::Parents;
 
 use crate::{fact, find, found, mine, service, store, write};
 
@@ -61,7 +61,7 @@ async fn a_text_of_many_different_words_is_kept_whole() {
     assert_eq!(service.get(&mine(), id).await.unwrap().text, text);
     let mut reader = store.scoped(&mine()).read_memories().await.unwrap();
     let home = reader.homes()[0].home.clone();
-    let layout = reader.layout(&home, Laid::All).await.unwrap();
+    let layout = reader.layout(&home, Parents::All).await.unwrap();
     reader.finish().await.unwrap();
     let length: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
     assert!(length > 40_000, "{length} terms");

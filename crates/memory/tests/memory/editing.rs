@@ -3,7 +3,7 @@
 use memory::service::{MemoryError, MemoryService};
 use protocol::{id::MemoryId, memory::EditMemory};
 use serde_json::json;
-use store::memories::search::Laid;
+use store::memories::search::Parents;
 
 use crate::{edit_of, fact, find, found, mine, object, on, service, store, turn, write};
 
@@ -52,10 +52,10 @@ async fn a_deleted_memory_leaves_no_trace() {
     let mut reader = scoped.read_memories().await.unwrap();
     let mut postings = reader.postings(&terms, 24, 1000).await.unwrap();
     postings.sort_by(|a, b| a.term.cmp(&b.term));
-    let left: Vec<_> = postings.iter().map(|p| (p.term.as_str(), p.chunk_ids.len())).collect();
+    let left: Vec<_> = postings.iter().map(|p| (p.term.as_str(), p.postings.len())).collect();
     assert_eq!(left, [("b:牛奶", 1), ("tea", 1), ("牛奶", 1)]);
     let home = reader.homes()[0].home.clone();
-    assert_eq!(reader.layout(&home, Laid::All).await.unwrap().len(), 1);
+    assert_eq!(reader.layout(&home, Parents::All).await.unwrap().len(), 1);
     reader.finish().await.unwrap();
     assert!(matches!(service.delete(&mine(), id).await, Err(MemoryError::NotFound)));
     assert_eq!(find(&service, "tea").await[0].id, kept);

@@ -2,12 +2,13 @@
 
 use memory::service::MemoryError;
 use protocol::{
-    memory::{MemoryType, WriteMemory},
+    memory::{MemoryFilters, MemoryType, OccurredAt, WriteMemory},
     page::PageLimit,
 };
-use store::memories::MemoryFilter;
 
-use crate::{fact, mine, service, turn, write};
+use serde_json::json;
+
+use crate::{fact, mine, object, on, service, turn, write};
 
 #[tokio::test]
 async fn lists_page_newest_first() {
@@ -19,7 +20,7 @@ async fn lists_page_newest_first() {
         );
     }
     ids.reverse();
-    let filter = MemoryFilter::default();
+    let filter = MemoryFilters::default();
     let limit = PageLimit::try_from(3).unwrap();
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
@@ -33,19 +34,61 @@ async fn lists_page_newest_first() {
     }
     assert_eq!(seen, ids);
 
-    let filter = MemoryFilter { group_key: Some("b".into()), kind: Some(MemoryType::Archival) };
+    let filter = MemoryFilters {
+        group_key: Some("b".into()),
+        kinds: Some(vec![MemoryType::Archival]),
+        ..Default::default()
+    };
     let page = service.list(&mine(), &filter, None, limit).await.unwrap();
     assert_eq!(page.items.len(), 2);
     assert_eq!(page.next_cursor, None);
-    let filter = MemoryFilter { kind: Some(MemoryType::Core), ..filter };
+    let filter = MemoryFilters { kinds: Some(vec![MemoryType::Core]), ..filter };
     assert_eq!(service.list(&mine(), &filter, None, limit).await.unwrap().items, []);
+    let id = write(
+        &service,
+        WriteMemory {
+            metadata: Some(object(json!({"from": "a form"}))),
+            ..on("2026-03-02", "tea")
+        },
+    )
+    .await;
+    for (filter, has) in [
+        (
+            MemoryFilters {
+                metadata: Some(object(json!({"from": "a form"}))),
+                ..Default::default()
+            },
+            true,
+        ),
+        (
+            MemoryFilters {
+                metadata: Some(object(json!({"from": "a call"}))),
+                ..Default::default()
+            },
+            false,
+        ),
+        (MemoryFilters { occurred_after: day("2026-03-02"), ..Default::default() }, true),
+        (MemoryFilters { occurred_before: day("2026-03-02"), ..Default::default() }, false),
+        (MemoryFilters { group_key: Some("\0".into()), ..Default::default() }, false),
+        (MemoryFilters { metadata: Some(object(json!({"\0": 1}))), ..Default::default() }, false),
+    ] {
+        let listed = service.list(&mine(), &filter, None, limit).await.unwrap().items;
+        let exported = service.export(&mine(), &filter, None, limit).await.unwrap().items;
+        let want: Vec<_> = has.then_some(id).into_iter().collect();
+        assert_eq!(listed.iter().map(|memory| memory.id).collect::<Vec<_>>(), want, "{filter:?}");
+        assert_eq!(exported.iter().map(|memory| memory.id).collect::<Vec<_>>(), want, "{filter:?}");
+    }
     for bad in ["", "x", "1.mem_x", "99999999999999999999.mem_01h455vb4pex5vsknk084sn02q"] {
         let answer = service.list(&mine(), &filter, Some(bad), limit).await;
         assert!(matches!(answer, Err(MemoryError::Invalid(_))), "{bad}");
     }
     write(&service, fact(&"long ".repeat(1000))).await;
-    let page = service.list(&mine(), &MemoryFilter::default(), None, limit).await.unwrap();
+    let page = service.list(&mine(), &MemoryFilters::default(), None, limit).await.unwrap();
     assert!(page.items[0].snippet.len() < 500);
+}
+
+fn day(day: &str) -> Option<OccurredAt> {
+    Some(day.to_owned().try_into().unwrap())
 }
 
 #[tokio::test]

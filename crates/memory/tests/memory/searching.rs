@@ -7,11 +7,12 @@ use model::embedding::Hashed;
 use protocol::{
     id::MemoryId,
     memory::{
-        EditMemory, MemoryFilters, MemoryType, OccurredAt, SearchMemories, Visibility, WriteMemory,
+        EditMemory, MemoryFilters, MemoryType, OccurredAt, SearchMemories, VectorScan, Visibility,
+        WriteMemory,
     },
 };
 use serde_json::json;
-use store::memories::search::{ChunkPlace, Laid};
+use store::memories::search::{ChunkPlace, Parents};
 
 use crate::{edit_of, fact, find, found, mine, object, on, service, store, turn, write};
 
@@ -129,7 +130,7 @@ async fn a_search_after_any_change_is_as_if_it_were_the_first() {
 }
 
 #[tokio::test]
-async fn parents_are_laid_out_whole_and_no_others() {
+async fn parents_are_read_whole_and_no_others() {
     let store = store().await;
     let service = MemoryService::new(store.clone(), None);
     for at in 0..12 {
@@ -137,9 +138,9 @@ async fn parents_are_laid_out_whole_and_no_others() {
     }
     let mut reader = store.scoped(&mine()).read_memories().await.unwrap();
     let home = reader.homes()[0].home.clone();
-    let all = reader.layout(&home, Laid::All).await.unwrap();
+    let all = reader.layout(&home, Parents::All).await.unwrap();
     assert_eq!(all.len(), 12);
-    let mut check = async |which: Laid<'_>, has: &[i64]| {
+    let mut check = async |which: Parents<'_>, has: &[i64]| {
         let wanted = |chunk: &ChunkPlace| has.contains(&chunk.chunk_id);
         let parents: Vec<_> = all.iter().filter(|chunk| wanted(chunk)).collect();
         let mut want = all.clone();
@@ -150,13 +151,13 @@ async fn parents_are_laid_out_whole_and_no_others() {
     };
     let mut ids: Vec<_> = all.iter().map(|chunk| chunk.chunk_id).collect();
     ids.sort_unstable();
-    check(Laid::Around(&[ids[0]]), &[ids[0]]).await;
-    check(Laid::Around(&[ids[1], ids[4], ids[5]]), &[ids[1], ids[5]]).await;
-    check(Laid::Around(&[]), &[]).await;
-    check(Laid::Since(ids[11]), &[]).await;
-    check(Laid::Since(ids[10]), &[ids[11]]).await;
-    check(Laid::Since(ids[9]), &[ids[10], ids[11]]).await;
-    check(Laid::Since(0), &ids).await;
+    check(Parents::OfChunks(&[ids[0]]), &[ids[0]]).await;
+    check(Parents::OfChunks(&[ids[1], ids[4], ids[5]]), &[ids[1], ids[5]]).await;
+    check(Parents::OfChunks(&[]), &[]).await;
+    check(Parents::AddedToAfter(ids[11]), &[]).await;
+    check(Parents::AddedToAfter(ids[10]), &[ids[11]]).await;
+    check(Parents::AddedToAfter(ids[9]), &[ids[10], ids[11]]).await;
+    check(Parents::AddedToAfter(0), &ids).await;
 }
 
 #[tokio::test]
@@ -230,7 +231,7 @@ async fn one_hit_a_memory_with_a_bounded_snippet() {
 }
 
 #[tokio::test]
-async fn explain_says_what_each_leg_found() {
+async fn explain_says_what_words_and_vectors_found() {
     let store = store().await;
     let by_words = MemoryService::new(store.clone(), None);
     write(&by_words, fact("tea with milk")).await;
@@ -239,7 +240,7 @@ async fn explain_says_what_each_leg_found() {
     let explain = hits[0].explain.clone().unwrap();
     assert_eq!(explain.lexical.rank, Some(1));
     assert!(explain.lexical.value > 0.0);
-    assert_eq!((explain.vector.rank, explain.vector_scan.as_str()), (None, "none"));
+    assert_eq!((explain.vector.rank, explain.vector_scan), (None, VectorScan::NoEmbedder));
     let mut terms = explain.matched_terms;
     terms.sort();
     assert_eq!(terms, ["milk", "tea"]);
@@ -253,6 +254,6 @@ async fn explain_says_what_each_leg_found() {
     assert_eq!(hits[0].id, id, "misspelt, no word is the same");
     let explain = hits[0].explain.clone().unwrap();
     assert_eq!((explain.lexical.rank, explain.vector.rank), (None, Some(1)));
-    assert_eq!(explain.vector_scan, "exact");
+    assert_eq!(explain.vector_scan, VectorScan::Exact);
     assert_eq!((explain.lexical.weight, explain.vector.weight), (0.9, 0.1));
 }

@@ -9,7 +9,7 @@ use model::{
     error::ModelError,
 };
 use protocol::{
-    memory::{SearchMemories, Visibility},
+    memory::{SearchMemories, VectorScan, Visibility},
     scope::Scope,
 };
 use store::memories::reindex::Stale;
@@ -32,7 +32,7 @@ async fn meanings_are_found_in_another_language() {
         let hits = service.search(&mine(), &asked).await.unwrap();
         assert!(hits[0].snippet.contains(want), "{query}: {hits:?}");
         let explain = hits[0].explain.clone().unwrap();
-        assert_eq!((explain.vector.rank, explain.vector_scan.as_str()), (Some(1), "exact"));
+        assert_eq!((explain.vector.rank, explain.vector_scan), (Some(1), VectorScan::Exact));
         explain
     };
     let explain = check("我女儿上几年级？", "daughter").await;
@@ -135,7 +135,10 @@ async fn words_go_on_when_the_embedder_does_not() {
         let hits = service.search(&mine(), &asked).await.unwrap();
         assert_eq!(hits[0].id, id);
         let scan = hits[0].explain.clone().unwrap().vector_scan;
-        let want = if matches!(fault, Fault::Silent) { "late" } else { "failed" };
+        let want = match fault {
+            Fault::Silent => VectorScan::Late,
+            Fault::Away | Fault::Zeros => VectorScan::Failed,
+        };
         assert_eq!(scan, want);
     }
 }

@@ -2,11 +2,10 @@
 
 use memory::service::MemoryError;
 use protocol::{
-    memory::{EditMemory, MemoryType, SearchMemories, Visibility, WriteMemory},
+    memory::{EditMemory, MemoryFilters, MemoryType, SearchMemories, Visibility, WriteMemory},
     page::PageLimit,
     scope::Scope,
 };
-use store::memories::MemoryFilter;
 
 use crate::{edit_of, fact, find, mine, seen_by, service, strangers, write};
 
@@ -24,7 +23,7 @@ async fn strangers_see_nothing_and_change_nothing() {
         ));
         assert!(matches!(service.delete(&stranger, id).await, Err(MemoryError::NotFound)));
         assert_eq!(service.search(&stranger, &search).await.unwrap(), []);
-        let filter = MemoryFilter::default();
+        let filter = MemoryFilters::default();
         let page = service.list(&stranger, &filter, None, PageLimit::default()).await.unwrap();
         assert_eq!(page.items, []);
         let theirs =
@@ -66,7 +65,7 @@ async fn what_more_may_see_is_seen_by_them_and_nobody_else() {
         let mut ids: Vec<_> = hits.iter().map(|hit| hit.id).collect();
         ids.sort();
         assert_eq!(ids, visible, "{scope}");
-        let filter = MemoryFilter::default();
+        let filter = MemoryFilters::default();
         let page = service.list(&scope, &filter, None, PageLimit::default()).await.unwrap();
         let mut listed: Vec<_> = page.items.iter().map(|memory| memory.id).collect();
         listed.sort();
@@ -132,7 +131,7 @@ async fn nobody_writes_beyond_his_reach() {
             assert!(matches!(refused, Err(MemoryError::Beyond(v)) if v == visibility));
         }
     }
-    let page = admin.list(&mine(), &MemoryFilter::default(), None, PageLimit::default()).await;
+    let page = admin.list(&mine(), &MemoryFilters::default(), None, PageLimit::default()).await;
     assert_eq!(page.unwrap().items.len(), 3, "nothing of a refused bulk is kept");
     assert_eq!(find(&admin, "tea").await.len(), 3, "nothing was changed");
 }

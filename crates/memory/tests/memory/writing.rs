@@ -7,7 +7,7 @@ use protocol::{
     memory::{MemoryType, OccurredAt, Visibility, WriteMemory},
 };
 use serde_json::json;
-use store::memories::{Origin, search::Laid};
+use store::memories::{Origin, search::Parents};
 
 use crate::{edit_of, fact, find, mine, object, on, service, store, turn, write};
 
@@ -124,7 +124,7 @@ async fn writers_of_one_scope_take_turns() {
     let totals = store.scoped(&mine()).memory_totals().await.unwrap();
     let mut reader = store.scoped(&mine()).read_memories().await.unwrap();
     let home = reader.homes()[0].home.clone();
-    let layout = reader.layout(&home, Laid::All).await.unwrap();
+    let layout = reader.layout(&home, Parents::All).await.unwrap();
     assert_eq!(totals.chunk_count, layout.len() as u64);
     let terms: i64 = layout.iter().map(|place| i64::from(place.length)).sum();
     assert_eq!(totals.term_count, terms as u64);

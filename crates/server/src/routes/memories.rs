@@ -7,14 +7,13 @@ use protocol::{
     error::ErrorCode,
     id::MemoryId,
     memory::{
-        Consolidate, Consolidated, EditMemory, Hits, MemoriesWritten, Memory, MemoryLinks,
-        MemoryPage, MemoryType, MemoryWritten, SearchMemories, Visibility, WholeMemoryPage,
-        WriteMemories, WriteMemory, version::MemoryVersionPage,
+        Consolidate, Consolidated, EditMemory, Hits, MemoriesWritten, Memory, MemoryFilters,
+        MemoryLinks, MemoryPage, MemoryType, MemoryWritten, SearchMemories, Visibility,
+        WholeMemoryPage, WriteMemories, WriteMemory, version::MemoryVersionPage,
     },
     page::PageLimit,
 };
 use serde::Deserialize;
-use store::memories::MemoryFilter;
 
 use crate::{
     app::App,
@@ -82,9 +81,11 @@ pub(crate) struct ListMemories {
 }
 
 impl ListMemories {
-    fn split(self) -> (MemoryFilter, Option<String>, PageLimit) {
-        let filter = MemoryFilter { kind: self.r#type, group_key: self.group_key };
-        (filter, self.cursor, self.limit.0)
+    fn split(self) -> (MemoryFilters, Option<String>, PageLimit) {
+        let kinds = self.r#type.map(|kind| vec![kind]);
+        let filters =
+            MemoryFilters { kinds, group_key: self.group_key, ..MemoryFilters::default() };
+        (filters, self.cursor, self.limit.0)
     }
 }
 
@@ -101,8 +102,8 @@ pub(crate) async fn list(
     RequestScope(scope): RequestScope,
     QueryParams(query): QueryParams<ListMemories>,
 ) -> Result<Json<MemoryPage>, ApiError> {
-    let (filter, cursor, limit) = query.split();
-    let page = app.memory.list(&scope, &filter, cursor.as_deref(), limit).await?;
+    let (filters, cursor, limit) = query.split();
+    let page = app.memory.list(&scope, &filters, cursor.as_deref(), limit).await?;
     Ok(Json(MemoryPage { memories: page.items, next_cursor: page.next_cursor }))
 }
 
@@ -120,8 +121,8 @@ pub(crate) async fn export(
     RequestScope(scope): RequestScope,
     QueryParams(query): QueryParams<ListMemories>,
 ) -> Result<Json<WholeMemoryPage>, ApiError> {
-    let (filter, cursor, limit) = query.split();
-    let page = app.memory.export(&scope, &filter, cursor.as_deref(), limit).await?;
+    let (filters, cursor, limit) = query.split();
+    let page = app.memory.export(&scope, &filters, cursor.as_deref(), limit).await?;
     Ok(Json(WholeMemoryPage { memories: page.items, next_cursor: page.next_cursor }))
 }
 

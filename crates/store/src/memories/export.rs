@@ -3,12 +3,12 @@
 
 use jiff_sqlx::ToSqlx;
 use protocol::{
-    memory::{Memory, MemoryType},
+    memory::{Memory, MemoryFilters},
     page::{Page, PageLimit},
 };
-use sqlx::Row;
+use sqlx::{Row, types::Json};
 
-use super::{MemoryCursor, MemoryFilter, memory_from};
+use super::{MemoryCursor, instant, kinds, memory_from};
 use crate::{error::StoreError, events::PAGE_MAX_BYTES, rows::cut_page_at, scoped::Scoped};
 
 impl Scoped {
@@ -16,7 +16,7 @@ impl Scoped {
     /// about [`PAGE_MAX_BYTES`].
     pub async fn export_memories(
         &self,
-        filter: &MemoryFilter,
+        filters: &MemoryFilters,
         cursor: Option<MemoryCursor>,
         limit: PageLimit,
     ) -> Result<Page<Memory>, StoreError> {
@@ -30,13 +30,16 @@ impl Scoped {
                      select * from memories
                      where org_id = $1 and user_id = $2 and project_id = $3
                        and ($4::timestamptz is null or (created_at, memory_id) > ($4, $5))
-                       and ($6::text is null or type = $6)
+                       and ($6::text[] is null or type = any($6))
                        and ($7::text is null or group_key = $7)
+                       and ($8::jsonb is null or metadata @> $8)
+                       and ($9::timestamptz is null or occurred_at >= $9)
+                       and ($10::timestamptz is null or occurred_at < $10)
                      order by created_at, memory_id
-                     limit $8
+                     limit $11
                  ) found
              ) measured
-             where bytes_before < $9
+             where bytes_before < $12
              order by created_at, memory_id",
         )
         .bind(self.org())
@@ -44,8 +47,11 @@ impl Scoped {
         .bind(self.project())
         .bind(cursor.map(|cursor| cursor.created_at.to_sqlx()))
         .bind(cursor.map(|cursor| cursor.id.uuid()))
-        .bind(filter.kind.map(MemoryType::as_str))
-        .bind(&filter.group_key)
+        .bind(kinds(filters))
+        .bind(&filters.group_key)
+        .bind(filters.metadata.as_ref().map(Json))
+        .bind(instant(filters.occurred_after))
+        .bind(instant(filters.occurred_before))
         .bind(i64::from(limit.get()) + 1)
         .bind(PAGE_MAX_BYTES);
         let rows = self.read(query).await?;

@@ -11,7 +11,7 @@ use protocol::{
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use super::instant;
+use super::{instant, kinds};
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
@@ -23,7 +23,6 @@ use crate::{
 /// How much a scope remembers, and what time it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryTotals {
-    /// Chunks.
     pub chunk_count: u64,
     /// Terms of all chunks, repetitions counted.
     pub term_count: u64,
@@ -36,9 +35,7 @@ pub struct MemoryTotals {
 /// How much is kept in one home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HomeTotals {
-    /// Where.
     pub home: Home,
-    /// Chunks.
     pub chunk_count: u64,
     /// Terms of all chunks, repetitions counted.
     pub term_count: u64,
@@ -46,45 +43,44 @@ pub struct HomeTotals {
     pub generation: i64,
 }
 
-/// The chunks that have a term.
+/// Which chunks have a term, and how often each.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TermPostings {
-    /// The term.
+pub struct PostingList {
     pub term: String,
-    /// The chunks.
-    pub chunk_ids: Vec<i64>,
-    /// How often each has it.
-    pub frequencies: Vec<i32>,
+    /// In ascending order of chunk ids.
+    pub postings: Vec<Posting>,
 }
 
-/// A chunk in the order of its home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Posting {
+    pub chunk_id: i64,
+    pub frequency: u32,
+}
+
+/// A chunk in the layout of its home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkPlace {
-    /// The chunk.
     pub chunk_id: i64,
-    /// Its memory.
     pub memory_id: Uuid,
-    /// What it has in common with its neighbours.
+    /// Its memory's group or, without one, its memory: chunks of one parent are neighbours.
     pub parent_id: Uuid,
     /// Its terms, repetitions counted.
-    pub length: i32,
+    pub length: u32,
 }
 
-/// Which parents of a home are laid out, each of them whole.
+/// The parents of a home whose chunks are read, each parent's all together.
 #[derive(Debug, Clone, Copy)]
-pub enum Laid<'a> {
-    /// All.
+pub enum Parents<'a> {
     All,
-    /// Those of these chunks.
-    Around(&'a [i64]),
-    /// Those to which a chunk was added after this one: it has a higher number.
-    Since(i64),
+    /// Those that one of these chunks belongs to.
+    OfChunks(&'a [i64]),
+    /// Those to which a chunk with a higher id than this was added.
+    AddedToAfter(i64),
 }
 
 /// A chunk near the question's vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NearChunk {
-    /// The chunk.
     pub chunk_id: i64,
     /// The cosine, -1 to 1.
     pub cosine: f64,
@@ -93,11 +89,8 @@ pub struct NearChunk {
 /// A chunk that was found, with what of its memory counts for a hit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FoundChunk {
-    /// The chunk.
     pub chunk_id: i64,
-    /// Its memory.
     pub memory_id: MemoryId,
-    /// The layer.
     pub kind: MemoryType,
     /// The text of the chunk.
     pub text: String,
@@ -174,7 +167,7 @@ impl MemoryReader {
         terms: &[String],
         max_terms: u32,
         max_rows: u32,
-    ) -> Result<Vec<TermPostings>, StoreError> {
+    ) -> Result<Vec<PostingList>, StoreError> {
         if terms.is_empty() {
             return Ok(Vec::new());
         }
@@ -214,11 +207,18 @@ impl MemoryReader {
         .await?;
         rows.iter()
             .map(|row| {
-                Ok(TermPostings {
-                    term: row.try_get("term")?,
-                    chunk_ids: row.try_get("chunk_ids")?,
-                    frequencies: row.try_get("frequencies")?,
-                })
+                let chunk_ids: Vec<i64> = row.try_get("chunk_ids")?;
+                let frequencies: Vec<i32> = row.try_get("frequencies")?;
+                let mut postings: Vec<_> = chunk_ids
+                    .into_iter()
+                    .zip(frequencies)
+                    .map(|(chunk_id, frequency)| Posting {
+                        chunk_id,
+                        frequency: frequency.cast_unsigned(),
+                    })
+                    .collect();
+                postings.sort_unstable();
+                Ok(PostingList { term: row.try_get("term")?, postings })
             })
             .collect()
     }
@@ -227,11 +227,11 @@ impl MemoryReader {
     pub async fn layout(
         &mut self,
         home: &Home,
-        which: Laid<'_>,
+        parents: Parents<'_>,
     ) -> Result<Vec<ChunkPlace>, StoreError> {
-        let parents = match which {
-            Laid::All => None,
-            Laid::Around(_) => Some(
+        let chosen = match parents {
+            Parents::All => None,
+            Parents::OfChunks(_) => Some(
                 "unnest($4) as found (chunk_id)
                  cross join lateral (
                      select parent_id from memory_chunks c
@@ -239,21 +239,21 @@ impl MemoryReader {
                      limit 1
                  ) of_found",
             ),
-            Laid::Since(_) => Some(
+            Parents::AddedToAfter(_) => Some(
                 "unnest(array(
                      select parent_id from memory_chunks
                      where org_id = $1 and user_id = $2 and project_id = $3 and chunk_id > $4
                      order by chunk_id)) as added (parent_id)",
             ),
         };
-        let chunks = match parents {
+        let chunks = match chosen {
             None => "select chunk_id, memory_id, parent_id, length from memory_chunks
                  where org_id = $1 and user_id = $2 and project_id = $3
                  order by parent_id, position, memory_id, ordinal"
                 .to_owned(),
             // Each by its key, for the reason given at `postings`.
-            Some(parents) => format!(
-                "select chunks.* from (select distinct parent_id from {parents}) wanted
+            Some(chosen) => format!(
+                "select chunks.* from (select distinct parent_id from {chosen}) wanted
                  cross join lateral (
                      select chunk_id, memory_id, parent_id, length from memory_chunks c
                      where org_id = $1 and user_id = $2 and project_id = $3
@@ -269,10 +269,10 @@ impl MemoryReader {
              from ({chunks}) placed"
         ));
         let query = sqlx::query(query).bind(home.org()).bind(home.user()).bind(home.project());
-        let query = match which {
-            Laid::All => query,
-            Laid::Around(chunk_ids) => query.bind(chunk_ids),
-            Laid::Since(chunk_id) => query.bind(chunk_id),
+        let query = match parents {
+            Parents::All => query,
+            Parents::OfChunks(chunk_ids) => query.bind(chunk_ids),
+            Parents::AddedToAfter(chunk_id) => query.bind(chunk_id),
         };
         let row = query.fetch_one(&mut self.tx).await?;
         let column = |name: &str| -> Result<Vec<Uuid>, StoreError> {
@@ -290,7 +290,7 @@ impl MemoryReader {
                 chunk_id,
                 memory_id,
                 parent_id,
-                length,
+                length: length.cast_unsigned(),
             })
             .collect())
     }
@@ -300,8 +300,6 @@ impl MemoryReader {
         &mut self,
         filters: &MemoryFilters,
     ) -> Result<Vec<i64>, StoreError> {
-        let kinds: Option<Vec<_>> =
-            filters.kinds.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect());
         let (org, users, projects) = self.columns();
         let rows = sqlx::query(
             "select c.chunk_id
@@ -318,7 +316,7 @@ impl MemoryReader {
         .bind(org)
         .bind(users)
         .bind(projects)
-        .bind(kinds)
+        .bind(kinds(filters))
         .bind(&filters.group_key)
         .bind(filters.metadata.as_ref().map(Json))
         .bind(instant(filters.occurred_after))

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use protocol::{
     id::{MemoryId, RunId},
-    memory::MemoryType,
+    memory::{MemoryFilters, MemoryType},
     message::Usage,
     page::PageLimit,
     run::CreateRun,
@@ -16,7 +16,7 @@ use store::{
     budgets::{Amount, Reservation},
     journal::{End, Entry, JournalError},
     memories::{
-        Content, MemoryFilter, NewMemory, Origin,
+        Content, NewMemory, Origin,
         after_runs::{Remembered, TRIES_MAX, ToRemember},
     },
     settings::DailyBudget,
@@ -190,7 +190,7 @@ async fn a_run_leaves_its_memories_once() {
     let next = take_one(&store, LONG).await;
     let wrote = scoped.remember_run(next.run_id, &[note(&next, "a")]).await.unwrap();
     assert_eq!(wrote, Remembered { written: 0, merged: 1 });
-    let page = scoped.list_memories(&MemoryFilter::default(), None, PageLimit::default()).await;
+    let page = scoped.list_memories(&MemoryFilters::default(), None, PageLimit::default()).await;
     let page = page.unwrap();
     let [memory] = page.items.as_slice() else { panic!("{page:?}") };
     assert_eq!(memory.occurred_at.unwrap().instant(), next.ended_at);
@@ -198,7 +198,8 @@ async fn a_run_leaves_its_memories_once() {
     assert_eq!(origin.run_id, quick.run_id);
     for stranger in crate::strangers() {
         let theirs = store.scoped(&stranger);
-        let page = theirs.list_memories(&MemoryFilter::default(), None, PageLimit::default()).await;
+        let page =
+            theirs.list_memories(&MemoryFilters::default(), None, PageLimit::default()).await;
         assert!(page.unwrap().items.is_empty());
         assert!(theirs.memory_texts(&[memory.id], 10).await.unwrap().is_empty());
     }

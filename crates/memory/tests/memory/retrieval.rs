@@ -4,10 +4,6 @@
 //! Floors lie a little below what was measured: 2 points overall and for a language, 4 for a
 //! category, which has 30 to 60 questions. Where a change raises a figure, raise its floor. Without
 //! meanings nothing is found in another language: there is no floor for that.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-
-#[path = "memory/multilingual.rs"]
-mod multilingual;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,12 +21,12 @@ use protocol::{
     scope::Scope,
 };
 use retrieval::{
-    figures::{Figures, Measured, Table},
-    set::{self, Chunk, Corpus, Question},
+    figures::{Figures, QuestionResult, Table},
+    set::{self, Corpus, Passage, Question},
 };
 use store::{Store, connect::migrate, memories::reindex::Stale, settings::StoreSettings};
 
-use self::multilingual::multilingual;
+use crate::multilingual::multilingual;
 
 /// A row of the table with the least of R@5, R@10 and MRR that it may have.
 type Floor = (&'static str, [f64; 3]);
@@ -113,12 +109,12 @@ async fn check(embedder: Option<Arc<dyn Embedder>>, floors: &[Floor]) {
             user_id: UserId::new(&corpus.name).unwrap(),
             project_id: None,
         };
-        let memories: Vec<_> = corpus.chunks.iter().map(Chunk::memory).collect();
+        let memories: Vec<_> = corpus.passages.iter().map(Passage::memory).collect();
         let written = service.write_bulk(&scope, &memories).await.unwrap();
         if has_vectors {
             service.embed_stale(Stale::Missing, 0, |_| {}).await.unwrap(); // What came too late.
         }
-        let names = corpus.chunks.iter().map(|chunk| chunk.id.as_str());
+        let names = corpus.passages.iter().map(|passage| passage.id.as_str());
         let ids: HashMap<&str, MemoryId> = names.zip(written.ids).collect();
         for question in corpus.asked() {
             measured.push(ask(&service, &scope, &corpus, question, &ids).await);
@@ -145,11 +141,11 @@ async fn ask(
     corpus: &Corpus,
     question: &Question,
     ids: &HashMap<&str, MemoryId>,
-) -> Measured {
+) -> QuestionResult {
     let gold: HashSet<_> = question.gold.iter().map(|id| ids[id.as_str()]).collect();
     let search = SearchMemories { top_k: MEMORY_TOP_K_MAX, ..SearchMemories::new(&question.text) };
     let begun = Instant::now();
     let hits = service.search(scope, &search).await.unwrap();
     let found: Vec<MemoryId> = hits.iter().map(|hit| hit.id).collect();
-    Measured::new(corpus, question, &found, &gold, begun.elapsed())
+    QuestionResult::new(corpus, question, &found, &gold, begun.elapsed())
 }

@@ -1,4 +1,5 @@
-//! From what a search has read to its hits: words and vectors, one ranking, one hit a memory.
+//! From what a search has read to its hits: a ranking by words, one by vectors, both fused, one hit a
+//! memory.
 //!
 //! Pure. Reading is done in `search`.
 
@@ -9,36 +10,36 @@ use std::{
 };
 
 use protocol::{
-    memory::{Explanation, Hit},
+    memory::{Explanation, Hit, VectorScan},
     time::Timestamp,
 };
-use store::memories::search::{FoundChunk, NearChunk};
+use store::memories::search::{FoundChunk, NearChunk, PostingList};
 use uuid::Uuid;
 
 use crate::{
-    fuse::{FACTORS, Fused, LEG_SIZE, Weights, fuse, importance_factor, recency_factor},
-    rank::{Layout, Postings, inverse_document_frequency, lexical, matched_terms},
-    snippet::snippet,
-    tokens::{
-        Tokenizer,
+    analysis::{
+        Analyzer,
         han::{is_pair, pairs},
     },
+    fuse::{CANDIDATES_MAX, FACTORS, Fused, Weights, fuse, importance_factor, recency_factor},
+    rank::{Layout, inverse_document_frequency, lexical, matched_terms},
+    snippet::snippet,
 };
 
 /// The first hits by words that show how much of the question words can answer: a rare word may
 /// stand in one of them by chance. Source: measured, see docs/memory.md.
 const COVERAGE_HITS: usize = 3;
 
-/// What a search has read.
-pub(super) struct Read {
+/// What a search has read of the index.
+pub(super) struct Retrieved {
     /// Chunks of all homes.
     pub(super) chunk_count: u64,
     /// Their terms, repetitions counted.
     pub(super) term_count: u64,
     pub(super) now: Timestamp,
-    /// Of each home.
+    /// One of each home.
     pub(super) layouts: Vec<Arc<Layout>>,
-    pub(super) postings: Vec<Postings>,
+    pub(super) posting_lists: Vec<PostingList>,
     /// The terms of the question that no chunk has.
     pub(super) absent: Vec<String>,
     pub(super) near: Vec<NearChunk>,
@@ -46,11 +47,11 @@ pub(super) struct Read {
     pub(super) wanted: Option<HashSet<i64>>,
 }
 
-/// What both legs have found.
-pub(super) struct Legs {
-    read: Read,
+/// What may become a hit, before importance and age are known.
+pub(super) struct Candidates {
+    retrieved: Retrieved,
     top_k: usize,
-    /// By the chunk for which each is found.
+    /// Memories, each by the chunk for which it is found.
     fused: HashMap<i64, Fused<Uuid>>,
     chunk_ids: Vec<i64>,
 }
@@ -62,18 +63,18 @@ struct BestChunk {
     score: f64,
 }
 
-impl Legs {
-    pub(super) fn new(read: Read, weights: Weights, top_k: usize) -> Self {
-        let by_words = read.by_words();
+impl Candidates {
+    pub(super) fn new(retrieved: Retrieved, weights: Weights, top_k: usize) -> Self {
+        let by_words = retrieved.by_words();
         let weights = match weights {
-            Weights::SEMANTIC => Weights::semantic(read.coverage(&by_words)),
+            Weights::SEMANTIC => Weights::semantic(retrieved.coverage(&by_words)),
             weights => weights,
         };
-        let by_vectors = read.by_vectors(weights);
-        let leg = |best: &[BestChunk]| -> Vec<(Uuid, f64)> {
+        let by_vectors = retrieved.by_vectors(weights);
+        let ranking = |best: &[BestChunk]| -> Vec<(Uuid, f64)> {
             best.iter().map(|chunk| (chunk.memory_id, chunk.score)).collect()
         };
-        let mut fused = fuse(&leg(&by_words), &leg(&by_vectors), weights);
+        let mut fused = fuse(&ranking(&by_words), &ranking(&by_vectors), weights);
         // What cannot come among the first, whatever its importance and age, is not looked up.
         fused.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
         let last = fused.get(top_k.saturating_sub(1)).map_or(0.0, |last| last.score);
@@ -89,7 +90,7 @@ impl Legs {
             .filter_map(|fused| Some((*chunk_of.get(&fused.key)?, fused)))
             .collect();
         let chunk_ids = fused.keys().copied().collect();
-        Self { read, top_k, fused, chunk_ids }
+        Self { retrieved, top_k, fused, chunk_ids }
     }
 
     /// The chunks that the hits are made of, and some more.
@@ -99,13 +100,13 @@ impl Legs {
 
     /// Best first and newest first among equals. With `explain`, which says how vectors were
     /// scanned, each says how it came by its score.
-    pub(super) fn hits(self, found: Vec<FoundChunk>, explain: Option<&str>) -> Vec<Hit> {
-        let Self { read, top_k, mut fused, .. } = self;
+    pub(super) fn hits(self, found: Vec<FoundChunk>, explain: Option<VectorScan>) -> Vec<Hit> {
+        let Self { retrieved, top_k, mut fused, .. } = self;
         let mut ranked: Vec<Ranked> = found
             .into_iter()
             .filter_map(|chunk| {
                 let fused = fused.remove(&chunk.chunk_id)?;
-                Some(Ranked::new(chunk, fused, read.now))
+                Some(Ranked::new(chunk, fused, retrieved.now))
             })
             .collect();
         ranked.sort_by(|a, b| {
@@ -115,19 +116,20 @@ impl Legs {
                 .then(b.chunk.memory_id.cmp(&a.chunk.memory_id))
         });
         ranked.truncate(top_k);
-        let (tokenizer, weights) = (Tokenizer::load(), read.term_weights().collect());
-        ranked.into_iter().map(|ranked| read.hit(ranked, explain, &weights, tokenizer)).collect()
+        let (analyzer, weights) = (Analyzer::load(), retrieved.term_weights().collect());
+        let hit = |ranked| retrieved.hit(ranked, explain, &weights, analyzer);
+        ranked.into_iter().map(hit).collect()
     }
 }
 
-impl Read {
+impl Retrieved {
     /// The best chunk of every memory that the words find, best first.
     fn by_words(&self) -> Vec<BestChunk> {
-        let scores = lexical(&self.layouts, &self.postings, self.chunk_count, self.term_count);
+        let scores = lexical(&self.layouts, &self.posting_lists, self.chunk_count, self.term_count);
         let mut best: Vec<BestChunk> = Vec::new();
         for (layout, scores) in self.layouts.iter().zip(scores) {
-            for (place, score) in (0..).zip(scores).filter(|(_, score)| *score > 0.0) {
-                let Some((chunk_id, memory_id)) = layout.chunk(place) else { continue };
+            for (slot, score) in (0..).zip(scores).filter(|(_, score)| *score > 0.0) {
+                let Some((chunk_id, memory_id)) = layout.chunk(slot) else { continue };
                 if self.wanted.as_ref().is_some_and(|ids| !ids.contains(&chunk_id)) {
                     continue;
                 }
@@ -141,9 +143,9 @@ impl Read {
                 }
             }
         }
-        if best.len() > LEG_SIZE {
-            best.select_nth_unstable_by(LEG_SIZE, better_first);
-            best.truncate(LEG_SIZE);
+        if best.len() > CANDIDATES_MAX {
+            best.select_nth_unstable_by(CANDIDATES_MAX, better_first);
+            best.truncate(CANDIDATES_MAX);
         }
         best.sort_unstable_by(better_first);
         best
@@ -154,27 +156,27 @@ impl Read {
     fn by_vectors(&self, weights: Weights) -> Vec<BestChunk> {
         let cosines: HashMap<i64, f64> =
             self.near.iter().map(|chunk| (chunk.chunk_id, chunk.cosine)).collect();
-        let beside = |layout: &Layout, place| -> f64 {
-            layout.adjacent(place).filter_map(|id| cosines.get(&id)).sum()
+        let beside = |layout: &Layout, slot| -> f64 {
+            layout.adjacent(slot).filter_map(|id| cosines.get(&id)).sum()
         };
         let near = self.near.iter().filter(|chunk| chunk.cosine > weights.min_cosine);
         let mut best: Vec<BestChunk> = near
             .filter_map(|near| {
-                let (layout, place) = self.place(near.chunk_id)?;
-                let (chunk_id, memory_id) = layout.chunk(place)?;
-                let more = if weights.adjacent > 0.0 { beside(layout, place) } else { 0.0 };
+                let (layout, slot) = self.slot_of(near.chunk_id)?;
+                let (chunk_id, memory_id) = layout.chunk(slot)?;
+                let more = if weights.adjacent > 0.0 { beside(layout, slot) } else { 0.0 };
                 let score = near.cosine + weights.adjacent * more;
                 Some(BestChunk { memory_id, chunk_id, score })
             })
             .collect();
         best.sort_unstable_by(better_first);
         let mut memories = HashSet::new();
-        best.retain(|chunk| memories.len() < LEG_SIZE && memories.insert(chunk.memory_id));
+        best.retain(|chunk| memories.len() < CANDIDATES_MAX && memories.insert(chunk.memory_id));
         best
     }
 
-    fn place(&self, chunk_id: i64) -> Option<(&Layout, usize)> {
-        self.layouts.iter().find_map(|layout| Some((&**layout, layout.place(chunk_id)?)))
+    fn slot_of(&self, chunk_id: i64) -> Option<(&Layout, usize)> {
+        self.layouts.iter().find_map(|layout| Some((&**layout, layout.slot_of(chunk_id)?)))
     }
 
     /// How much of what the question's words say the best hits have, on average, 0 to 1. Where
@@ -182,8 +184,8 @@ impl Read {
     /// are found nowhere.
     fn coverage(&self, best: &[BestChunk]) -> f64 {
         let mut weights: Vec<(&str, f64)> = self.term_weights().collect();
-        let unheard = inverse_document_frequency(self.chunk_count as f64, 0.0);
-        weights.extend(self.absent.iter().map(|term| (term.as_str(), unheard)));
+        let rarest = inverse_document_frequency(self.chunk_count as f64, 0.0);
+        weights.extend(self.absent.iter().map(|term| (term.as_str(), rarest)));
         if weights.iter().any(|(term, _)| !is_pair(term)) {
             weights.retain(|(term, _)| !is_pair(term));
         }
@@ -198,40 +200,38 @@ impl Read {
     }
 
     fn matched_terms(&self, chunk_id: i64) -> Vec<String> {
-        let place = self.place(chunk_id);
-        place
-            .map(|(layout, place)| matched_terms(layout, &self.postings, place))
-            .unwrap_or_default()
+        let terms = |(layout, slot)| matched_terms(layout, &self.posting_lists, slot);
+        self.slot_of(chunk_id).map(terms).unwrap_or_default()
     }
 
     fn term_weights(&self) -> impl Iterator<Item = (&str, f64)> {
         let chunks = self.chunk_count as f64;
-        self.postings.iter().map(move |posting| {
-            let weight = inverse_document_frequency(chunks, posting.found.len() as f64);
-            (posting.term.as_str(), weight)
+        self.posting_lists.iter().map(move |list| {
+            let weight = inverse_document_frequency(chunks, list.postings.len() as f64);
+            (list.term.as_str(), weight)
         })
     }
 
     fn hit(
         &self,
         ranked: Ranked,
-        explain: Option<&str>,
+        explain: Option<VectorScan>,
         term_weights: &HashMap<&str, f64>,
-        tokenizer: &Tokenizer,
+        analyzer: &Analyzer,
     ) -> Hit {
         let chunk = ranked.chunk;
         Hit {
             id: chunk.memory_id,
-            snippet: snippet(&chunk.text, term_weights, tokenizer),
+            snippet: snippet(&chunk.text, term_weights, analyzer),
             score: ranked.score.clamp(0.0, 1.0),
             kind: chunk.kind,
-            explain: explain.map(|scan| Explanation {
+            explain: explain.map(|vector_scan| Explanation {
                 lexical: ranked.fused.lexical,
                 vector: ranked.fused.vector,
                 matched_terms: self.matched_terms(chunk.chunk_id),
                 importance_factor: ranked.importance_factor,
                 recency_factor: ranked.recency_factor,
-                vector_scan: scan.to_owned(),
+                vector_scan,
             }),
         }
     }

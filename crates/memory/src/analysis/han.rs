@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use ferrous_opencc::{OpenCC, config::BuiltinConfig};
 use jieba_rs::Jieba;
 
-use super::Script;
+use super::script::Script;
 
 /// Begins the term of a pair of characters. No word holds a colon.
 const PAIR: &str = "b:";
@@ -37,7 +37,7 @@ pub(super) struct Han {
 }
 
 impl Han {
-    /// Blocks for as long as the dictionary needs to unpack.
+    /// Blocks while the dictionary is unpacked.
     pub(super) fn load() -> Self {
         Self {
             dictionary: Jieba::new(),

@@ -1,11 +1,12 @@
-//! From text to terms: the words under which a chunk is found.
+//! Text analysis: from a text to the terms under which it is found.
 //!
-//! Written and asked text go through the same steps: NFKC, lower case, runs of letters that a
+//! Memories and questions go through the same steps: NFKC, lower case, runs of letters that a
 //! [`Script`] turns into terms, and the dates that are named. How terms are scored is not known
-//! here. The dictionary takes half a second to load: load it off the async threads.
+//! here. The dictionary takes half a second to load: load it on a blocking thread.
 
 pub mod dates;
 pub mod han;
+mod script;
 mod words;
 
 use std::{
@@ -16,51 +17,37 @@ use std::{
 use jiff::civil::Date;
 use unicode_normalization::UnicodeNormalization;
 
-use self::{han::Han, words::Words};
+use self::{han::Han, script::Script, words::Words};
 
 /// Longest term, in characters; the rest of a longer word is dropped.
 pub const TERM_MAX_CHARS: usize = 64;
 
-/// Turns runs of letters into terms. A language with its own rules is one more implementation.
-trait Script: Send + Sync {
-    /// The letters whose runs this script reads.
-    fn owns(&self, letter: char) -> bool;
-    /// Hands every term of a run to `found`, repetitions too. Runs are NFKC and lower case.
-    fn terms(&self, run: &str, found: &mut dyn FnMut(String));
-}
-
-/// The scripts, with what they have loaded.
-pub struct Tokenizer {
+/// Turns texts into terms, with the dictionaries that it takes.
+pub struct Analyzer {
     scripts: [Box<dyn Script>; 2],
 }
 
-/// The terms of a chunk with their frequencies.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Terms {
-    /// Each term and how often it occurs.
-    pub counts: BTreeMap<String, u32>,
-}
-
-impl Tokenizer {
-    /// The tokenizer of this process. The first call loads the dictionaries and blocks meanwhile.
+impl Analyzer {
+    /// The analyzer of this process. The first call loads the dictionaries and blocks meanwhile.
     pub fn load() -> &'static Self {
-        static LOADED: OnceLock<Tokenizer> = OnceLock::new();
+        static LOADED: OnceLock<Analyzer> = OnceLock::new();
         LOADED.get_or_init(|| Self { scripts: [Box::new(Han::load()), Box::new(Words::new())] })
     }
 
-    /// The terms of a text that is remembered; `day` is when it happened, if that is known.
-    pub fn read(&self, text: &str, day: Option<Date>) -> Terms {
+    /// The terms of a text that is remembered, with their frequencies; `day` is when it happened,
+    /// if that is known.
+    pub fn text_terms(&self, text: &str, day: Option<Date>) -> BTreeMap<String, u32> {
         let text = normalise(text);
         let mut counts = BTreeMap::new();
         self.words(&text, &mut |term| *counts.entry(term).or_default() += 1);
         let mut dates = dates::named(&text);
         dates.extend(day.into_iter().flat_map(dates::of_day));
         counts.extend(dates.into_iter().map(|term| (term, 1)));
-        Terms { counts }
+        counts
     }
 
     /// The distinct terms of a question, in its order; `today` gives `yesterday` its meaning.
-    pub fn ask(&self, question: &str, today: Date) -> Vec<String> {
+    pub fn query_terms(&self, question: &str, today: Date) -> Vec<String> {
         let text = normalise(question);
         let mut terms = Vec::new();
         self.words(&text, &mut |term| terms.push(term));
@@ -109,7 +96,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> String {
-        let terms = Tokenizer::load().read(text, None).counts;
+        let terms = Analyzer::load().text_terms(text, None);
         terms
             .into_iter()
             .map(|(term, n)| if n == 1 { term } else { format!("{term}×{n}") })
@@ -153,26 +140,23 @@ mod tests {
 
     #[test]
     fn dates_of_text_memory_and_question_are_the_same_terms() {
-        let tokenizer = Tokenizer::load();
+        let analyzer = Analyzer::load();
         let day = date(2023, 5, 4);
-        let memory = tokenizer.read("tea", Some(day));
-        let written = tokenizer.read("tea on 4 May 2023", None);
-        let asked = tokenizer.ask("昨天喝了什么", date(2023, 5, 5));
+        let memory = analyzer.text_terms("tea", Some(day));
+        let written = analyzer.text_terms("tea on 4 May 2023", None);
+        let asked = analyzer.query_terms("昨天喝了什么", date(2023, 5, 5));
         for term in ["d:y2023", "d:m5", "d:md5-4", "d:ym2023-5"] {
-            assert!(memory.counts.contains_key(term), "{term}");
-            assert!(written.counts.contains_key(term), "{term}");
+            assert!(memory.contains_key(term), "{term}");
+            assert!(written.contains_key(term), "{term}");
             assert!(asked.iter().any(|asked| asked == term), "{term}");
         }
     }
 
     #[test]
     fn hostile_text_stays_bounded() {
-        let tokenizer = Tokenizer::load();
-        let terms = tokenizer.read(&"a".repeat(100_000), None);
-        assert_eq!(
-            terms.counts.keys().map(|term| term.chars().count()).max(),
-            Some(TERM_MAX_CHARS)
-        );
-        assert_eq!(tokenizer.ask(&"spam ".repeat(800), date(2026, 1, 1)), ["spam"]);
+        let analyzer = Analyzer::load();
+        let terms = analyzer.text_terms(&"a".repeat(100_000), None);
+        assert_eq!(terms.keys().map(|term| term.chars().count()).max(), Some(TERM_MAX_CHARS));
+        assert_eq!(analyzer.query_terms(&"spam ".repeat(800), date(2026, 1, 1)), ["spam"]);
     }
 }

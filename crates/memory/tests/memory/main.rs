@@ -1,27 +1,17 @@
 //! The memory service on a real Postgres: what is written is found, edited and forgotten, by its
-//! owner alone. What a search finds of a whole set is in `retrieval`, what it finds in large homes
-//! in `large_homes`.
+//! owner alone. What a search finds in large homes is in `tests/large_homes.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "memory/bounds.rs"]
 mod bounds;
-#[path = "memory/consolidation.rs"]
 mod consolidation;
-#[path = "memory/editing.rs"]
 mod editing;
-#[path = "memory/listing.rs"]
 mod listing;
-#[path = "memory/moving.rs"]
 mod moving;
-#[path = "memory/multilingual.rs"]
 mod multilingual;
-#[path = "memory/searching.rs"]
+mod retrieval;
 mod searching;
-#[path = "memory/vectors.rs"]
 mod vectors;
-#[path = "memory/visibility.rs"]
 mod visibility;
-#[path = "memory/writing.rs"]
 mod writing;
 
 use memory::service::MemoryService;

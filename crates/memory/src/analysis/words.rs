@@ -1,4 +1,4 @@
-//! Words between blanks: letters and digits of every script that [`super::han`] does not read.
+//! Words between blanks: letters and digits of every script that `han` does not read.
 //!
 //! English words are stemmed (Porter2) and stop words dropped; words in other letters stay as
 //! they are.
@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use rust_stemmers::{Algorithm, Stemmer};
 
-use super::{Script, han};
+use super::{han, script::Script};
 
 /// English words that say nothing about what a text is about, in lower case and unstemmed, and
 /// the remains of contractions. Source: the list in common use since van Rijsbergen (1979).
