@@ -2,8 +2,8 @@
 //! organisation's daily budget is asked elsewhere, with what is worked out here.
 
 use model::{
-    Models,
     chat::{ChatRequest, ModelRef},
+    models::Models,
     prices::Price,
     tokens::estimate_request,
 };

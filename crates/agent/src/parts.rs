@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone)]
 pub struct WorkerParts {
     pub store: store::Store,
-    pub models: model::Models,
+    pub models: model::models::Models,
     pub memory: memory::service::MemoryService,
     /// The MCP servers of this process.
     pub mcp: Arc<mcp::servers::Servers>,

@@ -47,12 +47,7 @@ pub enum CallError {
     },
     /// Its server is not running. Nothing was sent.
     #[error("MCP server `{server}` is not running: {reason}")]
-    Unavailable {
-        /// The server's name.
-        server: String,
-        /// Its last error.
-        reason: String,
-    },
+    Unavailable { server: String, reason: String },
     /// No answer in time. The tool may have done its work, or still do it.
     #[error("no answer within {} ms", after.as_millis())]
     Timeout {
@@ -64,10 +59,7 @@ pub enum CallError {
     Cancelled,
     /// The server went away during the call. The tool may have done its work.
     #[error("MCP server `{server}` went away during the call")]
-    Lost {
-        /// The server's name.
-        server: String,
-    },
+    Lost { server: String },
     /// The server refused the call.
     #[error("the server refused the call: {message}")]
     Refused {
@@ -76,10 +68,7 @@ pub enum CallError {
     },
     /// The server answered with something that is no result of a tool.
     #[error("the server's answer is not a tool result: {message}")]
-    Protocol {
-        /// What it was.
-        message: String,
-    },
+    Protocol { message: String },
 }
 
 impl CallError {

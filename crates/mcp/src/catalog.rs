@@ -22,7 +22,6 @@ const NAME_MAX_CHARS: usize = 64;
 /// The tools of one server that may be called.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Catalog {
-    /// By full name.
     pub(crate) offered: BTreeMap<String, Offered>,
     /// Which tools were left out or misnamed, and why.
     pub(crate) warnings: Vec<String>,

@@ -15,11 +15,10 @@ pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// One MCP server on standard input and output. Arguments and variables may be secrets: it shows
 /// neither.
 #[derive(Clone, PartialEq, Deserialize)]
-#[serde(try_from = "Written")]
+#[serde(try_from = "ServerTable")]
 pub struct ServerConfig {
     /// The program: a path, or a name that is looked up in the server's `PATH`.
     pub command: String,
-    /// Its arguments.
     pub args: Vec<String>,
     /// Its variables, besides the few that every server gets.
     pub env: BTreeMap<String, String>,
@@ -75,7 +74,7 @@ impl fmt::Debug for ServerConfig {
 /// The keys as they stand in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct ServerTable {
     command: Option<String>,
     #[serde(default)]
     args: Vec<String>,
@@ -90,10 +89,10 @@ struct Written {
     headers: Option<BTreeMap<String, String>>,
 }
 
-impl TryFrom<Written> for ServerConfig {
+impl TryFrom<ServerTable> for ServerConfig {
     type Error = &'static str;
 
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
+    fn try_from(written: ServerTable) -> Result<Self, Self::Error> {
         if written.url.is_some() || written.headers.is_some() {
             return Err(
                 "`url` and `headers` are not supported yet: only servers with a `command` \

@@ -39,7 +39,7 @@ const MESSAGE_MAX_BYTES: usize = 1024;
 
 /// Asks one server. Cheap to clone; useless once its process has ended.
 #[derive(Debug, Clone)]
-pub(crate) struct Connection {
+pub(crate) struct ServerConnection {
     peer: Peer<RoleClient>,
     timeouts: Arc<AtomicU32>,
     unresponsive: CancellationToken,
@@ -47,18 +47,18 @@ pub(crate) struct Connection {
 
 /// Keeps the conversation going. Dropped, it closes the server's input.
 pub(crate) struct Conversation {
-    connection: Connection,
+    connection: ServerConnection,
     /// Owns the SDK's side, and is done when the server's output has been read to its end.
     finished: BoxFuture<'static, ()>,
 }
 
 /// Our side of what a server may tell us. What it may ask of us (sampling, roots) is refused.
 #[derive(Debug)]
-struct Client {
+struct ServerEvents {
     tools_changed: Arc<Notify>,
 }
 
-impl ClientHandler for Client {
+impl ClientHandler for ServerEvents {
     fn get_info(&self) -> ClientConfig {
         let ours = Implementation::new("openintern", env!("CARGO_PKG_VERSION"));
         ClientConfig::new(ClientCapabilities::default(), ours)
@@ -82,11 +82,11 @@ impl Conversation {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
             legacy_version: Some(ProtocolVersion::V_2025_11_25),
         };
-        let service = Client { tools_changed }
+        let service = ServerEvents { tools_changed }
             .serve_with_lifecycle((from_server, to_server), lifecycle)
             .await
             .map_err(|error| printable(&error.to_string(), MESSAGE_MAX_BYTES))?;
-        let connection = Connection {
+        let connection = ServerConnection {
             peer: service.peer().clone(),
             timeouts: Arc::default(),
             unresponsive: CancellationToken::new(),
@@ -94,7 +94,7 @@ impl Conversation {
         Ok(Self { connection, finished: service.waiting().map(|_| ()).boxed() })
     }
 
-    pub(crate) fn connection(&self) -> Connection {
+    pub(crate) fn connection(&self) -> ServerConnection {
         self.connection.clone()
     }
 
@@ -107,7 +107,7 @@ impl Conversation {
     }
 }
 
-impl Connection {
+impl ServerConnection {
     /// All tools, page by page, bounded.
     pub(crate) async fn list_tools(&self) -> Result<Vec<Tool>, String> {
         let mut tools = Vec::new();

@@ -13,10 +13,10 @@ use tokio_util::{
 use crate::{
     call::{CallContext, CallError, CallResult},
     config::ServerConfig,
-    connection::Connection,
+    connection::ServerConnection,
     process::inheritable,
     status::{ServerState, ServerStatus},
-    supervisor::{Live, Server},
+    supervisor::{Live, SupervisedServer},
 };
 
 /// How long a call waits for a server that is just being started again.
@@ -27,7 +27,7 @@ pub const RESTART_WAIT: Duration = Duration::from_secs(5);
 /// Dropped, they are stopped in the background; [`Servers::stop`] waits for it.
 #[derive(Debug)]
 pub struct Servers {
-    servers: BTreeMap<String, Arc<Server>>,
+    servers: BTreeMap<String, Arc<SupervisedServer>>,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
@@ -47,7 +47,7 @@ impl Servers {
         let tasks = TaskTracker::new();
         let servers: BTreeMap<_, _> = configs
             .into_iter()
-            .map(|(name, config)| (name.clone(), Arc::new(Server::new(name, config))))
+            .map(|(name, config)| (name.clone(), Arc::new(SupervisedServer::new(name, config))))
             .collect();
         for server in servers.values() {
             let (server, inherited, stop) = (server.clone(), inherited.clone(), stop.clone());
@@ -63,7 +63,7 @@ impl Servers {
 
     /// The tools that can be called now, by name.
     pub fn tools(&self) -> Vec<ToolInfo> {
-        let infos = |server: &Arc<Server>| {
+        let infos = |server: &Arc<SupervisedServer>| {
             let catalog = server.live.borrow().catalog.clone();
             catalog.offered.values().map(|tool| tool.info.clone()).collect::<Vec<_>>()
         };
@@ -120,7 +120,7 @@ impl Servers {
 }
 
 /// The way to a server that runs, or will in a moment.
-async fn connection(server: &Server) -> Result<Connection, CallError> {
+async fn connection(server: &SupervisedServer) -> Result<ServerConnection, CallError> {
     let settled = |live: &Live| {
         live.connection.is_some()
             || !matches!(live.state, ServerState::Running | ServerState::Restarting)
@@ -134,12 +134,12 @@ async fn connection(server: &Server) -> Result<Connection, CallError> {
     })
 }
 
-async fn wait_until(server: &Server, condition: impl Fn(&Live) -> bool) -> Option<Live> {
+async fn wait_until(server: &SupervisedServer, condition: impl Fn(&Live) -> bool) -> Option<Live> {
     let mut changes = server.live.subscribe();
     changes.wait_for(condition).await.ok().map(|live| live.clone())
 }
 
-fn status(server: &Server, live: &Live) -> ServerStatus {
+fn status(server: &SupervisedServer, live: &Live) -> ServerStatus {
     ServerStatus {
         name: server.name.clone(),
         state: live.state,

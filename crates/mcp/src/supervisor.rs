@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     catalog::{Catalog, is_server_name},
     config::ServerConfig,
-    connection::{Connection, Conversation},
+    connection::{Conversation, ServerConnection},
     process::Process,
     status::ServerState,
     stderr::StderrTail,
@@ -43,9 +43,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Bytes between the wire and the SDK.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// One configured server.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct SupervisedServer {
     pub(crate) name: String,
     pub(crate) config: ServerConfig,
     pub(crate) live: watch::Sender<Live>,
@@ -59,12 +58,12 @@ pub(crate) struct Live {
     /// As last listed; kept through a restart, gone when suspended.
     pub(crate) catalog: Arc<Catalog>,
     /// Present while the server runs.
-    pub(crate) connection: Option<Connection>,
+    pub(crate) connection: Option<ServerConnection>,
     pub(crate) starts: u32,
     pub(crate) last_error: Option<String>,
 }
 
-impl Server {
+impl SupervisedServer {
     pub(crate) fn new(name: String, config: ServerConfig) -> Self {
         let live = Live {
             state: ServerState::Starting,
@@ -173,7 +172,7 @@ impl Server {
     }
 
     /// Reads the tool list again whenever the server says that it changed.
-    async fn relist(&self, connection: &Connection, changed: &Notify) -> Infallible {
+    async fn relist(&self, connection: &ServerConnection, changed: &Notify) -> Infallible {
         loop {
             changed.notified().await;
             match timeout(self.config.call_timeout, connection.list_tools()).await {
@@ -185,7 +184,7 @@ impl Server {
         }
     }
 
-    fn up(&self, connection: &Connection, tools: Vec<Tool>) {
+    fn up(&self, connection: &ServerConnection, tools: Vec<Tool>) {
         let catalog = Catalog::new(&self.name, &self.config, tools);
         tracing::info!(server = self.name, tools = catalog.offered.len(), "MCP server is running");
         self.live.send_modify(|live| {

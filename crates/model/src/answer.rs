@@ -15,20 +15,18 @@ use crate::{
 
 /// What one event of a stream means.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Progress {
-    /// More text.
+pub(crate) enum Increment {
     Text(String),
     /// A part of a tool call or of the reasoning.
     Part,
     /// Nothing of the answer itself.
     Nothing,
-    /// The end marker.
     End,
 }
 
 /// What came so far.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct PartialAnswer {
     pub(crate) text: String,
     pub(crate) calls: Vec<PartialCall>,
     /// The provider's reason to stop; without it the answer has broken off.
@@ -46,17 +44,17 @@ pub(crate) struct PartialCall {
     pub(crate) args: String,
 }
 
-impl Answer {
+impl PartialAnswer {
     /// Appends text and gives it back as it was kept: U+0000, which no database text can hold,
     /// is replaced.
-    pub(crate) fn push_text(&mut self, text: String) -> Result<Progress, ModelError> {
+    pub(crate) fn push_text(&mut self, text: String) -> Result<Increment, ModelError> {
         if text.is_empty() {
-            return Ok(Progress::Nothing);
+            return Ok(Increment::Nothing);
         }
         check("TEXT_MAX_BYTES", self.text.len() + text.len(), TEXT_MAX_BYTES)?;
         let text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
         self.text.push_str(&text);
-        Ok(Progress::Text(text))
+        Ok(Increment::Text(text))
     }
 
     /// Begins a tool call and gives its place.

@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::{Answer, Progress, extend_reasoning},
+    answer::{Increment, PartialAnswer, extend_reasoning},
     chat::{ChatRequest, parsable},
     error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, cut},
     json,
     limits::{CALLS_MAX, REASONING_MAX_BYTES, check},
-    sse::Event,
+    sse::SseEvent,
 };
 
 /// `max_tokens` of a request that names none; Anthropic demands one.
@@ -115,11 +115,11 @@ fn wire_blocks(message: &Message, provider: &str) -> (&'static str, Vec<Value>) 
 
 /// Reads the events of one answer.
 #[derive(Debug, Default)]
-pub(crate) struct Reader {
-    answer: Answer,
+pub(crate) struct MessagesReader {
+    answer: PartialAnswer,
     blocks: Vec<(u64, Block)>,
     has_stopped: bool,
-    usage: WireUsage,
+    usage: MessagesUsage,
 }
 
 #[derive(Debug)]
@@ -131,18 +131,17 @@ enum Block {
     Other,
 }
 
-impl Reader {
-    /// Takes one event.
-    pub(crate) fn read(&mut self, event: &Event) -> Result<Progress, ModelError> {
+impl MessagesReader {
+    pub(crate) fn read(&mut self, event: &SseEvent) -> Result<Increment, ModelError> {
         if event.data.is_empty() {
-            return Ok(Progress::Nothing);
+            return Ok(Increment::Nothing);
         }
         let wire: WireEvent = json::parse(&event.data)
             .map_err(|_| ModelError::protocol("an event is none of the messages API"))?;
         match wire.kind.as_str() {
             "message_start" => {
                 self.usage.update(wire.message.and_then(|message| message.usage));
-                Ok(Progress::Nothing)
+                Ok(Increment::Nothing)
             }
             "content_block_start" => {
                 self.open_block(wire.index.unwrap_or(0), wire.content_block.unwrap_or_default())
@@ -154,11 +153,11 @@ impl Reader {
                 self.usage.update(wire.usage);
                 let reason = wire.delta.unwrap_or_default().stop_reason;
                 self.answer.finish = reason.as_deref().map(finish_reason).or(self.answer.finish);
-                Ok(Progress::Nothing)
+                Ok(Increment::Nothing)
             }
             "message_stop" => {
                 self.has_stopped = true;
-                Ok(Progress::End)
+                Ok(Increment::End)
             }
             "error" => {
                 let error = wire.error.unwrap_or_default();
@@ -169,12 +168,12 @@ impl Reader {
                     cut(text("message"), PROVIDER_MESSAGE_MAX_CHARS),
                 ))
             }
-            _ => Ok(Progress::Nothing), // `ping`, `content_block_stop`, and events yet to come.
+            _ => Ok(Increment::Nothing), // `ping`, `content_block_stop`, and events yet to come.
         }
     }
 
     /// The answer, if its `message_stop` has been seen.
-    pub(crate) fn finish(mut self) -> Result<Answer, ModelError> {
+    pub(crate) fn finish(mut self) -> Result<PartialAnswer, ModelError> {
         if !self.has_stopped {
             return Err(ModelError::Truncated);
         }
@@ -201,7 +200,7 @@ impl Reader {
         &mut self,
         index: u64,
         mut start: Map<String, Value>,
-    ) -> Result<Progress, ModelError> {
+    ) -> Result<Increment, ModelError> {
         check("BLOCKS_MAX", self.blocks.len() + 1, BLOCKS_MAX)?;
         let text = |key: &str| start.get(key).and_then(Value::as_str).unwrap_or_default();
         let block = match text("type") {
@@ -235,12 +234,12 @@ impl Reader {
         };
         self.blocks.push((index, block));
         match self.answer.push_text(first)? {
-            Progress::Nothing => Ok(Progress::Part),
+            Increment::Nothing => Ok(Increment::Part),
             text => Ok(text),
         }
     }
 
-    fn extend_block(&mut self, index: u64, delta: WireDelta) -> Result<Progress, ModelError> {
+    fn extend_block(&mut self, index: u64, delta: WireDelta) -> Result<Increment, ModelError> {
         let block = self.blocks.iter_mut().rev().find(|(at, _)| *at == index).map(|(_, b)| b);
         match (block, delta.kind.as_str()) {
             (Some(Block::Text), "text_delta") => {
@@ -249,20 +248,20 @@ impl Reader {
             (Some(Block::Call { place }), "input_json_delta") => {
                 let args = delta.partial_json.unwrap_or_default();
                 self.answer.extend_call(*place, "", &args)?;
-                Ok(Progress::Part)
+                Ok(Increment::Part)
             }
             (Some(Block::Thinking { text, .. }), "thinking_delta") => {
                 extend_reasoning(text, &delta.thinking.unwrap_or_default())?;
-                Ok(Progress::Part)
+                Ok(Increment::Part)
             }
             (Some(Block::Thinking { signature, .. }), "signature_delta") => {
                 extend_reasoning(signature, &delta.signature.unwrap_or_default())?;
-                Ok(Progress::Part)
+                Ok(Increment::Part)
             }
             (None, "text_delta" | "input_json_delta") => {
                 Err(ModelError::protocol("a delta names a content block that was not begun"))
             }
-            _ => Ok(Progress::Nothing),
+            _ => Ok(Increment::Nothing),
         }
     }
 }
@@ -293,13 +292,13 @@ struct WireEvent {
     message: Option<WireMessage>,
     content_block: Option<Map<String, Value>>,
     delta: Option<WireDelta>,
-    usage: Option<WireUsage>,
+    usage: Option<MessagesUsage>,
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct WireMessage {
-    usage: Option<WireUsage>,
+    usage: Option<MessagesUsage>,
 }
 
 #[derive(Default, Deserialize)]
@@ -315,15 +314,15 @@ struct WireDelta {
 
 /// Cumulative: a later figure replaces an earlier one.
 #[derive(Debug, Default, Deserialize)]
-struct WireUsage {
+struct MessagesUsage {
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
 }
 
-impl WireUsage {
-    fn update(&mut self, newer: Option<WireUsage>) {
+impl MessagesUsage {
+    fn update(&mut self, newer: Option<MessagesUsage>) {
         let newer = newer.unwrap_or_default();
         self.input_tokens = newer.input_tokens.or(self.input_tokens);
         self.output_tokens = newer.output_tokens.or(self.output_tokens);

@@ -9,30 +9,29 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    answer::{Answer, PartialCall, Progress},
+    answer::{Increment, PartialAnswer, PartialCall},
     anthropic,
     chat::{ChatRequest, RequestedCall},
     error::ModelError,
     http::{send, with_key},
     limits::RESPONSE_MAX_BYTES,
     openai,
-    settings::{Kind, Provider},
-    sse::{Decoder, Event},
+    settings::{Provider, WireFormat},
+    sse::{SseDecoder, SseEvent},
     tokens::estimate_usage,
 };
 
 /// What an attempt gives: text as it comes, and then, if all went well, the whole.
 #[derive(Debug)]
-pub(crate) enum Piece {
-    /// More text.
+pub(crate) enum AttemptEvent {
     Text(String),
     /// The whole answer. Nothing follows.
-    Whole(Whole),
+    Whole(WholeAnswer),
 }
 
 /// A whole answer of one attempt.
 #[derive(Debug)]
-pub(crate) struct Whole {
+pub(crate) struct WholeAnswer {
     pub(crate) content: String,
     pub(crate) tool_calls: Vec<RequestedCall>,
     pub(crate) replay: Option<Value>,
@@ -47,16 +46,16 @@ pub(crate) fn attempt(
     provider: Arc<Provider>,
     request: Arc<ChatRequest>,
     deadline: Instant,
-) -> impl Stream<Item = Result<Piece, ModelError>> + Send {
+) -> impl Stream<Item = Result<AttemptEvent, ModelError>> + Send {
     try_stream! {
         let (mut reader, path, body) = match provider.kind {
-            Kind::Anthropic => (
-                Reader::Anthropic(anthropic::Reader::default()),
+            WireFormat::Anthropic => (
+                AnswerReader::Anthropic(anthropic::MessagesReader::default()),
                 if provider.base_url.ends_with("/v1") { "messages" } else { "v1/messages" },
                 anthropic::body(&request),
             ),
-            Kind::OpenAi | Kind::Demo => (
-                Reader::OpenAi(openai::Reader::new(&provider)),
+            WireFormat::OpenAi | WireFormat::Demo => (
+                AnswerReader::OpenAi(openai::ChatCompletionReader::new(&provider)),
                 "chat/completions",
                 openai::body(&request, &provider),
             ),
@@ -65,7 +64,7 @@ pub(crate) fn attempt(
         let bound = ("RESPONSE_MAX_BYTES", RESPONSE_MAX_BYTES);
         let mut body = send(with_key(post, &provider), &provider, deadline, bound).await?;
 
-        let (mut decoder, mut events) = (Decoder::default(), VecDeque::new());
+        let (mut decoder, mut events) = (SseDecoder::default(), VecDeque::new());
         let mut first_token_at = None;
         let (mut has_more, mut has_events) = (true, false);
         'body: while has_more {
@@ -79,15 +78,15 @@ pub(crate) fn attempt(
             has_events |= !events.is_empty();
             while let Some(event) = events.pop_front() {
                 match reader.read(&event)? {
-                    Progress::Nothing => {}
-                    Progress::Part => {
+                    Increment::Nothing => {}
+                    Increment::Part => {
                         first_token_at.get_or_insert_with(Instant::now);
                     }
-                    Progress::Text(text) => {
+                    Increment::Text(text) => {
                         first_token_at.get_or_insert_with(Instant::now);
-                        yield Piece::Text(text);
+                        yield AttemptEvent::Text(text);
                     }
-                    Progress::End => {
+                    Increment::End => {
                         body.drain().await;
                         break 'body;
                     }
@@ -97,25 +96,25 @@ pub(crate) fn attempt(
         if !has_events {
             Err(ModelError::protocol("the answer is no event stream; hint: check the base URL"))?;
         }
-        yield Piece::Whole(whole(reader.finish()?, &request, first_token_at)?);
+        yield AttemptEvent::Whole(whole(reader.finish()?, &request, first_token_at)?);
     }
 }
 
 /// The two wire formats.
-enum Reader {
-    OpenAi(openai::Reader),
-    Anthropic(anthropic::Reader),
+enum AnswerReader {
+    OpenAi(openai::ChatCompletionReader),
+    Anthropic(anthropic::MessagesReader),
 }
 
-impl Reader {
-    fn read(&mut self, event: &Event) -> Result<Progress, ModelError> {
+impl AnswerReader {
+    fn read(&mut self, event: &SseEvent) -> Result<Increment, ModelError> {
         match self {
             Self::OpenAi(reader) => reader.read(event),
             Self::Anthropic(reader) => reader.read(event),
         }
     }
 
-    fn finish(self) -> Result<Answer, ModelError> {
+    fn finish(self) -> Result<PartialAnswer, ModelError> {
         match self {
             Self::OpenAi(reader) => reader.finish(),
             Self::Anthropic(reader) => reader.finish(),
@@ -124,16 +123,16 @@ impl Reader {
 }
 
 fn whole(
-    answer: Answer,
+    answer: PartialAnswer,
     request: &ChatRequest,
     first_token_at: Option<Instant>,
-) -> Result<Whole, ModelError> {
+) -> Result<WholeAnswer, ModelError> {
     let finish_reason = answer.finish_reason().ok_or(ModelError::Truncated)?;
     let usage = answer.usage.filter(|usage| usage.total_tokens > 0).unwrap_or_else(|| {
         let parts = answer.calls.iter().flat_map(|call| [call.tool.as_str(), call.args.as_str()]);
         estimate_usage(request, parts.chain([answer.text.as_str()]))
     });
-    Ok(Whole {
+    Ok(WholeAnswer {
         content: answer.text,
         tool_calls: answer.calls.into_iter().map(PartialCall::into_requested).collect(),
         replay: answer.replay,

@@ -28,7 +28,7 @@ impl std::fmt::Display for ModelRef {
 /// One question to a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
-    /// Whom to ask: see [`crate::Models::resolve`].
+    /// Whom to ask: see `Models::resolve`.
     pub provider: String,
     /// Which of its models.
     pub model: String,
@@ -56,9 +56,7 @@ pub struct RequestedCall {
 /// A whole answer: its end marker has been seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatResponse {
-    /// Who answered.
     pub provider: String,
-    /// With which model.
     pub model: String,
     /// The words; may be empty beside tool calls.
     pub content: String,
@@ -66,7 +64,6 @@ pub struct ChatResponse {
     pub tool_calls: Vec<RequestedCall>,
     /// Opaque blocks to be sent back with this message.
     pub replay: Option<Replay>,
-    /// Why it stopped.
     pub finish_reason: FinishReason,
     /// As the provider counts; estimated from the characters where it does not say.
     pub usage: Usage,
@@ -87,7 +84,6 @@ pub enum ChatEvent {
     Text(String),
     /// An attempt failed; another follows.
     AttemptFailed {
-        /// Why.
         error: ModelError,
         /// Which attempt, from 1.
         attempt: u32,

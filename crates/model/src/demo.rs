@@ -6,6 +6,7 @@
 
 mod act;
 mod arguments;
+mod found;
 mod phrase;
 mod plan;
 mod say;
@@ -18,7 +19,7 @@ use protocol::message::FinishReason;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    attempt::{Piece, Whole},
+    attempt::{AttemptEvent, WholeAnswer},
     chat::ChatRequest,
     demo::act::Next,
     tokens::estimate_usage,
@@ -29,7 +30,7 @@ const WORD_TIME: Duration = Duration::from_millis(25);
 
 /// The models of the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum DemoModel {
     /// `demo/default`: word by word, without waiting.
     Streamed,
     /// `demo/paced`: word by word, as a model would.
@@ -38,8 +39,8 @@ pub(crate) enum Pace {
     Instant,
 }
 
-impl Pace {
-    pub(crate) fn of(model: &str) -> Option<Pace> {
+impl DemoModel {
+    pub(crate) fn of(model: &str) -> Option<DemoModel> {
         match model {
             "default" => Some(Self::Streamed),
             "paced" => Some(Self::Paced),
@@ -50,21 +51,23 @@ impl Pace {
 }
 
 /// The demo's answer. It never fails.
-pub(crate) fn answer(request: Arc<ChatRequest>) -> impl Stream<Item = Piece> + Send + 'static {
+pub(crate) fn answer(
+    request: Arc<ChatRequest>,
+) -> impl Stream<Item = AttemptEvent> + Send + 'static {
     stream! {
         let (content, tool_calls) = match act::next(&request) {
             Next::Call(call) => (String::new(), vec![call]),
             Next::Say(text) => (text, Vec::new()),
         };
-        let pace = Pace::of(&request.model).unwrap_or(Pace::Streamed);
+        let pace = DemoModel::of(&request.model).unwrap_or(DemoModel::Streamed);
         let mut first_token_at = None;
-        if pace != Pace::Instant {
+        if pace != DemoModel::Instant {
             for word in words(&content) {
-                if pace == Pace::Paced {
+                if pace == DemoModel::Paced {
                     sleep(WORD_TIME).await;
                 }
                 first_token_at.get_or_insert_with(Instant::now);
-                yield Piece::Text(word);
+                yield AttemptEvent::Text(word);
             }
         }
         let calls: Vec<String> =
@@ -73,7 +76,7 @@ pub(crate) fn answer(request: Arc<ChatRequest>) -> impl Stream<Item = Piece> + S
         let usage = estimate_usage(&request, said);
         let finish_reason =
             if tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
-        yield Piece::Whole(Whole {
+        yield AttemptEvent::Whole(WholeAnswer {
             content,
             tool_calls,
             replay: None,

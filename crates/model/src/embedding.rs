@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     error::{ModelError, SettingsError},
-    settings::{Kind, Provider},
+    settings::{Provider, WireFormat},
 };
 
 pub use hashed::Hashed;
@@ -26,7 +26,6 @@ pub const HASHED: &str = "local/hashed";
 pub const MULTILINGUAL: &str = "local/multilingual-e5-small";
 /// Dimensions when none are configured.
 pub const DIMENSIONS_DEFAULT: usize = 256;
-/// Most dimensions.
 pub const DIMENSIONS_MAX: usize = 4096;
 /// How long a search waits for the vector of its question. Source: judgement, see docs/memory.md.
 const QUESTION_TIMEOUT: Duration = Duration::from_millis(400);
@@ -52,13 +51,10 @@ pub trait Embedder: Send + Sync {
 /// What a vector is for; some models want to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To search with.
     Query,
-    /// To be found.
     Passage,
 }
 
-/// The `[embedding]` table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbeddingSettings {
@@ -70,7 +66,7 @@ pub struct EmbeddingSettings {
     /// Dimensions to keep. Default 256.
     pub dimensions: Option<usize>,
     /// How a longer vector becomes one of `dimensions`. Default `server`.
-    pub projection: Projection,
+    pub projection: ProjectionMode,
     /// Put before a text to search with; for E5 models `query: ` by default.
     pub query_prefix: Option<String>,
     /// Put before a text to be found; for E5 models `passage: ` by default.
@@ -80,7 +76,7 @@ pub struct EmbeddingSettings {
 /// How a vector gets the dimensions that we keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Projection {
+pub enum ProjectionMode {
     /// The server is asked for that many.
     #[default]
     Server,
@@ -119,9 +115,11 @@ pub(crate) fn embedder(
     let provider = find(provider_name)
         .ok_or_else(|| wrong(format!("provider `{provider_name}` is unknown")))?;
     match provider.kind {
-        Kind::OpenAi if provider.is_configured() => {}
-        Kind::OpenAi => return Err(wrong(format!("provider `{provider_name}` has no API key"))),
-        Kind::Anthropic | Kind::Demo => {
+        WireFormat::OpenAi if provider.is_configured() => {}
+        WireFormat::OpenAi => {
+            return Err(wrong(format!("provider `{provider_name}` has no API key")));
+        }
+        WireFormat::Anthropic | WireFormat::Demo => {
             return Err(wrong(format!("provider `{provider_name}` has no embeddings")));
         }
     }

@@ -53,7 +53,6 @@ pub enum ModelError {
     Limit {
         /// The name of the bound.
         limit: &'static str,
-        /// Its value.
         max: usize,
     },
     /// It took too long.
@@ -69,11 +68,9 @@ pub enum ModelError {
 /// What we were waiting for when time ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The connection.
     Connect,
     /// The first byte of the answer.
     FirstByte,
-    /// The next byte.
     Idle,
     /// The end, all attempts together.
     Total,
@@ -172,12 +169,10 @@ impl SettingsError {
 /// The model that a run asks for is not to be had here. The caller can ask for another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// No such provider.
     #[error("provider `{provider}` is unknown; configured are {configured}")]
     UnknownProvider {
         /// What was asked for.
         provider: String,
-        /// What there is.
         configured: String,
     },
     /// The provider needs a key and has none.
@@ -185,7 +180,6 @@ pub enum ResolveError {
     NoKey {
         /// What was asked for.
         provider: String,
-        /// What there is.
         configured: String,
     },
     /// The provider has no default model and none was named.
@@ -201,15 +195,11 @@ pub enum ResolveError {
         provider: String,
         /// What was asked for.
         model: String,
-        /// What there is.
         known: String,
     },
     /// The text is not `<provider>/<model>`.
     #[error("`{text}` is not of the form `<provider>/<model>`")]
-    Form {
-        /// What was said.
-        text: String,
-    },
+    Form { text: String },
 }
 
 /// At most `max` characters, with `…` where something was left out.

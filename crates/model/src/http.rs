@@ -18,7 +18,7 @@ use crate::{
     error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, Phase, SettingsError, cut},
     limits::{ERROR_BODY_MAX_BYTES, check},
     retry::parse_retry_after,
-    settings::{Kind, Provider},
+    settings::{Provider, WireFormat},
 };
 
 /// How long the rest of a body may take behind its end marker, so that the connection can be kept.
@@ -48,13 +48,15 @@ pub(crate) fn client(connect_timeout: Duration) -> Result<reqwest::Client, Setti
 /// Puts the provider's key where its wire format wants it.
 pub(crate) fn with_key(request: RequestBuilder, provider: &Provider) -> RequestBuilder {
     let request = match provider.kind {
-        Kind::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
-        Kind::OpenAi | Kind::Demo => request,
+        WireFormat::Anthropic => request.header("anthropic-version", ANTHROPIC_VERSION),
+        WireFormat::OpenAi | WireFormat::Demo => request,
     };
     match (&provider.api_key, provider.kind) {
-        (Some(key), Kind::Anthropic) => request.header("x-api-key", sensitive(key, "")),
-        (Some(key), Kind::OpenAi) => request.header("authorization", sensitive(key, "Bearer ")),
-        (Some(_), Kind::Demo) | (None, _) => request,
+        (Some(key), WireFormat::Anthropic) => request.header("x-api-key", sensitive(key, "")),
+        (Some(key), WireFormat::OpenAi) => {
+            request.header("authorization", sensitive(key, "Bearer "))
+        }
+        (Some(_), WireFormat::Demo) | (None, _) => request,
     }
 }
 

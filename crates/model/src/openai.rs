@@ -12,13 +12,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::{Answer, Progress, extend_reasoning},
+    answer::{Increment, PartialAnswer, extend_reasoning},
     chat::{ChatRequest, parsable},
     error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, cut},
     json,
     limits::CALLS_MAX,
     settings::Provider,
-    sse::Event,
+    sse::SseEvent,
 };
 
 /// The body of a request.
@@ -108,8 +108,8 @@ fn insert(map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
 
 /// Reads the events of one answer.
 #[derive(Debug)]
-pub(crate) struct Reader {
-    answer: Answer,
+pub(crate) struct ChatCompletionReader {
+    answer: PartialAnswer,
     is_done: bool,
     /// Whether this server has ever sent `[DONE]`.
     sends_done: Arc<AtomicBool>,
@@ -126,11 +126,11 @@ struct Slot {
     extra: Value,
 }
 
-impl Reader {
+impl ChatCompletionReader {
     /// For one answer of a provider.
     pub(crate) fn new(provider: &Provider) -> Self {
         Self {
-            answer: Answer::default(),
+            answer: PartialAnswer::default(),
             is_done: false,
             sends_done: Arc::clone(&provider.sends_done),
             slots: Vec::new(),
@@ -138,14 +138,13 @@ impl Reader {
         }
     }
 
-    /// Takes one event.
-    pub(crate) fn read(&mut self, event: &Event) -> Result<Progress, ModelError> {
+    pub(crate) fn read(&mut self, event: &SseEvent) -> Result<Increment, ModelError> {
         if event.data.trim() == "[DONE]" {
             self.is_done = true;
-            return Ok(Progress::End);
+            return Ok(Increment::End);
         }
         if event.data.is_empty() {
-            return Ok(Progress::Nothing);
+            return Ok(Increment::Nothing);
         }
         let chunk: Chunk = json::parse(&event.data)
             .map_err(|_| ModelError::protocol("an event is no chat completion chunk"))?;
@@ -157,7 +156,7 @@ impl Reader {
         }
         let choices = chunk.choices.unwrap_or_default();
         let Some(choice) = choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0) else {
-            return Ok(Progress::Nothing);
+            return Ok(Increment::Nothing);
         };
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
             self.answer.finish = Some(finish_reason(&reason)?);
@@ -167,7 +166,7 @@ impl Reader {
 
     /// The answer, if its end has been seen: a `finish_reason`, and `[DONE]` from a server that
     /// sends one. Of others, which are many, a body that ends cleanly is whole.
-    pub(crate) fn finish(mut self) -> Result<Answer, ModelError> {
+    pub(crate) fn finish(mut self) -> Result<PartialAnswer, ModelError> {
         let sends_done = self.sends_done.fetch_or(self.is_done, Ordering::Relaxed);
         if self.answer.finish.is_none() || sends_done && !self.is_done {
             return Err(ModelError::Truncated);
@@ -185,8 +184,8 @@ impl Reader {
         Ok(self.answer)
     }
 
-    fn read_delta(&mut self, delta: Delta) -> Result<Progress, ModelError> {
-        let mut progress = Progress::Nothing;
+    fn read_delta(&mut self, delta: Delta) -> Result<Increment, ModelError> {
+        let mut progress = Increment::Nothing;
         for (field, text) in
             [("reasoning_content", delta.reasoning_content), ("reasoning", delta.reasoning)]
         {
@@ -197,17 +196,17 @@ impl Reader {
             let (kept_field, kept) = self.reasoning.get_or_insert((field, String::new()));
             if *kept_field == field {
                 extend_reasoning(kept, text)?;
-                progress = Progress::Part;
+                progress = Increment::Part;
             }
         }
         for call in delta.tool_calls.unwrap_or_default() {
             self.read_call(call)?;
-            progress = Progress::Part;
+            progress = Increment::Part;
         }
         let text: String =
             [delta.content, delta.refusal].into_iter().flatten().map(words).collect();
         match self.answer.push_text(text)? {
-            Progress::Nothing => Ok(progress),
+            Increment::Nothing => Ok(progress),
             text => Ok(text),
         }
     }
@@ -304,7 +303,7 @@ fn stream_error(error: &Value) -> ModelError {
 #[derive(Deserialize)]
 struct Chunk {
     choices: Option<Vec<Choice>>,
-    usage: Option<WireUsage>,
+    usage: Option<ChatCompletionUsage>,
     error: Option<Value>,
 }
 
@@ -339,7 +338,7 @@ struct FunctionDelta {
 }
 
 #[derive(Deserialize)]
-struct WireUsage {
+struct ChatCompletionUsage {
     prompt_tokens: Option<u64>,
     completion_tokens: Option<u64>,
     prompt_tokens_details: Option<PromptDetails>,
@@ -350,8 +349,8 @@ struct PromptDetails {
     cached_tokens: Option<u64>,
 }
 
-impl From<WireUsage> for Usage {
-    fn from(wire: WireUsage) -> Usage {
+impl From<ChatCompletionUsage> for Usage {
+    fn from(wire: ChatCompletionUsage) -> Usage {
         Usage::new(
             wire.prompt_tokens.unwrap_or(0),
             wire.completion_tokens.unwrap_or(0),

@@ -18,11 +18,9 @@ pub const PRICES_AS_OF: &str = "2025-12";
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Of the prompt.
     pub input: f64,
     /// Of the part of the prompt that the provider had cached; as `input` when absent.
     pub cached_input: Option<f64>,
-    /// Of the answer.
     pub output: f64,
 }
 

@@ -7,7 +7,7 @@ use crate::{
     demo,
     error::ResolveError,
     scripted::{self, Scripted},
-    settings::{Kind, Provider, Retry},
+    settings::{Provider, Retry, WireFormat},
 };
 
 /// How a provider is reached.
@@ -93,7 +93,9 @@ impl Routes {
                 Err(ResolveError::NoKey { provider: model.provider, configured: self.configured() })
             }
             Some(Route::Configured(provider)) => {
-                match provider.kind == Kind::Demo && demo::Pace::of(&model.model).is_none() {
+                match provider.kind == WireFormat::Demo
+                    && demo::DemoModel::of(&model.model).is_none()
+                {
                     true => Err(ResolveError::UnknownModel {
                         provider: model.provider,
                         model: model.model,
@@ -129,7 +131,7 @@ impl Routes {
             },
             Route::Configured(provider) => ProviderInfo {
                 name: name.clone(),
-                base_url: (provider.kind != Kind::Demo).then(|| provider.base_url.clone()),
+                base_url: (provider.kind != WireFormat::Demo).then(|| provider.base_url.clone()),
                 is_configured: provider.is_configured(),
                 has_key: provider.api_key.is_some(),
                 default_model: provider.default_model.clone(),

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    attempt::{Piece, Whole},
+    attempt::{AttemptEvent, WholeAnswer},
     chat::{ChatRequest, RequestedCall},
     error::ModelError,
     settings::Retry,
@@ -72,7 +72,7 @@ impl Scripted {
     pub(crate) fn answer(
         &self,
         request: Arc<ChatRequest>,
-    ) -> impl Stream<Item = Result<Piece, ModelError>> + Send + 'static {
+    ) -> impl Stream<Item = Result<AttemptEvent, ModelError>> + Send + 'static {
         let script = self.clone();
         try_stream! {
             script.requests.send_modify(|requests| requests.push(ChatRequest::clone(&request)));
@@ -81,13 +81,13 @@ impl Scripted {
             let mut first_token_at = None;
             for part in reply.parts {
                 match part {
-                    Part::Text(text) => {
+                    ReplyPart::Text(text) => {
                         content.push_str(&text);
                         first_token_at.get_or_insert_with(Instant::now);
-                        yield Piece::Text(text);
+                        yield AttemptEvent::Text(text);
                     }
-                    Part::Wait(gate) => gate.pass().await,
-                    Part::Fail(error) => Err(error)?,
+                    ReplyPart::Wait(gate) => gate.pass().await,
+                    ReplyPart::Fail(error) => Err(error)?,
                 }
             }
             let called = if reply.calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
@@ -95,7 +95,7 @@ impl Scripted {
                 let calls: String = reply.calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
                 estimate_usage(&request, [content.as_str(), calls.as_str()])
             });
-            yield Piece::Whole(Whole {
+            yield AttemptEvent::Whole(WholeAnswer {
                 content,
                 tool_calls: reply.calls,
                 replay: reply.replay,
@@ -110,7 +110,7 @@ impl Scripted {
 /// What the script says to one attempt.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
-    parts: Vec<Part>,
+    parts: Vec<ReplyPart>,
     calls: Vec<RequestedCall>,
     usage: Option<Usage>,
     replay: Option<Value>,
@@ -118,7 +118,7 @@ pub struct Reply {
 }
 
 #[derive(Debug, Clone)]
-enum Part {
+enum ReplyPart {
     Text(String),
     Wait(Gate),
     Fail(ModelError),
@@ -140,7 +140,6 @@ impl Reply {
         Self::default().and_call(tool, args)
     }
 
-    /// The attempt fails.
     pub fn error(error: ModelError) -> Self {
         Self::default().fail(error)
     }
@@ -150,21 +149,19 @@ impl Reply {
         Self::text(text).fail(ModelError::Truncated)
     }
 
-    /// Then more text.
     pub fn chunk(mut self, text: impl Into<String>) -> Self {
-        self.parts.push(Part::Text(text.into()));
+        self.parts.push(ReplyPart::Text(text.into()));
         self
     }
 
     /// Then waits until the test opens the gate.
     pub fn wait(mut self, gate: &Gate) -> Self {
-        self.parts.push(Part::Wait(gate.clone()));
+        self.parts.push(ReplyPart::Wait(gate.clone()));
         self
     }
 
-    /// Then fails.
     pub fn fail(mut self, error: ModelError) -> Self {
-        self.parts.push(Part::Fail(error));
+        self.parts.push(ReplyPart::Fail(error));
         self
     }
 
@@ -213,7 +210,6 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// A closed gate.
     pub fn new() -> Self {
         Self { state: Arc::new(watch::Sender::new(GateState::default())) }
     }

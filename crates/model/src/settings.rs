@@ -14,7 +14,6 @@ use serde::Deserialize;
 
 use crate::{error::SettingsError, prices::Price};
 
-/// The `[model]` table.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
@@ -34,7 +33,7 @@ pub struct ModelSettings {
 #[serde(deny_unknown_fields, default)]
 pub struct ProviderSettings {
     /// The wire format; needed where the name is not well known.
-    pub kind: Option<Kind>,
+    pub kind: Option<WireFormat>,
     /// Where it is reached, `http` or `https`, without credentials.
     pub base_url: Option<String>,
     /// The key. Never shown.
@@ -59,11 +58,10 @@ pub struct ProviderSettings {
 /// A wire format, or the planner that needs none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum WireFormat {
     /// OpenAI's chat completions, which most servers understand.
     #[serde(rename = "openai")]
     OpenAi,
-    /// Anthropic's messages.
     Anthropic,
     /// The demo planner: no network, no key.
     Demo,
@@ -72,17 +70,17 @@ pub enum Kind {
 /// Most attempts that may be configured.
 pub const ATTEMPTS_MAX: u32 = 4;
 
-const WELL_KNOWN: &[(&str, Kind, &str, Option<&str>)] = &[
-    ("openai", Kind::OpenAi, "https://api.openai.com/v1", Some("gpt-5-mini")),
-    ("anthropic", Kind::Anthropic, "https://api.anthropic.com", Some("claude-sonnet-4-5")),
+const WELL_KNOWN: &[(&str, WireFormat, &str, Option<&str>)] = &[
+    ("openai", WireFormat::OpenAi, "https://api.openai.com/v1", Some("gpt-5-mini")),
+    ("anthropic", WireFormat::Anthropic, "https://api.anthropic.com", Some("claude-sonnet-4-5")),
     (
         "gemini",
-        Kind::OpenAi,
+        WireFormat::OpenAi,
         "https://generativelanguage.googleapis.com/v1beta/openai",
         Some("gemini-2.5-flash"),
     ),
-    ("ollama", Kind::OpenAi, "http://127.0.0.1:11434/v1", None),
-    ("demo", Kind::Demo, "", Some("default")),
+    ("ollama", WireFormat::OpenAi, "http://127.0.0.1:11434/v1", None),
+    ("demo", WireFormat::Demo, "", Some("default")),
 ];
 
 impl ModelSettings {
@@ -147,14 +145,14 @@ fn ollama_base_url(host: &str) -> String {
 /// A provider with every default filled in.
 #[derive(Debug, Clone)]
 pub(crate) struct Provider {
-    pub(crate) kind: Kind,
+    pub(crate) kind: WireFormat,
     /// Without a slash at the end. Meaningless for the demo.
     pub(crate) base_url: String,
     pub(crate) api_key: Option<SecretString>,
     /// It is of no use without a key.
     pub(crate) needs_key: bool,
     pub(crate) default_model: Option<String>,
-    pub(crate) timeouts: Timeouts,
+    pub(crate) timeouts: ProviderTimeouts,
     pub(crate) retry: Retry,
     pub(crate) replay_reasoning: bool,
     /// OpenAI itself has its own name for the bound on tokens.
@@ -165,7 +163,7 @@ pub(crate) struct Provider {
 
 /// How long we wait.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Timeouts {
+pub(crate) struct ProviderTimeouts {
     pub(crate) connect: Duration,
     pub(crate) first_byte: Duration,
     pub(crate) idle: Duration,
@@ -196,8 +194,8 @@ impl Provider {
         let usual_url = known.filter(|known| known.1 == kind).map_or("", |known| known.2);
         let base_url = settings.base_url.as_deref().unwrap_or(usual_url).trim_end_matches('/');
         let host = match kind {
-            Kind::Demo => None,
-            Kind::OpenAi | Kind::Anthropic => checked_host(&at("base_url"), base_url)?,
+            WireFormat::Demo => None,
+            WireFormat::OpenAi | WireFormat::Anthropic => checked_host(&at("base_url"), base_url)?,
         };
         let max_attempts = settings.max_attempts.unwrap_or(ATTEMPTS_MAX);
         if !(1..=ATTEMPTS_MAX).contains(&max_attempts) {
@@ -219,7 +217,7 @@ impl Provider {
                 .default_model
                 .clone()
                 .or(known.and_then(|known| known.3).map(str::to_owned)),
-            timeouts: Timeouts {
+            timeouts: ProviderTimeouts {
                 connect,
                 first_byte: millis(settings.first_byte_timeout_ms, 60_000),
                 idle: millis(settings.idle_timeout_ms, 45_000),

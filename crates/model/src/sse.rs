@@ -11,18 +11,16 @@ use crate::{
     limits::{EVENT_MAX_BYTES, check},
 };
 
-/// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Event {
+pub(crate) struct SseEvent {
     /// Its `event` field; empty when there was none.
     pub(crate) name: String,
-    /// Its `data` lines.
     pub(crate) data: String,
 }
 
 /// Turns chunks into events.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub(crate) struct SseDecoder {
     line: Vec<u8>,
     name: String,
     data: Option<String>,
@@ -30,12 +28,12 @@ pub(crate) struct Decoder {
     past_first_line: bool,
 }
 
-impl Decoder {
+impl SseDecoder {
     /// Takes a chunk and appends the events that it completes.
     pub(crate) fn feed(
         &mut self,
         chunk: &[u8],
-        events: &mut VecDeque<Event>,
+        events: &mut VecDeque<SseEvent>,
     ) -> Result<(), ModelError> {
         let mut rest = chunk;
         while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
@@ -62,7 +60,7 @@ impl Decoder {
 
     /// The body has ended. An event that lacks its blank line still counts: some servers close
     /// right behind `data: [DONE]`, and what was cut inside its JSON fails to parse later.
-    pub(crate) fn finish(&mut self, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
+    pub(crate) fn finish(&mut self, events: &mut VecDeque<SseEvent>) -> Result<(), ModelError> {
         if !self.line.is_empty() {
             self.end_line(events)?;
         }
@@ -75,7 +73,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn end_line(&mut self, events: &mut VecDeque<Event>) -> Result<(), ModelError> {
+    fn end_line(&mut self, events: &mut VecDeque<SseEvent>) -> Result<(), ModelError> {
         let bytes = std::mem::take(&mut self.line);
         let text = String::from_utf8_lossy(&bytes);
         let mut line: &str = &text;
@@ -85,7 +83,7 @@ impl Decoder {
         if line.is_empty() {
             let name = std::mem::take(&mut self.name);
             if let Some(data) = self.data.take() {
-                events.push_back(Event { name, data });
+                events.push_back(SseEvent { name, data });
             }
             return Ok(());
         }
@@ -114,7 +112,7 @@ mod tests {
     use super::*;
 
     fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<(String, String)> {
-        let (mut decoder, mut events) = (Decoder::default(), VecDeque::new());
+        let (mut decoder, mut events) = (SseDecoder::default(), VecDeque::new());
         for chunk in chunks {
             decoder.feed(chunk, &mut events).unwrap();
         }
@@ -145,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_giant_line_and_a_giant_event_are_refused() {
-        let (mut decoder, mut events) = (Decoder::default(), VecDeque::new());
+        let (mut decoder, mut events) = (SseDecoder::default(), VecDeque::new());
         let megabyte = vec![b'x'; 1024 * 1024];
         let outcome = (0..9).try_for_each(|_| decoder.feed(&megabyte, &mut events));
         assert_eq!(
@@ -153,7 +151,8 @@ mod tests {
             Err(ModelError::Limit { limit: "EVENT_MAX_BYTES", max: EVENT_MAX_BYTES })
         );
 
-        let (mut decoder, line) = (Decoder::default(), [b"data: ", &megabyte[..], b"\n"].concat());
+        let (mut decoder, line) =
+            (SseDecoder::default(), [b"data: ", &megabyte[..], b"\n"].concat());
         let outcome = (0..9).try_for_each(|_| decoder.feed(&line, &mut events));
         assert!(matches!(outcome, Err(ModelError::Limit { .. })));
         assert!(events.is_empty());

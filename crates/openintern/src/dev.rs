@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path};
 
 use agent::redactor::{Reach, Redactor};
 use mcp::status::ServerState;
-use model::Models;
+use model::models::Models;
 use postgres::error::StartError;
 use tokio_util::sync::CancellationToken;
 

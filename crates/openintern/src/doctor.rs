@@ -9,8 +9,8 @@ use std::{
 use agent::redactor::{Reach, Redactor};
 use mcp::{servers::Servers, status::ServerState};
 use model::{
-    Models,
     embedding::{HASHED, Purpose},
+    models::Models,
 };
 use nix::sys::statvfs::statvfs;
 use postgres::error::StartError;

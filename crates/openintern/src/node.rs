@@ -13,8 +13,8 @@ use mcp::{servers::Servers, status::ServerStatus};
 use memory::service::{MemoryService, reindex::ReindexError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use model::{
-    Models,
     embedding::{Embedder, HASHED, MULTILINGUAL},
+    models::Models,
 };
 use protocol::name::AgentId;
 use server::{

@@ -31,7 +31,7 @@ use agent::{
 };
 use mcp::servers::Servers;
 use memory::service::MemoryService;
-use model::{Models, scripted::Scripted};
+use model::{models::Models, scripted::Scripted};
 use protocol::{
     event::{Event, Fact},
     id::RunId,

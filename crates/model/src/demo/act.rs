@@ -16,7 +16,8 @@ use crate::{
     chat::{ChatRequest, RequestedCall},
     demo::{
         arguments,
-        phrase::{Item, pattern},
+        found::{CallOutcome, Problem, QuotedHit, quotable_hits},
+        phrase::{PlanItem, pattern},
         plan::{language, plan},
         say,
     },
@@ -25,31 +26,9 @@ use crate::{
 /// What the demo does now.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
-    /// Calls a tool.
     Call(RequestedCall),
-    /// Gives its answer.
     Say(String),
 }
-
-/// What came of a call.
-pub(super) struct Outcome<'a> {
-    pub(super) content: &'a str,
-    pub(super) is_error: bool,
-}
-
-/// A memory that a search found.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Hit {
-    pub(super) id: String,
-    pub(super) snippet: String,
-    score: f64,
-    layer: String,
-}
-
-/// Most memories that an answer quotes.
-const QUOTED_HITS_MAX: usize = 3;
-/// Hits with less than this part of the best score are not quoted.
-const QUOTED_SCORE_MIN: f64 = 0.5;
 
 pub(super) fn next(request: &ChatRequest) -> Next {
     let asked = request.messages.iter().rposition(|m| matches!(m, Message::User { .. }));
@@ -95,17 +74,8 @@ pub(super) fn next(request: &ChatRequest) -> Next {
     Next::Say(paragraphs.join("\n\n"))
 }
 
-/// Why a thing cannot even be tried.
-#[derive(Debug, PartialEq)]
-pub(super) enum Problem {
-    /// The tool is not offered.
-    NoTool { tool: &'static str },
-    /// The tool needs arguments that the user did not give.
-    Missing { tool: String, arguments: Vec<String> },
-}
-
 fn first_call(
-    item: &Item,
+    item: &PlanItem,
     tools: &[ToolInfo],
     previous: Option<&str>,
 ) -> Result<RequestedCall, Problem> {
@@ -114,14 +84,14 @@ fn first_call(
         None => Err(Problem::NoTool { tool }),
     };
     match item {
-        Item::Remember { fact } => {
+        PlanItem::Remember { fact } => {
             call("memory_write", json!({"type": layer_of(fact), "text": fact}))
         }
-        Item::Recall { query } => call("memory_search", json!({"query": query})),
-        Item::Read { path } => call("read_file", json!({"path": path})),
-        Item::Show { id } => call("memory_get", json!({"id": id})),
-        Item::Export => call("export_trace", json!({})),
-        Item::Call { tool, words } => {
+        PlanItem::Recall { query } => call("memory_search", json!({"query": query})),
+        PlanItem::Read { path } => call("read_file", json!({"path": path})),
+        PlanItem::Show { id } => call("memory_get", json!({"id": id})),
+        PlanItem::Export => call("export_trace", json!({})),
+        PlanItem::Call { tool, words } => {
             let schema = offered(tools, tool).map_or(&Value::Null, |tool| &tool.input_schema);
             let text = previous.map(say::text_of);
             let args = arguments::fit(schema, words, text.as_deref())
@@ -154,48 +124,21 @@ fn calls(messages: &[Message]) -> impl Iterator<Item = &ToolCall> {
     })
 }
 
-fn outcome<'a>(call: &ToolCall, messages: &'a [Message]) -> Outcome<'a> {
+fn outcome<'a>(call: &ToolCall, messages: &'a [Message]) -> CallOutcome<'a> {
     messages
         .iter()
         .find_map(|message| match message {
             Message::Tool { tool_call_id, content, is_error, .. } if *tool_call_id == call.id => {
-                Some(Outcome { content, is_error: *is_error })
+                Some(CallOutcome { content, is_error: *is_error })
             }
             _ => None,
         })
-        .unwrap_or(Outcome { content: "", is_error: true })
-}
-
-/// The hits of a search that are worth quoting, best first: facts before what merely happened.
-pub(super) fn quotable_hits(content: &str) -> Vec<Hit> {
-    let value: Value = serde_json::from_str(content).unwrap_or_default();
-    let list = value.as_array().or_else(|| value.as_object()?.values().find_map(Value::as_array));
-    let text =
-        |hit: &Value, key: &str| hit.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-    let mut hits: Vec<Hit> = list
-        .into_iter()
-        .flatten()
-        .map(|hit| Hit {
-            id: text(hit, "id"),
-            snippet: text(hit, "snippet").trim().to_owned(),
-            score: hit.get("score").and_then(Value::as_f64).unwrap_or(0.0),
-            layer: text(hit, "type"),
-        })
-        .filter(|hit| !hit.snippet.is_empty())
-        .collect();
-    if hits.iter().any(|hit| hit.layer != "episodic") {
-        hits.retain(|hit| hit.layer != "episodic");
-    }
-    let best = hits.iter().map(|hit| hit.score).fold(0.0, f64::max);
-    hits.retain(|hit| hit.score >= best * QUOTED_SCORE_MIN);
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-    hits.truncate(QUOTED_HITS_MAX);
-    hits
+        .unwrap_or(CallOutcome { content: "", is_error: true })
 }
 
 /// The best hit, when its snippet does not hold the whole memory.
-fn cut_hit(item: &Item, outcome: &Outcome<'_>) -> Option<Hit> {
-    if outcome.is_error || !matches!(item, Item::Recall { .. }) {
+fn cut_hit(item: &PlanItem, outcome: &CallOutcome<'_>) -> Option<QuotedHit> {
+    if outcome.is_error || !matches!(item, PlanItem::Recall { .. }) {
         return None;
     }
     let best = quotable_hits(outcome.content).into_iter().next()?;

@@ -7,26 +7,32 @@ use regex::Regex;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Item {
-    /// Write a memory.
-    Remember { fact: String },
-    /// Search the memories.
-    Recall { query: String },
-    /// Read a file.
-    Read { path: String },
-    /// Show one memory.
-    Show { id: String },
-    /// Export the trace.
+pub(super) enum PlanItem {
+    Remember {
+        fact: String,
+    },
+    Recall {
+        query: String,
+    },
+    Read {
+        path: String,
+    },
+    Show {
+        id: String,
+    },
     Export,
     /// Call the tool of this name, with arguments that are found in the words.
-    Call { tool: String, words: String },
+    Call {
+        tool: String,
+        words: String,
+    },
 }
 
 /// What one piece asks for: nothing, one thing, or a file and what to do with its text.
-pub(super) fn asks_for(piece: &str, tools: &[ToolInfo]) -> Vec<Item> {
+pub(super) fn asks_for(piece: &str, tools: &[ToolInfo]) -> Vec<PlanItem> {
     let core = without_courtesy(piece);
     if let Some(fact) = fact(core) {
-        return vec![Item::Remember { fact }];
+        return vec![PlanItem::Remember { fact }];
     }
     let path = path(core);
     let call = named_tool(core, tools).or_else(|| meant_tool(core, tools));
@@ -37,9 +43,9 @@ pub(super) fn asks_for(piece: &str, tools: &[ToolInfo]) -> Vec<Item> {
         return match reads_first {
             Some(path) => {
                 let words = core.replace(&path, "it");
-                vec![Item::Read { path }, Item::Call { tool, words }]
+                vec![PlanItem::Read { path }, PlanItem::Call { tool, words }]
             }
-            None => vec![Item::Call { tool, words: core.to_owned() }],
+            None => vec![PlanItem::Call { tool, words: core.to_owned() }],
         };
     }
     static EXPORT: LazyLock<Regex> = LazyLock::new(|| {
@@ -47,13 +53,13 @@ pub(super) fn asks_for(piece: &str, tools: &[ToolInfo]) -> Vec<Item> {
     });
     static MEMORY_ID: LazyLock<Regex> = LazyLock::new(|| pattern(r"mem_[0-7][0-9a-z]{25}"));
     if EXPORT.is_match(core) {
-        vec![Item::Export]
+        vec![PlanItem::Export]
     } else if let Some(id) = MEMORY_ID.find(core) {
-        vec![Item::Show { id: id.as_str().to_owned() }]
+        vec![PlanItem::Show { id: id.as_str().to_owned() }]
     } else if let Some(path) = path {
-        vec![Item::Read { path }]
+        vec![PlanItem::Read { path }]
     } else {
-        question(core).map(|query| Item::Recall { query }).into_iter().collect()
+        question(core).map(|query| PlanItem::Recall { query }).into_iter().collect()
     }
 }
 

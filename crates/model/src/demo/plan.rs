@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use protocol::tool::ToolInfo;
 use regex::Regex;
 
-use crate::demo::phrase::{Item, asks_for, pattern, trimmed};
+use crate::demo::phrase::{PlanItem, asks_for, pattern, trimmed};
 
 /// The language to answer in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub(super) fn language(text: &str) -> Language {
 }
 
 /// The things to do, in order; none when the text only talks.
-pub(super) fn plan(text: &str, tools: &[ToolInfo]) -> Vec<Item> {
+pub(super) fn plan(text: &str, tools: &[ToolInfo]) -> Vec<PlanItem> {
     let text = text
         .char_indices()
         .nth(PLANNED_MAX_CHARS)
         .map_or(text, |(end, _)| text.get(..end).unwrap_or(text));
-    let mut items: Vec<Item> = Vec::new();
+    let mut items: Vec<PlanItem> = Vec::new();
     let mut loose = String::new();
     let mut follows_fact = false;
     for piece in joined(split(text), tools) {
@@ -47,7 +47,7 @@ pub(super) fn plan(text: &str, tools: &[ToolInfo]) -> Vec<Item> {
         if found.is_empty() {
             match items.last_mut() {
                 // “Remember that I met Ann. She loves tea.” is one fact.
-                Some(Item::Remember { fact }) if follows_fact => {
+                Some(PlanItem::Remember { fact }) if follows_fact => {
                     fact.push_str(&piece.before);
                     fact.push_str(trimmed(&piece.text));
                 }
@@ -56,13 +56,13 @@ pub(super) fn plan(text: &str, tools: &[ToolInfo]) -> Vec<Item> {
             continue;
         }
         for mut item in found {
-            if let Item::Remember { fact } = &mut item
+            if let PlanItem::Remember { fact } = &mut item
                 && fact.is_empty()
             {
                 *fact = std::mem::take(&mut loose); // “My name is Ann. Please remember.”
             }
-            follows_fact = matches!(item, Item::Remember { .. });
-            if item != (Item::Remember { fact: String::new() }) {
+            follows_fact = matches!(item, PlanItem::Remember { .. });
+            if item != (PlanItem::Remember { fact: String::new() }) {
                 items.push(item);
             }
         }
@@ -73,13 +73,13 @@ pub(super) fn plan(text: &str, tools: &[ToolInfo]) -> Vec<Item> {
 
 /// A part of the text, and the separator before it.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Piece {
+struct AttemptEvent {
     before: String,
     text: String,
 }
 
 /// Cuts at sentences, commas, semicolons and “then”, but not inside of quotes or JSON.
-fn split(text: &str) -> Vec<Piece> {
+fn split(text: &str) -> Vec<AttemptEvent> {
     static SEPARATOR: LazyLock<Regex> = LazyLock::new(|| {
         pattern(concat!(
             r"(?i)^(?:[,，;；.。]?\s*(?:\band then\b|\bthen\b|然后|接着|随后)[,，]?\s*",
@@ -87,7 +87,7 @@ fn split(text: &str) -> Vec<Piece> {
         ))
     });
     let lasts = QUOTES.map(|(_, closing)| text.rfind(closing));
-    let mut pieces = vec![Piece::default()];
+    let mut pieces = vec![AttemptEvent::default()];
     let (mut rest, mut closing, mut depth, mut in_word) = (text, None, 0usize, false);
     while let Some(c) = rest.chars().next() {
         let found = SEPARATOR.find(rest).filter(|found| {
@@ -99,7 +99,7 @@ fn split(text: &str) -> Vec<Piece> {
             if let Some(last) = pieces.last_mut() {
                 last.text.extend(before.chars().find(|c| matches!(c, '?' | '？'))); // It tells a question.
             }
-            pieces.push(Piece { before: before.to_owned(), text: String::new() });
+            pieces.push(AttemptEvent { before: before.to_owned(), text: String::new() });
             rest = tail;
             in_word = false;
             continue;
@@ -131,13 +131,13 @@ const QUOTES: [(char, char); 6] =
     [('"', '"'), ('`', '`'), ('“', '”'), ('「', '」'), ('『', '』'), ('《', '》')];
 
 /// A comma only cuts where something to do begins behind it.
-fn joined(pieces: Vec<Piece>, tools: &[ToolInfo]) -> Vec<Piece> {
-    let mut joined: Vec<Piece> = Vec::new();
+fn joined(pieces: Vec<AttemptEvent>, tools: &[ToolInfo]) -> Vec<AttemptEvent> {
+    let mut joined: Vec<AttemptEvent> = Vec::new();
     for piece in pieces {
         let is_comma = piece.before.trim_end() == "," || piece.before.trim_end() == "，";
         let begins = asks_for(&piece.text, tools)
             .first()
-            .is_some_and(|item| !matches!(item, Item::Recall { .. }));
+            .is_some_and(|item| !matches!(item, PlanItem::Recall { .. }));
         match joined.last_mut() {
             Some(last) if is_comma && !begins => {
                 last.text.push_str(&piece.before);

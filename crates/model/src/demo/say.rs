@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::{
     chat::RequestedCall,
     demo::{
-        act::{Hit, Outcome, Problem, quotable_hits},
-        phrase::Item,
+        found::{CallOutcome, Problem, QuotedHit, quotable_hits},
+        phrase::PlanItem,
         plan::Language,
     },
     error::cut,
@@ -102,9 +102,9 @@ pub(super) fn problem(language: Language, problem: &Problem) -> String {
 /// What came of a thing that was done.
 pub(super) fn outcome(
     language: Language,
-    item: &Item,
+    item: &PlanItem,
     call: &RequestedCall,
-    outcome: &Outcome<'_>,
+    outcome: &CallOutcome<'_>,
 ) -> String {
     if outcome.is_error {
         let words = match outcome.content.trim() {
@@ -119,20 +119,20 @@ pub(super) fn outcome(
         };
     }
     match item {
-        Item::Remember { fact } => match language {
+        PlanItem::Remember { fact } => match language {
             Language::Chinese => format!("好的，我记住了：“{fact}”。"),
             Language::English => format!("Noted. I will remember: “{fact}”."),
         },
-        Item::Recall { .. } => recalled(language, outcome.content),
-        Item::Read { path } => read(language, path, &text_of(outcome.content)),
-        Item::Show { id } => {
+        PlanItem::Recall { .. } => recalled(language, outcome.content),
+        PlanItem::Read { path } => read(language, path, &text_of(outcome.content)),
+        PlanItem::Show { id } => {
             let text = cut(&text_of(outcome.content), REPEATED_MAX_CHARS);
             match language {
                 Language::Chinese => format!("记忆 `{id}` 的内容：“{text}”"),
                 Language::English => format!("The memory `{id}` says: “{text}”"),
             }
         }
-        Item::Export => {
+        PlanItem::Export => {
             let (lines, chars) = size(outcome.content);
             match language {
                 Language::Chinese => format!("轨迹已导出：{lines} 行，{chars} 个字符。"),
@@ -141,7 +141,7 @@ pub(super) fn outcome(
                 }
             }
         }
-        Item::Call { tool, .. } => {
+        PlanItem::Call { tool, .. } => {
             let result = readable(outcome.content);
             match language {
                 Language::Chinese => format!("工具 `{tool}` 的结果：{result}"),
@@ -152,7 +152,7 @@ pub(super) fn outcome(
 }
 
 /// A memory whose whole text was fetched.
-pub(super) fn whole_memory(language: Language, hit: &Hit, whole: &Outcome<'_>) -> String {
+pub(super) fn whole_memory(language: Language, hit: &QuotedHit, whole: &CallOutcome<'_>) -> String {
     let text = if whole.is_error { hit.snippet.clone() } else { text_of(whole.content) };
     let text = cut(text.trim(), REPEATED_MAX_CHARS);
     match language {

@@ -8,7 +8,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    embedding::{DIMENSIONS_DEFAULT, Embedder, EmbeddingSettings, Projection, Purpose, normalised},
+    embedding::{
+        DIMENSIONS_DEFAULT, Embedder, EmbeddingSettings, ProjectionMode, Purpose, normalised,
+    },
     error::ModelError,
     http::{send, with_key},
     limits::EMBEDDING_RESPONSE_MAX_BYTES,
@@ -27,7 +29,7 @@ pub(super) struct Endpoint {
     model: String,
     id: String,
     dimensions: usize,
-    projection: Projection,
+    projection: ProjectionMode,
     prefixes: (String, String),
 }
 
@@ -41,8 +43,8 @@ impl Endpoint {
     ) -> Self {
         let dimensions = settings.dimensions.unwrap_or(DIMENSIONS_DEFAULT);
         let projection = match settings.projection {
-            Projection::Server | Projection::None => "",
-            Projection::Random => "+random1",
+            ProjectionMode::Server | ProjectionMode::None => "",
+            ProjectionMode::Random => "+random1",
         };
         let is_e5 = model.to_ascii_lowercase().contains("e5-");
         let prefix = |own: &Option<String>, usual: &str| {
@@ -98,20 +100,24 @@ impl Endpoint {
             .map(|text| prefix.chars().chain(text.chars().take(EMBEDDED_TEXT_MAX_CHARS)).collect())
             .collect();
         let mut body = json!({"model": self.model, "input": input, "encoding_format": "float"});
-        if let (Projection::Server, Some(body)) = (self.projection, body.as_object_mut()) {
+        if let (ProjectionMode::Server, Some(body)) = (self.projection, body.as_object_mut()) {
             body.insert("dimensions".into(), self.dimensions.into());
         }
         let post = self.client.post(format!("{}/embeddings", self.provider.base_url)).json(&body);
         let bound = ("EMBEDDING_RESPONSE_MAX_BYTES", EMBEDDING_RESPONSE_MAX_BYTES);
         let post = with_key(post, &self.provider);
         let answer = send(post, &self.provider, deadline, bound).await?.whole().await?;
-        let answer: Answer = serde_json::from_slice(&answer)
+        let answer: EmbeddingsResponse = serde_json::from_slice(&answer)
             .map_err(|_| ModelError::protocol("the answer is no list of embeddings"))?;
         self.in_order(answer, texts.len())
     }
 
     /// Every text has exactly one vector, of the right length and with a direction.
-    fn in_order(&self, answer: Answer, count: usize) -> Result<Vec<Vec<f32>>, ModelError> {
+    fn in_order(
+        &self,
+        answer: EmbeddingsResponse,
+        count: usize,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
         let mut vectors: Vec<Option<Vec<f32>>> = vec![None; count];
         for (position, item) in answer.data.into_iter().enumerate() {
             let place = vectors
@@ -129,10 +135,10 @@ impl Endpoint {
     fn project(&self, vector: Vec<f32>) -> Result<Vec<f32>, ModelError> {
         let projected = match self.projection {
             _ if vector.len() == self.dimensions => vector,
-            Projection::Random if vector.len() > self.dimensions => {
+            ProjectionMode::Random if vector.len() > self.dimensions => {
                 random_projection(&vector, self.dimensions)
             }
-            Projection::Server | Projection::None | Projection::Random => {
+            ProjectionMode::Server | ProjectionMode::None | ProjectionMode::Random => {
                 // Nothing to retry: the setting is wrong.
                 return Err(ModelError::BadRequest {
                     status: 200,
@@ -177,12 +183,12 @@ impl Embedder for Endpoint {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Vec<Item>,
+struct EmbeddingsResponse {
+    data: Vec<EmbeddingItem>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct EmbeddingItem {
     index: Option<usize>,
     embedding: Vec<f32>,
 }

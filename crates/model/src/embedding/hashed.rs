@@ -21,7 +21,6 @@ const CJK_CHAR_WEIGHT: f32 = 0.5;
 const WORD_PART_WEIGHT: f32 = 0.4;
 const WORD_PART_CHARS: usize = 3;
 
-/// The offline embedder.
 #[derive(Debug, Clone)]
 pub struct Hashed {
     id: String,

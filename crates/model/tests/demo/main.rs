@@ -3,8 +3,8 @@
 
 use futures::StreamExt;
 use model::{
-    Models,
     chat::{ChatEvent, ChatRequest, ChatResponse},
+    models::Models,
     settings::ModelSettings,
 };
 use protocol::{

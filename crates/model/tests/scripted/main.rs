@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use model::{
-    Models,
     chat::{ChatEvent, ChatRequest},
     error::{ModelError, ResolveError},
+    models::Models,
     scripted::{Gate, Reply, Scripted},
     settings::ModelSettings,
 };

@@ -2,7 +2,6 @@
 //! wait is bounded, and nothing of them is left.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "servers/harness.rs"]
 mod harness;
 
 use std::{collections::BTreeMap, pin::pin, time::Duration};

@@ -1,17 +1,16 @@
 //! Both wire formats against llmock, a mock server that breaks as providers break, and judges.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "llmock/server.rs"]
 mod server;
 
 use std::time::Duration;
 
 use futures::StreamExt;
 use model::{
-    Models,
     chat::{ChatEvent, ChatRequest, ChatResponse},
     embedding::Purpose,
     error::{ModelError, Phase},
+    models::Models,
     settings::ModelSettings,
 };
 use protocol::{

@@ -1,7 +1,6 @@
 //! The wire formats against a server that says exactly what a test wants.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-#[path = "wire/server.rs"]
 mod server;
 
 use std::time::Duration;
@@ -9,11 +8,11 @@ use std::time::Duration;
 use expect_test::expect;
 use futures::StreamExt;
 use model::{
-    Models,
     chat::{ChatEvent, ChatRequest, ChatResponse},
     embedding::{EmbeddingSettings, Purpose},
     error::{ModelError, Phase},
     limits::{CALL_ARGS_MAX_BYTES, CALLS_MAX, EVENT_MAX_BYTES, RESPONSE_MAX_BYTES, TEXT_MAX_BYTES},
+    models::Models,
     settings::ModelSettings,
 };
 use protocol::{

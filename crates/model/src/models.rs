@@ -1,0 +1,268 @@
+//! All configured providers: which model a run asks, asking it, and asking again.
+//!
+//! How one attempt goes is in `attempt`; which wire format a provider speaks, in its settings.
+
+use std::{sync::Arc, time::Duration};
+
+use async_stream::stream;
+use futures::{StreamExt, future::join_all, stream::BoxStream};
+use protocol::{message::Replay, run::LlmConfig};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    attempt::{AttemptEvent, WholeAnswer, attempt},
+    chat::{ChatEvent, ChatRequest, ChatResponse, ModelRef},
+    demo,
+    embedding::{self, Embedder, EmbeddingSettings},
+    error::{ModelError, Phase, ResolveError, SettingsError},
+    http, limits,
+    prices::{Price, Prices},
+    retry,
+    routes::{ProviderInfo, Route, Routes},
+    scripted::{self, Scripted},
+    settings::{ModelSettings, Provider, WireFormat},
+};
+
+/// All configured providers. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Models {
+    registry: Arc<Registry>,
+}
+
+struct Registry {
+    client: reqwest::Client,
+    routes: Routes,
+    default: ModelRef,
+    prices: Prices,
+}
+
+/// What a [`Models::probe`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderProbe {
+    pub provider: String,
+    /// How long it took to list its models, or why it could not.
+    pub outcome: Result<Duration, ModelError>,
+}
+
+impl Models {
+    /// Checks the settings and makes the client. Fails by naming the setting at fault.
+    pub fn new(settings: &ModelSettings) -> Result<Models, SettingsError> {
+        let providers = settings.resolved()?;
+        let routes = providers
+            .into_iter()
+            .map(|(name, provider)| (name, Route::Configured(Arc::new(provider))))
+            .collect();
+        let mut registry = Registry {
+            client: http::client(settings.connect_timeout())?,
+            routes: Routes(routes),
+            default: ModelRef { provider: "demo".into(), model: "default".into() },
+            prices: Prices::new(settings.prices.clone()),
+        };
+        registry.default = registry
+            .routes
+            .default_of(settings.default.as_deref())
+            .map_err(|error| SettingsError::new("model.default", format!("is no use: {error}")))?;
+        Ok(Models { registry: Arc::new(registry) })
+    }
+
+    /// For tests: the provider `scripted`, which is the default, beside the demo.
+    pub fn with_scripted(script: Scripted) -> Models {
+        let mut models = Models::new(&ModelSettings::default())
+            .expect("the default settings are valid and a client needs nothing outside");
+        let registry =
+            Arc::get_mut(&mut models.registry).expect("nobody else has a clone of it yet");
+        registry.routes.0.insert("scripted".into(), Route::Scripted(script));
+        registry.default = ModelRef { provider: "scripted".into(), model: scripted::MODEL.into() };
+        models
+    }
+
+    /// The model that a run asks: what its request says over what its agent says over the default.
+    ///
+    /// `agent_default` is `<provider>/<model>` or `<provider>`. A request that names only a model
+    /// means the provider it would have had; one that names only a provider, its default model.
+    pub fn resolve(
+        &self,
+        llm_config: Option<&LlmConfig>,
+        agent_default: Option<&str>,
+    ) -> Result<ModelRef, ResolveError> {
+        let routes = &self.registry.routes;
+        let usual = match agent_default {
+            Some(text) => routes.parse(text)?,
+            None => self.registry.default.clone(),
+        };
+        match llm_config.map(|config| (config.provider.as_deref(), config.model.as_deref())) {
+            None | Some((None, None)) => routes.checked(usual),
+            Some((None, Some(model))) => {
+                routes.checked(ModelRef { model: model.to_owned(), ..usual })
+            }
+            Some((Some(provider), model)) => routes.named(provider, model),
+        }
+    }
+
+    /// Asks a model. The stream ends behind `Done` or an error; dropping it closes the connection.
+    ///
+    /// Failed attempts are repeated within the provider's bounds. An error carries the wait that
+    /// the provider asked for where that is too long to sit out here.
+    pub fn chat(&self, request: ChatRequest) -> BoxStream<'static, Result<ChatEvent, ModelError>> {
+        let registry = Arc::clone(&self.registry);
+        stream! {
+            let started = Instant::now();
+            let request = Arc::new(request);
+            let (retry, total) = match registry.routes.limits_of(&request) {
+                Ok(limits) => limits,
+                Err(error) => {
+                    yield Err(refused(&error));
+                    return;
+                }
+            };
+            let deadline = started + total;
+            let mut attempt = 0;
+            loop {
+                attempt += 1;
+                let mut void = false;
+                let mut pieces = registry.attempt(Arc::clone(&request), deadline);
+                let error = loop {
+                    match pieces.next().await {
+                        Some(Ok(AttemptEvent::Text(text))) => {
+                            void = true;
+                            yield Ok(ChatEvent::Text(text));
+                        }
+                        Some(Ok(AttemptEvent::Whole(whole))) => {
+                            let response = registry.response(&request, whole, started, attempt);
+                            yield Ok(ChatEvent::Done(Box::new(response)));
+                            return;
+                        }
+                        Some(Err(error)) => break error,
+                        None => break ModelError::Truncated,
+                    }
+                };
+                drop(pieces); // Its connection is closed before we wait.
+                let Some(retry_in) = retry::wait_after(&error, attempt, retry, retry::random())
+                else {
+                    yield Err(error);
+                    return;
+                };
+                if Instant::now() + retry_in >= deadline {
+                    yield Err(match error.retry_after() {
+                        Some(_) => error, // It says when to come back.
+                        None => ModelError::Timeout { phase: Phase::Total, after: total },
+                    });
+                    return;
+                }
+                yield Ok(ChatEvent::AttemptFailed { error, attempt, retry_in, void });
+                sleep(retry_in).await;
+            }
+        }
+        .boxed()
+    }
+
+    /// The embedder that the settings name. Fails by naming the setting at fault.
+    pub fn embedder(
+        &self,
+        settings: &EmbeddingSettings,
+    ) -> Result<Arc<dyn Embedder>, SettingsError> {
+        embedding::embedder(settings, &self.registry.client, |provider| {
+            match self.registry.routes.get(provider)? {
+                Route::Configured(provider) => Some(Arc::clone(provider)),
+                Route::Scripted(_) => None,
+            }
+        })
+    }
+
+    /// The model of a run that says nothing.
+    pub fn default_model(&self) -> &ModelRef {
+        &self.registry.default
+    }
+
+    /// The price of a model; `None` when it is in no table and so counts as free.
+    pub fn price(&self, model: &ModelRef) -> Option<Price> {
+        self.registry.prices.find(model)
+    }
+
+    /// Every provider, by name.
+    pub fn providers(&self) -> Vec<ProviderInfo> {
+        self.registry.routes.infos()
+    }
+
+    /// Asks every configured provider for the list of its models, which costs no tokens.
+    pub async fn probe(&self) -> Vec<ProviderProbe> {
+        join_all(self.registry.routes.0.iter().filter_map(|(name, route)| match route {
+            Route::Configured(provider) if provider.is_configured() => Some(async move {
+                let started = Instant::now();
+                let outcome = self.registry.probe(provider).await.map(|()| started.elapsed());
+                ProviderProbe { provider: name.clone(), outcome }
+            }),
+            Route::Configured(_) | Route::Scripted(_) => None,
+        }))
+        .await
+    }
+}
+
+/// How long a probe may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Registry {
+    fn attempt(
+        &self,
+        request: Arc<ChatRequest>,
+        deadline: Instant,
+    ) -> BoxStream<'static, Result<AttemptEvent, ModelError>> {
+        match self.routes.get(&request.provider) {
+            Some(Route::Configured(provider)) => match provider.kind {
+                WireFormat::Demo => demo::answer(request).map(Ok).boxed(),
+                WireFormat::OpenAi | WireFormat::Anthropic => {
+                    attempt(self.client.clone(), Arc::clone(provider), request, deadline).boxed()
+                }
+            },
+            Some(Route::Scripted(script)) => script.answer(request).boxed(),
+            None => futures::stream::empty().boxed(),
+        }
+    }
+
+    fn response(
+        &self,
+        request: &ChatRequest,
+        whole: WholeAnswer,
+        started: Instant,
+        attempts: u32,
+    ) -> ChatResponse {
+        let model = ModelRef { provider: request.provider.clone(), model: request.model.clone() };
+        let now = Instant::now();
+        let millis = |at: Instant| at.duration_since(started).as_millis() as u64;
+        ChatResponse {
+            cost_usd: self.prices.find(&model).map_or(0.0, |price| price.cost_usd(&whole.usage)),
+            replay: whole
+                .replay
+                .map(|blocks| Replay { provider: request.provider.clone(), blocks }),
+            provider: model.provider,
+            model: model.model,
+            content: whole.content,
+            tool_calls: whole.tool_calls,
+            finish_reason: whole.finish_reason,
+            usage: whole.usage,
+            time_to_first_token_ms: millis(whole.first_token_at.unwrap_or(now)),
+            duration_ms: millis(now),
+            attempts,
+        }
+    }
+
+    async fn probe(&self, provider: &Provider) -> Result<(), ModelError> {
+        let path = match provider.kind {
+            WireFormat::Demo => return Ok(()),
+            WireFormat::OpenAi => "models",
+            WireFormat::Anthropic if provider.base_url.ends_with("/v1") => "models",
+            WireFormat::Anthropic => "v1/models",
+        };
+        let get = self.client.get(format!("{}/{path}", provider.base_url));
+        let mut quick = provider.clone();
+        quick.timeouts.first_byte = PROBE_TIMEOUT.min(quick.timeouts.first_byte);
+        let deadline = Instant::now() + PROBE_TIMEOUT;
+        let bound = ("RESPONSE_MAX_BYTES", limits::RESPONSE_MAX_BYTES);
+        http::send(http::with_key(get, provider), &quick, deadline, bound).await?;
+        Ok(())
+    }
+}
+
+fn refused(error: &ResolveError) -> ModelError {
+    ModelError::BadRequest { status: 400, message: error.to_string() }
+}
