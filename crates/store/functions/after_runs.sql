@@ -1,16 +1,4 @@
--- Completed runs that are to be remembered: noted, taken, handed back, let go.
-
--- Notes that a run is to be remembered. Called by the statement that commits its end.
-create or replace function note_to_remember(p_org text, p_user text, p_project text, p_run uuid)
-returns boolean
-language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
-begin
-    perform set_tenant(p_org, p_user, p_project);
-    insert into runs_to_remember (org_id, run_id) values (p_org, p_run)
-    on conflict (org_id, run_id) do nothing;
-    return true;
-end $$;
+-- Completed runs that are to be remembered: taken, handed back, let go. Noted by `commit_entry`.
 
 -- Takes runs to remember, for `p_hold_s`: the oldest of each organisation in its turn. What was
 -- taken before and is held no more comes again, `p_tries_max` times in all.

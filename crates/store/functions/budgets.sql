@@ -1,25 +1,28 @@
 -- What an organisation may use in a day: set aside before a model call, settled after it.
 
--- Whether what a claim has set aside still holds: as long as it is the run's newest and its lease was
--- not given back. What was set aside for remembering a run holds as long as the run is held for that;
--- such a reservation names the negative of its try.
-create or replace function holds_reservation(p_org text, p_run uuid, p_epoch bigint) returns boolean
+-- Whether what was set aside still holds. For a `run`: as long as the claim is its newest and its lease
+-- was not given back. To `remember` a run: as long as the try that took it holds it.
+create or replace function holds_reservation(
+    p_org text, p_run uuid, p_purpose text, p_claim bigint) returns boolean
 language sql stable as $$
-    select exists (
-        select from queue q
-        where q.org_id = p_org and q.run_id = p_run and q.epoch = p_epoch
-          and q.lease_until is not null)
-    or exists (
-        select from runs_to_remember n
-        where n.org_id = p_org and n.run_id = p_run and n.tries = -p_epoch
-          and n.held_until > clock_timestamp())
+    select case p_purpose
+        when 'run' then exists (
+            select from queue q
+            where q.org_id = p_org and q.run_id = p_run and q.epoch = p_claim
+              and q.lease_until is not null)
+        when 'remember' then exists (
+            select from runs_to_remember n
+            where n.org_id = p_org and n.run_id = p_run and n.tries = p_claim
+              and n.held_until > clock_timestamp())
+    end
 $$;
 
 -- Sets aside what a model call may use at most, if the day's budget has room for it. Whoever asks for
 -- one organisation waits for the other: the day's row is locked.
 create or replace function reserve_usage(
-    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_tokens bigint,
-    p_cost_usd double precision, p_tokens_max bigint, p_cost_usd_max double precision,
+    p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
+    p_tokens bigint, p_cost_usd double precision, p_tokens_max bigint,
+    p_cost_usd_max double precision,
     out outcome text, out used_tokens bigint, out used_cost_usd double precision,
     out reserved_tokens bigint, out reserved_cost_usd double precision)
 language plpgsql as $$
@@ -36,42 +39,42 @@ begin
     for update;
     delete from usage_reservations r
     where r.org_id = p_org
-      and (r.run_id = p_run or not holds_reservation(r.org_id, r.run_id, r.epoch));
+      and (r.run_id = p_run or not holds_reservation(r.org_id, r.run_id, r.purpose, r.claim));
     select coalesce(sum(r.tokens), 0)::bigint, coalesce(sum(r.cost_usd), 0)
     into reserved_tokens, v_reserved_cost
     from usage_reservations r
     where r.org_id = p_org and r.day = v_day;
     used_cost_usd := v_used_cost;
     reserved_cost_usd := v_reserved_cost;
-    if not holds_reservation(p_org, p_run, p_epoch) then
+    if not holds_reservation(p_org, p_run, p_purpose, p_claim) then
         outcome := 'lease_lost';
     elsif used_tokens + reserved_tokens + p_tokens > p_tokens_max then
-        outcome := 'tokens';
+        outcome := 'over_tokens';
     elsif v_used_cost + v_reserved_cost + p_cost_usd::numeric > p_cost_usd_max::numeric then
-        outcome := 'cost';
+        outcome := 'over_cost';
     else
-        insert into usage_reservations (org_id, run_id, epoch, day, tokens, cost_usd)
-        values (p_org, p_run, p_epoch, v_day, p_tokens, p_cost_usd::numeric);
-        outcome := 'reserved';
+        insert into usage_reservations (org_id, run_id, purpose, claim, day, tokens, cost_usd)
+        values (p_org, p_run, p_purpose, p_claim, v_day, p_tokens, p_cost_usd::numeric);
+        outcome := 'made';
     end if;
 end $$;
 
 -- Counts what a call has used, on the day for which it was set aside, and frees the rest. Once: what
 -- is not set aside any more is not counted, so that it can be said again.
 create or replace function settle_usage(
-    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_input_tokens bigint,
-    p_output_tokens bigint, p_cost_usd double precision) returns void
+    p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
+    p_input_tokens bigint, p_output_tokens bigint, p_cost_usd double precision) returns void
 language plpgsql as $$
 declare
     v_day date;
 begin
     perform set_tenant(p_org, p_user, p_project);
     select r.day into v_day from usage_reservations r
-    where r.org_id = p_org and r.run_id = p_run and r.epoch = p_epoch;
+    where r.org_id = p_org and r.run_id = p_run and r.purpose = p_purpose and r.claim = p_claim;
     -- The day's row first, as above: two that take locks in one order never wait for each other.
     perform from org_usage u where u.org_id = p_org and u.day = v_day for update;
     delete from usage_reservations r
-    where r.org_id = p_org and r.run_id = p_run and r.epoch = p_epoch;
+    where r.org_id = p_org and r.run_id = p_run and r.purpose = p_purpose and r.claim = p_claim;
     if found then
         update org_usage u
         set input_tokens = u.input_tokens + p_input_tokens,

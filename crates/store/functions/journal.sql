@@ -1,94 +1,98 @@
 -- What a worker writes about its run.
 
 -- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
+--
+-- What there is nothing of is null. The lists are arrays of objects with the names of the columns.
+-- `p_calls`: calls that are intended, and calls that are settled, which name no tool. `p_progress`: the
+-- model and the counters of the run. `p_end`: `status`, `output` or `error`, and whether to `remember`.
 create or replace function commit_entry(
-    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint,
-    p_event_types text[], p_event_steps int[], p_event_spans bigint[], p_event_parents bigint[],
-    p_event_payloads text[], p_event_secrets boolean[],
-    p_delta_seqs bigint[], p_delta_ns bigint[], p_delta_steps int[], p_delta_texts text[],
-    p_messages text[], p_messages_at int,
-    p_checkpoint_step int, p_checkpoint_messages int, p_checkpoint_state jsonb,
-    p_model text, p_step_count int, p_tool_call_count int, p_input_tokens bigint,
-    p_output_tokens bigint, p_cached_tokens bigint, p_cost_usd double precision,
-    p_status text, p_output text, p_error jsonb,
-    p_call_ids uuid[], p_call_steps int[], p_call_tools text[], p_call_effects text[],
-    p_call_statuses text[], p_settled_ids uuid[], p_settled_statuses text[],
+    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_events jsonb,
+    p_deltas jsonb, p_messages jsonb, p_calls jsonb, p_checkpoint jsonb, p_progress jsonb,
+    p_end jsonb,
     out outcome text, out frees_another boolean)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+    v_now timestamptz := clock_timestamp();
+    v_events int := coalesce(jsonb_array_length(p_events), 0);
+    v_status text := p_end ->> 'status';
     v_before bigint;
     v_agent text;
 begin
     perform set_tenant(p_org, p_user, p_project);
     frees_another := false;
     update runs
-    set last_seq = last_seq + cardinality(p_event_types),
-        model = coalesce(p_model, model),
-        step_count = coalesce(p_step_count, step_count),
-        tool_call_count = coalesce(p_tool_call_count, tool_call_count),
-        input_tokens = coalesce(p_input_tokens, input_tokens),
-        output_tokens = coalesce(p_output_tokens, output_tokens),
-        cached_tokens = coalesce(p_cached_tokens, cached_tokens),
-        cost_usd = coalesce(p_cost_usd, cost_usd),
-        attempts = case when p_checkpoint_step is null then attempts else 0 end,
-        status = coalesce(p_status, status),
-        output = coalesce(p_output, output),
-        error = coalesce(p_error, error),
-        ended_at = case when p_status is not null then clock_timestamp() end
-    where org_id = p_org and run_id = p_run and epoch = p_epoch and status = 'running'
-      and (cancel_requested_by is null or p_status = 'cancelled')
-    returning last_seq - cardinality(p_event_types), agent_id into v_before, v_agent;
+    set last_seq = last_seq + v_events,
+        model = coalesce(p_progress ->> 'model', model),
+        step_count = coalesce((p_progress ->> 'step_count')::int, step_count),
+        tool_call_count = coalesce((p_progress ->> 'tool_call_count')::int, tool_call_count),
+        input_tokens = coalesce((p_progress ->> 'input_tokens')::bigint, input_tokens),
+        output_tokens = coalesce((p_progress ->> 'output_tokens')::bigint, output_tokens),
+        cached_tokens = coalesce((p_progress ->> 'cached_tokens')::bigint, cached_tokens),
+        cost_usd = coalesce((p_progress ->> 'cost_usd')::double precision, cost_usd),
+        attempts = case when p_checkpoint is null then attempts else 0 end,
+        status = coalesce(v_status, status),
+        output = coalesce(p_end ->> 'output', output),
+        error = coalesce(p_end -> 'error', error),
+        ended_at = case when v_status is not null then v_now end
+    where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run
+      and epoch = p_epoch and status = 'running'
+      and (cancel_requested_by is null or v_status = 'cancelled')
+    returning last_seq - v_events, agent_id into v_before, v_agent;
     if not found then
         select case when epoch = p_epoch and status = 'running' and cancel_requested_by is not null
                     then 'cancel_requested' else 'lease_lost' end
         into outcome
-        from runs where org_id = p_org and run_id = p_run;
+        from runs
+        where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run;
         outcome := coalesce(outcome, 'lease_lost');
         return;
     end if;
-    if cardinality(p_event_types) > 0 then
-        insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id, parent_span_id,
+    if p_events is not null then
+        insert into events (org_id, run_id, seq, ts, epoch, agent_id, step, span_id, parent_span_id,
                             type, payload, contains_secrets)
-        select p_org, p_run, v_before + e.place, p_epoch, v_agent, e.step, e.span_id,
-               e.parent_span_id, e.type, e.payload::jsonb, e.contains_secrets
-        from unnest(p_event_types, p_event_steps, p_event_spans, p_event_parents, p_event_payloads,
-                    p_event_secrets)
+        select p_org, p_run, v_before + e.place, v_now, p_epoch, v_agent, e.step, e.span_id,
+               e.parent_span_id, e.type, e.payload, e.contains_secrets
+        from rows from (jsonb_to_recordset(p_events) as (
+                 type text, step int, span_id bigint, parent_span_id bigint, payload jsonb,
+                 contains_secrets boolean))
              with ordinality
              as e (type, step, span_id, parent_span_id, payload, contains_secrets, place);
     end if;
-    if cardinality(p_delta_seqs) > 0 then
-        insert into run_deltas (org_id, run_id, seq, n, step, text)
-        select p_org, p_run, d.seq, d.n, d.step, d.text
-        from unnest(p_delta_seqs, p_delta_ns, p_delta_steps, p_delta_texts)
-             as d (seq, n, step, text);
+    if p_deltas is not null then
+        insert into run_deltas (org_id, run_id, seq, n, step, text, created_at)
+        select p_org, p_run, d.seq, d.n, d.step, d.text, v_now
+        from jsonb_to_recordset(p_deltas) as d (seq bigint, n bigint, step int, text text);
     end if;
-    if cardinality(p_messages) > 0 then
+    if p_messages is not null then
         insert into run_messages (org_id, run_id, position, message)
-        select p_org, p_run, p_messages_at + m.place - 1, m.message::jsonb
-        from unnest(p_messages) with ordinality as m (message, place)
+        select p_org, p_run, m.position, m.message
+        from jsonb_to_recordset(p_messages) as m (position int, message jsonb)
         on conflict (org_id, run_id, position) do update set message = excluded.message;
     end if;
-    if p_checkpoint_step is not null then
-        insert into checkpoints (org_id, run_id, step, agent_id, message_count, state)
-        values (p_org, p_run, p_checkpoint_step, v_agent, p_checkpoint_messages,
-                p_checkpoint_state);
+    if p_checkpoint is not null then
+        insert into checkpoints (org_id, run_id, step, agent_id, message_count, state, created_at)
+        values (p_org, p_run, (p_checkpoint ->> 'step')::int, v_agent,
+                (p_checkpoint ->> 'message_count')::int, p_checkpoint -> 'state', v_now);
     end if;
-    if cardinality(p_call_ids) > 0 then
+    if p_calls is not null then
         insert into tool_calls (org_id, run_id, call_id, step, tool, effect, status, epoch,
-                                settled_at)
-        select p_org, p_run, c.call_id, c.step, c.tool, c.effect, c.status, p_epoch,
-               case when c.status <> 'intent' then clock_timestamp() end
-        from unnest(p_call_ids, p_call_steps, p_call_tools, p_call_effects, p_call_statuses)
-             as c (call_id, step, tool, effect, status);
+                                intended_at, settled_at)
+        select p_org, p_run, c.call_id, c.step, c.tool, c.effect, c.status, p_epoch, v_now,
+               case when c.status <> 'intent' then v_now end
+        from jsonb_to_recordset(p_calls)
+             as c (call_id uuid, step int, tool text, effect text, status text)
+        where c.tool is not null;
+        update tool_calls t set status = c.status, settled_at = v_now
+        from jsonb_to_recordset(p_calls) as c (call_id uuid, tool text, status text)
+        where t.org_id = p_org and t.run_id = p_run and t.call_id = c.call_id and c.tool is null;
     end if;
-    if cardinality(p_settled_ids) > 0 then
-        update tool_calls t set status = s.status, settled_at = clock_timestamp()
-        from unnest(p_settled_ids, p_settled_statuses) as s (call_id, status)
-        where t.org_id = p_org and t.run_id = p_run and t.call_id = s.call_id;
-    end if;
-    if p_status is not null then
-        frees_another := leave_queue(p_org, p_run);
+    if v_status is not null then
+        frees_another := leave_queue(p_org, p_user, p_project, p_run);
+        if (p_end ->> 'remember')::boolean then
+            insert into runs_to_remember (org_id, run_id, noted_at) values (p_org, p_run, v_now)
+            on conflict (org_id, run_id) do nothing;
+        end if;
     end if;
     outcome := 'written';
 end $$;

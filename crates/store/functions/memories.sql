@@ -64,7 +64,7 @@ begin
         order by s.org_id, s.user_id, s.project_id
         limit p_limit;
     else
-        -- Reads the index above, which is empty most of the time.
+        -- Reads `memory_chunks_without_vector`, which is empty most of the time.
         return query
         select distinct c.org_id, c.user_id, c.project_id from public.memory_chunks c
         where c.embedding is null

@@ -1,14 +1,17 @@
 -- Runs come into their session's line, and leave it.
 
--- Accepts a run. `busy`: its session has runs that have not ended, and it does not want to wait.
--- `full`: its organisation has `p_queued_max` runs in line; they are counted only if that is given.
+-- Accepts a run: `p_new` is an object with the names of the columns. `busy`: its session has runs that
+-- have not ended, and it does not want to wait. `full`: its organisation has `p_queued_max` runs in
+-- line; they are counted only if that is given. With `p_audit` the audit names who created it.
 create or replace function create_run(
-    p_org text, p_user text, p_project text, p_run uuid, p_session text, p_agent text, p_input text,
-    p_llm_config jsonb, p_limits jsonb, p_metadata jsonb, p_reject_busy boolean, p_queued_max int,
+    p_org text, p_user text, p_project text, p_run uuid, p_new jsonb, p_reject_busy boolean,
+    p_queued_max int, p_audit jsonb,
     out outcome text, out accepted_at timestamptz, out queued bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+    v_now timestamptz := clock_timestamp();
+    v_session text := p_new ->> 'session_key';
     v_busy boolean;
 begin
     perform set_tenant(p_org, p_user, p_project);
@@ -21,52 +24,63 @@ begin
             return;
         end if;
     end if;
-    perform lock_session(p_org, p_user, p_project, p_session);
+    perform lock_session(p_org, p_user, p_project, v_session);
     v_busy := exists (
         select from queue
         where org_id = p_org and user_id = p_user and project_id = p_project
-          and session_key = p_session and session_key <> '');
+          and session_key = v_session and session_key <> '');
     if v_busy and p_reject_busy then
         outcome := 'busy';
         return;
     end if;
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, metadata)
-    values (p_org, p_run, p_user, p_project, p_session, p_agent, p_input, p_llm_config, p_limits,
-            coalesce(p_metadata, '{}'))
-    returning created_at into accepted_at;
-    insert into queue (org_id, run_id, user_id, project_id, session_key, blocked)
-    values (p_org, p_run, p_user, p_project, p_session, v_busy);
+                      limits, metadata, created_at)
+    values (p_org, p_run, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
+            p_new -> 'llm_config', p_new -> 'limits', coalesce(p_new -> 'metadata', '{}'), v_now);
+    insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
+    values (p_org, p_run, p_user, p_project, v_session, v_busy, v_now);
+    if p_audit is not null then
+        insert into audit (org_id, audit_id, at, actor, action, subject, detail)
+        values (p_org, (p_audit ->> 'audit_id')::uuid, v_now, p_audit ->> 'actor',
+                p_audit ->> 'action', p_audit ->> 'subject', p_audit -> 'detail');
+    end if;
+    accepted_at := v_now;
     outcome := 'accepted';
 end $$;
 
 -- Takes a run that has ended out of the line, and answers whether that lets another one go.
-create or replace function leave_queue(p_org text, p_run uuid) returns boolean
+create or replace function leave_queue(p_org text, p_user text, p_project text, p_run uuid)
+returns boolean
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    v_left queue;
+    v_session text;
     v_next queue;
 begin
-    delete from queue where org_id = p_org and run_id = p_run returning * into v_left;
-    if not found or v_left.session_key = '' then
+    delete from queue
+    where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run
+    returning session_key into v_session;
+    if not found or v_session = '' then
         return false;
     end if;
-    perform lock_session(p_org, v_left.user_id, v_left.project_id, v_left.session_key);
+    perform lock_session(p_org, p_user, p_project, v_session);
     select * into v_next from queue
-    where org_id = p_org and user_id = v_left.user_id and project_id = v_left.project_id
-      and session_key = v_left.session_key and session_key <> ''
+    where org_id = p_org and user_id = p_user and project_id = p_project
+      and session_key = v_session and session_key <> ''
     order by run_id
     limit 1;
     if v_next.blocked then
-        update queue set blocked = false where org_id = p_org and run_id = v_next.run_id;
+        update queue set blocked = false
+        where org_id = p_org and user_id = p_user and project_id = p_project
+          and run_id = v_next.run_id;
         return true;
     end if;
     return false;
 end $$;
 
 -- Held by whoever puts a run into a session's line or takes one out. Take row locks of runs first.
-create or replace function lock_session(p_org text, p_user text, p_project text, p_session text) returns void
+create or replace function lock_session(p_org text, p_user text, p_project text, p_session text)
+returns void
 language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(

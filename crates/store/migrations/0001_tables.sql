@@ -179,7 +179,7 @@ create table runs_to_remember (
     noted_at timestamptz not null default clock_timestamp(),
     -- A worker has it until then; afterwards any may take it.
     held_until timestamptz,
-    -- How often it was taken: what a model call for it names where a run's would name its epoch.
+    -- How often it was taken: the claim of a reservation to `remember`.
     tries int not null default 0,
     primary key (org_id, run_id)
 ) with (fillfactor = 70);
@@ -252,7 +252,10 @@ create table org_usage (
 create table usage_reservations (
     org_id text not null,
     run_id uuid not null,
-    epoch bigint not null,
+    -- What the model call is for: a step of the run, or remembering it once it has ended.
+    purpose text not null check (purpose in ('run', 'remember')),
+    -- To `run`: the epoch. To `remember`: which try.
+    claim bigint not null,
     day date not null,
     tokens bigint not null,
     cost_usd numeric not null,

@@ -1,16 +1,4 @@
--- Completed runs that are to be remembered: noted, taken, handed back, let go.
-
--- Notes that a run is to be remembered. Called by the statement that commits its end.
-create or replace function note_to_remember(p_org text, p_user text, p_project text, p_run uuid)
-returns boolean
-language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
-begin
-    perform set_tenant(p_org, p_user, p_project);
-    insert into runs_to_remember (org_id, run_id) values (p_org, p_run)
-    on conflict (org_id, run_id) do nothing;
-    return true;
-end $$;
+-- Completed runs that are to be remembered: taken, handed back, let go. Noted by `commit_entry`.
 
 -- Takes runs to remember, for `p_hold_s`: the oldest of each organisation in its turn. What was
 -- taken before and is held no more comes again, `p_tries_max` times in all.
@@ -111,40 +99,31 @@ begin
     end loop;
     return v_sum;
 end $$;
--- The audit of an organisation.
-
--- Appends to the audit of the organisation that the transaction names.
-create or replace function note_audit(
-    p_org text, p_audit uuid, p_actor text, p_action text, p_subject text, p_detail jsonb)
-returns boolean
-language plpgsql as $$
-begin
-    insert into audit (org_id, audit_id, actor, action, subject, detail)
-    values (p_org, p_audit, p_actor, p_action, p_subject, p_detail);
-    return true;
-end $$;
 -- What an organisation may use in a day: set aside before a model call, settled after it.
 
--- Whether what a claim has set aside still holds: as long as it is the run's newest and its lease was
--- not given back. What was set aside for remembering a run holds as long as the run is held for that;
--- such a reservation names the negative of its try.
-create or replace function holds_reservation(p_org text, p_run uuid, p_epoch bigint) returns boolean
+-- Whether what was set aside still holds. For a `run`: as long as the claim is its newest and its lease
+-- was not given back. To `remember` a run: as long as the try that took it holds it.
+create or replace function holds_reservation(
+    p_org text, p_run uuid, p_purpose text, p_claim bigint) returns boolean
 language sql stable as $$
-    select exists (
-        select from queue q
-        where q.org_id = p_org and q.run_id = p_run and q.epoch = p_epoch
-          and q.lease_until is not null)
-    or exists (
-        select from runs_to_remember n
-        where n.org_id = p_org and n.run_id = p_run and n.tries = -p_epoch
-          and n.held_until > clock_timestamp())
+    select case p_purpose
+        when 'run' then exists (
+            select from queue q
+            where q.org_id = p_org and q.run_id = p_run and q.epoch = p_claim
+              and q.lease_until is not null)
+        when 'remember' then exists (
+            select from runs_to_remember n
+            where n.org_id = p_org and n.run_id = p_run and n.tries = p_claim
+              and n.held_until > clock_timestamp())
+    end
 $$;
 
 -- Sets aside what a model call may use at most, if the day's budget has room for it. Whoever asks for
 -- one organisation waits for the other: the day's row is locked.
 create or replace function reserve_usage(
-    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_tokens bigint,
-    p_cost_usd double precision, p_tokens_max bigint, p_cost_usd_max double precision,
+    p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
+    p_tokens bigint, p_cost_usd double precision, p_tokens_max bigint,
+    p_cost_usd_max double precision,
     out outcome text, out used_tokens bigint, out used_cost_usd double precision,
     out reserved_tokens bigint, out reserved_cost_usd double precision)
 language plpgsql as $$
@@ -161,42 +140,42 @@ begin
     for update;
     delete from usage_reservations r
     where r.org_id = p_org
-      and (r.run_id = p_run or not holds_reservation(r.org_id, r.run_id, r.epoch));
+      and (r.run_id = p_run or not holds_reservation(r.org_id, r.run_id, r.purpose, r.claim));
     select coalesce(sum(r.tokens), 0)::bigint, coalesce(sum(r.cost_usd), 0)
     into reserved_tokens, v_reserved_cost
     from usage_reservations r
     where r.org_id = p_org and r.day = v_day;
     used_cost_usd := v_used_cost;
     reserved_cost_usd := v_reserved_cost;
-    if not holds_reservation(p_org, p_run, p_epoch) then
+    if not holds_reservation(p_org, p_run, p_purpose, p_claim) then
         outcome := 'lease_lost';
     elsif used_tokens + reserved_tokens + p_tokens > p_tokens_max then
-        outcome := 'tokens';
+        outcome := 'over_tokens';
     elsif v_used_cost + v_reserved_cost + p_cost_usd::numeric > p_cost_usd_max::numeric then
-        outcome := 'cost';
+        outcome := 'over_cost';
     else
-        insert into usage_reservations (org_id, run_id, epoch, day, tokens, cost_usd)
-        values (p_org, p_run, p_epoch, v_day, p_tokens, p_cost_usd::numeric);
-        outcome := 'reserved';
+        insert into usage_reservations (org_id, run_id, purpose, claim, day, tokens, cost_usd)
+        values (p_org, p_run, p_purpose, p_claim, v_day, p_tokens, p_cost_usd::numeric);
+        outcome := 'made';
     end if;
 end $$;
 
 -- Counts what a call has used, on the day for which it was set aside, and frees the rest. Once: what
 -- is not set aside any more is not counted, so that it can be said again.
 create or replace function settle_usage(
-    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_input_tokens bigint,
-    p_output_tokens bigint, p_cost_usd double precision) returns void
+    p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
+    p_input_tokens bigint, p_output_tokens bigint, p_cost_usd double precision) returns void
 language plpgsql as $$
 declare
     v_day date;
 begin
     perform set_tenant(p_org, p_user, p_project);
     select r.day into v_day from usage_reservations r
-    where r.org_id = p_org and r.run_id = p_run and r.epoch = p_epoch;
+    where r.org_id = p_org and r.run_id = p_run and r.purpose = p_purpose and r.claim = p_claim;
     -- The day's row first, as above: two that take locks in one order never wait for each other.
     perform from org_usage u where u.org_id = p_org and u.day = v_day for update;
     delete from usage_reservations r
-    where r.org_id = p_org and r.run_id = p_run and r.epoch = p_epoch;
+    where r.org_id = p_org and r.run_id = p_run and r.purpose = p_purpose and r.claim = p_claim;
     if found then
         update org_usage u
         set input_tokens = u.input_tokens + p_input_tokens,
@@ -208,94 +187,98 @@ end $$;
 -- What a worker writes about its run.
 
 -- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
+--
+-- What there is nothing of is null. The lists are arrays of objects with the names of the columns.
+-- `p_calls`: calls that are intended, and calls that are settled, which name no tool. `p_progress`: the
+-- model and the counters of the run. `p_end`: `status`, `output` or `error`, and whether to `remember`.
 create or replace function commit_entry(
-    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint,
-    p_event_types text[], p_event_steps int[], p_event_spans bigint[], p_event_parents bigint[],
-    p_event_payloads text[], p_event_secrets boolean[],
-    p_delta_seqs bigint[], p_delta_ns bigint[], p_delta_steps int[], p_delta_texts text[],
-    p_messages text[], p_messages_at int,
-    p_checkpoint_step int, p_checkpoint_messages int, p_checkpoint_state jsonb,
-    p_model text, p_step_count int, p_tool_call_count int, p_input_tokens bigint,
-    p_output_tokens bigint, p_cached_tokens bigint, p_cost_usd double precision,
-    p_status text, p_output text, p_error jsonb,
-    p_call_ids uuid[], p_call_steps int[], p_call_tools text[], p_call_effects text[],
-    p_call_statuses text[], p_settled_ids uuid[], p_settled_statuses text[],
+    p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_events jsonb,
+    p_deltas jsonb, p_messages jsonb, p_calls jsonb, p_checkpoint jsonb, p_progress jsonb,
+    p_end jsonb,
     out outcome text, out frees_another boolean)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+    v_now timestamptz := clock_timestamp();
+    v_events int := coalesce(jsonb_array_length(p_events), 0);
+    v_status text := p_end ->> 'status';
     v_before bigint;
     v_agent text;
 begin
     perform set_tenant(p_org, p_user, p_project);
     frees_another := false;
     update runs
-    set last_seq = last_seq + cardinality(p_event_types),
-        model = coalesce(p_model, model),
-        step_count = coalesce(p_step_count, step_count),
-        tool_call_count = coalesce(p_tool_call_count, tool_call_count),
-        input_tokens = coalesce(p_input_tokens, input_tokens),
-        output_tokens = coalesce(p_output_tokens, output_tokens),
-        cached_tokens = coalesce(p_cached_tokens, cached_tokens),
-        cost_usd = coalesce(p_cost_usd, cost_usd),
-        attempts = case when p_checkpoint_step is null then attempts else 0 end,
-        status = coalesce(p_status, status),
-        output = coalesce(p_output, output),
-        error = coalesce(p_error, error),
-        ended_at = case when p_status is not null then clock_timestamp() end
-    where org_id = p_org and run_id = p_run and epoch = p_epoch and status = 'running'
-      and (cancel_requested_by is null or p_status = 'cancelled')
-    returning last_seq - cardinality(p_event_types), agent_id into v_before, v_agent;
+    set last_seq = last_seq + v_events,
+        model = coalesce(p_progress ->> 'model', model),
+        step_count = coalesce((p_progress ->> 'step_count')::int, step_count),
+        tool_call_count = coalesce((p_progress ->> 'tool_call_count')::int, tool_call_count),
+        input_tokens = coalesce((p_progress ->> 'input_tokens')::bigint, input_tokens),
+        output_tokens = coalesce((p_progress ->> 'output_tokens')::bigint, output_tokens),
+        cached_tokens = coalesce((p_progress ->> 'cached_tokens')::bigint, cached_tokens),
+        cost_usd = coalesce((p_progress ->> 'cost_usd')::double precision, cost_usd),
+        attempts = case when p_checkpoint is null then attempts else 0 end,
+        status = coalesce(v_status, status),
+        output = coalesce(p_end ->> 'output', output),
+        error = coalesce(p_end -> 'error', error),
+        ended_at = case when v_status is not null then v_now end
+    where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run
+      and epoch = p_epoch and status = 'running'
+      and (cancel_requested_by is null or v_status = 'cancelled')
+    returning last_seq - v_events, agent_id into v_before, v_agent;
     if not found then
         select case when epoch = p_epoch and status = 'running' and cancel_requested_by is not null
                     then 'cancel_requested' else 'lease_lost' end
         into outcome
-        from runs where org_id = p_org and run_id = p_run;
+        from runs
+        where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run;
         outcome := coalesce(outcome, 'lease_lost');
         return;
     end if;
-    if cardinality(p_event_types) > 0 then
-        insert into events (org_id, run_id, seq, epoch, agent_id, step, span_id, parent_span_id,
+    if p_events is not null then
+        insert into events (org_id, run_id, seq, ts, epoch, agent_id, step, span_id, parent_span_id,
                             type, payload, contains_secrets)
-        select p_org, p_run, v_before + e.place, p_epoch, v_agent, e.step, e.span_id,
-               e.parent_span_id, e.type, e.payload::jsonb, e.contains_secrets
-        from unnest(p_event_types, p_event_steps, p_event_spans, p_event_parents, p_event_payloads,
-                    p_event_secrets)
+        select p_org, p_run, v_before + e.place, v_now, p_epoch, v_agent, e.step, e.span_id,
+               e.parent_span_id, e.type, e.payload, e.contains_secrets
+        from rows from (jsonb_to_recordset(p_events) as (
+                 type text, step int, span_id bigint, parent_span_id bigint, payload jsonb,
+                 contains_secrets boolean))
              with ordinality
              as e (type, step, span_id, parent_span_id, payload, contains_secrets, place);
     end if;
-    if cardinality(p_delta_seqs) > 0 then
-        insert into run_deltas (org_id, run_id, seq, n, step, text)
-        select p_org, p_run, d.seq, d.n, d.step, d.text
-        from unnest(p_delta_seqs, p_delta_ns, p_delta_steps, p_delta_texts)
-             as d (seq, n, step, text);
+    if p_deltas is not null then
+        insert into run_deltas (org_id, run_id, seq, n, step, text, created_at)
+        select p_org, p_run, d.seq, d.n, d.step, d.text, v_now
+        from jsonb_to_recordset(p_deltas) as d (seq bigint, n bigint, step int, text text);
     end if;
-    if cardinality(p_messages) > 0 then
+    if p_messages is not null then
         insert into run_messages (org_id, run_id, position, message)
-        select p_org, p_run, p_messages_at + m.place - 1, m.message::jsonb
-        from unnest(p_messages) with ordinality as m (message, place)
+        select p_org, p_run, m.position, m.message
+        from jsonb_to_recordset(p_messages) as m (position int, message jsonb)
         on conflict (org_id, run_id, position) do update set message = excluded.message;
     end if;
-    if p_checkpoint_step is not null then
-        insert into checkpoints (org_id, run_id, step, agent_id, message_count, state)
-        values (p_org, p_run, p_checkpoint_step, v_agent, p_checkpoint_messages,
-                p_checkpoint_state);
+    if p_checkpoint is not null then
+        insert into checkpoints (org_id, run_id, step, agent_id, message_count, state, created_at)
+        values (p_org, p_run, (p_checkpoint ->> 'step')::int, v_agent,
+                (p_checkpoint ->> 'message_count')::int, p_checkpoint -> 'state', v_now);
     end if;
-    if cardinality(p_call_ids) > 0 then
+    if p_calls is not null then
         insert into tool_calls (org_id, run_id, call_id, step, tool, effect, status, epoch,
-                                settled_at)
-        select p_org, p_run, c.call_id, c.step, c.tool, c.effect, c.status, p_epoch,
-               case when c.status <> 'intent' then clock_timestamp() end
-        from unnest(p_call_ids, p_call_steps, p_call_tools, p_call_effects, p_call_statuses)
-             as c (call_id, step, tool, effect, status);
+                                intended_at, settled_at)
+        select p_org, p_run, c.call_id, c.step, c.tool, c.effect, c.status, p_epoch, v_now,
+               case when c.status <> 'intent' then v_now end
+        from jsonb_to_recordset(p_calls)
+             as c (call_id uuid, step int, tool text, effect text, status text)
+        where c.tool is not null;
+        update tool_calls t set status = c.status, settled_at = v_now
+        from jsonb_to_recordset(p_calls) as c (call_id uuid, tool text, status text)
+        where t.org_id = p_org and t.run_id = p_run and t.call_id = c.call_id and c.tool is null;
     end if;
-    if cardinality(p_settled_ids) > 0 then
-        update tool_calls t set status = s.status, settled_at = clock_timestamp()
-        from unnest(p_settled_ids, p_settled_statuses) as s (call_id, status)
-        where t.org_id = p_org and t.run_id = p_run and t.call_id = s.call_id;
-    end if;
-    if p_status is not null then
-        frees_another := leave_queue(p_org, p_run);
+    if v_status is not null then
+        frees_another := leave_queue(p_org, p_user, p_project, p_run);
+        if (p_end ->> 'remember')::boolean then
+            insert into runs_to_remember (org_id, run_id, noted_at) values (p_org, p_run, v_now)
+            on conflict (org_id, run_id) do nothing;
+        end if;
     end if;
     outcome := 'written';
 end $$;
@@ -382,7 +365,7 @@ begin
         order by s.org_id, s.user_id, s.project_id
         limit p_limit;
     else
-        -- Reads the index above, which is empty most of the time.
+        -- Reads `memory_chunks_without_vector`, which is empty most of the time.
         return query
         select distinct c.org_id, c.user_id, c.project_id from public.memory_chunks c
         where c.embedding is null
@@ -664,15 +647,18 @@ language sql security definer set search_path = '' as $$
 $$;
 -- Runs come into their session's line, and leave it.
 
--- Accepts a run. `busy`: its session has runs that have not ended, and it does not want to wait.
--- `full`: its organisation has `p_queued_max` runs in line; they are counted only if that is given.
+-- Accepts a run: `p_new` is an object with the names of the columns. `busy`: its session has runs that
+-- have not ended, and it does not want to wait. `full`: its organisation has `p_queued_max` runs in
+-- line; they are counted only if that is given. With `p_audit` the audit names who created it.
 create or replace function create_run(
-    p_org text, p_user text, p_project text, p_run uuid, p_session text, p_agent text, p_input text,
-    p_llm_config jsonb, p_limits jsonb, p_metadata jsonb, p_reject_busy boolean, p_queued_max int,
+    p_org text, p_user text, p_project text, p_run uuid, p_new jsonb, p_reject_busy boolean,
+    p_queued_max int, p_audit jsonb,
     out outcome text, out accepted_at timestamptz, out queued bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
+    v_now timestamptz := clock_timestamp();
+    v_session text := p_new ->> 'session_key';
     v_busy boolean;
 begin
     perform set_tenant(p_org, p_user, p_project);
@@ -685,52 +671,63 @@ begin
             return;
         end if;
     end if;
-    perform lock_session(p_org, p_user, p_project, p_session);
+    perform lock_session(p_org, p_user, p_project, v_session);
     v_busy := exists (
         select from queue
         where org_id = p_org and user_id = p_user and project_id = p_project
-          and session_key = p_session and session_key <> '');
+          and session_key = v_session and session_key <> '');
     if v_busy and p_reject_busy then
         outcome := 'busy';
         return;
     end if;
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, metadata)
-    values (p_org, p_run, p_user, p_project, p_session, p_agent, p_input, p_llm_config, p_limits,
-            coalesce(p_metadata, '{}'))
-    returning created_at into accepted_at;
-    insert into queue (org_id, run_id, user_id, project_id, session_key, blocked)
-    values (p_org, p_run, p_user, p_project, p_session, v_busy);
+                      limits, metadata, created_at)
+    values (p_org, p_run, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
+            p_new -> 'llm_config', p_new -> 'limits', coalesce(p_new -> 'metadata', '{}'), v_now);
+    insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
+    values (p_org, p_run, p_user, p_project, v_session, v_busy, v_now);
+    if p_audit is not null then
+        insert into audit (org_id, audit_id, at, actor, action, subject, detail)
+        values (p_org, (p_audit ->> 'audit_id')::uuid, v_now, p_audit ->> 'actor',
+                p_audit ->> 'action', p_audit ->> 'subject', p_audit -> 'detail');
+    end if;
+    accepted_at := v_now;
     outcome := 'accepted';
 end $$;
 
 -- Takes a run that has ended out of the line, and answers whether that lets another one go.
-create or replace function leave_queue(p_org text, p_run uuid) returns boolean
+create or replace function leave_queue(p_org text, p_user text, p_project text, p_run uuid)
+returns boolean
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    v_left queue;
+    v_session text;
     v_next queue;
 begin
-    delete from queue where org_id = p_org and run_id = p_run returning * into v_left;
-    if not found or v_left.session_key = '' then
+    delete from queue
+    where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run
+    returning session_key into v_session;
+    if not found or v_session = '' then
         return false;
     end if;
-    perform lock_session(p_org, v_left.user_id, v_left.project_id, v_left.session_key);
+    perform lock_session(p_org, p_user, p_project, v_session);
     select * into v_next from queue
-    where org_id = p_org and user_id = v_left.user_id and project_id = v_left.project_id
-      and session_key = v_left.session_key and session_key <> ''
+    where org_id = p_org and user_id = p_user and project_id = p_project
+      and session_key = v_session and session_key <> ''
     order by run_id
     limit 1;
     if v_next.blocked then
-        update queue set blocked = false where org_id = p_org and run_id = v_next.run_id;
+        update queue set blocked = false
+        where org_id = p_org and user_id = p_user and project_id = p_project
+          and run_id = v_next.run_id;
         return true;
     end if;
     return false;
 end $$;
 
 -- Held by whoever puts a run into a session's line or takes one out. Take row locks of runs first.
-create or replace function lock_session(p_org text, p_user text, p_project text, p_session text) returns void
+create or replace function lock_session(p_org text, p_user text, p_project text, p_session text)
+returns void
 language plpgsql as $$
 begin
     perform pg_advisory_xact_lock(

@@ -7,8 +7,10 @@ use protocol::{
     page::{Page, PageLimit},
     scope::Scope,
 };
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::Row;
+use uuid::Uuid;
 
 use crate::{
     error::StoreError,
@@ -39,6 +41,24 @@ impl NewRecord {
             detail.insert("project_id".into(), project_id.as_str().into());
         }
         Self { actor, action, subject: run_id.to_string(), detail }
+    }
+}
+
+/// A row of the audit, for a parameter.
+#[derive(Serialize)]
+pub(crate) struct AuditRow {
+    audit_id: Uuid,
+    actor: String,
+    action: &'static str,
+    subject: String,
+    detail: Map<String, Value>,
+}
+
+impl AuditRow {
+    pub(crate) fn of(record: NewRecord) -> Self {
+        let NewRecord { actor, action, subject, detail } = record;
+        let audit_id = AuditId::generate().uuid();
+        Self { audit_id, actor, action: action.as_str(), subject, detail }
     }
 }
 

@@ -2,12 +2,13 @@
 //! asked, settled afterwards. Which part a call needs, its caller knows.
 
 use protocol::{id::RunId, message::Usage};
+use serde::Deserialize;
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
     handle::Store,
-    rows::{get_u64, to_i64},
+    rows::{get_u64, get_word, to_i64},
     scoped::Scoped,
     settings::DailyBudget,
 };
@@ -43,6 +44,39 @@ pub struct Standing {
     pub reserved: Amount,
 }
 
+/// What a model call is for, and the claim that it stands on.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Run { epoch: u64 },
+    Remember { tries: u32 },
+}
+
+impl Purpose {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Run { .. } => "run",
+            Self::Remember { .. } => "remember",
+        }
+    }
+
+    fn claim(self) -> i64 {
+        match self {
+            Self::Run { epoch } => to_i64(epoch),
+            Self::Remember { tries } => i64::from(tries),
+        }
+    }
+}
+
+/// What `reserve_usage` answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reserved {
+    Made,
+    OverTokens,
+    OverCost,
+    LeaseLost,
+}
+
 impl Store {
     /// What each organisation may use in a day.
     pub fn daily_budget(&self) -> DailyBudget {
@@ -59,7 +93,7 @@ impl Scoped {
         epoch: u64,
         most: Amount,
     ) -> Result<Reservation, StoreError> {
-        self.reserve(run_id, to_i64(epoch), most).await
+        self.reserve(run_id, Purpose::Run { epoch }, most).await
     }
 
     /// The same for a model call that remembers a run which has ended: it holds as long as whoever
@@ -70,36 +104,40 @@ impl Scoped {
         tries: u32,
         most: Amount,
     ) -> Result<Reservation, StoreError> {
-        self.reserve(run_id, -i64::from(tries), most).await
+        self.reserve(run_id, Purpose::Remember { tries }, most).await
     }
 
     async fn reserve(
         &self,
         run_id: RunId,
-        claim: i64,
+        purpose: Purpose,
         most: Amount,
     ) -> Result<Reservation, StoreError> {
         let budget = self.store().budget;
         let query = sqlx::query(
             "select outcome, used_tokens, used_cost_usd, reserved_tokens, reserved_cost_usd
-             from reserve_usage($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             from reserve_usage(
+                 p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_purpose => $5,
+                 p_claim => $6, p_tokens => $7, p_cost_usd => $8, p_tokens_max => $9,
+                 p_cost_usd_max => $10)",
         )
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid())
-        .bind(claim)
+        .bind(purpose.word())
+        .bind(purpose.claim())
         .bind(to_i64(most.tokens))
         .bind(most.cost_usd)
         .bind(budget.tokens.map(to_i64))
         .bind(budget.cost_usd);
         let row = self.store().database.call_one(query).await?;
-        match row.try_get::<String, _>("outcome")?.as_str() {
-            "reserved" => Ok(Reservation::Made),
-            "tokens" => Ok(Reservation::OverTokens(standing(&row)?)),
-            "cost" => Ok(Reservation::OverCost(standing(&row)?)),
-            _ => Ok(Reservation::LeaseLost),
-        }
+        Ok(match get_word(&row, "outcome")? {
+            Reserved::Made => Reservation::Made,
+            Reserved::OverTokens => Reservation::OverTokens(day_use(&row)?),
+            Reserved::OverCost => Reservation::OverCost(day_use(&row)?),
+            Reserved::LeaseLost => Reservation::LeaseLost,
+        })
     }
 
     /// Counts what the call has used, and frees the rest of what was set aside for it. Does nothing
@@ -111,7 +149,7 @@ impl Scoped {
         used: Usage,
         cost_usd: f64,
     ) -> Result<(), StoreError> {
-        self.settle(run_id, to_i64(epoch), used, cost_usd).await
+        self.settle(run_id, Purpose::Run { epoch }, used, cost_usd).await
     }
 
     /// The same for [`Self::reserve_usage_after`].
@@ -122,31 +160,36 @@ impl Scoped {
         used: Usage,
         cost_usd: f64,
     ) -> Result<(), StoreError> {
-        self.settle(run_id, -i64::from(tries), used, cost_usd).await
+        self.settle(run_id, Purpose::Remember { tries }, used, cost_usd).await
     }
 
     async fn settle(
         &self,
         run_id: RunId,
-        claim: i64,
+        purpose: Purpose,
         used: Usage,
         cost_usd: f64,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("select settle_usage($1, $2, $3, $4, $5, $6, $7, $8)")
-            .bind(self.org())
-            .bind(self.user())
-            .bind(self.project())
-            .bind(run_id.uuid())
-            .bind(claim)
-            .bind(to_i64(used.input_tokens))
-            .bind(to_i64(used.output_tokens))
-            .bind(cost_usd);
+        let query = sqlx::query(
+            "select settle_usage(
+                 p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_purpose => $5,
+                 p_claim => $6, p_input_tokens => $7, p_output_tokens => $8, p_cost_usd => $9)",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .bind(purpose.word())
+        .bind(purpose.claim())
+        .bind(to_i64(used.input_tokens))
+        .bind(to_i64(used.output_tokens))
+        .bind(cost_usd);
         self.ask(query).await?;
         Ok(())
     }
 }
 
-fn standing(row: &PgRow) -> Result<Standing, StoreError> {
+fn day_use(row: &PgRow) -> Result<Standing, StoreError> {
     Ok(Standing {
         used: Amount {
             tokens: get_u64(row, "used_tokens")?,

@@ -14,8 +14,9 @@ use protocol::{
     scope::Scope,
     tool::{Effect, Outcome},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::{Row, postgres::PgRow, types::Json};
+use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     handle::Store,
     notifier::Subject,
     queue::Claim,
-    rows::{get_json, get_u32, payload_of, storable_json, to_i32, to_i64, without_nul},
+    rows::{get_json, get_u32, get_word, rows_json, storable_json, to_i32},
     stream::StreamCursor,
 };
 
@@ -101,7 +102,7 @@ pub struct NewDelta {
 }
 
 /// The working state after a completed step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NewCheckpoint {
     /// The step.
     pub step: u32,
@@ -189,75 +190,44 @@ impl Journal {
 
     /// Writes everything in `entry`, or nothing.
     pub async fn commit(&mut self, entry: &Entry) -> Result<(), JournalError> {
-        let events = EventColumns::of(&entry.events)?;
-        let deltas = DeltaColumns::of(&entry.deltas);
-        let calls = CallColumns::of(&entry.events);
-        let messages: Vec<String> =
-            entry.messages.iter().map(storable_json).collect::<Result<_, _>>()?;
-        let checkpoint = entry.checkpoint.as_ref();
-        let (status, output, error) = match &entry.end {
-            None => (None, None, None),
-            Some(End::Completed { output }) => {
-                (Some(RunStatus::Completed), Some(without_nul(output)), None)
-            }
-            Some(End::Failed { error }) => (Some(RunStatus::Failed), None, Some(Json(error))),
-            Some(End::Cancelled) => (Some(RunStatus::Cancelled), None, None),
-        };
+        let events: Vec<_> = entry.events.iter().map(EventRow::of).collect();
+        let deltas: Vec<_> = entry.deltas.iter().map(DeltaRow::of).collect();
+        let messages: Vec<_> = (entry.messages_at..)
+            .zip(&entry.messages)
+            .map(|(position, message)| MessageRow { position, message })
+            .collect();
         let query = sqlx::query(
-            "select outcome, frees_another,
-                    case when $38 and outcome = 'written'
-                         then note_to_remember($1, $2, $3, $4) end
-             from commit_entry(
-                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                 $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34,
-                 $35, $36, $37)",
+            "select outcome, frees_another from commit_entry(
+                 p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_epoch => $5,
+                 p_events => $6::jsonb, p_deltas => $7::jsonb, p_messages => $8::jsonb,
+                 p_calls => $9::jsonb, p_checkpoint => $10::jsonb, p_progress => $11::jsonb,
+                 p_end => $12::jsonb)",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.scope.user_id.as_str())
         .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
         .bind(self.epoch)
-        .bind(events.types)
-        .bind(events.steps)
-        .bind(events.spans)
-        .bind(events.parents)
-        .bind(events.payloads)
-        .bind(events.contain_secrets)
-        .bind(deltas.seqs)
-        .bind(deltas.ns)
-        .bind(deltas.steps)
-        .bind(deltas.texts)
-        .bind(messages)
-        .bind(to_i32(entry.messages_at))
-        .bind(checkpoint.map(|checkpoint| to_i32(checkpoint.step)))
-        .bind(checkpoint.map(|checkpoint| to_i32(checkpoint.message_count)))
-        .bind(checkpoint.map(|checkpoint| Json(&checkpoint.state)))
-        .bind(entry.model.as_deref())
-        .bind(entry.totals.map(|totals| to_i32(totals.steps)))
-        .bind(entry.totals.map(|totals| to_i32(totals.tool_calls)))
-        .bind(entry.totals.map(|totals| to_i64(totals.usage.input_tokens)))
-        .bind(entry.totals.map(|totals| to_i64(totals.usage.output_tokens)))
-        .bind(entry.totals.map(|totals| to_i64(totals.usage.cached_tokens)))
-        .bind(entry.totals.map(|totals| totals.cost_usd))
-        .bind(status.map(RunStatus::as_str))
-        .bind(output)
-        .bind(error)
-        .bind(calls.ids)
-        .bind(calls.steps)
-        .bind(calls.tools)
-        .bind(calls.effects)
-        .bind(calls.statuses)
-        .bind(calls.settled_ids)
-        .bind(calls.settled_statuses)
-        .bind(entry.remember);
+        .bind(rows_json(&events)?)
+        .bind(rows_json(&deltas)?)
+        .bind(rows_json(&messages)?)
+        .bind(rows_json(&CallRow::of(&entry.events))?)
+        .bind(entry.checkpoint.as_ref().map(storable_json).transpose()?)
+        .bind(Progress::of(entry).as_ref().map(storable_json).transpose()?)
+        .bind(
+            entry
+                .end
+                .as_ref()
+                .map(|end| storable_json(&EndRow::of(end, entry.remember)))
+                .transpose()?,
+        );
         let row = self.store.database.call_one(query).await?;
-        let read = |error: sqlx::Error| JournalError::Store(error.into());
-        match row.try_get::<String, _>("outcome").map_err(read)?.as_str() {
-            "written" => {}
-            "cancel_requested" => return Err(JournalError::CancelRequested),
-            _ => return Err(JournalError::LeaseLost),
+        match get_word(&row, "outcome")? {
+            Committed::Written => {}
+            Committed::CancelRequested => return Err(JournalError::CancelRequested),
+            Committed::LeaseLost => return Err(JournalError::LeaseLost),
         }
-        let frees_another: bool = row.try_get("frees_another").map_err(read)?;
+        let frees_another: bool = row.try_get("frees_another").map_err(StoreError::from)?;
         self.last_seq += entry.events.len() as u64;
         self.store.notifier.wake(Subject::Run(self.run_id));
         if frees_another {
@@ -270,30 +240,40 @@ impl Journal {
     pub async fn restore(&self) -> Result<Restored, StoreError> {
         let mut tx = self.store.scoped(&self.scope).begin().await?;
         let checkpoint = sqlx::query(
-            "select step, message_count, state from checkpoints
-             where org_id = $1 and run_id = $2
-             order by step desc
+            "select c.step, c.message_count, c.state
+             from runs r join checkpoints c using (org_id, run_id)
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
+             order by c.step desc
              limit 1",
         )
         .bind(self.scope.org_id.as_str())
+        .bind(self.scope.user_id.as_str())
+        .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
         .fetch_optional(&mut tx)
         .await?;
         let messages = sqlx::query(
-            "select message from run_messages
-             where org_id = $1 and run_id = $2
-             order by position",
+            "select m.message
+             from runs r join run_messages m using (org_id, run_id)
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
+             order by m.position",
         )
         .bind(self.scope.org_id.as_str())
+        .bind(self.scope.user_id.as_str())
+        .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
         .fetch_all(&mut tx)
         .await?;
         let step = checkpoint.as_ref().map_or(Ok(0), |row| get_u32(row, "step"))?;
         let calls = sqlx::query(
-            "select call_id, tool, effect, status from tool_calls
-             where org_id = $1 and run_id = $2 and step > $3",
+            "select c.call_id, c.tool, c.effect, c.status
+             from runs r join tool_calls c using (org_id, run_id)
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
+               and c.step > $5",
         )
         .bind(self.scope.org_id.as_str())
+        .bind(self.scope.user_id.as_str())
+        .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
         .bind(to_i32(step))
         .fetch_all(&mut tx)
@@ -318,9 +298,11 @@ impl Journal {
         let mut tx = self.store.scoped(&self.scope).begin().await?;
         let row = sqlx::query(
             "select cancel_requested_by, cancel_reason from runs
-             where org_id = $1 and run_id = $2",
+             where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4",
         )
         .bind(self.scope.org_id.as_str())
+        .bind(self.scope.user_id.as_str())
+        .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
         .fetch_optional(&mut tx)
         .await?;
@@ -332,111 +314,173 @@ impl Journal {
 }
 
 fn known_call(row: &PgRow) -> Result<(CallId, KnownCall), StoreError> {
-    let effect = match row.try_get::<String, _>("effect")?.as_str() {
-        "read_only" => Effect::ReadOnly,
-        "idempotent" => Effect::Idempotent,
-        _ => Effect::AtMostOnce,
+    let known = KnownCall {
+        tool: row.try_get("tool")?,
+        effect: get_word(row, "effect")?,
+        settled: get_word::<CallStatus>(row, "status")? != CallStatus::Intent,
     };
-    let settled = row.try_get::<String, _>("status")? != "intent";
-    let known = KnownCall { tool: row.try_get("tool")?, effect, settled };
     Ok((CallId::from_uuid(row.try_get("call_id")?), known))
 }
 
-#[derive(Default)]
-struct EventColumns {
-    types: Vec<&'static str>,
-    steps: Vec<Option<i32>>,
-    spans: Vec<i64>,
-    parents: Vec<Option<i64>>,
-    payloads: Vec<String>,
-    contain_secrets: Vec<bool>,
+/// What `commit_entry` answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Committed {
+    Written,
+    CancelRequested,
+    LeaseLost,
 }
 
-impl EventColumns {
-    fn of(events: &[NewEvent]) -> Result<Self, StoreError> {
-        let mut columns = Self::default();
-        for event in events {
-            columns.types.push(event.fact.type_name());
-            columns.steps.push(event.step.map(to_i32));
-            columns.spans.push(event.span_id.bits());
-            columns.parents.push(event.parent_span_id.map(SpanId::bits));
-            columns.payloads.push(payload_of(&event.fact)?);
-            columns.contain_secrets.push(event.contains_secrets);
+/// What follows are the rows of `commit_entry`'s parameters: the fields are named after the columns.
+#[derive(Serialize)]
+struct EventRow<'a> {
+    /// `type` and `payload`.
+    #[serde(flatten)]
+    fact: &'a Fact,
+    step: Option<u32>,
+    span_id: i64,
+    parent_span_id: Option<i64>,
+    contains_secrets: bool,
+}
+
+impl<'a> EventRow<'a> {
+    fn of(event: &'a NewEvent) -> Self {
+        Self {
+            fact: &event.fact,
+            step: event.step,
+            span_id: event.span_id.bits(),
+            parent_span_id: event.parent_span_id.map(SpanId::bits),
+            contains_secrets: event.contains_secrets,
         }
-        Ok(columns)
     }
 }
 
-/// The ledger's part of an entry: calls that are intended, and calls that are settled.
-#[derive(Default)]
-struct CallColumns {
-    ids: Vec<Uuid>,
-    steps: Vec<i32>,
-    tools: Vec<String>,
-    effects: Vec<&'static str>,
-    statuses: Vec<&'static str>,
-    settled_ids: Vec<Uuid>,
-    settled_statuses: Vec<&'static str>,
+#[derive(Serialize)]
+struct DeltaRow<'a> {
+    seq: u64,
+    n: u64,
+    step: u32,
+    text: Option<&'a str>,
 }
 
-impl CallColumns {
-    fn of(events: &[NewEvent]) -> Self {
-        let mut columns = Self::default();
+impl<'a> DeltaRow<'a> {
+    fn of(delta: &'a NewDelta) -> Self {
+        let StreamCursor { seq, n } = delta.at;
+        Self { seq, n, step: delta.step, text: delta.text.as_deref() }
+    }
+}
+
+#[derive(Serialize)]
+struct MessageRow<'a> {
+    position: u32,
+    message: &'a Message,
+}
+
+/// A call as the ledger has it: intended, which names the tool, or settled.
+#[derive(Serialize)]
+struct CallRow<'a> {
+    call_id: Uuid,
+    step: Option<u32>,
+    tool: Option<&'a str>,
+    effect: Option<Effect>,
+    status: CallStatus,
+}
+
+/// Where a call stands: intended, or settled with its outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CallStatus {
+    Intent,
+    #[serde(untagged)]
+    Settled(Outcome),
+}
+
+impl<'a> CallRow<'a> {
+    fn of(events: &'a [NewEvent]) -> Vec<Self> {
+        let mut rows: Vec<Self> = Vec::new();
         for event in events {
             match &event.fact {
-                Fact::ToolCalled { tool_call_id, tool, effect, .. } => {
-                    columns.ids.push(tool_call_id.uuid());
-                    columns.steps.push(to_i32(event.step.unwrap_or(1)));
-                    columns.tools.push(without_nul(tool));
-                    columns.effects.push(effect.as_str());
-                    columns.statuses.push("intent");
-                }
+                Fact::ToolCalled { tool_call_id, tool, effect, .. } => rows.push(Self {
+                    call_id: tool_call_id.uuid(),
+                    step: Some(event.step.unwrap_or(1)),
+                    tool: Some(tool),
+                    effect: Some(*effect),
+                    status: CallStatus::Intent,
+                }),
                 Fact::ToolResult { tool_call_id, outcome, .. } => {
-                    let id = tool_call_id.uuid();
-                    // A statement does not see its own insertions: what is intended and settled in
-                    // one entry is inserted settled.
-                    match columns.ids.iter().position(|known| *known == id) {
-                        Some(place) => {
-                            if let Some(status) = columns.statuses.get_mut(place) {
-                                *status = outcome.as_str();
-                            }
-                        }
-                        None => columns.settle(id, *outcome),
+                    let status = CallStatus::Settled(*outcome);
+                    // What is intended and settled in one entry is inserted settled.
+                    let intended = |row: &&mut Self| row.call_id == tool_call_id.uuid();
+                    match rows.iter_mut().find(intended) {
+                        Some(row) => row.status = status,
+                        None => rows.push(Self::settled(tool_call_id.uuid(), *outcome)),
                     }
                 }
                 Fact::RunCancelled { stopped, unknown, .. } => {
-                    stopped.iter().for_each(|id| columns.settle(id.uuid(), Outcome::Error));
-                    unknown.iter().for_each(|id| columns.settle(id.uuid(), Outcome::Unknown));
+                    rows.extend(stopped.iter().map(|id| Self::settled(id.uuid(), Outcome::Error)));
+                    rows.extend(
+                        unknown.iter().map(|id| Self::settled(id.uuid(), Outcome::Unknown)),
+                    );
                 }
                 _ => {}
             }
         }
-        columns
+        rows
     }
 
-    fn settle(&mut self, id: Uuid, outcome: Outcome) {
-        self.settled_ids.push(id);
-        self.settled_statuses.push(outcome.as_str());
+    fn settled(call_id: Uuid, outcome: Outcome) -> Self {
+        let status = CallStatus::Settled(outcome);
+        Self { call_id, step: None, tool: None, effect: None, status }
     }
 }
 
-#[derive(Default)]
-struct DeltaColumns {
-    seqs: Vec<i64>,
-    ns: Vec<i64>,
-    steps: Vec<i32>,
-    texts: Vec<Option<String>>,
+/// The model and the counters, where they changed.
+#[derive(Default, Serialize)]
+struct Progress<'a> {
+    model: Option<&'a str>,
+    step_count: Option<u32>,
+    tool_call_count: Option<u32>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cached_tokens: Option<u64>,
+    cost_usd: Option<f64>,
 }
 
-impl DeltaColumns {
-    fn of(deltas: &[NewDelta]) -> Self {
-        let mut columns = Self::default();
-        for delta in deltas {
-            columns.seqs.push(to_i64(delta.at.seq));
-            columns.ns.push(to_i64(delta.at.n));
-            columns.steps.push(to_i32(delta.step));
-            columns.texts.push(delta.text.as_deref().map(without_nul));
-        }
-        columns
+impl<'a> Progress<'a> {
+    fn of(entry: &'a Entry) -> Option<Self> {
+        let model = entry.model.as_deref();
+        let Some(totals) = entry.totals else {
+            return model.map(|model| Self { model: Some(model), ..Self::default() });
+        };
+        Some(Self {
+            model,
+            step_count: Some(totals.steps),
+            tool_call_count: Some(totals.tool_calls),
+            input_tokens: Some(totals.usage.input_tokens),
+            output_tokens: Some(totals.usage.output_tokens),
+            cached_tokens: Some(totals.usage.cached_tokens),
+            cost_usd: Some(totals.cost_usd),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct EndRow<'a> {
+    status: RunStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a RunError>,
+    remember: bool,
+}
+
+impl<'a> EndRow<'a> {
+    fn of(end: &'a End, remember: bool) -> Self {
+        let (status, output, error) = match end {
+            End::Completed { output } => (RunStatus::Completed, Some(output.as_str()), None),
+            End::Failed { error } => (RunStatus::Failed, None, Some(error)),
+            End::Cancelled => (RunStatus::Cancelled, None, None),
+        };
+        Self { status, output, error, remember }
     }
 }

@@ -5,13 +5,18 @@ use std::{fmt, str::FromStr};
 
 use jiff_sqlx::Timestamp as DbTimestamp;
 use protocol::{
-    event::Fact,
     message::Usage,
     page::{Page, PageLimit},
     scope::Scope,
     time::Timestamp,
 };
-use serde::de::DeserializeOwned;
+use serde::{
+    Serialize,
+    de::{
+        DeserializeOwned, IntoDeserializer,
+        value::{self, StrDeserializer},
+    },
+};
 use serde_json::Value;
 use sqlx::{Row, postgres::PgRow, types::Json};
 
@@ -81,6 +86,16 @@ where
     })
 }
 
+/// One of the words that an enum has for its variants: what a function answers, or a column that a
+/// check bounds. A word that this version does not know is an error and stands for nothing else.
+pub(crate) fn get_word<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, StoreError> {
+    let word: &str = row.try_get(column)?;
+    let deserializer: StrDeserializer<'_, value::Error> = word.into_deserializer();
+    T::deserialize(deserializer).map_err(|error| {
+        StoreError::unreadable(format_args!("column `{column}` holds `{word}`: {error}"))
+    })
+}
+
 /// Whose row it is.
 pub(crate) fn get_scope(row: &PgRow) -> Result<Scope, StoreError> {
     let has_project = !row.try_get::<&str, _>("project_id")?.is_empty();
@@ -124,14 +139,13 @@ pub(crate) fn get_optional_json<T: DeserializeOwned>(
     value.map(|value| serde_json::from_value(value.0).map_err(StoreError::unreadable)).transpose()
 }
 
-/// The payload of a fact as JSON that `jsonb` keeps.
-pub(crate) fn payload_of(fact: &Fact) -> Result<String, StoreError> {
-    let value = serde_json::to_value(fact).map_err(StoreError::unreadable)?;
-    storable_json(value.get("payload").unwrap_or(&Value::Null))
+/// Rows for a parameter that is an array of objects with the names of the columns; null without any.
+pub(crate) fn rows_json<T: Serialize>(rows: &[T]) -> Result<Option<String>, StoreError> {
+    if rows.is_empty() { Ok(None) } else { storable_json(rows).map(Some) }
 }
 
 /// JSON without U+0000, which PostgreSQL cannot keep: U+FFFD stands in its place.
-pub(crate) fn storable_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
+pub(crate) fn storable_json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
     let text = serde_json::to_string(value).map_err(StoreError::unreadable)?;
     if !text.contains("\\u0000") {
         return Ok(text);

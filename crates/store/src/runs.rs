@@ -3,27 +3,27 @@
 use protocol::{
     audit::AuditAction,
     event::Fact,
-    id::{AuditId, RunId, SpanId},
+    id::{RunId, SpanId},
     name::{AgentId, SessionKey},
     page::{Page, PageLimit},
     run::{CreateRun, IfBusy, Run, RunCancelled, RunCreated, RunStatus},
 };
+use serde::Deserialize;
 use sqlx::{
     Postgres, Row,
     postgres::{PgArguments, PgRow},
     query::Query,
-    types::Json,
 };
 use uuid::Uuid;
 
 use crate::{
-    audit::NewRecord,
+    audit::{AuditRow, NewRecord},
     error::StoreError,
     failpoint,
     notifier::Subject,
     rows::{
         cut_page, get_json, get_optional_json, get_optional_timestamp, get_parsed, get_timestamp,
-        get_u32, get_u64, get_usage, payload_of, storable_json, to_i32,
+        get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -57,17 +57,21 @@ const RUN_COLUMNS: &str = "run_id, status, session_key, agent_id, input, output,
      cached_tokens, cost_usd, model, metadata";
 
 impl Scoped {
-    /// Puts a run into the queue: durable when this returns.
-    pub async fn create_run(&self, new: &CreateRun) -> Result<RunCreated, StoreError> {
+    /// Puts a run into the queue: durable when this returns. The audit names `by`, if it is given.
+    pub async fn create_run(
+        &self,
+        new: &CreateRun,
+        by: Option<&str>,
+    ) -> Result<RunCreated, StoreError> {
         if new.if_busy == IfBusy::Interrupt {
             let mut tx = self.begin().await?;
-            let (created, stopped) = self.insert_run(&mut tx, RunId::generate(), new).await?;
+            let (created, stopped) = self.insert_run(&mut tx, RunId::generate(), new, by).await?;
             tx.commit().await?;
             self.ring(&stopped);
             return Ok(created);
         }
         let run_id = RunId::generate();
-        let row = self.store().database.call_one(self.creation(run_id, new)?).await?;
+        let row = self.store().database.call_one(self.creation(run_id, new, by)?).await?;
         let created = self.created(run_id, &row)?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&[]);
@@ -78,6 +82,7 @@ impl Scoped {
     pub async fn create_run_once(
         &self,
         new: &CreateRun,
+        by: Option<&str>,
         key: &IdempotencyKey,
     ) -> Result<(RunCreated, bool), StoreError> {
         let mut tx = self.begin().await?;
@@ -101,7 +106,7 @@ impl Scoped {
             let run = self.replayed_run(&mut tx, key).await?;
             return Ok((run.ok_or(sqlx::Error::RowNotFound)?, true));
         }
-        let (created, stopped) = self.insert_run(&mut tx, run_id, new).await?;
+        let (created, stopped) = self.insert_run(&mut tx, run_id, new, by).await?;
         tx.commit().await?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&stopped);
@@ -182,7 +187,11 @@ impl Scoped {
         for Stopped { run_id, status } in stopped {
             let subject = match status {
                 RunStatus::Running => Subject::Cancel(*run_id),
-                _ => Subject::Run(*run_id),
+                RunStatus::Pending
+                | RunStatus::Waiting
+                | RunStatus::Completed
+                | RunStatus::Failed
+                | RunStatus::Cancelled => Subject::Run(*run_id),
             };
             self.notifier().wake(subject);
         }
@@ -195,50 +204,42 @@ impl Scoped {
         tx: &mut Transaction,
         run_id: RunId,
         new: &CreateRun,
+        by: Option<&str>,
     ) -> Result<(RunCreated, Vec<Stopped>), StoreError> {
         let stopped = match new.if_busy {
             IfBusy::Queue | IfBusy::Reject => Vec::new(),
             IfBusy::Interrupt => self.stop_session(tx, &new.session_key).await?,
         };
-        let row = self.creation(run_id, new)?.fetch_one(tx).await?;
+        let row = self.creation(run_id, new, by)?.fetch_one(tx).await?;
         Ok((self.created(run_id, &row)?, stopped))
     }
 
     fn creation<'q>(
         &'q self,
         run_id: RunId,
-        new: &'q CreateRun,
+        new: &CreateRun,
+        by: Option<&str>,
     ) -> Result<Query<'q, Postgres, PgArguments>, StoreError> {
-        let record = self.actor().map(|actor| {
-            NewRecord::of_run(actor.to_owned(), AuditAction::RunCreated, self.scope(), run_id)
+        let audit = by.map(|by| {
+            let record =
+                NewRecord::of_run(by.to_owned(), AuditAction::RunCreated, self.scope(), run_id);
+            storable_json(&AuditRow::of(record))
         });
-        let detail = record.as_ref().map(|record| storable_json(&record.detail)).transpose()?;
         let most = self.store().limits.queued_per_org.max(1);
         let counted = (!self.store().admission.passes(self.org())).then_some(to_i32(most));
         Ok(sqlx::query(
-            "select outcome, accepted_at, queued,
-                    case when $13 and outcome = 'accepted'
-                         then note_audit($1, $14, $15, $16, $17, $18::jsonb) end
-             from create_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            "select outcome, accepted_at, queued from create_run(
+                 p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_new => $5::jsonb,
+                 p_reject_busy => $6, p_queued_max => $7, p_audit => $8::jsonb)",
         )
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid())
-        .bind(new.session_key.as_str())
-        .bind(new.agent_id.as_str())
-        .bind(&new.input)
-        .bind(new.llm_config.as_ref().map(Json))
-        .bind(new.limits.as_ref().map(Json))
-        .bind(new.metadata.as_ref().map(Json))
+        .bind(storable_json(new)?)
         .bind(new.if_busy == IfBusy::Reject)
         .bind(counted)
-        .bind(record.is_some())
-        .bind(AuditId::generate().uuid())
-        .bind(self.actor())
-        .bind(AuditAction::RunCreated.as_str())
-        .bind(record.map(|record| record.subject))
-        .bind(detail))
+        .bind(audit.transpose()?))
     }
 
     fn created(&self, run_id: RunId, row: &PgRow) -> Result<RunCreated, StoreError> {
@@ -247,14 +248,14 @@ impl Scoped {
             let most = self.store().limits.queued_per_org;
             self.store().admission.counted(self.org(), queued, most);
         }
-        match row.try_get::<String, _>("outcome")?.as_str() {
-            "accepted" => Ok(RunCreated {
+        match get_word(row, "outcome")? {
+            Creation::Accepted => Ok(RunCreated {
                 run_id,
                 status: RunStatus::Pending,
                 created_at: get_timestamp(row, "accepted_at")?,
             }),
-            "busy" => Err(StoreError::SessionBusy),
-            _ => Err(StoreError::QueueFull),
+            Creation::Busy => Err(StoreError::SessionBusy),
+            Creation::Full => Err(StoreError::QueueFull),
         }
     }
 
@@ -296,7 +297,7 @@ impl Scoped {
         reason: Option<&str>,
     ) -> Result<Stopped, StoreError> {
         let row = sqlx::query(
-            "select status, epoch, last_seq, agent_id from runs
+            "select status from runs
              where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4
              for update",
         )
@@ -307,21 +308,24 @@ impl Scoped {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or(StoreError::NotFound)?;
-        let status: RunStatus = get_parsed(&row, "status")?;
+        let status: RunStatus = get_word(&row, "status")?;
         let status = match status {
             RunStatus::Completed | RunStatus::Failed | RunStatus::Cancelled => {
                 return Err(StoreError::RunAlreadyFinished);
             }
             RunStatus::Pending | RunStatus::Waiting => {
-                self.end_unheld_run(tx, run_id, &row, by, reason).await?;
+                self.end_unheld_run(tx, run_id, by, reason).await?;
                 RunStatus::Cancelled
             }
             RunStatus::Running => {
                 sqlx::query(
-                    "update runs set cancel_requested_by = $3, cancel_reason = $4
-                     where org_id = $1 and run_id = $2 and cancel_requested_by is null",
+                    "update runs set cancel_requested_by = $5, cancel_reason = $6
+                     where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4
+                       and cancel_requested_by is null",
                 )
                 .bind(self.org())
+                .bind(self.user())
+                .bind(self.project())
                 .bind(run_id.uuid())
                 .bind(by)
                 .bind(reason)
@@ -340,7 +344,7 @@ impl Scoped {
     ) -> Result<Option<RunCreated>, StoreError> {
         let row = sqlx::query(
             "select k.request_hash, r.run_id, r.created_at
-             from idempotency_keys k join runs r using (org_id, run_id)
+             from idempotency_keys k join runs r using (org_id, user_id, project_id, run_id)
              where k.org_id = $1 and k.user_id = $2 and k.project_id = $3 and k.key = $4",
         )
         .bind(self.org())
@@ -365,7 +369,6 @@ impl Scoped {
         &self,
         tx: &mut Transaction,
         run_id: RunId,
-        locked: &PgRow,
         by: &str,
         reason: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -376,29 +379,32 @@ impl Scoped {
             unknown: Vec::new(),
         };
         sqlx::query(
-            "with run as (
+            "with ended as (
                  update runs
                  set status = 'cancelled', ended_at = clock_timestamp(), last_seq = last_seq + 1,
-                     cancel_requested_by = $3, cancel_reason = $4
-                 where org_id = $1 and run_id = $2
+                     cancel_requested_by = $5, cancel_reason = $6
+                 where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4
+                 returning org_id, run_id, last_seq, ended_at, epoch, agent_id
              )
-             insert into events (org_id, run_id, seq, epoch, agent_id, span_id, type, payload)
-             values ($1, $2, $5, $6, $7, $8, $9, $10::jsonb)",
+             insert into events (org_id, run_id, seq, ts, epoch, agent_id, span_id, type, payload)
+             select r.org_id, r.run_id, r.last_seq, r.ended_at, r.epoch, r.agent_id, $7,
+                    fact ->> 'type', fact -> 'payload'
+             from ended r, (values ($8::jsonb)) as told (fact)",
         )
         .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
         .bind(run_id.uuid())
         .bind(by)
         .bind(reason)
-        .bind(locked.try_get::<i64, _>("last_seq")? + 1)
-        .bind(locked.try_get::<i64, _>("epoch")?)
-        .bind(locked.try_get::<String, _>("agent_id")?)
         .bind(SpanId::derive(run_id, "run").bits())
-        .bind(fact.type_name())
-        .bind(payload_of(&fact)?)
+        .bind(storable_json(&fact)?)
         .execute(&mut *tx)
         .await?;
-        sqlx::query("select leave_queue($1, $2)")
+        sqlx::query("select leave_queue($1, $2, $3, $4)")
             .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
             .bind(run_id.uuid())
             .execute(tx)
             .await?;
@@ -413,12 +419,21 @@ struct Stopped {
     status: RunStatus,
 }
 
+/// What `create_run` answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Creation {
+    Accepted,
+    Busy,
+    Full,
+}
+
 fn run_from(row: &PgRow) -> Result<Run, StoreError> {
     let started_at = get_optional_timestamp(row, "started_at")?;
     let ended_at = get_optional_timestamp(row, "ended_at")?;
     Ok(Run {
         run_id: RunId::from_uuid(row.try_get("run_id")?),
-        status: get_parsed(row, "status")?,
+        status: get_word(row, "status")?,
         session_key: get_parsed(row, "session_key")?,
         agent_id: get_parsed(row, "agent_id")?,
         input: row.try_get("input")?,

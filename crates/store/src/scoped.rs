@@ -23,15 +23,13 @@ pub struct Scoped {
     scope: Scope,
     /// Where what is written lives.
     home: Home,
-    /// Who is named in the audit as the one who creates runs.
-    actor: Option<String>,
 }
 
 impl Store {
     /// The database as `scope` sees it.
     pub fn scoped(&self, scope: &Scope) -> Scoped {
         let home = Home::of(scope, Visibility::Scope);
-        Scoped { store: self.clone(), scope: scope.clone(), home, actor: None }
+        Scoped { store: self.clone(), scope: scope.clone(), home }
     }
 }
 
@@ -50,15 +48,6 @@ impl Scoped {
     /// Who sees what is written.
     pub fn visibility(&self) -> Visibility {
         self.home.visibility()
-    }
-
-    /// The same door, for somebody whom the audit is to name with each run that is created.
-    pub fn audited_as(self, actor: String) -> Self {
-        Self { actor: Some(actor), ..self }
-    }
-
-    pub(crate) fn actor(&self) -> Option<&str> {
-        self.actor.as_deref()
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -40,7 +40,8 @@ async fn an_owner_that_may_make_roles_makes_them_and_serves_tenants_apart() {
         assert!(inspection.open_tables.is_empty(), "{inspection:?}");
         let store = Store::connect(&StoreSettings::new(url)).await.unwrap();
         let ours = scope(org);
-        let run_id = store.scoped(&ours).create_run(&CreateRun::new("task")).await.unwrap().run_id;
+        let run_id =
+            store.scoped(&ours).create_run(&CreateRun::new("task"), None).await.unwrap().run_id;
         let claims = store.claim(Uuid::now_v7(), 1, Duration::from_secs(10)).await.unwrap();
         assert_eq!(claims.first().unwrap().run_id, run_id);
         assert!(store.scoped(&ours).get_run(run_id).await.is_ok());

@@ -113,7 +113,7 @@ impl World {
     }
 
     async fn create(&self, new: &CreateRun) -> RunId {
-        self.store.scoped(&self.scope).create_run(new).await.unwrap().run_id
+        self.store.scoped(&self.scope).create_run(new, None).await.unwrap().run_id
     }
 
     /// A run that waits for no other.

@@ -68,7 +68,7 @@ async fn fill(world: &World, scope: &Scope, word: &str) -> Other {
     let text = format!("The launch code of the project is {word}.");
     let memory = world.memory.write(scope, &note(&text, word), None).await.unwrap();
     let new = CreateRun::new(format!("remember {word}"));
-    let run = world.store.scoped(scope).create_run(&new).await.unwrap().run_id;
+    let run = world.store.scoped(scope).create_run(&new, None).await.unwrap().run_id;
     let folder = world.workspace.path().join(folder(scope));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("plan.md"), text).unwrap();

@@ -65,14 +65,14 @@ pub(crate) async fn create(
     asked.body.check().map_err(ApiError::invalid)?;
     check_agent(&app, &asked.body.agent_id)?;
     let key = idempotency_key(&headers, &asked)?;
-    let mut scoped = app.store.scoped(&asked.scope);
+    let scoped = app.store.scoped(&asked.scope);
     // The run itself says when and for whom; where callers are known, the audit says by whom.
-    if app.authenticator.is_on() {
-        scoped = scoped.audited_as(principal.actor_or(asked.scope.user_id.as_str()));
-    }
+    let is_audited = app.authenticator.is_on();
+    let actor = is_audited.then(|| principal.actor_or(asked.scope.user_id.as_str()));
+    let by = actor.as_deref();
     let (created, replayed) = match (app.workspaces.check(&asked.scope.org_id).await, key) {
-        (Ok(()), Some(key)) => scoped.create_run_once(&asked.body, &key).await?,
-        (Ok(()), None) => (scoped.create_run(&asked.body).await?, false),
+        (Ok(()), Some(key)) => scoped.create_run_once(&asked.body, by, &key).await?,
+        (Ok(()), None) => (scoped.create_run(&asked.body, by).await?, false),
         // What was created before is no new run.
         (Err(over), Some(key)) => (scoped.find_run_once(&key).await?.ok_or(over)?, true),
         (Err(over), None) => return Err(over.into()),

@@ -49,7 +49,7 @@ async fn run_of(served: &Served, org: &str) -> RunId {
         project_id: None,
     };
     let new = protocol::run::CreateRun::new("x");
-    served.store.scoped(&scope).create_run(&new).await.unwrap().run_id
+    served.store.scoped(&scope).create_run(&new, None).await.unwrap().run_id
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
-    rows::{get_parsed, get_timestamp, to_i32},
+    rows::{get_parsed, get_timestamp, get_word, to_i32},
     scoped::Scoped,
 };
 
@@ -274,10 +274,7 @@ fn link_from(row: &PgRow) -> Result<MemoryLink, StoreError> {
     Ok(MemoryLink {
         from: MemoryId::from_uuid(row.try_get("from_id")?),
         to: MemoryId::from_uuid(row.try_get("to_id")?),
-        kind: match row.try_get::<String, _>("kind")?.as_str() {
-            "superseded" => LinkKind::Superseded,
-            _ => LinkKind::Duplicate,
-        },
+        kind: get_word(row, "kind")?,
         score: row.try_get("score")?,
         found_at: get_timestamp(row, "found_at")?,
     })

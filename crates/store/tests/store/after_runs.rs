@@ -236,7 +236,7 @@ async fn a_call_after_a_run_is_set_aside_and_counted_like_one_of_a_run() {
     assert_eq!(after(&held, 80).await, Reservation::Made);
     // It counts for whoever asks next, of whatever user.
     let other = scope("org_a", "user_b", None);
-    store.scoped(&other).create_run(&CreateRun::new("x")).await.unwrap();
+    store.scoped(&other).create_run(&CreateRun::new("x"), None).await.unwrap();
     let claim = claim_one(&store).await;
     let of_run = store.scoped(&other);
     let full = of_run.reserve_usage(claim.run_id, claim.epoch, most(21)).await.unwrap();

@@ -138,7 +138,7 @@ async fn an_organisation_has_one_budget_and_no_other_touches_it() {
         ("org_b", "user_a", Reservation::Made),
     ] {
         let scope = scope(org, user, None);
-        store.scoped(&scope).create_run(&CreateRun::new("x")).await.unwrap();
+        store.scoped(&scope).create_run(&CreateRun::new("x"), None).await.unwrap();
         let theirs = claim_one(&store).await;
         assert_eq!(theirs.scope, scope);
         assert_eq!(reserve(&store, &theirs, 100, 0.0).await, made);

@@ -83,12 +83,12 @@ fn strangers() -> Vec<Scope> {
 }
 
 async fn create(store: &Store) -> RunId {
-    store.scoped(&ours()).create_run(&CreateRun::new("任务")).await.unwrap().run_id
+    store.scoped(&ours()).create_run(&CreateRun::new("任务"), None).await.unwrap().run_id
 }
 
 async fn create_in(store: &Store, scope: &Scope, session: &str) -> RunId {
     let new = CreateRun { session_key: session.parse().unwrap(), ..CreateRun::new("x") };
-    store.scoped(scope).create_run(&new).await.unwrap().run_id
+    store.scoped(scope).create_run(&new, None).await.unwrap().run_id
 }
 
 async fn finish(store: &Store, claim: &Claim) {

@@ -169,7 +169,7 @@ async fn a_full_queue_takes_no_more_of_its_organisation() {
     let store = fresh_with(|settings| settings.limits.queued_per_org = 2).await;
     create_in(&store, &ours(), "s_1").await;
     create_in(&store, &ours(), "s_1").await;
-    let more = store.scoped(&ours()).create_run(&CreateRun::new("x")).await;
+    let more = store.scoped(&ours()).create_run(&CreateRun::new("x"), None).await;
     assert!(matches!(more, Err(StoreError::QueueFull)), "{more:?}");
     create_in(&store, &crate::scope("org_q", "u", None), "s_1").await;
     claim_one(&store).await;

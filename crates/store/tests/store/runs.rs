@@ -28,7 +28,7 @@ async fn a_run_comes_back_as_it_was_created() {
     new.metadata = json!({"b": 1, "a": ["中"]}).as_object().cloned();
     new.limits = Some(RunLimits { max_steps: Some(3), ..RunLimits::default() });
     new.llm_config = Some(LlmConfig { model: Some("m".into()), ..LlmConfig::default() });
-    let created = scoped.create_run(&new).await.unwrap();
+    let created = scoped.create_run(&new, None).await.unwrap();
     assert_eq!(created.status, RunStatus::Pending);
     let run = scoped.get_run(created.run_id).await.unwrap();
     assert_eq!((run.status, run.event_count, run.step_count), (RunStatus::Pending, 0, 0));
@@ -154,22 +154,23 @@ async fn an_idempotency_key_makes_one_run_however_often_and_at_once() {
     let new = CreateRun::new("once");
     let (first, again) = (key(1), key(1));
     assert_eq!(scoped.find_run_once(&first).await.unwrap(), None);
-    let tries = (0..20).map(|_| scoped.create_run_once(&new, &first));
+    let tries = (0..20).map(|_| scoped.create_run_once(&new, None, &first));
     let mut ids: Vec<_> =
         futures::future::join_all(tries).await.into_iter().map(|made| made.unwrap()).collect();
     assert_eq!(ids.iter().filter(|(_, replayed)| !replayed).count(), 1);
     ids.dedup_by_key(|(created, _)| created.clone());
     assert_eq!(ids.len(), 1);
-    assert_eq!(scoped.create_run_once(&new, &again).await.unwrap().0, ids[0].0);
+    assert_eq!(scoped.create_run_once(&new, None, &again).await.unwrap().0, ids[0].0);
     assert_eq!(scoped.find_run_once(&again).await.unwrap().as_ref(), Some(&ids[0].0));
     assert!(matches!(
-        scoped.create_run_once(&new, &key(2)).await,
+        scoped.create_run_once(&new, None, &key(2)).await,
         Err(StoreError::IdempotencyMismatch)
     ));
     assert!(matches!(scoped.find_run_once(&key(2)).await, Err(StoreError::IdempotencyMismatch)));
     for scope in strangers() {
         assert_eq!(store.scoped(&scope).find_run_once(&key(1)).await.unwrap(), None);
-        let (other, replayed) = store.scoped(&scope).create_run_once(&new, &key(1)).await.unwrap();
+        let (other, replayed) =
+            store.scoped(&scope).create_run_once(&new, None, &key(1)).await.unwrap();
         assert!(!replayed && other.run_id != ids[0].0.run_id);
     }
 }
@@ -181,7 +182,7 @@ async fn sessions_are_ordered_by_their_newest_run() {
     for (session, input) in [("s_1", "a"), ("s_2", "b"), ("s_1", "c")] {
         let mut new = CreateRun::new(input);
         new.session_key = session.parse().unwrap();
-        scoped.create_run(&new).await.unwrap();
+        scoped.create_run(&new, None).await.unwrap();
     }
     let page = scoped.list_sessions(None, limit(1)).await.unwrap();
     let first = &page.items[0];

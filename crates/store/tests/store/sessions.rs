@@ -50,19 +50,21 @@ fn run_if(if_busy: IfBusy) -> CreateRun {
 async fn a_busy_session_refuses_who_does_not_want_to_wait() {
     let store = fresh().await;
     let scoped = store.scoped(&ours());
-    let first = scoped.create_run(&run_if(IfBusy::Reject)).await.unwrap().run_id;
+    let first = scoped.create_run(&run_if(IfBusy::Reject), None).await.unwrap().run_id;
     for key in [None, Some(IdempotencyKey { key: "k".into(), request_hash: [1; 32] })] {
         let refused = match &key {
-            None => scoped.create_run(&run_if(IfBusy::Reject)).await.map(|_| ()),
-            Some(key) => scoped.create_run_once(&run_if(IfBusy::Reject), key).await.map(|_| ()),
+            None => scoped.create_run(&run_if(IfBusy::Reject), None).await.map(|_| ()),
+            Some(key) => {
+                scoped.create_run_once(&run_if(IfBusy::Reject), None, key).await.map(|_| ())
+            }
         };
         assert!(matches!(refused, Err(StoreError::SessionBusy)), "{refused:?}");
     }
     let claim = store.claim(Uuid::now_v7(), 1, LEASE).await.unwrap().remove(0);
     assert_eq!(claim.run_id, first);
-    assert!(scoped.create_run(&run_if(IfBusy::Reject)).await.is_err());
+    assert!(scoped.create_run(&run_if(IfBusy::Reject), None).await.is_err());
     finish(&store, &claim).await;
-    scoped.create_run(&run_if(IfBusy::Reject)).await.unwrap();
+    scoped.create_run(&run_if(IfBusy::Reject), None).await.unwrap();
 }
 
 #[tokio::test]
@@ -73,7 +75,7 @@ async fn an_interrupting_run_stops_those_before_it_and_waits_for_the_last() {
     let claim = store.claim(Uuid::now_v7(), 1, LEASE).await.unwrap().remove(0);
     let waiting = create_in(&store, &ours(), "s_a").await;
     let elsewhere = create_in(&store, &ours(), "s_b").await;
-    let new = scoped.create_run(&run_if(IfBusy::Interrupt)).await.unwrap().run_id;
+    let new = scoped.create_run(&run_if(IfBusy::Interrupt), None).await.unwrap().run_id;
     let status = async |id: RunId| scoped.get_run(id).await.unwrap().status;
     assert_eq!(status(waiting).await, RunStatus::Cancelled);
     assert_eq!(status(running).await, RunStatus::Running);

@@ -35,7 +35,7 @@ async fn tables(connection: &mut PgConnection) -> Vec<String> {
 async fn fill(store: &Store, admin: &mut PgConnection) {
     let key = IdempotencyKey { key: "k".into(), request_hash: [0; 32] };
     let scoped = store.scoped(&ours());
-    scoped.create_run_once(&CreateRun::new("任务"), &key).await.unwrap();
+    scoped.create_run_once(&CreateRun::new("任务"), None, &key).await.unwrap();
     let delta = NewDelta { at: StreamCursor { seq: 0, n: 1 }, step: 1, text: Some("text".into()) };
     let call = protocol::event::Fact::ToolCalled {
         tool_call_id: protocol::id::CallId::from_uuid(uuid::Uuid::now_v7()),
@@ -56,7 +56,7 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
     let most = store::budgets::Amount { tokens: 1, cost_usd: 0.0 };
     scoped.reserve_usage(claim.run_id, claim.epoch, most).await.unwrap();
     store.journal(&claim).commit(&entry).await.unwrap();
-    scoped.create_run(&CreateRun::new("in the queue")).await.unwrap();
+    scoped.create_run(&CreateRun::new("in the queue"), None).await.unwrap();
     let key = CreateKey {
         name: "k".into(),
         rights: Rights::known(["runs:read"]),
