@@ -16,9 +16,7 @@ use crate::{
 
 /// What a server needs from the process that it runs in.
 pub struct Dependencies {
-    /// Runs, events, sessions, tools.
     pub store: Store,
-    /// Memories.
     pub memory: MemoryService,
     /// The agents that runs can use.
     pub agents: Vec<AgentInfo>,

@@ -93,7 +93,7 @@ pub fn openapi() -> OpenApi {
     document::complete(routes(&access).split_for_parts().1)
 }
 
-/// This document
+/// Get this document
 #[utoipa::path(
     get, path = "/openapi.json", tag = "operations", operation_id = "openapi",
     responses((status = 200, description = "OpenAPI 3.1", body = Object,

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Where to read on.
+/// Which records to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListAudit {
@@ -34,10 +34,10 @@ pub(crate) struct ListAudit {
     cursor: Option<AuditId>,
 }
 
-/// Read the audit
+/// List audit records
 ///
-/// Who did what in the organisation, newest first: runs cancelled, keys made and revoked, and, where
-/// callers are known, runs created.
+/// Who did what in the organisation, newest first: runs cancelled, keys created and revoked and, with
+/// authentication, runs created.
 #[utoipa::path(
     get, path = "/api/audit", tag = "administration", operation_id = "list_audit",
     params(ListAudit),

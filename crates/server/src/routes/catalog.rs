@@ -1,4 +1,4 @@
-//! What runs can use: tools and agents.
+//! `/api/tools` and `/api/agents`: what runs can use.
 
 use axum::{Json, extract::State};
 use protocol::{run::AgentInfo, tool::ToolInfo};
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Where to read on.
+/// Which tools or agents to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ByName {
@@ -53,7 +53,7 @@ pub(crate) struct ToolPage {
 
 /// List tools
 ///
-/// What the model of a run may call; none while no worker is alive.
+/// What the model of a run may call. Empty while no worker is alive.
 #[utoipa::path(
     get, path = "/api/tools", tag = "catalog", operation_id = "list_tools", params(ByName),
     responses((status = 200, description = "A page of tools", body = ToolPage))

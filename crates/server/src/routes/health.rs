@@ -16,20 +16,20 @@ use crate::{
     limits::{HEALTH_TIMEOUT, RETRY_AFTER_S},
 };
 
-/// How the system is.
+/// Health of the whole system.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct Health {
     status: HealthStatus,
     /// The version of the server.
     version: &'static str,
     database: DatabaseHealth,
-    /// How full the queue is; null while the database is away.
+    /// The queue; null while the database does not answer.
     queue: Option<QueueHealth>,
-    /// The workers that are alive, on all nodes; null while the database is away.
+    /// The workers that are alive, on all nodes; null while the database does not answer.
     workers: Option<WorkersHealth>,
 }
 
-/// How the system is, in a word.
+/// Health in one word.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum HealthStatus {
@@ -41,16 +41,15 @@ enum HealthStatus {
     Unavailable,
 }
 
-/// The database.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct DatabaseHealth {
-    /// It answers.
+    /// Whether it answers.
     ok: bool,
-    /// Its version; null while it is away.
+    /// Its version; null while it does not answer.
     version: Option<String>,
 }
 
-/// How full the queue is, over all tenants.
+/// The queue, over all tenants.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct QueueHealth {
     /// Runs that wait for a worker.
@@ -62,27 +61,27 @@ struct QueueHealth {
 /// The workers that are alive.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct WorkersHealth {
-    /// How many nodes work.
+    /// Nodes with a worker.
     nodes: u64,
-    /// Most runs that they work on at once.
+    /// Runs that they can execute at once.
     capacity: u64,
-    /// Runs that they work on.
+    /// Runs that they execute now.
     running: u64,
 }
 
-/// What a probe reads.
+/// The answer to a probe.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ProbeStatus {
     /// Always `ok`; an error says otherwise.
     status: &'static str,
 }
 
-/// How the system is
+/// Check health
 #[utoipa::path(
     get, path = "/health", tag = "operations", operation_id = "health",
     responses(
         (status = 200, description = "The database answers", body = Health),
-        (status = 503, description = "The database is away", body = Health),
+        (status = 503, description = "The database does not answer", body = Health),
     )
 )]
 pub(crate) async fn health(State(app): State<App>) -> Response {
@@ -102,21 +101,21 @@ pub(crate) async fn health(State(app): State<App>) -> Response {
     }
 }
 
-/// Is the process alive
+/// Check liveness
 #[utoipa::path(
     get, path = "/health/live", tag = "operations", operation_id = "health_live",
-    responses((status = 200, description = "It is", body = ProbeStatus))
+    responses((status = 200, description = "The process answers", body = ProbeStatus))
 )]
 pub(crate) async fn live() -> Json<ProbeStatus> {
     Json(ProbeStatus { status: "ok" })
 }
 
-/// Can the process serve
+/// Check readiness
 #[utoipa::path(
     get, path = "/health/ready", tag = "operations", operation_id = "health_ready",
     responses(
         (status = 200, description = "The database answers", body = ProbeStatus),
-        (status = 503, description = "`unavailable`: the database is away"),
+        (status = 503, description = "`unavailable`: the database does not answer"),
     )
 )]
 pub(crate) async fn ready(State(app): State<App>) -> Result<Json<ProbeStatus>, ApiError> {
@@ -126,7 +125,7 @@ pub(crate) async fn ready(State(app): State<App>) -> Result<Json<ProbeStatus>, A
     Ok(Json(ProbeStatus { status: "ok" }))
 }
 
-/// Metrics
+/// Get metrics
 ///
 /// Counters, gauges and histograms of this process, in Prometheus' text format.
 #[utoipa::path(

@@ -26,12 +26,11 @@ const ANONYMOUS: &str = "anonymous";
 
 /// Create an API key
 ///
-/// The answer is the only one that holds the key. `user_id` and `project_id` of the body are those
-/// that the key is to be bound to.
+/// Only this answer contains the key. `user_id` and `project_id` in the body bind the key to them.
 #[utoipa::path(
     post, path = "/api/keys", tag = "administration", operation_id = "create_key",
     request_body = CreateKey,
-    responses((status = 201, description = "The key, this once", body = KeyCreated))
+    responses((status = 201, description = "The key; it is not shown again", body = KeyCreated))
 )]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -44,7 +43,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(created)))
 }
 
-/// Where to read on.
+/// Which keys to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListKeys {
@@ -75,13 +74,13 @@ pub(crate) async fn list(
 
 /// Revoke an API key
 ///
-/// It is refused within a second on all nodes, and its streams end. A key that is revoked already
-/// stays so.
+/// It is refused within a second on all nodes, and its streams end. Revoking it again changes
+/// nothing.
 #[utoipa::path(
     delete, path = "/api/keys/{key_id}", tag = "administration", operation_id = "revoke_key",
     params(("key_id" = inline(KeyId), Path, description = "The key")),
     responses(
-        (status = 204, description = "It is of no use any more"),
+        (status = 204, description = "The key is revoked"),
         (status = 404, description = "`not_found`: no such key in this organisation"),
     )
 )]

@@ -15,7 +15,7 @@ use crate::{
     limits::COOKIE_CREDENTIAL_MAX_BYTES,
 };
 
-/// What to log in with.
+/// The credential to log in with.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
@@ -26,16 +26,16 @@ pub(crate) struct Login {
 
 /// Log in with a browser
 ///
-/// The cookie stands for the credential in requests of our own page. With `auth = "none"` there is
-/// nothing to log in to, and no cookie.
+/// The cookie stands for the credential in requests of the web page. With `auth = "none"` no cookie is
+/// set.
 #[utoipa::path(
     post, path = "/api/login", tag = "identity", operation_id = "login", request_body = Login,
     responses(
         (status = 204, description = "Logged in",
          headers(("Set-Cookie" = String, description = "`HttpOnly; SameSite=Strict; Path=/`"))),
         (status = 400, description = "`validation_error`"),
-        (status = 401, description = "`unauthorized`: the credential is no good"),
-        (status = 403, description = "`forbidden`: another site's page asked"),
+        (status = 401, description = "`unauthorized`: the credential is not valid"),
+        (status = 403, description = "`forbidden`: the request came from a page of another site"),
         (status = 429, description = "`rate_limited`: too many bad credentials, or too fast"),
     )
 )]
@@ -62,8 +62,8 @@ pub(crate) async fn login(
     post, path = "/api/logout", tag = "identity", operation_id = "logout",
     responses(
         (status = 204, description = "Logged out, if it was logged in",
-         headers(("Set-Cookie" = String, description = "Takes the cookie away"))),
-        (status = 403, description = "`forbidden`: another site's page asked"),
+         headers(("Set-Cookie" = String, description = "Deletes the cookie"))),
+        (status = 403, description = "`forbidden`: the request came from a page of another site"),
     )
 )]
 pub(crate) async fn logout(headers: HeaderMap) -> Result<Response, ApiError> {

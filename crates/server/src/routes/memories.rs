@@ -1,4 +1,4 @@
-//! Memories: write, list, get, edit, delete, search, consolidate, and what was edited away.
+//! `/api/memories`: write, list, get, edit, delete, search, consolidate, versions and links.
 
 use axum::{Json, extract::State};
 use http::StatusCode;
@@ -27,11 +27,11 @@ use crate::{
     },
 };
 
-/// Remember a text
+/// Write a memory
 #[utoipa::path(
     post, path = "/api/memories", tag = "memories", operation_id = "write_memory",
     request_body = WriteMemory,
-    responses((status = 201, description = "It is remembered", body = MemoryWritten))
+    responses((status = 201, description = "The memory is written", body = MemoryWritten))
 )]
 pub(crate) async fn write(
     State(app): State<App>,
@@ -43,13 +43,13 @@ pub(crate) async fn write(
     Ok((StatusCode::CREATED, Json(MemoryWritten { id })))
 }
 
-/// Remember up to 500 texts
+/// Write up to 500 memories
 ///
 /// All or none.
 #[utoipa::path(
     post, path = "/api/memories/bulk", tag = "memories", operation_id = "write_memories",
     request_body = WriteMemories,
-    responses((status = 201, description = "They are remembered", body = MemoriesWritten))
+    responses((status = 201, description = "The memories are written", body = MemoriesWritten))
 )]
 pub(crate) async fn write_bulk(
     State(app): State<App>,
@@ -91,7 +91,7 @@ impl ListMemories {
 
 /// List memories
 ///
-/// Newest first; a snippet in place of the text.
+/// Newest first, with a snippet instead of the whole text.
 #[utoipa::path(
     get, path = "/api/memories", tag = "memories", operation_id = "list_memories",
     params(ListMemories),
@@ -145,7 +145,7 @@ pub(crate) async fn get(
 
 /// Edit a memory
 ///
-/// What is absent stays as it is. What is replaced is kept as a version; an edit that changes nothing
+/// Absent fields stay as they are. What is replaced is kept as a version; an edit that changes nothing
 /// makes none.
 #[utoipa::path(
     patch, path = "/api/memories/{id}", tag = "memories", operation_id = "edit_memory",
@@ -166,7 +166,7 @@ pub(crate) async fn edit(
     Ok(Json(memory.edit(&scope, id, &body, principal.actor()).await?))
 }
 
-/// Where to read on.
+/// Which versions to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListVersions {
@@ -193,9 +193,9 @@ impl TryFrom<String> for VersionCursor {
     }
 }
 
-/// List what stood in a memory before it was edited
+/// List the versions of a memory
 ///
-/// Newest first, with whole texts; the last 50 are kept.
+/// What edits replaced, newest first, with whole texts. The last 50 are kept.
 #[utoipa::path(
     get, path = "/api/memories/{id}/versions", tag = "memories",
     operation_id = "list_memory_versions",
@@ -216,12 +216,12 @@ pub(crate) async fn versions(
     Ok(Json(MemoryVersionPage { versions: page.items, next_cursor: page.next_cursor }))
 }
 
-/// Forget a memory
+/// Delete a memory
 #[utoipa::path(
     delete, path = "/api/memories/{id}", tag = "memories", operation_id = "delete_memory",
     params(("id" = inline(MemoryId), Path, description = "The memory")),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "The memory is deleted"),
         (status = 404, description = "`not_found`: no such memory in this scope"),
     )
 )]
@@ -237,7 +237,7 @@ pub(crate) async fn delete(
 
 /// Search memories
 ///
-/// Best first, one hit for each memory; never whole texts.
+/// One hit for each memory, best first, with snippets instead of whole texts.
 #[utoipa::path(
     post, path = "/api/memories/search", tag = "memories", operation_id = "search_memories",
     request_body = SearchMemories,
@@ -272,7 +272,7 @@ pub(crate) async fn consolidate(
 
 /// List the links of a memory
 ///
-/// What it is to others, and they to it. They go when either text is changed or deleted.
+/// How it relates to other memories. A link is removed when either text is changed or deleted.
 #[utoipa::path(
     get, path = "/api/memories/{id}/links", tag = "memories", operation_id = "list_memory_links",
     params(("id" = inline(MemoryId), Path, description = "The memory")),
@@ -297,7 +297,7 @@ impl From<MemoryError> for ApiError {
             MemoryError::Beyond(visibility) => Self::new(
                 ErrorCode::Forbidden,
                 match visibility {
-                    Visibility::Org => "what the whole organisation sees needs the right `admin`",
+                    Visibility::Org => "writing for the whole organisation needs the right `admin`",
                     Visibility::User | Visibility::Scope => {
                         "what a user sees in all projects needs a credential that is not bound to \
                          one project"

@@ -1,4 +1,4 @@
-//! Runs: create, list, get, read events, cancel.
+//! `/api/runs`: create, list, get, read events, cancel. Streams are in `stream`.
 
 use axum::{
     Json,
@@ -44,14 +44,14 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
     params((
         "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
         pattern = "^[!-~]{1,255}$",
-        description = "Send the request again with the same key: it creates one run"
+        description = "Requests that are sent again with the same key create one run"
     )),
     responses(
         (status = 201, description = "The run is in the queue", body = RunCreated,
          headers(("Idempotency-Replayed" = String,
-             description = "`true` if the key had created the run before"))),
+             description = "`true` if an earlier request with the key created the run"))),
         (status = 409, description = "`conflict`: the session is busy, and `if_busy` is `reject`"),
-        (status = 422, description = "`idempotency_mismatch`: the key came with another body"),
+        (status = 422, description = "`idempotency_mismatch`: the key was used with another body"),
         (status = 429, description = "`quota_exceeded`: too many runs wait in the queue, or the \
          workspaces of the organisation hold too much"),
     )
@@ -207,7 +207,7 @@ pub(crate) struct StoredEventPage {
     next_cursor: Option<String>,
 }
 
-/// Read a run's events
+/// List the events of a run
 ///
 /// The same JSON as in the stream, a page at a time, in the order of `seq`.
 #[utoipa::path(
@@ -242,7 +242,7 @@ pub(crate) async fn events(
     post, path = "/api/runs/{run_id}/cancel", tag = "runs", operation_id = "cancel_run",
     params(("run_id" = inline(RunId), Path, description = "The run")),
     responses(
-        (status = 200, description = "The run ends, or has ended", body = RunCancelled),
+        (status = 200, description = "The run is cancelled, or will be", body = RunCancelled),
         (status = 404, description = "`not_found`: no such run in this scope"),
         (status = 409, description = "`run_already_finished`"),
     )

@@ -1,4 +1,4 @@
-//! Sessions: the conversations of a scope.
+//! `/api/sessions`: the conversations of a scope, and the runs of one.
 
 use axum::{Json, extract::State};
 use protocol::{
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Where to read on.
+/// Which page to list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ByRun {
@@ -50,14 +50,14 @@ pub(crate) async fn list(
 
 /// List the runs of a session
 ///
-/// Newest first. A session that has no run yet has an empty page.
+/// Newest first. A session without runs has an empty page.
 #[utoipa::path(
     get, path = "/api/sessions/{session_key}/runs", tag = "sessions",
     operation_id = "list_session_runs",
     params(("session_key" = inline(SessionKey), Path, description = "The conversation"), ByRun),
     responses(
         (status = 200, description = "A page of runs", body = RunPage),
-        (status = 404, description = "`not_found`: the name cannot be a session's"),
+        (status = 404, description = "`not_found`: the name is not a valid session key"),
     )
 )]
 pub(crate) async fn runs(

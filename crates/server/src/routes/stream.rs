@@ -54,7 +54,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const NOT_A_FRAME_ID: &str = "must be the id of a frame, `<seq>` or `<seq>.<n>`";
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Where to begin, and what to leave out.
+/// What to follow.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FollowRun {
@@ -104,7 +104,7 @@ struct StreamFrame {
 
 /// Follow a run
 ///
-/// Server-sent events: everything after the cursor, then what happens, until the run has ended.
+/// Server-sent events: everything after the cursor, then live, until the run has ended.
 /// `EventSource` cannot set headers, so `org_id`, `user_id` and `project_id` may stand in the query.
 #[utoipa::path(
     get, path = "/api/runs/{run_id}/stream", tag = "runs", operation_id = "follow_run",
@@ -118,8 +118,8 @@ struct StreamFrame {
          description = "Frames, each as its schema says, until the run has ended"),
         (status = 204, description = "The run has ended and nothing follows the cursor"),
         (status = 404, description = "`not_found`: no such run in this scope"),
-        (status = 429, description = "`quota_exceeded`: too many streams are open, here, of the organisation or of the \
-                       credential"),
+        (status = 429, description = "`quota_exceeded`: the server, the organisation or the credential has too many \
+                       streams open"),
     )
 )]
 pub(crate) async fn follow(

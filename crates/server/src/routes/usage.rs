@@ -1,16 +1,16 @@
-//! What operators see: what runs used, and the queue.
+//! `/api/usage` and `/api/queue`: what operators look at.
 
 use axum::{Json, extract::State};
 use protocol::usage::{QueueStanding, UsageReport};
 
 use crate::{app::App, error::ApiError, extract::scope::RequestScope};
 
-/// What runs used
+/// Get usage
 ///
 /// Tokens and money of the scope's runs of the last 30 days, by day (UTC) and model.
 #[utoipa::path(
     get, path = "/api/usage", tag = "runs", operation_id = "usage",
-    responses((status = 200, description = "By day and model", body = UsageReport))
+    responses((status = 200, description = "Usage by day and model", body = UsageReport))
 )]
 pub(crate) async fn usage(
     State(app): State<App>,
@@ -19,12 +19,12 @@ pub(crate) async fn usage(
     Ok(Json(app.store.scoped(&scope).usage().await?))
 }
 
-/// The queue
+/// Get the state of the queue
 ///
-/// How many runs of the whole organisation wait and are worked on.
+/// How many runs of the whole organisation wait, and how many are executed.
 #[utoipa::path(
     get, path = "/api/queue", tag = "runs", operation_id = "queue",
-    responses((status = 200, description = "How the queue stands", body = QueueStanding))
+    responses((status = 200, description = "The state of the queue", body = QueueStanding))
 )]
 pub(crate) async fn queue(
     State(app): State<App>,
