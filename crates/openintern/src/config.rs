@@ -22,7 +22,7 @@ use percent_encoding::percent_decode_str;
 use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{
-    Deserialize,
+    Deserialize, Deserializer,
     de::{IntoDeserializer, value::StrDeserializer},
 };
 use server::auth::jwt_settings::JwtSettings;
@@ -84,6 +84,10 @@ pub(crate) struct ServerTable {
     pub(crate) port: u16,
     /// Who may ask.
     pub(crate) auth: AuthMode,
+    /// Names of this server besides those of loopback, while `auth` is `none`: a list, or words
+    /// between commas.
+    #[serde(deserialize_with = "names")]
+    pub(crate) allowed_hosts: Vec<String>,
     /// The embedded database and the workspaces; the platform's data folder when absent.
     pub(crate) data_dir: Option<PathBuf>,
     /// A `postgres://` URL; `DATABASE_URL` is over it.
@@ -96,6 +100,24 @@ pub(crate) struct ServerTable {
     pub(crate) database_connections: u32,
     /// How the log is written.
     pub(crate) log_format: LogFormat,
+}
+
+/// A variable of the environment holds no list, so words between commas do as well.
+fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a list of names, or names between commas")]
+    enum Names {
+        List(Vec<String>),
+        Words(String),
+    }
+    Ok(match Names::deserialize(deserializer)? {
+        Names::List(names) => names,
+        Names::Words(words) => words
+            .split(',')
+            .map(|word| word.trim().to_owned())
+            .filter(|word| !word.is_empty())
+            .collect(),
+    })
 }
 
 /// `[memory]`
@@ -139,6 +161,7 @@ impl Default for ServerTable {
             host: "127.0.0.1".into(),
             port: 3000,
             auth: AuthMode::None,
+            allowed_hosts: Vec::new(),
             data_dir: None,
             database_url: None,
             database_direct_url: None,
@@ -429,6 +452,7 @@ mod tests {
             None,
             &environment(&[
                 ("OPENINTERN__SERVER__PORT", "5000"),
+                ("OPENINTERN__SERVER__ALLOWED_HOSTS", "intern.lan, intern"),
                 ("OPENINTERN__WORKER__LEASE_MS", "7000"),
                 ("OPENINTERN__MODEL__PROVIDERS__LOCAL__API_KEY", "0123"),
                 ("OPENINTERN__MCP_SERVERS__FILES__ENV__API_KEY", "of the environment"),
@@ -447,6 +471,7 @@ mod tests {
         let key = config.model.providers["local"].api_key.clone().unwrap();
         assert_eq!(key.expose_secret(), "0123");
         assert_eq!(config.embedding.model.as_deref(), Some("local/hashed"));
+        assert_eq!(config.server.allowed_hosts, ["intern.lan", "intern"]);
         assert_eq!(config.memory.after_run, AfterRun::Off);
         let main = &config.agents[&AgentId::default()];
         assert_eq!(main.limits.max_steps, Some(5));
@@ -556,7 +581,7 @@ mod tests {
             &[],
             expect![[r#"
             unknown key `server.prot` in `openintern.toml`
-            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_direct_url, migrate_url, database_connections, log_format"#]],
+            did you mean `port`? Known here: host, port, auth, allowed_hosts, data_dir, database_url, database_direct_url, migrate_url, database_connections, log_format"#]],
         );
         check_fault(
             "[model.providers.openai]\napi_kye = 'x'",
@@ -661,7 +686,7 @@ mod tests {
             &[("OPENINTERN__SERVER__PROT", "1")],
             expect![[r#"
             unknown key `server.prot` in variable `OPENINTERN__SERVER__PROT`
-            did you mean `port`? Known here: host, port, auth, data_dir, database_url, database_direct_url, migrate_url, database_connections, log_format"#]],
+            did you mean `port`? Known here: host, port, auth, allowed_hosts, data_dir, database_url, database_direct_url, migrate_url, database_connections, log_format"#]],
         );
         check_fault(
             "",

@@ -66,6 +66,7 @@ pub(crate) struct Node {
     authenticator: Authenticator,
     redactor: Redactor,
     workspace_root: PathBuf,
+    allowed_hosts: Vec<String>,
     tenants: TenantLimits,
     metrics: PrometheusHandle,
     upkeep: JoinSet<()>,
@@ -148,6 +149,7 @@ impl Node {
             upkeep.spawn(consolidate(memory.clone(), config.memory.consolidate_every_h));
         }
         let (agents, tenants) = (config.agents, config.limits.tenants());
+        let allowed_hosts = config.server.allowed_hosts;
         Ok(Self {
             store,
             memory,
@@ -156,6 +158,7 @@ impl Node {
             authenticator,
             redactor,
             workspace_root,
+            allowed_hosts,
             tenants,
             metrics,
             upkeep,
@@ -197,7 +200,11 @@ impl Node {
         };
         let serving = async {
             let Some(listener) = listener else { return };
-            let settings = ServerSettings { tenants: self.tenants, ..ServerSettings::default() };
+            let settings = ServerSettings {
+                allowed_hosts: self.allowed_hosts,
+                tenants: self.tenants,
+                ..ServerSettings::default()
+            };
             serve(listener, dependencies, settings, shutdown.clone()).await;
         };
         let work = async {

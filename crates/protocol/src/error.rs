@@ -34,6 +34,8 @@ pub enum ErrorCode {
     UriTooLong,
     /// 415: the content type or encoding is not understood.
     UnsupportedMediaType,
+    /// 421: the `Host` is not a name of this server.
+    MisdirectedRequest,
     /// 422: the idempotency key was used with another body.
     IdempotencyMismatch,
     /// 429: too many requests in a short time.
@@ -62,6 +64,7 @@ impl ErrorCode {
             Self::PayloadTooLarge => 413,
             Self::UriTooLong => 414,
             Self::UnsupportedMediaType => 415,
+            Self::MisdirectedRequest => 421,
             Self::IdempotencyMismatch => 422,
             Self::RateLimited | Self::QuotaExceeded => 429,
             Self::HeadersTooLarge => 431,

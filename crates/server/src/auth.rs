@@ -9,4 +9,5 @@ pub(crate) mod credential;
 mod jwks;
 mod jwt;
 pub mod jwt_settings;
+pub(crate) mod origin;
 pub(crate) mod principal;

@@ -156,6 +156,10 @@ fn scope_header(name: &str, description: &str) -> Parameter {
 fn add_errors(operation: &mut Operation, is_protected: bool) {
     let takes_a_body = operation.request_body.is_some();
     let mut errors = vec![
+        (
+            "421",
+            "`misdirected_request`: with `auth = \"none\"`, the `Host` is not a name of this server",
+        ),
         ("408", "`request_timeout`: the request did not arrive in time"),
         ("413", "`payload_too_large`: the body is over its limit"),
         ("414", "`uri_too_long`: path and query are over their limit"),
@@ -164,12 +168,17 @@ fn add_errors(operation: &mut Operation, is_protected: bool) {
         ("500", "`internal`: an error of the server"),
         ("503", "`unavailable`: the database does not answer, or the server is overloaded"),
     ];
+    if !is_protected {
+        errors.push(("400", "`validation_error`: `Host` or a parameter is not valid"));
+        errors.push(("403", "`forbidden`: the request came from a page of another site"));
+    }
     if is_protected {
         errors.push(("401", "`unauthorized`: there is no valid credential"));
         errors.push(("429", "`rate_limited`: requests, or bad credentials, come too fast"));
         errors.push((
             "403",
-            "`forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope",
+            "`forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or \
+             the request came from a page of another site",
         ));
         let words = if takes_a_body {
             "`validation_error`, `scope_required` or `scope_conflict`: `details` name the fields"

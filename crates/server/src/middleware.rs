@@ -1,5 +1,7 @@
 //! What wraps handlers.
 
-pub(crate) mod request_body;
+mod browser_guard;
+pub(crate) mod known_query;
+mod request_body;
 pub(crate) mod request_guard;
 pub(crate) mod require_right;

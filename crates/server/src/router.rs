@@ -22,7 +22,11 @@ use crate::{
     app::App,
     auth::{access::AccessControl, authenticator::Authenticator},
     document,
-    middleware::{request_guard::guard, require_right::require_right},
+    middleware::{
+        known_query::{KnownQuery, known_query},
+        request_guard::guard,
+        require_right::require_right,
+    },
     routes::{audit, catalog, health, keys, login, memories, runs, sessions, stream, usage, web},
     settings::TenantLimits,
 };
@@ -57,13 +61,13 @@ fn routes(access: &AccessControl) -> OpenApiRouter<App> {
         .routes(needs(Admin, routes!(keys::create, keys::list)))
         .routes(needs(Admin, routes!(keys::revoke)))
         .routes(needs(Admin, routes!(audit::list)))
-        .routes(routes!(login::login))
-        .routes(routes!(login::logout))
-        .routes(routes!(health::health))
-        .routes(routes!(health::live))
-        .routes(routes!(health::ready))
-        .routes(routes!(health::metrics))
-        .routes(routes!(describe))
+        .routes(open(routes!(login::login)))
+        .routes(open(routes!(login::logout)))
+        .routes(open(routes!(health::health)))
+        .routes(open(routes!(health::live)))
+        .routes(open(routes!(health::ready)))
+        .routes(open(routes!(health::metrics)))
+        .routes(open(routes!(describe)))
 }
 
 /// A route that needs the right, and says so in the document. A handler that asks for a scope on a
@@ -74,7 +78,15 @@ fn needs(
     (schemas, paths, methods): UtoipaMethodRouter<App>,
 ) -> UtoipaMethodRouter<App> {
     let checked = from_fn_with_state((access.clone(), right), require_right);
-    (schemas, document::needing(paths, right), methods.route_layer(checked))
+    let known = from_fn_with_state(KnownQuery::with_scope(&paths), known_query);
+    let methods = methods.route_layer(known).route_layer(checked); // The last one is asked first.
+    (schemas, document::needing(paths, right), methods)
+}
+
+/// A route that everybody may ask.
+fn open((schemas, paths, methods): UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
+    let known = from_fn_with_state(KnownQuery::new(&paths), known_query);
+    (schemas, paths, methods.route_layer(known))
 }
 
 /// All routes, each request within the bounds of the guard.

@@ -9,6 +9,8 @@ use crate::{limits, rate_limit::Rate};
 /// Bounds that an operator or a test may set. The defaults are those of [`limits`].
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
+    /// Names of this server, besides those of loopback, while nothing authenticates its callers.
+    pub allowed_hosts: Vec<String>,
     /// Longest wait for a whole request head, and longest idle time of a kept connection.
     pub header_read_timeout: Duration,
     /// Longest wait for a whole request body.
@@ -35,6 +37,7 @@ pub struct ServerSettings {
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
+            allowed_hosts: Vec::new(),
             header_read_timeout: limits::HEADER_READ_TIMEOUT,
             body_read_timeout: limits::BODY_READ_TIMEOUT,
             answer_timeout: limits::ANSWER_TIMEOUT,

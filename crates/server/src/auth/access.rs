@@ -3,14 +3,14 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use http::{Extensions, HeaderMap, Method};
+use http::{Extensions, HeaderMap};
 use protocol::error::ErrorCode;
 
 use crate::{
     auth::{
         authenticator::Authenticator,
-        cookie::check_origin,
         credential::Credential,
+        origin::check_origin,
         principal::{CredentialHolder, Principal},
     },
     error::ApiError,
@@ -85,7 +85,6 @@ impl AccessControl {
     /// The principal of a request.
     pub(crate) async fn principal_of(
         &self,
-        method: &Method,
         headers: &HeaderMap,
         at: &Extensions,
     ) -> Result<Principal, ApiError> {
@@ -95,9 +94,8 @@ impl AccessControl {
         match Credential::of(headers) {
             Some(Credential::Header(text)) => self.principal(text, at).await,
             Some(Credential::Cookie(text)) => {
-                let principal = self.principal(text, at).await?;
-                let reads = matches!(*method, Method::GET | Method::HEAD);
-                if reads { Ok(principal) } else { check_origin(headers).map(|()| principal) }
+                check_origin(headers)?;
+                self.principal(text, at).await
             }
             None => Err(ApiError::unauthorized()),
         }

@@ -1,8 +1,8 @@
 //! The query string as a struct, which also documents it. A parameter that is given twice must say
-//! the same twice.
+//! the same twice; unknown ones are refused before, in `middleware::known_query`.
 
 use axum::extract::{FromRequestParts, Query};
-use http::request::Parts;
+use http::{Uri, request::Parts};
 use protocol::page::PageLimit;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for QueryParams<T> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let mut map = Map::new();
-        for (name, value) in QueryPairs::of(parts)?.0 {
+        for (name, value) in QueryPairs::of(&parts.uri)?.0 {
             let value = Value::String(value);
             // The scope may stand in several places; `extract::scope` compares them.
             if !SCOPE_PARAMETERS.contains(&name.as_str())
@@ -41,8 +41,8 @@ pub(crate) const SCOPE_PARAMETERS: [&str; 3] = ["org_id", "user_id", "project_id
 pub(crate) struct QueryPairs(Vec<(String, String)>);
 
 impl QueryPairs {
-    pub(crate) fn of(parts: &Parts) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+    pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| ApiError::field("query", "is not well formed"))?;
         if pairs.len() > QUERY_PARAMETERS_MAX {
             return Err(ApiError::field(
@@ -51,6 +51,10 @@ impl QueryPairs {
             ));
         }
         Ok(Self(pairs))
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
     }
 
     /// All values of a parameter, as given.

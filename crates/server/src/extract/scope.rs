@@ -22,7 +22,7 @@ pub(crate) trait FromScopeParts: Sized {
 impl FromScopeParts for Scope {
     fn of(parts: &Parts, mut body: Option<&mut Map<String, Value>>) -> Result<Self, ApiError> {
         let bounds = &Principal::of(parts)?.bounds;
-        let sources = ScopeSources { headers: &parts.headers, query: QueryPairs::of(parts)? };
+        let sources = ScopeSources { headers: &parts.headers, query: QueryPairs::of(&parts.uri)? };
         let org_id = sources.agree(body.as_deref_mut(), "x-org-id", "org_id", OrgId::new)?;
         let user_id = sources.agree(body.as_deref_mut(), "x-user-id", "user_id", UserId::new)?;
         let project_id = sources.agree(body, "x-project-id", "project_id", ProjectId::new)?;
@@ -39,7 +39,7 @@ impl FromScopeParts for Scope {
 /// An organisation as a whole: which user asks is beside the point.
 impl FromScopeParts for OrgId {
     fn of(parts: &Parts, body: Option<&mut Map<String, Value>>) -> Result<Self, ApiError> {
-        let sources = ScopeSources { headers: &parts.headers, query: QueryPairs::of(parts)? };
+        let sources = ScopeSources { headers: &parts.headers, query: QueryPairs::of(&parts.uri)? };
         let org_id = sources.agree(body, "x-org-id", "org_id", OrgId::new)?;
         within(&Principal::of(parts)?.bounds.org_id, org_id, "x-org-id")?
             .ok_or_else(|| required("x-org-id"))

@@ -14,7 +14,7 @@ use crate::{
 
 /// Reads the whole body. What is over the bound is read and thrown away for a while, so that its
 /// sender gets to read the error.
-pub(crate) async fn read_whole(body: Body, settings: &ServerSettings) -> Result<Bytes, ApiError> {
+pub(super) async fn read_whole(body: Body, settings: &ServerSettings) -> Result<Bytes, ApiError> {
     let deadline = Instant::now() + settings.body_read_timeout;
     let mut body = body;
     let mut whole = BytesMut::new();

@@ -21,9 +21,11 @@ use crate::{
     app::App,
     error::ApiError,
     limits::{HEADERS_MAX, HEADERS_MAX_BYTES, URI_MAX_BYTES},
-    middleware::request_body::read_whole,
+    middleware::{browser_guard, request_body::read_whole},
 };
 
+/// An answer depends on who asks, and about whom.
+const VARIES: &str = "authorization, cookie, x-org-id, x-user-id, x-project-id";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -55,7 +57,9 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
 
 async fn handle(app: &App, request: Request, next: Next) -> Result<Response, ApiError> {
     check_size(&request)?;
+    check_framing(request.headers())?;
     check_encoding(request.headers())?;
+    browser_guard::check(app, &request)?;
     let (parts, body) = request.into_parts();
     let bytes = read_whole(body, &app.settings).await?;
     let reads = matches!(parts.method, Method::GET | Method::HEAD);
@@ -97,6 +101,14 @@ fn check_size(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// Of several codings two readers may believe a different one (RFC 9112, section 6.1).
+fn check_framing(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_some() {
+        return Err(ApiError::field("transfer-encoding", "must be there once at most"));
+    }
+    Ok(())
+}
+
 /// A compressed body could grow without bound.
 fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     let plain = headers
@@ -129,11 +141,19 @@ fn finish(mut response: Response, request_id: &str) -> Response {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // What is answered to one caller is nobody else's. The files of the page say otherwise.
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    headers.entry(header::VARY).or_insert(HeaderValue::from_static(VARIES));
     response
 }
 
-/// The router's own errors are a bare status.
+/// The router's own errors are a bare status. Others have a body of their own.
 fn routing_error(response: &Response) -> Option<ApiError> {
+    if response.headers().contains_key(header::CONTENT_TYPE) {
+        return None;
+    }
     match response.status() {
         StatusCode::NOT_FOUND => Some(ApiError::not_found()),
         StatusCode::METHOD_NOT_ALLOWED => Some(

@@ -16,8 +16,7 @@ pub(crate) async fn require_right(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let (method, headers, at) = (request.method(), request.headers(), request.extensions());
-    let principal = access.principal_of(method, headers, at).await?;
+    let principal = access.principal_of(request.headers(), request.extensions()).await?;
     if !principal.allows(right) {
         return Err(ApiError::new(
             ErrorCode::Forbidden,

@@ -9,7 +9,10 @@ use serde::Deserialize;
 
 use crate::{
     app::App,
-    auth::cookie::{check_origin, cleared, set},
+    auth::{
+        cookie::{cleared, set},
+        origin::check_origin,
+    },
     error::ApiError,
     extract::body::ScopedJson,
     limits::COOKIE_CREDENTIAL_MAX_BYTES,

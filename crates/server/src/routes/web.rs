@@ -1,5 +1,4 @@
-//! The web page: a few files inside the executable. Every path that is nobody else's is the page,
-//! so that it can have routes of its own.
+//! The web page: a few files inside the executable.
 
 use std::sync::LazyLock;
 
@@ -32,7 +31,6 @@ impl Asset {
     }
 }
 
-/// The page first: it stands in for every path that is unknown.
 static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     [
         Asset::new("/", "text/html; charset=utf-8", include_bytes!("../../../../web/index.html")),
@@ -50,19 +48,20 @@ static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
     ]
 });
 
-/// Answers every path that no route has.
+/// Answers every path without a route.
 pub(crate) async fn rest(request: Request) -> Response {
     let path = request.uri().path();
     if path == "/api" || path.starts_with("/api/") {
         return ApiError::not_found().into_response();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let refusal = ApiError::new(ErrorCode::MethodNotAllowed, "this path can only be read");
-        return ([(header::ALLOW, HeaderValue::from_static("GET,HEAD"))], refusal).into_response();
+        let error = ApiError::new(ErrorCode::MethodNotAllowed, "this path can only be read");
+        return ([(header::ALLOW, HeaderValue::from_static("GET,HEAD"))], error).into_response();
     }
-    let [page, ..] = &*ASSETS;
-    let asset = ASSETS.iter().find(|asset| asset.path == path).unwrap_or(page);
-    served(asset, request.headers())
+    match ASSETS.iter().find(|asset| asset.path == path) {
+        Some(asset) => served(asset, request.headers()),
+        None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
+    }
 }
 
 fn served(asset: &'static Asset, asked: &HeaderMap) -> Response {

@@ -8,7 +8,7 @@ use tokio::{io::AsyncWriteExt, time::timeout};
 
 use crate::served::{PATIENCE, Served, answer, rest_of, served, served_with};
 
-const SCOPE: &str = "host: x\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n";
+const SCOPE: &str = "host: localhost\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n";
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_json() {
@@ -83,7 +83,7 @@ async fn what_is_no_http_does_no_harm() {
     for hostile in [
         "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n".to_owned(),
         "GET /\r\n\r\n".to_owned(),
-        "GET / HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n".to_owned(),
+        "GET / HTTP/1.1\r\nhost: localhost\r\nbad header\r\n\r\n".to_owned(),
         format!("POST /api/runs HTTP/1.1\r\n{SCOPE}content-length: -1\r\n\r\n"),
         format!("POST /api/runs HTTP/1.1\r\n{SCOPE}content-length: 1\r\ncontent-length: 2\r\n\r\n"),
         format!("POST /api/runs HTTP/1.1\r\n{SCOPE}{chunked}\r\nzz\r\n"),

@@ -10,6 +10,7 @@
 )]
 
 mod bodies;
+mod browser;
 mod corpus;
 mod document;
 mod framing;

@@ -406,7 +406,7 @@ async fn strings_in_paths_queries_and_headers_do_no_harm() {
         for path in &paths {
             let path = path.replace("{}", raw);
             let text = format!(
-                "GET {path} HTTP/1.1\r\nhost: x\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n\
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n\
                  connection: close\r\n\r\n"
             );
             if path.contains("/stream?") && raw.len() > 8 {

@@ -12,10 +12,10 @@ use tokio::{
 
 use crate::served::{PATIENCE, Served, rest_of, served_with};
 
-const HEAD: &str = "POST /api/runs HTTP/1.1\r\nhost: x\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n\
+const HEAD: &str = "POST /api/runs HTTP/1.1\r\nhost: localhost\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n\
 content-type: application/json\r\n";
 /// What a smuggler would like to be taken for a request of its own.
-const SECOND: &str = "GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+const SECOND: &str = "GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 /// A server that does not wait long for the rest of a head or a body.
 async fn impatient() -> Served {
@@ -56,6 +56,7 @@ async fn a_length_that_can_be_read_twice_is_refused() {
         "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n",
         "transfer-encoding: \x0bchunked\r\n",
         "transfer-encoding : chunked\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
         "transfer-encoding: gzip\r\ncontent-length: 13\r\n",
     ] {
         let answer = all_of(&served, format!("{HEAD}{lengths}\r\n{body}{SECOND}")).await;
@@ -170,8 +171,9 @@ async fn a_sender_that_drips_is_not_waited_for() {
 async fn a_header_that_names_the_scope_twice_must_say_the_same() {
     let served = impatient().await;
     let ask = async |headers: &str| {
-        let head =
-            format!("GET /api/runs HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n");
+        let head = format!(
+            "GET /api/runs HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n"
+        );
         all_of(&served, head).await
     };
     let user = "x-user-id: user_a\r\n";

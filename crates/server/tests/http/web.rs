@@ -3,15 +3,18 @@
 use crate::served::{answer, served};
 
 #[tokio::test]
-async fn the_page_is_everywhere_that_is_nobody_elses() {
+async fn the_page_is_at_its_paths_and_nowhere_else() {
     let served = served().await;
     let page = answer(served.bare("GET", "/")).await;
     assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
     assert!(page.header("content-security-policy").starts_with("default-src 'self'"));
     assert!(page.text.contains("<textarea"));
     assert!(!page.text.contains("<script>") && !page.text.contains("style="));
-    for path in ["/runs/run_1", "/memories?q=1", "/apiary"] {
-        assert_eq!(answer(served.bare("GET", path)).await.text, page.text);
+    assert_eq!(answer(served.bare("GET", "/?session=s_a")).await.text, page.text);
+    for path in ["/runs/run_1", "/index.html", "/apiary", "/.env", "/wp-login.php"] {
+        let absent = answer(served.bare("GET", path)).await;
+        assert_eq!(absent.status, 404, "{path}");
+        assert!(absent.header("content-type").starts_with("text/plain"), "{path}");
     }
     for (path, content_type) in [
         ("/app.js", "text/javascript; charset=utf-8"),
