@@ -23,10 +23,11 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    clock::now_us,
     link::Link,
     pooler::Pooler,
     tools::{AGAIN, MEMORY_WRITE, ONCE},
-    world::{World, now_us},
+    world::World,
 };
 
 /// The variable that marks every process of ours.

@@ -20,7 +20,6 @@ use crate::{
     client::{Acked, Client},
     cluster::{Loss, Nodes},
     load::wait_for_ends,
-    report::Line,
     world::World,
 };
 
@@ -77,6 +76,16 @@ impl Case {
             recovery_max_s: None,
         }
     }
+}
+
+/// What came out of one scenario.
+pub(crate) struct Verdict {
+    pub(crate) scenario: &'static str,
+    pub(crate) runs: usize,
+    pub(crate) faults: String,
+    pub(crate) sights: HashMap<Sight, u64>,
+    pub(crate) recovery: Recovery,
+    pub(crate) violations: Vec<Violation>,
 }
 
 /// A check that failed.
@@ -137,7 +146,7 @@ pub(crate) async fn judge(
     name: &'static str,
     case: Case,
     nodes: Nodes,
-) -> Result<Line> {
+) -> Result<Verdict> {
     let own = (&case.client, &case.acked);
     let tenants: Vec<_> =
         once(own).chain(case.beside.iter().map(|(c, acked)| (c, acked))).collect();
@@ -192,7 +201,7 @@ pub(crate) async fn judge(
         }
     }
     keep_evidence(world, name, &violations, &events)?;
-    Ok(Line {
+    Ok(Verdict {
         scenario: name,
         runs: tenants.iter().map(|(_, acked)| acked.len()).sum(),
         faults: case.faults,

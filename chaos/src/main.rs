@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 mod client;
+mod clock;
 mod cluster;
 mod judge;
 mod link;

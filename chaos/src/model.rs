@@ -25,8 +25,8 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
+    clock::now_us,
     tools::{AGAIN, MEMORY_WRITE, ONCE},
-    world::now_us,
 };
 
 /// Longest delay inside a tool.

@@ -10,62 +10,53 @@ use std::{
 
 use anyhow::Result;
 
-use crate::judge::{Sight, Violation, recovery::Recovery};
+use crate::judge::{Sight, Verdict, recovery::Recovery};
 
 /// Violations of one scenario that are printed.
 const SHOWN_MAX: usize = 12;
-
-/// What came out of one scenario.
-pub(crate) struct Line {
-    pub(crate) scenario: &'static str,
-    pub(crate) runs: usize,
-    pub(crate) faults: String,
-    pub(crate) sights: HashMap<Sight, u64>,
-    pub(crate) recovery: Recovery,
-    pub(crate) violations: Vec<Violation>,
-}
 
 /// What came out of all.
 pub(crate) struct Report {
     command: String,
     began: Instant,
     /// With the time that each took.
-    lines: Vec<(Line, Duration)>,
+    verdicts: Vec<(Verdict, Duration)>,
 }
 
 impl Report {
     pub(crate) fn new(command: String) -> Self {
-        Self { command, began: Instant::now(), lines: Vec::new() }
+        Self { command, began: Instant::now(), verdicts: Vec::new() }
     }
 
     /// Prints a scenario's line, and what it violated.
-    pub(crate) fn add(&mut self, line: Line) {
-        let took = self.began.elapsed() - self.lines.iter().map(|(_, took)| *took).sum();
-        println!("{}", row(&line, took));
+    pub(crate) fn add(&mut self, verdict: Verdict) {
+        let took = self.began.elapsed() - self.verdicts.iter().map(|(_, took)| *took).sum();
+        println!("{}", row(&verdict, took));
         let mut by_check: HashMap<&str, usize> = HashMap::new();
-        for violation in &line.violations {
+        for violation in &verdict.violations {
             *by_check.entry(violation.check).or_default() += 1;
         }
         if !by_check.is_empty() {
             println!("  violations by check: {by_check:?}");
         }
-        for violation in line.violations.iter().take(SHOWN_MAX) {
+        for violation in verdict.violations.iter().take(SHOWN_MAX) {
             let run = violation.run_id.map(|run_id| format!(" {run_id}")).unwrap_or_default();
             println!("  {}{run}: {}", violation.check, violation.detail);
         }
-        if line.violations.len() > SHOWN_MAX {
-            println!("  and {} more", line.violations.len() - SHOWN_MAX);
+        if verdict.violations.len() > SHOWN_MAX {
+            println!("  and {} more", verdict.violations.len() - SHOWN_MAX);
         }
-        self.lines.push((line, took));
+        self.verdicts.push((verdict, took));
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.lines.iter().all(|(line, _)| line.violations.is_empty())
+        self.verdicts.iter().all(|(verdict, _)| verdict.violations.is_empty())
     }
 
     /// Prints the verdict, and writes the table where it is asked for.
     pub(crate) fn finish(&self, results: Option<&Path>) -> Result<()> {
-        let violations: usize = self.lines.iter().map(|(line, _)| line.violations.len()).sum();
+        let violations: usize =
+            self.verdicts.iter().map(|(verdict, _)| verdict.violations.len()).sum();
         let seconds = self.began.elapsed().as_secs();
         println!("{violations} violations in {seconds} s; {}", self.command);
         let Some(path) = results else { return Ok(()) };
@@ -77,16 +68,16 @@ impl Report {
             self.command,
             jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC"),
         );
-        for (line, took) in &self.lines {
-            writeln!(text, "{}", row(line, *took))?;
+        for (verdict, took) in &self.verdicts {
+            writeln!(text, "{}", row(verdict, *took))?;
         }
         Ok(fs::write(path, text)?)
     }
 }
 
-fn row(line: &Line, took: Duration) -> String {
-    let seen = |sight| line.sights.get(&sight).copied().unwrap_or(0);
-    let recovery = match line.recovery {
+fn row(verdict: &Verdict, took: Duration) -> String {
+    let seen = |sight| verdict.sights.get(&sight).copied().unwrap_or(0);
+    let recovery = match verdict.recovery {
         Recovery { p50_s: Some(p50), p99_s: Some(p99), max_s: Some(max), runs } => {
             format!("{p50:.2} / {p99:.2} / {max:.2} ({runs})")
         }
@@ -94,15 +85,15 @@ fn row(line: &Line, took: Duration) -> String {
     };
     format!(
         "| {} | {} | {} | {} | {} | {} | {} | {} | {recovery} | {:.1} | {} |",
-        line.scenario,
-        line.runs,
-        line.faults,
+        verdict.scenario,
+        verdict.runs,
+        verdict.faults,
         seen(Sight::Takeover),
         seen(Sight::HandedBack),
         seen(Sight::FencedWrite),
         seen(Sight::Unknown),
         seen(Sight::StreamResumed),
         took.as_secs_f64(),
-        line.violations.len(),
+        verdict.violations.len(),
     )
 }

@@ -19,8 +19,7 @@ use clap::ValueEnum;
 use crate::{
     client::Client,
     cluster::{DEFAULT_LEASES, Leases, Nodes, Way},
-    judge,
-    report::Line,
+    judge::{self, Verdict},
     world::World,
 };
 
@@ -78,7 +77,7 @@ impl Scenario {
     }
 
     /// Starts nodes, breaks things, waits for all runs to end, stops the nodes, judges.
-    pub(crate) async fn run(self, world: &mut World) -> Result<Line> {
+    pub(crate) async fn run(self, world: &mut World) -> Result<Verdict> {
         let mut nodes = Nodes::start(world, self.name(), self.leases(), self.way()).await?;
         let client = Client::new(format!("{}_{}", self.name(), world.seed), nodes.urls())?;
         let case = match self {

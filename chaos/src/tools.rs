@@ -18,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::world::now_us;
+use crate::clock::now_us;
 
 /// Must not happen twice.
 pub(crate) const ONCE: &str = "effect_once";

@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     client::{Acked, Client},
+    clock::now_us,
     judge::{Case, PATIENCE, Violation},
     load::{Load, wait_for_ends},
-    world::{World, now_us},
+    world::World,
 };
 
 /// Runs that are posted and cancelled at once.
