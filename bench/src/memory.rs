@@ -27,7 +27,7 @@ use retrieval::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::server::{Machine, Server, workspace};
+use crate::server::{Machine, ServerProcess, workspace};
 
 /// The embedders that are measured where none is named.
 const EMBEDDINGS: [&str; 3] = ["none", "local/hashed", "local/multilingual-e5-small"];
@@ -89,10 +89,10 @@ pub(crate) async fn measure(options: Options) -> Result<()> {
     let embeddings = if options.embedding.is_empty() { usual() } else { options.embedding.clone() };
     for embedding in embeddings {
         // A database for each: one embedder does not fill in what another left.
-        let machine = Machine::start().await?;
-        let outcome = measure_on(&machine, &embedding, &corpora, options.grow).await;
-        machine.stop().await?;
-        outcome?.print(&format!("embedder {embedding}"), &options);
+        let measure =
+            async |machine: &Machine| measure_on(machine, &embedding, &corpora, options.grow).await;
+        let outcome = Machine::lend(measure).await?;
+        outcome.print(&format!("embedder {embedding}"), &options);
     }
     Ok(())
 }
@@ -102,8 +102,8 @@ async fn measure_on(
     embedding: &str,
     corpora: &[Corpus],
     grow: Option<usize>,
-) -> Result<Outcome> {
-    let server = Server::start(machine, &variables(embedding)).await?;
+) -> Result<MemoryOutcome> {
+    let server = ServerProcess::start(machine, &variables(embedding)).await?;
     let headers = headers([("x-org-id", Some("org_bench")), ("x-user-id", Some("user"))])?;
     let outcome = Memories::new(&server.url, headers)?.measure(corpora, grow, false).await?;
     server.stop().await?;
@@ -122,7 +122,7 @@ fn variables(embedding: &str) -> Vec<(&'static str, String)> {
 
 /// What was measured with one embedder.
 #[derive(Default)]
-struct Outcome {
+struct MemoryOutcome {
     measured: Vec<QuestionResult>,
     /// The questions whose evidence is not all among the first 10 hits.
     missed: Vec<String>,
@@ -140,7 +140,7 @@ struct Grown {
     after_a_write: Vec<Duration>,
 }
 
-impl Outcome {
+impl MemoryOutcome {
     fn print(&self, title: &str, options: &Options) {
         let per_second = self.passages as f64 / self.loading.as_secs_f64();
         println!("\n{title}: {} texts, {per_second:.0} written a second\n", self.passages);
@@ -210,8 +210,8 @@ impl Memories {
         corpora: &[Corpus],
         grow: Option<usize>,
         is_forgotten: bool,
-    ) -> Result<Outcome> {
-        let mut outcome = Outcome::default();
+    ) -> Result<MemoryOutcome> {
+        let mut outcome = MemoryOutcome::default();
         for corpus in corpora {
             // A project of this measurement's own: what an earlier one left is not in the way.
             let project = Project { memories: self, name: MemoryId::generate().to_string() };

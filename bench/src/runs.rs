@@ -17,7 +17,7 @@ use retrieval::figures::quantile;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::server::{Machine, Server, cpu_of_family, executable, workspace};
+use crate::server::{Machine, ServerProcess, cpu_of_family, executable, workspace};
 
 /// Whose runs they are.
 const ORG: &str = "org_bench";
@@ -34,18 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Prints the table of runs.
 pub(crate) async fn measure() -> Result<()> {
-    let machine = Machine::start().await?;
-    let outcome = measure_on(&machine).await;
-    machine.stop().await?;
-    outcome
+    Machine::lend(measure_on).await
 }
 
 async fn measure_on(machine: &Machine) -> Result<()> {
-    let cold = Server::start(machine, &[]).await?; // Migrates.
+    let cold = ServerProcess::start(machine, &[]).await?; // Migrates.
     cold.stop().await?;
     let key = admin_key(machine).await?;
     let began = Instant::now();
-    let server = Server::start(machine, &Mode::Plain.settings()).await?;
+    let server = ServerProcess::start(machine, &RunMode::Plain.settings()).await?;
     println!(
         "start to `listening` (cluster and schema exist)  {:>8.0} ms",
         millis(began.elapsed())
@@ -53,7 +50,7 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     println!("server process when idle                         {:>8.1} MiB", server.rss_mib()?);
 
-    let client = Poster::new(&server, Mode::Plain, &key)?;
+    let client = Poster::new(&server, RunMode::Plain, &key)?;
     let mut times = Vec::new();
     for n in 0..SEQUENTIAL {
         times.push(client.one_run(n).await?);
@@ -66,20 +63,20 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     server.stop().await?;
 
     println!("{CLIENTS} clients, {RUNS} one-step runs a round, each in a session of its own:");
-    let mut ratios: BTreeMap<Option<Mode>, Vec<f64>> = BTreeMap::new();
-    for round in 0..Mode::ALL.len() {
+    let mut ratios: BTreeMap<Option<RunMode>, Vec<f64>> = BTreeMap::new();
+    for round in 0..RunMode::ALL.len() {
         let mut rates = BTreeMap::new();
         // Tables grow from one to the next: each has its turn to go first.
-        let turns = Mode::ALL.into_iter().cycle().skip(round).take(Mode::ALL.len());
+        let turns = RunMode::ALL.into_iter().cycle().skip(round).take(RunMode::ALL.len());
         for mode in turns {
             rates.insert(mode, one_round(machine, mode, &key, round).await?);
         }
         let limit = pgbench(machine.database.admin_url()).await?;
         let rate = |mode| rates.get(&mode).copied().unwrap_or_default();
-        let ours = rate(Mode::Plain);
+        let ours = rate(RunMode::Plain);
         println!("    pgbench, the same writes                {limit:>6.0}/s");
         ratios.entry(None).or_default().push(ours / limit);
-        for mode in [Mode::Key, Mode::Remembers] {
+        for mode in [RunMode::Key, RunMode::Remembers] {
             ratios.entry(Some(mode)).or_default().push(rate(mode) / ours);
         }
     }
@@ -93,8 +90,8 @@ async fn measure_on(machine: &Machine) -> Result<()> {
 }
 
 /// Runs per second with a server of its own: while `pgbench` runs, it would take what that claims.
-async fn one_round(machine: &Machine, mode: Mode, key: &str, round: usize) -> Result<f64> {
-    let server = Server::start(machine, &mode.settings()).await?;
+async fn one_round(machine: &Machine, mode: RunMode, key: &str, round: usize) -> Result<f64> {
+    let server = ServerProcess::start(machine, &mode.settings()).await?;
     let poster = Poster::new(&server, mode, key)?;
     let used = || Ok::<_, anyhow::Error>([server.cpu()?, cpu_of_family(machine.database.pid())?]);
     let before = used()?;
@@ -116,7 +113,7 @@ async fn one_round(machine: &Machine, mode: Mode, key: &str, round: usize) -> Re
 
 /// What a server does beyond doing runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Mode {
+enum RunMode {
     /// Nothing.
     Plain,
     /// It asks for API keys, and keeps the audit.
@@ -125,7 +122,7 @@ enum Mode {
     Remembers,
 }
 
-impl Mode {
+impl RunMode {
     const ALL: [Self; 3] = [Self::Plain, Self::Key, Self::Remembers];
 
     fn name(self) -> &'static str {
@@ -160,7 +157,6 @@ impl Mode {
     }
 }
 
-/// Who creates runs.
 struct Poster {
     url: String,
     client: Client,
@@ -169,9 +165,9 @@ struct Poster {
 }
 
 impl Poster {
-    fn new(server: &Server, mode: Mode, key: &str) -> Result<Self> {
+    fn new(server: &ServerProcess, mode: RunMode, key: &str) -> Result<Self> {
         let client = Client::builder().no_proxy().build()?;
-        let key = (mode == Mode::Key).then(|| key.to_owned());
+        let key = (mode == RunMode::Key).then(|| key.to_owned());
         Ok(Self { url: server.url.clone(), client, user: mode.user(), key })
     }
 

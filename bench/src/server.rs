@@ -6,39 +6,59 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    signal::unix::{SignalKind, signal},
 };
 
 /// An empty database, and a folder for the data of the servers on it.
 pub(crate) struct Machine {
-    pub(crate) database: postgres::Server,
+    pub(crate) database: postgres::EmbeddedServer,
     folder: TempDir,
 }
 
 impl Machine {
-    pub(crate) async fn start() -> Result<Self> {
+    /// Works on a machine of its own, which is gone afterwards: also when somebody interrupts.
+    pub(crate) async fn lend<T>(work: impl AsyncFnOnce(&Self) -> Result<T>) -> Result<T> {
+        let mut interrupts = signal(SignalKind::interrupt())?;
+        let mut terminations = signal(SignalKind::terminate())?;
+        let machine = Self::start().await?;
+        let outcome = tokio::select! {
+            outcome = work(&machine) => outcome,
+            _ = interrupts.recv() => bailed_out(),
+            _ = terminations.recv() => bailed_out(),
+        };
+        machine.stop().await?;
+        outcome
+    }
+
+    async fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("openintern-bench-").tempdir()?;
         open_for_all(folder.path())?;
-        let database = postgres::start(&postgres::Settings::new(folder.path().join("pg"))).await?;
+        let database =
+            postgres::start(&postgres::EmbeddedSettings::new(folder.path().join("pg"))).await?;
         Ok(Self { database, folder })
     }
 
-    pub(crate) async fn stop(self) -> Result<()> {
+    async fn stop(self) -> Result<()> {
         Ok(self.database.stop().await?)
     }
 }
 
+fn bailed_out<T>() -> Result<T> {
+    bail!("interrupted; server and database are stopped")
+}
+
 /// A server that listens.
-pub(crate) struct Server {
+pub(crate) struct ServerProcess {
     child: Child,
     pub(crate) url: String,
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts the [`executable`], with these variables besides.
     pub(crate) async fn start(machine: &Machine, variables: &[(&str, String)]) -> Result<Self> {
         let executable = executable()?;

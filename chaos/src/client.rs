@@ -29,9 +29,8 @@ const REST: Duration = Duration::from_millis(50);
 /// Whose runs these are.
 pub(crate) const USER: &str = "user";
 
-/// One organisation's client.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct PersistentClient {
     pub(crate) http: reqwest::Client,
     pub(crate) org: String,
     urls: Vec<String>,
@@ -54,7 +53,7 @@ pub(crate) struct Created {
     pub(crate) replayed: bool,
 }
 
-impl Client {
+impl PersistentClient {
     pub(crate) fn new(org: String, urls: Vec<String>) -> Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         Ok(Self { http, org, urls, next: AtomicUsize::new(0), complaints: Mutex::default() })

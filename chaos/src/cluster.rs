@@ -15,6 +15,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde::Deserialize;
 use sqlx::PgPool;
 use tokio::{
     process::{Child, Command},
@@ -64,7 +65,7 @@ pub(crate) const DEFAULT_LEASES: Leases =
 
 /// How nodes reach the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum DatabaseRoute {
     /// By its socket.
     Straight,
     /// By a link that can break.
@@ -75,13 +76,38 @@ pub(crate) enum Way {
 
 /// The nodes of one scenario.
 pub(crate) struct Nodes {
-    pub(crate) apis: Vec<Node>,
-    pub(crate) workers: Vec<Node>,
+    pub(crate) apis: Vec<NodeProcess>,
+    pub(crate) workers: Vec<NodeProcess>,
     /// The workers' ways to the database, in their order; none where they go straight.
     pub(crate) links: Vec<Link>,
     /// How a worker is started that goes straight.
     usual: NodeCommand,
     _pooler: Option<Pooler>,
+}
+
+/// One entry of a node's log, as far as a judge reads it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LogEntry {
+    /// Why a worker left a run, or failed it.
+    reason: Option<String>,
+    /// Where a panic was.
+    backtrace: Option<String>,
+}
+
+impl LogEntry {
+    /// A worker was told that its lease is no longer the newest.
+    pub(crate) fn is_fenced_write(&self) -> bool {
+        self.reason.as_deref() == Some("lease_lost")
+    }
+
+    pub(crate) fn is_panic(&self) -> bool {
+        self.backtrace.is_some()
+    }
+
+    /// A constraint stopped what should not have come so far.
+    pub(crate) fn is_refused_state(&self) -> bool {
+        self.reason.as_deref() == Some("state_refused")
+    }
 }
 
 /// A worker that stopped working at a moment, and what it held then.
@@ -93,8 +119,7 @@ pub(crate) struct Loss {
     pub(crate) held: Vec<(Uuid, i64)>,
 }
 
-/// One process.
-pub(crate) struct Node {
+pub(crate) struct NodeProcess {
     name: String,
     command: NodeCommand,
     child: Child,
@@ -112,7 +137,6 @@ struct NodeCommand {
     address: Option<SocketAddr>,
     /// Its configuration, in the folder.
     config: &'static str,
-    /// Where it dies.
     failpoints: Option<String>,
     /// The way for what needs a session, where it is not the usual one.
     direct_url: Option<String>,
@@ -120,21 +144,26 @@ struct NodeCommand {
 
 /// What a node is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     Api,
     Worker,
 }
 
 impl Nodes {
     /// Starts all nodes, with logs in a folder of this name.
-    pub(crate) async fn start(world: &World, name: &str, leases: Leases, way: Way) -> Result<Self> {
+    pub(crate) async fn start(
+        world: &World,
+        name: &str,
+        leases: Leases,
+        way: DatabaseRoute,
+    ) -> Result<Self> {
         let folder = world.folder().join(name);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(USUAL), configuration(world, leases, PLACES))?;
         fs::write(folder.join(SINGLE), configuration(world, leases, 1))?;
         let pooler = match way {
-            Way::Pooled => Some(Pooler::start(world.database_url(), &folder).await?),
-            Way::Straight | Way::Linked => None,
+            DatabaseRoute::Pooled => Some(Pooler::start(world.database_url(), &folder).await?),
+            DatabaseRoute::Straight | DatabaseRoute::Linked => None,
         };
         let straight = world.database_url();
         let usual = NodeCommand {
@@ -150,20 +179,20 @@ impl Nodes {
         let mut apis = Vec::new();
         for n in 1..=APIS {
             let command = NodeCommand { address: Some(free_address()?), ..usual.clone() };
-            let node = Node::spawn(&format!("api-{n}"), command)?;
+            let node = NodeProcess::spawn(&format!("api-{n}"), command)?;
             node.listens().await?; // The first one migrates.
             apis.push(node);
         }
         let (mut workers, mut links) = (Vec::new(), Vec::new());
         for n in 1..=WORKERS {
             let mut command = usual.clone();
-            if way == Way::Linked {
+            if way == DatabaseRoute::Linked {
                 let link = Link::open(world.database_url()).await?;
                 command.database_url.clone_from(&link.database_url);
                 links.push(link);
             }
             let before = keys(&world.pool).await?;
-            let mut node = Node::spawn(&format!("worker-{n}"), command)?;
+            let mut node = NodeProcess::spawn(&format!("worker-{n}"), command)?;
             node.works(&world.pool, &before).await?;
             workers.push(node);
         }
@@ -175,21 +204,21 @@ impl Nodes {
     pub(crate) async fn start_victim(
         &self,
         world: &World,
-        kind: Kind,
+        kind: NodeKind,
         failpoints: &str,
-    ) -> Result<Node> {
+    ) -> Result<NodeProcess> {
         let command = NodeCommand {
             program: world.openintern_with_failpoints()?,
-            address: if kind == Kind::Api { Some(free_address()?) } else { None },
+            address: if kind == NodeKind::Api { Some(free_address()?) } else { None },
             config: SINGLE,
             failpoints: Some(failpoints.to_owned()),
             ..self.usual.clone()
         };
         let before = keys(&world.pool).await?;
-        let mut node = Node::spawn("victim", command)?;
+        let mut node = NodeProcess::spawn("victim", command)?;
         match kind {
-            Kind::Api => node.listens().await?,
-            Kind::Worker => node.works(&world.pool, &before).await?,
+            NodeKind::Api => node.listens().await?,
+            NodeKind::Worker => node.works(&world.pool, &before).await?,
         }
         Ok(node)
     }
@@ -234,22 +263,24 @@ impl Nodes {
         Ok(())
     }
 
-    /// How often a log of these nodes says this.
-    pub(crate) fn said(&self, words: &str) -> Result<u64> {
-        let mut times = 0;
-        for entry in fs::read_dir(&self.usual.folder)? {
-            let path = entry?.path();
+    /// What all nodes logged so far.
+    pub(crate) fn log_entries(&self) -> Result<Vec<LogEntry>> {
+        let mut entries = Vec::new();
+        for file in fs::read_dir(&self.usual.folder)? {
+            let path = file?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
-                times += String::from_utf8_lossy(&fs::read(path)?).matches(words).count() as u64;
+                let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
+                // Among the lines are also what nodes print, and ends that a kill cut off.
+                entries.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
             }
         }
-        Ok(times)
+        Ok(entries)
     }
 
     /// Asks all nodes to stop; says which did not, and which processes they left behind.
     pub(crate) async fn stop(self, marker: &str) -> Result<Vec<String>> {
         let mut faults = Vec::new();
-        let mut nodes: Vec<Node> = self.workers.into_iter().chain(self.apis).collect();
+        let mut nodes: Vec<NodeProcess> = self.workers.into_iter().chain(self.apis).collect();
         for node in &nodes {
             node.signal(Signal::SIGTERM)?;
         }
@@ -275,7 +306,7 @@ impl Nodes {
     }
 }
 
-impl Node {
+impl NodeProcess {
     fn spawn(name: &str, command: NodeCommand) -> Result<Self> {
         let child = command.spawn(name)?;
         Ok(Self { name: name.to_owned(), command, child, key: None })
@@ -439,7 +470,7 @@ impl NodeCommand {
 
 fn configuration(world: &World, Leases { lease, renew }: Leases, places: usize) -> String {
     format!(
-        "[server]\ndatabase_connections = 12\n\
+        "[server]\ndatabase_connections = 12\nlog_format = 'json'\n\
          [worker]\nconcurrency = {places}\nlease_ms = {}\nrenew_ms = {}\n\
          [model]\ndefault = 'fake/scripted'\n\
          [model.providers.fake]\nkind = 'openai'\nbase_url = '{}'\n\

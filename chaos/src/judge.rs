@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    client::{Acked, Client},
-    cluster::{Loss, Nodes},
+    client::{Acked, PersistentClient},
+    cluster::{LogEntry, Loss, Nodes},
     load::wait_for_ends,
     world::World,
 };
@@ -37,10 +37,10 @@ const EVIDENCE_MAX: usize = 20;
 
 /// What a scenario did, for the judge.
 pub(crate) struct Case {
-    pub(crate) client: Client,
+    pub(crate) client: PersistentClient,
     pub(crate) acked: Vec<Acked>,
     /// Other organisations, and what they were acknowledged.
-    pub(crate) beside: Vec<(Client, Vec<Acked>)>,
+    pub(crate) beside: Vec<(PersistentClient, Vec<Acked>)>,
     /// Runs that may end as cancelled.
     pub(crate) may_cancel: Vec<RunId>,
     /// Workers that were lost, for the time of recovery.
@@ -61,7 +61,7 @@ pub(crate) struct Case {
 
 impl Case {
     /// Of a client that did nothing yet.
-    pub(crate) fn new(client: Client) -> Self {
+    pub(crate) fn new(client: PersistentClient) -> Self {
         Self {
             client,
             acked: Vec::new(),
@@ -123,7 +123,7 @@ pub(crate) enum Sight {
 }
 
 /// A run's event, as far as a judge reads it.
-pub(crate) struct Event {
+pub(crate) struct RecordedEvent {
     pub(crate) run_id: RunId,
     pub(crate) seq: i64,
     pub(crate) epoch: i64,
@@ -134,7 +134,7 @@ pub(crate) struct Event {
     pub(crate) at_us: i64,
 }
 
-impl Event {
+impl RecordedEvent {
     pub(crate) fn text(&self, field: &str) -> &str {
         self.payload.get(field).and_then(Value::as_str).unwrap_or_default()
     }
@@ -153,10 +153,11 @@ pub(crate) async fn judge(
     for (client, _) in &tenants {
         wait_for_ends(&world.pool, &client.org, PATIENCE).await;
     }
-    // By the field `reason` of the workers' logs.
-    let fenced = nodes.said(r#"reason="lease_lost""#)?;
-    let panics = nodes.said("panicked at")?;
-    let refused = nodes.said(r#"reason="state_refused""#)?;
+    let log = nodes.log_entries()?;
+    let count = |is: fn(&LogEntry) -> bool| log.iter().filter(|entry| is(entry)).count() as u64;
+    let fenced = count(LogEntry::is_fenced_write);
+    let panics = count(LogEntry::is_panic);
+    let refused = count(LogEntry::is_refused_state);
     let mut leaks = nodes.stop(&world.marker).await?;
     leaks.extend(left_in_database(&world.pool).await?);
     let mut violations = case.violations;
@@ -179,7 +180,6 @@ pub(crate) async fn judge(
         violations.push(Violation::new("I10", format!("{panics} panics in the logs")));
     }
     if refused > 0 {
-        // A constraint stopped what should not have come so far.
         let detail = format!("{refused} writes that the database refused, in the logs");
         violations.push(Violation::new("I10", detail));
     }
@@ -212,7 +212,7 @@ pub(crate) async fn judge(
 }
 
 /// Every event of the organisation, run by run in order.
-pub(crate) async fn events(pool: &PgPool, org: &str) -> Result<Vec<Event>> {
+pub(crate) async fn events(pool: &PgPool, org: &str) -> Result<Vec<RecordedEvent>> {
     let rows = sqlx::query(
         "select run_id, seq, epoch, step, type, payload,
                 (extract(epoch from ts) * 1e6)::bigint as at_us
@@ -224,7 +224,7 @@ pub(crate) async fn events(pool: &PgPool, org: &str) -> Result<Vec<Event>> {
     rows.iter()
         .map(|row| {
             let Json(payload) = row.try_get("payload")?;
-            Ok(Event {
+            Ok(RecordedEvent {
                 run_id: RunId::from_uuid(row.try_get::<Uuid, _>("run_id")?),
                 seq: row.try_get("seq")?,
                 epoch: row.try_get("epoch")?,
@@ -237,7 +237,7 @@ pub(crate) async fn events(pool: &PgPool, org: &str) -> Result<Vec<Event>> {
         .collect()
 }
 
-fn sights(events: &[Event]) -> HashMap<Sight, u64> {
+fn sights(events: &[RecordedEvent]) -> HashMap<Sight, u64> {
     let mut sights = HashMap::new();
     for event in events {
         let sight = match (event.kind.as_str(), event.text("reason"), event.text("outcome")) {
@@ -256,14 +256,14 @@ fn keep_evidence(
     world: &World,
     name: &str,
     violations: &[Violation],
-    events: &[Event],
+    events: &[RecordedEvent],
 ) -> Result<()> {
     for run_id in violations.iter().filter_map(|violation| violation.run_id).take(EVIDENCE_MAX) {
         let lines: String = events
             .iter()
             .filter(|event| event.run_id == run_id)
             .map(|event| {
-                let Event { seq, epoch, at_us, kind, payload, .. } = event;
+                let RecordedEvent { seq, epoch, at_us, kind, payload, .. } = event;
                 format!("{seq:>4} epoch {epoch} at {at_us} {kind} {payload}\n")
             })
             .collect();

@@ -18,7 +18,7 @@ use tokio::{
 
 /// How the way is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum LinkState {
     /// As it should be.
     Open,
     /// Nothing passes, and nobody is told.
@@ -33,7 +33,7 @@ pub(crate) enum State {
 pub(crate) struct Link {
     /// A URL for the worker.
     pub(crate) database_url: String,
-    state: watch::Sender<State>,
+    state: watch::Sender<LinkState>,
     task: JoinHandle<()>,
 }
 
@@ -45,12 +45,12 @@ impl Link {
         let socket = folder.join(format!(".s.PGSQL.{}", options.get_port()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let database_url = rerouted(database_url, &options, listener.local_addr()?)?;
-        let (state, watched) = watch::channel(State::Open);
+        let (state, watched) = watch::channel(LinkState::Open);
         let task = tokio::spawn(accept(listener, socket, watched));
         Ok(Self { database_url, state, task })
     }
 
-    pub(crate) fn become_state(&self, state: State) {
+    pub(crate) fn become_state(&self, state: LinkState) {
         self.state.send_replace(state);
     }
 }
@@ -67,7 +67,7 @@ fn rerouted(url: &str, options: &PgConnectOptions, to: SocketAddr) -> Result<Str
     Ok(format!("{who}@{to}/{database}?sslmode=disable"))
 }
 
-async fn accept(listener: TcpListener, socket: PathBuf, state: watch::Receiver<State>) {
+async fn accept(listener: TcpListener, socket: PathBuf, state: watch::Receiver<LinkState>) {
     while let Ok((worker, _)) = listener.accept().await {
         let (socket, state) = (socket.clone(), state.clone());
         // A broken connection is what it is for.
@@ -75,26 +75,30 @@ async fn accept(listener: TcpListener, socket: PathBuf, state: watch::Receiver<S
     }
 }
 
-async fn pass(worker: TcpStream, socket: &Path, mut state: watch::Receiver<State>) -> Result<()> {
-    if *state.borrow() == State::Cut {
+async fn pass(
+    worker: TcpStream,
+    socket: &Path,
+    mut state: watch::Receiver<LinkState>,
+) -> Result<()> {
+    if *state.borrow() == LinkState::Cut {
         return Ok(());
     }
     worker.set_nodelay(true)?;
     let (from_worker, to_worker) = worker.into_split();
     let (from_database, to_database) = UnixStream::connect(socket).await?.into_split();
     tokio::select! {
-        asked = carry(from_worker, to_database, state.clone(), &[State::Silent]) => asked,
+        asked = carry(from_worker, to_database, state.clone(), &[LinkState::Silent]) => asked,
         answered =
-            carry(from_database, to_worker, state.clone(), &[State::Silent, State::Deaf]) => answered,
-        cut = async { state.wait_for(|state| *state == State::Cut).await.map(|_| ()) } => Ok(cut?),
+            carry(from_database, to_worker, state.clone(), &[LinkState::Silent, LinkState::Deaf]) => answered,
+        cut = async { state.wait_for(|state| *state == LinkState::Cut).await.map(|_| ()) } => Ok(cut?),
     }
 }
 
 async fn carry(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    mut state: watch::Receiver<State>,
-    held_in: &[State],
+    mut state: watch::Receiver<LinkState>,
+    held_in: &[LinkState],
 ) -> Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {

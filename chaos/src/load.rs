@@ -11,14 +11,13 @@ use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::{Acked, Client},
+    client::{Acked, PersistentClient},
     model::Task,
 };
 
 /// How often the number in flight is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What is posted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     /// At least so many runs; more while faults go on.
@@ -32,7 +31,7 @@ pub(crate) struct Load {
 
 impl Load {
     /// The task of the n-th run.
-    pub(crate) fn task(&self, client: &Client, n: usize) -> Task {
+    pub(crate) fn task(&self, client: &PersistentClient, n: usize) -> Task {
         Task {
             token: format!("{}_{n}", client.org),
             steps: self.steps,
@@ -45,7 +44,7 @@ impl Load {
     /// Posts as long as `faults` go on, and until there are enough runs; says what the faults came to.
     pub(crate) async fn post_while<T>(
         &self,
-        client: &Client,
+        client: &PersistentClient,
         pool: &PgPool,
         faults: impl Future<Output = Result<T>>,
     ) -> Result<(Vec<Acked>, T)> {
@@ -57,7 +56,12 @@ impl Load {
         })
     }
 
-    async fn post(&self, client: &Client, pool: &PgPool, done: &AtomicBool) -> Result<Vec<Acked>> {
+    async fn post(
+        &self,
+        client: &PersistentClient,
+        pool: &PgPool,
+        done: &AtomicBool,
+    ) -> Result<Vec<Acked>> {
         let mut acked = Vec::new();
         while acked.len() < self.runs || !done.load(Ordering::Relaxed) {
             // Without an answer nothing more is posted for now.

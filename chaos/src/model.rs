@@ -48,7 +48,6 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// The prompt.
     pub(crate) fn prompt(&self) -> String {
         let Self { token, steps, words, pace_ms, memories } = self;
         format!("task {token}: {steps} steps, {words} words, {pace_ms} ms, {memories} memories")
@@ -93,7 +92,7 @@ pub(crate) fn memory_text(name: &str, n: u64) -> String {
 
 /// A request for a turn of a task.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct ModelRequest {
     pub(crate) token: String,
     /// 0 for the first.
     pub(crate) turn: u64,
@@ -101,7 +100,6 @@ pub(crate) struct Asked {
     pub(crate) at_us: i64,
 }
 
-/// The running server.
 #[derive(Debug)]
 pub(crate) struct Model {
     /// What a provider's `base_url` is set to.
@@ -112,7 +110,7 @@ pub(crate) struct Model {
 #[derive(Debug)]
 struct Shared {
     seed: u64,
-    journal: Mutex<Vec<Asked>>,
+    journal: Mutex<Vec<ModelRequest>>,
 }
 
 impl Model {
@@ -129,7 +127,7 @@ impl Model {
     }
 
     /// All requests so far.
-    pub(crate) fn journal(&self) -> Vec<Asked> {
+    pub(crate) fn journal(&self) -> Vec<ModelRequest> {
         self.shared.journal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -137,7 +135,7 @@ impl Model {
 async fn answer(State(shared): State<Arc<Shared>>, Json(body): Json<Value>) -> Response {
     match understand(&body) {
         Ok((task, turn)) => {
-            let asked = Asked { token: task.token.clone(), turn, at_us: now_us() };
+            let asked = ModelRequest { token: task.token.clone(), turn, at_us: now_us() };
             shared.journal.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
             let rng = Rng::with_seed(shared.seed ^ hash(&task.token) ^ turn);
             Sse::new(speak(task, turn, rng)).keep_alive(KeepAlive::default()).into_response()

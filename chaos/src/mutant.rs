@@ -15,7 +15,6 @@ use crate::{
 /// A rule that is switched off.
 #[derive(Debug)]
 pub(crate) struct Mutant {
-    /// What is missing.
     name: &'static str,
     /// The SQL function that keeps the rule.
     function: &'static str,

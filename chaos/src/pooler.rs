@@ -19,7 +19,6 @@ use tokio::{
 
 /// Connections to the database: fewer than nodes ask for, so that they share them.
 const POOL: usize = 12;
-/// Longest start.
 const START_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 

@@ -17,8 +17,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::{
-    client::Client,
-    cluster::{DEFAULT_LEASES, Leases, Nodes, Way},
+    client::PersistentClient,
+    cluster::{DEFAULT_LEASES, DatabaseRoute, Leases, Nodes},
     judge::{self, Verdict},
     world::World,
 };
@@ -79,7 +79,8 @@ impl Scenario {
     /// Starts nodes, breaks things, waits for all runs to end, stops the nodes, judges.
     pub(crate) async fn run(self, world: &mut World) -> Result<Verdict> {
         let mut nodes = Nodes::start(world, self.name(), self.leases(), self.way()).await?;
-        let client = Client::new(format!("{}_{}", self.name(), world.seed), nodes.urls())?;
+        let client =
+            PersistentClient::new(format!("{}_{}", self.name(), world.seed), nodes.urls())?;
         let case = match self {
             Self::Kill => kill::run(world, &mut nodes, client).await?,
             Self::Pause => pause::run(world, &mut nodes, client).await?,
@@ -113,10 +114,10 @@ impl Scenario {
         }
     }
 
-    fn way(self) -> Way {
+    fn way(self) -> DatabaseRoute {
         match self {
-            Self::Partition => Way::Linked,
-            Self::Pgbouncer => Way::Pooled,
+            Self::Partition => DatabaseRoute::Linked,
+            Self::Pgbouncer => DatabaseRoute::Pooled,
             Self::Kill
             | Self::Pause
             | Self::Stream
@@ -126,7 +127,7 @@ impl Scenario {
             | Self::Drain
             | Self::Failpoints
             | Self::Backlog
-            | Self::Memories => Way::Straight,
+            | Self::Memories => DatabaseRoute::Straight,
         }
     }
 }

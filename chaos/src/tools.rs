@@ -31,7 +31,6 @@ pub(crate) const MEMORY_WRITE: &str = "memory_write";
 /// A call that reached the server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Execution {
-    /// [`ONCE`] or [`AGAIN`].
     pub(crate) tool: String,
     /// Names the run, by what the model made of its task.
     pub(crate) token: String,
@@ -39,7 +38,6 @@ pub(crate) struct Execution {
     pub(crate) step: u64,
     /// The id that the runtime sent along.
     pub(crate) call_id: String,
-    /// The server process.
     pub(crate) pid: u32,
     /// When, in microseconds since 1970.
     pub(crate) at_us: i64,
@@ -58,7 +56,7 @@ pub(crate) fn read_journal(path: &Path) -> Result<Vec<Execution>> {
 /// Serves until the input ends.
 pub(crate) async fn serve(journal: &Path) -> Result<()> {
     let file = OpenOptions::new().create(true).append(true).open(journal)?;
-    let server = Arc::new(Server { journal: Mutex::new(file), out: Mutex::new(stdout()) });
+    let server = Arc::new(EffectServer { journal: Mutex::new(file), out: Mutex::new(stdout()) });
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         let server = Arc::clone(&server);
@@ -68,12 +66,12 @@ pub(crate) async fn serve(journal: &Path) -> Result<()> {
     Ok(())
 }
 
-struct Server {
+struct EffectServer {
     journal: Mutex<File>,
     out: Mutex<Stdout>,
 }
 
-impl Server {
+impl EffectServer {
     async fn answer(&self, message: Value) -> Result<()> {
         let Some(id) = message.get("id").cloned() else { return Ok(()) };
         let outcome = match message.get("method").and_then(Value::as_str) {

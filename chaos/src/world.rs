@@ -32,7 +32,6 @@ const CONNECTIONS_MAX: u16 = 200;
 pub(crate) enum Scale {
     /// Within two minutes.
     Short,
-    /// Everything.
     Long,
 }
 
@@ -58,8 +57,8 @@ pub(crate) struct World {
     pub(crate) openintern: PathBuf,
     pub(crate) chaos: PathBuf,
     folder: TempDir,
-    settings: postgres::Settings,
-    postgres: Option<postgres::Server>,
+    settings: postgres::EmbeddedSettings,
+    postgres: Option<postgres::EmbeddedServer>,
 }
 
 impl World {
@@ -75,7 +74,7 @@ impl World {
             .with_context(|| format!("`{}` is there (hint: build it)", original.display()))?;
         let chaos = folder.path().join("chaos");
         fs::copy(std::env::current_exe()?, &chaos)?;
-        let mut settings = postgres::Settings::new(folder.path().join("pg"));
+        let mut settings = postgres::EmbeddedSettings::new(folder.path().join("pg"));
         settings.max_connections = CONNECTIONS_MAX;
         let postgres = postgres::start(&settings).await?;
         store::connect::migrate(postgres.owner_url()).await?;
@@ -95,7 +94,6 @@ impl World {
         })
     }
 
-    /// Whoever migrates.
     fn owner_url(&self) -> &str {
         self.postgres.as_ref().map_or("", |postgres| postgres.owner_url())
     }

@@ -131,7 +131,6 @@ impl Table {
     }
 }
 
-/// Markdown.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| | questions | R@5 | R@10 | MRR | nDCG@10 | p50 ms | p95 ms |")?;

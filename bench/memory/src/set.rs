@@ -35,7 +35,6 @@ pub struct Passage {
     pub id: String,
     /// The conversation or document that it is of.
     pub parent: String,
-    /// Its place there.
     pub seq: i32,
     /// `2023-05-08`, or `1:56 pm on 8 May, 2023`; what is neither is no date.
     pub date: String,

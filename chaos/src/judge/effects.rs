@@ -13,10 +13,14 @@ use crate::{
     tools::{AGAIN, Execution, MEMORY_WRITE, ONCE},
 };
 
-use super::{Event, Violation};
+use super::{RecordedEvent, Violation};
 
 /// Finds effects that happened twice, that nobody intended, and results without an effect.
-pub(crate) fn check(events: &[Event], acked: &[Acked], executions: &[Execution]) -> Vec<Violation> {
+pub(crate) fn check(
+    events: &[RecordedEvent],
+    acked: &[Acked],
+    executions: &[Execution],
+) -> Vec<Violation> {
     let runs: HashMap<&str, RunId> =
         acked.iter().map(|acked| (acked.task.token.as_str(), acked.run_id)).collect();
     let ours: Vec<&Execution> =
@@ -80,7 +84,7 @@ pub(crate) fn check(events: &[Event], acked: &[Acked], executions: &[Execution])
 }
 
 /// Finds cancelled runs that name other open calls than they have.
-fn misnamed(events: &[Event]) -> Vec<Violation> {
+fn misnamed(events: &[RecordedEvent]) -> Vec<Violation> {
     let mut open: HashMap<RunId, BTreeSet<&str>> = HashMap::new();
     let mut violations = Vec::new();
     for event in events {
@@ -107,7 +111,7 @@ fn misnamed(events: &[Event]) -> Vec<Violation> {
 pub(crate) async fn check_ledger(
     pool: &PgPool,
     org: &str,
-    events: &[Event],
+    events: &[RecordedEvent],
 ) -> Result<Vec<Violation>> {
     let ledger: Vec<(Uuid, Uuid, String)> = sqlx::query_as(
         "select run_id, call_id, c.status
@@ -128,7 +132,7 @@ struct Said<'a> {
 }
 
 /// A call of the ledger is its run, its id, and how it ended.
-fn disagreeing(ledger: &[(Uuid, Uuid, String)], events: &[Event]) -> Vec<Violation> {
+fn disagreeing(ledger: &[(Uuid, Uuid, String)], events: &[RecordedEvent]) -> Vec<Violation> {
     let completed: HashSet<RunId> = events
         .iter()
         .filter(|event| event.kind == "run.completed")
@@ -171,8 +175,8 @@ mod tests {
         Acked { run_id: "run_01kas5w4z8e5tv3k0v9x2m7qhd".parse().unwrap(), task }
     }
 
-    fn event(kind: &str, tool: &str, outcome: &str) -> Event {
-        Event {
+    fn event(kind: &str, tool: &str, outcome: &str) -> RecordedEvent {
+        RecordedEvent {
             run_id: acked().run_id,
             seq: 1,
             epoch: 1,

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{client::Acked, tools::MEMORY_WRITE};
 
-use super::{Event, Violation};
+use super::{RecordedEvent, Violation};
 
 /// What must not be, and the rows that would be it. `$1` is the organisation.
 const FAULTS: [(&str, &str); 5] = [
@@ -73,7 +73,7 @@ pub(crate) async fn check(
     pool: &PgPool,
     org: &str,
     acked: &[Acked],
-    events: &[Event],
+    events: &[RecordedEvent],
 ) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
     for (fault, query) in FAULTS {
@@ -102,7 +102,7 @@ pub(crate) async fn check(
 fn misnamed(
     there: &[(MemoryId, RunId, String)],
     acked: &[Acked],
-    events: &[Event],
+    events: &[RecordedEvent],
 ) -> Vec<Violation> {
     let completed: HashSet<RunId> = events
         .iter()
@@ -225,16 +225,16 @@ mod tests {
     }
 
     /// What a run leaves whose task is to write two memories.
-    struct Left {
+    struct Leftovers {
         acked: Acked,
-        events: Vec<Event>,
+        events: Vec<RecordedEvent>,
         there: Vec<(MemoryId, RunId, String)>,
     }
 
-    fn left() -> Left {
+    fn left() -> Leftovers {
         let task = Task { token: "t".into(), steps: 2, words: 1, pace_ms: 1, memories: 2 };
         let run_id: RunId = "run_01kas5w4z8e5tv3k0v9x2m7qhd".parse().unwrap();
-        let event = |kind: &str, payload| Event {
+        let event = |kind: &str, payload| RecordedEvent {
             run_id,
             seq: 1,
             epoch: 1,
@@ -253,11 +253,11 @@ mod tests {
             events.extend([event("tool.called", called), event("tool.result", result)]);
             there.push((id, run_id, text));
         }
-        Left { acked: Acked { run_id, task }, events, there }
+        Leftovers { acked: Acked { run_id, task }, events, there }
     }
 
     /// How many faults there are once what the run left was tampered with.
-    fn faults(tamper: impl FnOnce(&mut Left)) -> usize {
+    fn faults(tamper: impl FnOnce(&mut Leftovers)) -> usize {
         let mut left = left();
         tamper(&mut left);
         misnamed(&left.there, &[left.acked], &left.events).len()
@@ -277,7 +277,7 @@ mod tests {
         // It says something else than the call, and than the task.
         assert_eq!(faults(|left| left.there[1].2.push('!')), 2);
         // Both results name the first: the second names no memory of its own, and one is unnamed.
-        let same = |left: &mut Left| {
+        let same = |left: &mut Leftovers| {
             left.events[4].payload["result"] = left.events[2].payload["result"].clone()
         };
         assert_eq!(faults(same), 2);

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use protocol::id::RunId;
 
-use crate::{client::Acked, model::Asked};
+use crate::{client::Acked, model::ModelRequest};
 
-use super::{Event, Violation};
+use super::{RecordedEvent, Violation};
 
 /// Finds requests for a turn that began after that turn's answer was recorded. A worker that lost
 /// its lease and does not know it yet may ask: `may_linger_us` says for how long.
 pub(crate) fn check(
-    events: &[Event],
+    events: &[RecordedEvent],
     acked: &[Acked],
-    asked: &[Asked],
+    asked: &[ModelRequest],
     may_linger_us: i64,
 ) -> Vec<Violation> {
     let runs: HashMap<&str, RunId> =

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::cluster::Loss;
 
-use super::Event;
+use super::RecordedEvent;
 
 /// The times of one scenario.
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,8 +21,8 @@ pub(crate) struct Recovery {
 
 impl Recovery {
     /// A run that was lost again before it went on counts from its last loss.
-    pub(crate) fn of(losses: &[Loss], events: &[Event]) -> Self {
-        let mut by_run: HashMap<Uuid, Vec<&Event>> = HashMap::new();
+    pub(crate) fn of(losses: &[Loss], events: &[RecordedEvent]) -> Self {
+        let mut by_run: HashMap<Uuid, Vec<&RecordedEvent>> = HashMap::new();
         for event in events {
             by_run.entry(event.run_id.uuid()).or_default().push(event);
         }

@@ -10,7 +10,7 @@ use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::{Acked, Client},
+    client::{Acked, PersistentClient},
     cluster::{Nodes, PLACES, WORKERS},
     judge::{Case, SOMETIMES, Sight, Violation},
     load::Load,
@@ -28,10 +28,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The session with many runs.
 const SESSION: &str = "s_long";
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let pool = &world.pool;
     let (queued, in_session, samples) = world.scale.of((500, 50, 6), (10_000, 2_000, 200));
-    let patient = Client::new(format!("{}_patient", client.org), nodes.urls())?;
+    let patient = PersistentClient::new(format!("{}_patient", client.org), nodes.urls())?;
     let mut patients = one_by_one(world, &patient, "alone", samples).await?;
     let alone = Waits::of(pool, &patients).await?;
 
@@ -89,7 +93,7 @@ pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Res
 }
 
 async fn post_all(
-    client: &Client,
+    client: &PersistentClient,
     load: Load,
     name: &str,
     session: Option<&str>,
@@ -109,7 +113,12 @@ async fn post_all(
 }
 
 /// Posts the next run when the one before has begun, and some time has passed.
-async fn one_by_one(world: &World, client: &Client, name: &str, runs: usize) -> Result<Vec<Acked>> {
+async fn one_by_one(
+    world: &World,
+    client: &PersistentClient,
+    name: &str,
+    runs: usize,
+) -> Result<Vec<Acked>> {
     let load = Load { runs, in_flight: 0, steps: 1, words: 1, pace_ms: 1 };
     let mut dice = world.dice(7);
     let mut acked = Vec::new();

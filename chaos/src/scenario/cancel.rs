@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    client::{Acked, Client},
+    client::{Acked, PersistentClient},
     clock::now_us,
     judge::{Case, PATIENCE, Violation},
     load::{Load, wait_for_ends},
@@ -33,7 +33,7 @@ struct Cancelled {
     answered_at_us: i64,
 }
 
-pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
+pub(super) async fn run(world: &World, client: PersistentClient) -> Result<Case> {
     let runs = world.scale.of(40, 2_000);
     let load = Load { runs, in_flight: 0, steps: 5, words: 4, pace_ms: 8 };
     let mut dice = world.dice(4);
@@ -68,7 +68,7 @@ pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
 }
 
 async fn post_and_cancel(
-    client: &Client,
+    client: &PersistentClient,
     load: Load,
     n: usize,
     life: Duration,
@@ -140,7 +140,7 @@ async fn until_quiet(pool: &PgPool, org: &str, cancels: &[Cancelled]) -> Result<
 /// Effects after the answer that were not intended before it.
 async fn late_effects(
     world: &World,
-    client: &Client,
+    client: &PersistentClient,
     cancels: &[Cancelled],
 ) -> Result<Vec<Violation>> {
     let intended: Vec<(Uuid, String, i64)> = sqlx::query_as(

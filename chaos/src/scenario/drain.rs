@@ -6,14 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::{
-    client::Client,
+    client::PersistentClient,
     cluster::{Nodes, STOP_MAX},
     judge::{Case, Sight, Violation},
     load::Load,
     world::World,
 };
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let (runs, rounds) = world.scale.of((30, 1), (1_000, 10));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
     let mut acked = Vec::new();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::{
-    client::{Acked, Client},
+    client::{Acked, PersistentClient},
     cluster::{Leases, Nodes},
     judge::{Case, PATIENCE, Sight, Violation},
     load::wait_for_ends,
@@ -33,7 +33,6 @@ const TIMES: usize = 10;
 /// A process was led to a point.
 struct Round {
     point: &'static Point,
-    /// It died there.
     died: bool,
     /// The run that was in its hands, if one was, and those beside it.
     acked: Vec<Acked>,
@@ -41,7 +40,11 @@ struct Round {
     violations: Vec<Violation>,
 }
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let points = POINTS.iter().filter(|point| world.scale == Scale::Long || !point.only_long);
     let mut rounds = Vec::new();
     for point in points {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 
 use crate::{
-    client::{Acked, Client},
+    client::{Acked, PersistentClient},
     judge::{Case, Violation},
     load::Load,
     world::World,
@@ -15,7 +15,7 @@ const POSTS: usize = 20;
 /// Keys that are posted at once.
 const KEYS_AT_ONCE: usize = 4;
 
-pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
+pub(super) async fn run(world: &World, client: PersistentClient) -> Result<Case> {
     let keys = world.scale.of(30, 1_000);
     let load = Load { runs: keys, in_flight: 0, steps: 1, words: 1, pace_ms: 1 };
     let outcomes: Vec<(Acked, Vec<Violation>)> = stream::iter(0..keys)
@@ -32,7 +32,11 @@ pub(super) async fn run(world: &World, client: Client) -> Result<Case> {
     })
 }
 
-async fn post_many(client: &Client, load: Load, n: usize) -> Result<(Acked, Vec<Violation>)> {
+async fn post_many(
+    client: &PersistentClient,
+    load: Load,
+    n: usize,
+) -> Result<(Acked, Vec<Violation>)> {
     let task = load.task(client, n);
     let answers =
         try_join_all((0..POSTS).map(|_| client.create_with_key(&task, &task.token))).await?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tokio::time::sleep;
 
 use crate::{
-    client::Client,
+    client::PersistentClient,
     cluster::{Loss, Nodes},
     judge::{Case, Sight},
     load::Load,
@@ -18,7 +18,11 @@ pub(super) const RECOVERY_MAX_S: f64 = 1.5;
 /// Time between two kills, besides the start of the victim.
 const BETWEEN_MS: std::ops::RangeInclusive<u64> = 50..=500;
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let (runs, kills) = world.scale.of((60, 15), (5_000, 200));
     let load = Load { runs, in_flight: 24, steps: 5, words: 4, pace_ms: 8 };
     let faults = kill_workers(world, nodes, kills);

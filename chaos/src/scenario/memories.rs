@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    client::{Acked, Client, USER},
+    client::{Acked, PersistentClient, USER},
     cluster::{Loss, Nodes},
     judge::{Case, PATIENCE, SOMETIMES, Sight, Violation},
     load::{Load, wait_for_ends},
@@ -53,7 +53,11 @@ const BETWEEN_SEARCHES: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(20);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let (rounds, kills) = world.scale.of((20, 2), (334, 10));
     let progress = watch::Sender::new(0);
     let writing = Writing {
@@ -105,7 +109,7 @@ struct Written {
 
 /// What all writers and searchers share.
 struct Writing<'a> {
-    client: &'a Client,
+    client: &'a PersistentClient,
     pool: &'a PgPool,
     /// How many memories are acknowledged.
     progress: &'a watch::Sender<u64>,

@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use tokio::time::sleep;
 
 use crate::{
-    client::Client,
+    client::PersistentClient,
     cluster::{Loss, Nodes},
     judge::{Case, Sight},
-    link::State,
+    link::LinkState,
     load::Load,
     world::World,
 };
@@ -22,10 +22,20 @@ use super::pause::RECOVERY_MAX_S;
 
 /// In this order. Where the link stays open only the proof of life is lost; how long the worker does
 /// not know it is luck, so that is tried more often. The short form leaves out the last.
-const OUTAGES: [State; 6] =
-    [State::Open, State::Open, State::Open, State::Silent, State::Deaf, State::Cut];
+const OUTAGES: [LinkState; 6] = [
+    LinkState::Open,
+    LinkState::Open,
+    LinkState::Open,
+    LinkState::Silent,
+    LinkState::Deaf,
+    LinkState::Cut,
+];
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let (runs, outages) = world.scale.of((30, 5), (1_000, 60));
     // Nearly all that these runs write are events: what comes too late would stand behind what
     // another worker wrote.
@@ -52,24 +62,26 @@ async fn part_workers(world: &World, nodes: &mut Nodes, outages: usize) -> Resul
         sleep(Duration::from_millis(dice.u64(1_000..=2_000))).await; // It comes back meanwhile.
         nodes.recognise(&world.pool).await?;
         let victim = match outage {
-            State::Open => nodes.busiest(&world.pool).await?,
-            State::Silent | State::Deaf | State::Cut => dice.usize(..nodes.workers.len()),
+            LinkState::Open => nodes.busiest(&world.pool).await?,
+            LinkState::Silent | LinkState::Deaf | LinkState::Cut => {
+                dice.usize(..nodes.workers.len())
+            }
         };
         let worker = nodes.workers.get(victim).context("a worker")?;
         let link = nodes.links.get(victim).context("its link")?;
         losses.push(worker.held(&world.pool).await?);
-        if outage == State::Open {
+        if outage == LinkState::Open {
             worker.lose_presence(&world.pool).await?;
             continue;
         }
         link.become_state(outage);
         sleep(LEASES.lease * 3 / 2).await;
-        if outage == State::Deaf {
+        if outage == LinkState::Deaf {
             // It never hears what became of its writes.
-            link.become_state(State::Cut);
+            link.become_state(LinkState::Cut);
             sleep(Duration::from_millis(dice.u64(..=500))).await;
         }
-        link.become_state(State::Open);
+        link.become_state(LinkState::Open);
     }
     Ok(losses)
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use tokio::time::sleep;
 
 use crate::{
-    client::Client,
+    client::PersistentClient,
     cluster::{Leases, Loss, Nodes},
     judge::{Case, Sight},
     load::Load,
@@ -21,7 +21,11 @@ pub(super) const LEASES: Leases =
 /// The promised 99th percentile: the lease and a second.
 pub(super) const RECOVERY_MAX_S: f64 = 3.0;
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let (runs, pauses) = world.scale.of((30, 2), (1_000, 100));
     let load = Load { runs, in_flight: 16, steps: 5, words: 6, pace_ms: 15 };
     let faults = pause_workers(world, nodes, pauses);

@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use crate::{
-    client::Client,
+    client::PersistentClient,
     cluster::Nodes,
     judge::{Case, Sight},
     load::Load,
@@ -13,10 +13,14 @@ use crate::{
     world::World,
 };
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let (runs, kills, cuts) = world.scale.of((30, 4, 60), (2_000, 100, 2_000));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
-    let followers = Client::new(format!("{}_followed", client.org), nodes.urls())?;
+    let followers = PersistentClient::new(format!("{}_followed", client.org), nodes.urls())?;
     let addresses = nodes.addresses();
     let ((acked, losses), seen) = tokio::try_join!(
         load.post_while(&client, &world.pool, kill::kill_workers(world, nodes, kills)),

@@ -7,7 +7,7 @@ use anyhow::Result;
 use tokio::time::sleep;
 
 use crate::{
-    client::Client,
+    client::PersistentClient,
     judge::{Case, Violation},
     load::Load,
     world::World,
@@ -18,7 +18,7 @@ const SESSIONS: usize = 10;
 /// Runs must go on so soon after PostgreSQL takes connections again.
 const RECOVERY_MAX_S: f64 = 2.0;
 
-pub(super) async fn run(world: &mut World, client: Client) -> Result<Case> {
+pub(super) async fn run(world: &mut World, client: PersistentClient) -> Result<Case> {
     let (runs, crashes) = world.scale.of((30, 1), (1_000, 10));
     let load = Load { runs, in_flight: 16, steps: 5, words: 4, pace_ms: 8 };
     let pool = world.pool.clone();

@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::sleep;
 
 use crate::{
-    client::{Acked, Client},
+    client::{Acked, PersistentClient},
     cluster::Nodes,
     judge::{Case, Sight, Violation},
     load::Load,
@@ -25,7 +25,11 @@ use crate::{
 
 use self::follower::{Followed, follow};
 
-pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Result<Case> {
+pub(super) async fn run(
+    world: &World,
+    nodes: &mut Nodes,
+    client: PersistentClient,
+) -> Result<Case> {
     let cuts = world.scale.of(200, 10_000);
     let addresses = nodes.addresses();
     let done = AtomicBool::new(false);
@@ -52,7 +56,7 @@ pub(super) async fn run(world: &World, nodes: &mut Nodes, client: Client) -> Res
 
 /// What all followers saw.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct StreamsSeen {
     pub(super) acked: Vec<Acked>,
     pub(super) violations: Vec<Violation>,
     pub(super) reconnects: u64,
@@ -61,10 +65,10 @@ pub(super) struct Seen {
 /// Posts runs and follows them at these nodes, each connection cut, until so many were.
 pub(super) async fn follow_many(
     world: &World,
-    client: &Client,
+    client: &PersistentClient,
     addresses: &[SocketAddr],
     cuts: u64,
-) -> Result<Seen> {
+) -> Result<StreamsSeen> {
     let mut proxies = Vec::new();
     for (address, purpose) in addresses.iter().zip(10..) {
         proxies.push(Proxy::start(*address, world.dice(purpose)).await?);
@@ -72,7 +76,7 @@ pub(super) async fn follow_many(
     let urls: Vec<&str> = proxies.iter().map(|proxy| proxy.url.as_str()).collect();
     let at_once = world.scale.of(20, 40);
     let load = Load { runs: at_once, in_flight: 0, steps: 5, words: 20, pace_ms: 12 };
-    let mut seen = Seen::default();
+    let mut seen = StreamsSeen::default();
     while seen.reconnects < cuts {
         let begin = seen.acked.len();
         let followed: Vec<(Acked, Followed)> = stream::iter(begin..begin + at_once)
@@ -116,7 +120,7 @@ async fn kill_nodes(world: &World, nodes: &mut Nodes, done: &AtomicBool) -> Resu
 }
 
 async fn post_and_follow(
-    client: &Client,
+    client: &PersistentClient,
     load: Load,
     n: usize,
     urls: &[&str],

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use crate::{
     kernel::{Linear, Quantised, add_and_normalise, attention, dequantised, gelu},
-    tokenizer::Tokenizer,
+    tokenizer::PieceTokenizer,
     weights::{BLOCK, BLOCK_BYTES, Sizes, WeightsError, WeightsFile},
 };
 
 /// The network and its tokenizer, ready to use; about 85 MB.
 pub struct Encoder {
-    tokenizer: Tokenizer,
+    tokenizer: PieceTokenizer,
     sizes: Sizes,
     /// The words' vectors in blocks, as in the file; one text needs few of them.
     words: Vec<u8>,
@@ -76,7 +76,7 @@ impl Encoder {
             positions: place_vectors,
             norm: norm("emb.ln")?,
             layers,
-            tokenizer: Tokenizer::new(file.pieces),
+            tokenizer: PieceTokenizer::new(file.pieces),
         })
     }
 
@@ -90,8 +90,7 @@ impl Encoder {
         self.sizes.positions
     }
 
-    /// What cuts texts.
-    pub fn tokenizer(&self) -> &Tokenizer {
+    pub fn tokenizer(&self) -> &PieceTokenizer {
         &self.tokenizer
     }
 

@@ -18,12 +18,12 @@ pub const VERSION: u32 = 1;
 static FITTED: &[u8] = include_bytes!("projection.bin");
 
 /// A mean to take away, and axes to keep.
-pub struct Projection {
+pub struct ProjectionMatrix {
     mean: Vec<f32>,
     axes: Vec<f32>,
 }
 
-impl Projection {
+impl ProjectionMatrix {
     /// The one that is built in.
     pub fn built_in() -> Self {
         let mut numbers = FITTED.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_axes_are_at_right_angles_and_of_length_1() {
-        let projection = Projection::built_in();
+        let projection = ProjectionMatrix::built_in();
         assert_eq!(projection.mean.len(), UNPROJECTED);
         let axes: Vec<_> = projection.axes.chunks(UNPROJECTED).collect();
         assert_eq!(axes.len(), PROJECTED);

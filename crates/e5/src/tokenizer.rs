@@ -16,7 +16,7 @@ const SPACE: char = '\u{2581}';
 const UNKNOWN_PENALTY: f32 = 10.0;
 
 /// Cuts texts into tokens.
-pub struct Tokenizer {
+pub struct PieceTokenizer {
     pieces: Pieces,
     /// Each piece's number plus one at the place that its hash names, or the next free one.
     table: Vec<u32>,
@@ -32,7 +32,7 @@ struct Way {
     from: usize,
 }
 
-impl Tokenizer {
+impl PieceTokenizer {
     pub(crate) fn new(pieces: Pieces) -> Self {
         let places = (pieces.scores.len() * 2).next_power_of_two();
         let mut table = vec![0; places];

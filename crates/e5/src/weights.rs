@@ -23,7 +23,7 @@ pub enum WeightsError {
     #[error("cannot read the weights")]
     Unreadable(#[from] std::io::Error),
     /// The file is something else, or broken.
-    #[error("these are no weights of multilingual-e5-small: {0}")]
+    #[error("this is not a weights file of multilingual-e5-small: {0}")]
     Malformed(&'static str),
 }
 
@@ -67,7 +67,7 @@ impl WeightsFile {
     fn parse(bytes: Vec<u8>) -> Result<Self, WeightsError> {
         let mut rest = Rest(&bytes);
         if rest.take(MAGIC.len())? != MAGIC {
-            return Err(WeightsError::Malformed("they begin otherwise"));
+            return Err(WeightsError::Malformed("it begins differently"));
         }
         let _version = rest.u32()?;
         let width = rest.count()?;
@@ -148,7 +148,7 @@ impl Pieces {
         let count = rest.count()?;
         let _bytes = rest.u32()?;
         let character = |rest: &mut Rest<'_>| {
-            char::from_u32(rest.u32()?).ok_or(WeightsError::Malformed("a character is none"))
+            char::from_u32(rest.u32()?).ok_or(WeightsError::Malformed("a character is invalid"))
         };
         let mut normalised = HashMap::new();
         for _ in 0..count {
@@ -161,7 +161,7 @@ impl Pieces {
     }
 }
 
-const CUT_OFF: WeightsError = WeightsError::Malformed("they are cut off");
+const CUT_OFF: WeightsError = WeightsError::Malformed("it is cut off");
 
 /// What of the file is not yet read.
 struct Rest<'a>(&'a [u8]);
@@ -192,7 +192,7 @@ impl<'a> Rest<'a> {
         if count <= COUNT_MAX {
             Ok(count)
         } else {
-            Err(WeightsError::Malformed("a size is absurd"))
+            Err(WeightsError::Malformed("a size is out of range"))
         }
     }
 

@@ -8,7 +8,7 @@ use std::{path::Path, str::FromStr, sync::LazyLock};
 
 use e5::{
     encoder::Encoder,
-    projection::{PROJECTED, Projection},
+    projection::{PROJECTED, ProjectionMatrix},
 };
 
 static ENCODER: LazyLock<Encoder> = LazyLock::new(|| {
@@ -73,7 +73,7 @@ fn a_long_text_counts_as_far_as_it_fits() {
 
 #[test]
 fn what_means_the_same_is_near_in_any_language() {
-    let projection = Projection::built_in();
+    let projection = ProjectionMatrix::built_in();
     let project = |text: &str| projection.apply(&embed(text));
     let answer = project("passage: My daughter is called Xiaoyu and goes to the third grade.");
     assert_eq!(answer.len(), PROJECTED);

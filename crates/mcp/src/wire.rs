@@ -24,7 +24,7 @@ pub(crate) enum WireEnd {
     #[error("it wrote a line of more than {LINE_MAX_BYTES} bytes")]
     LineTooLong,
     #[error(
-        "it wrote more than {GARBAGE_MAX_LINES} lines that are not JSON; hint: logs belong on standard error"
+        "it wrote more than {GARBAGE_MAX_LINES} lines that are not JSON: logs belong on standard error"
     )]
     Garbage,
 }

@@ -94,7 +94,7 @@ pub(crate) fn attempt(
             }
         }
         if !has_events {
-            Err(ModelError::protocol("the answer is no event stream; hint: check the base URL"))?;
+            Err(ModelError::protocol("the answer is not an event stream: check the base URL"))?;
         }
         yield AttemptEvent::Whole(whole(reader.finish()?, &request, first_token_at)?);
     }

@@ -135,10 +135,8 @@ fn multilingual(
         return Err(SettingsError::new("embedding.dimensions", problem));
     }
     let path = settings.weights.as_deref().ok_or_else(|| {
-        let problem = format!(
-            "`{MULTILINGUAL}` has no weights; hint: `openintern embedder install` fetches them"
-        );
-        SettingsError::new("embedding.model", problem)
+        SettingsError::new("embedding.model", format!("`{MULTILINGUAL}` has no weights"))
+            .hint(Some("`openintern embedder install` fetches them".into()))
     })?;
     Multilingual::load(path).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));

@@ -11,7 +11,7 @@ pub const PROVIDER_MESSAGE_MAX_CHARS: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// 401 or 403. The operator must act; asking again is useless.
-    #[error("the provider refuses the credentials; hint: check the provider's API key")]
+    #[error("the provider refuses our API key")]
     Auth,
     /// Another 4xx: this request will never be accepted.
     #[error("the provider refuses the request: {message}")]
@@ -158,11 +158,17 @@ pub struct SettingsError {
     pub setting: String,
     /// What is wrong with it.
     pub problem: String,
+    /// What to do, where that is not obvious.
+    pub hint: Option<String>,
 }
 
 impl SettingsError {
     pub(crate) fn new(setting: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { setting: setting.into(), problem: problem.into() }
+        Self { setting: setting.into(), problem: problem.into(), hint: None }
+    }
+
+    pub(crate) fn hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
     }
 }
 
@@ -200,6 +206,27 @@ pub enum ResolveError {
     /// The text is not `<provider>/<model>`.
     #[error("`{text}` is not of the form `<provider>/<model>`")]
     Form { text: String },
+}
+
+impl ResolveError {
+    /// What to do about it, where the message does not say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoKey { provider, .. } => {
+                let key = match provider.as_str() {
+                    "openai" => "OPENAI_API_KEY",
+                    "anthropic" => "ANTHROPIC_API_KEY",
+                    "gemini" => "GEMINI_API_KEY",
+                    _ => "its `api_key` in the configuration",
+                };
+                Some(format!("set {key}, or OPENINTERN_MODEL=demo/default to try without a key"))
+            }
+            Self::UnknownProvider { .. }
+            | Self::NoModel { .. }
+            | Self::UnknownModel { .. }
+            | Self::Form { .. } => None,
+        }
+    }
 }
 
 /// At most `max` characters, with `…` where something was left out.

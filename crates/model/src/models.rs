@@ -58,10 +58,11 @@ impl Models {
             default: ModelRef { provider: "demo".into(), model: "default".into() },
             prices: Prices::new(settings.prices.clone()),
         };
-        registry.default = registry
-            .routes
-            .default_of(settings.default.as_deref())
-            .map_err(|error| SettingsError::new("model.default", format!("is no use: {error}")))?;
+        registry.default =
+            registry.routes.default_of(settings.default.as_deref()).map_err(|error| {
+                let problem = format!("cannot be used: {error}");
+                SettingsError::new("model.default", problem).hint(error.hint())
+            })?;
         Ok(Models { registry: Arc::new(registry) })
     }
 

@@ -8,17 +8,16 @@ use serde_json::Value;
 
 use crate::{
     cli::Format,
-    client::Client,
-    exit::{Exit, Failure, Stop},
+    client::ApiClient,
+    exit::{Abort, Exit, Failure},
     output::Output,
 };
 
-/// `tools`
 pub(crate) async fn tools(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     format: Format,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let list = list(client, "tools").await?;
     if format.json {
         return output.json(&list).map(|()| Exit::Done);
@@ -40,12 +39,11 @@ pub(crate) async fn tools(
     Ok(Exit::Done)
 }
 
-/// `agents`
 pub(crate) async fn agents(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     format: Format,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let list = list(client, "agents").await?;
     if format.json {
         return output.json(&list).map(|()| Exit::Done);
@@ -56,13 +54,13 @@ pub(crate) async fn agents(
     Ok(Exit::Done)
 }
 
-async fn list(client: &Client, what: &str) -> Result<Value, Failure> {
+async fn list(client: &ApiClient, what: &str) -> Result<Value, Failure> {
     let mut answer: Value = client.get(&["api", what], &[]).await?;
     Ok(answer.get_mut(what).map(Value::take).unwrap_or_default())
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(list: Value) -> Result<Vec<T>, Failure> {
     serde_json::from_value(list).map_err(|error| {
-        Failure::new(Exit::Failed, format!("the answer is not understood: {error}"))
+        Failure::new(Exit::Failed, format!("cannot read the server's answer: {error}"))
     })
 }

@@ -217,7 +217,7 @@ pub(crate) enum RunsCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListRunsArgs {
-    /// Only runs that stand there: pending, running, waiting, completed, failed, cancelled
+    /// Only runs with this status: pending, running, waiting, completed, failed, cancelled
     #[arg(long, env = "OPENINTERN_STATUS")]
     pub(crate) status: Option<RunStatus>,
     /// Only runs of this conversation
@@ -336,7 +336,7 @@ pub(crate) struct SearchArgs {
     /// Only this group
     #[arg(long, env = "OPENINTERN_GROUP_KEY")]
     pub(crate) group_key: Option<String>,
-    /// Say how each hit came by its score
+    /// Show what each score is made of
     #[arg(long, env = "OPENINTERN_EXPLAIN")]
     pub(crate) explain: bool,
     #[command(flatten)]
@@ -386,7 +386,7 @@ pub(crate) struct EditArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MarkArgs {
-    /// Yours: a JSON object
+    /// Your own data: a JSON object
     #[arg(long, value_name = "JSON", env = "OPENINTERN_METADATA")]
     pub(crate) metadata: Option<String>,
     /// 0 (trifle) to 1 (vital)
@@ -447,7 +447,7 @@ pub(crate) enum KeysCommand {
     Create(CreateKeyArgs),
     /// The keys of the organisation, newest first
     List(ListKeysArgs),
-    /// Make a key useless, from now on and everywhere
+    /// Revoke a key, at once and everywhere
     Revoke(KeyRef),
 }
 

@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A way to the server, in one scope.
-pub(crate) struct Client {
+pub(crate) struct ApiClient {
     http: reqwest::Client,
     base: Url,
     scope: Named,
@@ -42,7 +42,7 @@ struct Named {
 /// The pairs of a query string.
 pub(crate) type Query<'a> = &'a [(&'a str, String)];
 
-impl Client {
+impl ApiClient {
     /// Reads where the server is and who asks from the environment.
     pub(crate) fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
@@ -53,7 +53,7 @@ impl Client {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
-                Failure::new(Exit::Usage, format!("AGENT_API_URL is not a URL: `{base}`"))
+                Failure::new(Exit::Usage, "AGENT_API_URL is not an http or https URL")
                     .hint(format!("it should look like {URL_DEFAULT}"))
             })?;
         let key = set("OPENINTERN_API_KEY");
@@ -79,7 +79,7 @@ impl Client {
 
     /// The address of a page of the web UI.
     pub(crate) fn page(&self, path: &[&str]) -> Url {
-        self.url(path)
+        below(self.address(), path)
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -120,24 +120,29 @@ impl Client {
         Ok(())
     }
 
+    /// Where the server is, in words: without a user or a password.
+    fn address(&self) -> Url {
+        let mut address = self.base.clone();
+        // Both fail only for a URL without a host, which `base` has.
+        address.set_username("").ok();
+        address.set_password(None).ok();
+        address
+    }
+
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         self.http.request(method, self.url(path))
     }
 
     fn url(&self, path: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
-        url
+        below(self.base.clone(), path)
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
         let response = self.accepted(request.timeout(ANSWER_TIMEOUT)).await?;
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::new(Exit::Failed, format!("the answer is not understood: {error}"))
-                .hint(format!("is {} an OpenIntern server of this version?", self.base))
+            Failure::new(Exit::Failed, format!("cannot read the server's answer: {error}"))
+                .hint(format!("is {} an OpenIntern server of this version?", self.address()))
         })
     }
 
@@ -157,7 +162,7 @@ impl Client {
             if error.is_timeout() { &"it took too long" } else { &root(error) };
         let failure = Failure::new(
             Exit::Unreachable,
-            format!("the server at {} does not answer: {why}", self.base),
+            format!("the server at {} does not answer: {why}", self.address()),
         );
         failure.hint("start one with `openintern dev`, or set AGENT_API_URL to where it is")
     }
@@ -166,7 +171,7 @@ impl Client {
         let Ok(ErrorBody { error }) = serde_json::from_slice(body) else {
             return Failure::new(
                 exit_of_status(status),
-                format!("the server at {} answered {status}", self.base),
+                format!("the server at {} answered {status}", self.address()),
             );
         };
         let details =
@@ -209,6 +214,13 @@ impl Client {
         };
         Some(hint)
     }
+}
+
+fn below(mut url: Url, path: &[&str]) -> Url {
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url
 }
 
 fn exit_of_status(status: StatusCode) -> Exit {
@@ -261,7 +273,10 @@ fn headers(scope: &Named, key: Option<String>) -> Result<HeaderMap, Failure> {
     if let Some(key) = key {
         let mut bearer =
             HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
-                Failure::new(Exit::Usage, "OPENINTERN_API_KEY is not a key: it has odd characters")
+                Failure::new(
+                    Exit::Usage,
+                    "OPENINTERN_API_KEY is not a key: it has characters that no key has",
+                )
             })?;
         bearer.set_sensitive(true);
         headers.insert(AUTHORIZATION, bearer);
@@ -286,8 +301,8 @@ fn root(error: &reqwest::Error) -> String {
 mod tests {
     use super::*;
 
-    fn client(variables: &[(&str, &str)]) -> Result<Client, Failure> {
-        Client::from_environment(|name| {
+    fn client(variables: &[(&str, &str)]) -> Result<ApiClient, Failure> {
+        ApiClient::from_environment(|name| {
             variables.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
         })
     }
@@ -305,6 +320,9 @@ mod tests {
         .unwrap();
         assert_eq!(other.scope.to_string(), "org_default/user_default/p");
         assert_eq!(other.url(&["api", "a/b"]).as_str(), "https://example.com/base/api/a%2Fb");
+        let secret = client(&[("AGENT_API_URL", "https://li:hunter22@example.com")]).unwrap();
+        assert_eq!(secret.address().as_str(), "https://example.com/");
+        assert_eq!(secret.page(&["runs"]).as_str(), "https://example.com/runs");
         let key = ("OPENINTERN_API_KEY", "oi_1");
         assert_eq!(client(&[key]).unwrap().scope.to_string(), "(of the key)/(of the key)");
         let named = client(&[key, ("AGENT_USER_ID", "u")]).unwrap();

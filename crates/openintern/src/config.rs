@@ -23,7 +23,7 @@ use protocol::name::AgentId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{
     Deserialize, Deserializer,
-    de::{IntoDeserializer, value::StrDeserializer},
+    de::{DeserializeOwned, IntoDeserializer, value::StrDeserializer},
 };
 use server::auth::jwt_settings::JwtSettings;
 use store::settings::Retention;
@@ -78,11 +78,10 @@ pub(crate) struct DatabaseUrls {
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ServerTable {
-    /// Where it listens.
     pub(crate) host: String,
     /// 0 is any free one.
     pub(crate) port: u16,
-    /// Who may ask.
+    #[serde(deserialize_with = "choice")]
     pub(crate) auth: AuthMode,
     /// Names of this server besides those of loopback, while `auth` is `none`: a list, or words
     /// between commas.
@@ -99,6 +98,7 @@ pub(crate) struct ServerTable {
     /// Most connections of this process to the database.
     pub(crate) database_connections: u32,
     /// How the log is written.
+    #[serde(deserialize_with = "choice")]
     pub(crate) log_format: LogFormat,
 }
 
@@ -125,6 +125,7 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MemoryTable {
     /// What becomes of a completed run; `OPENINTERN_MEMORY_AFTER_RUN` is over it.
+    #[serde(deserialize_with = "choice")]
     pub(crate) after_run: AfterRun,
     /// Hours between two passes that look for memories which say the same; 0 for none.
     pub(crate) consolidate_every_h: u32,
@@ -142,7 +143,6 @@ impl Default for MemoryTable {
 pub(crate) enum AuthMode {
     /// Not at all: only for loopback.
     None,
-    /// By API keys.
     Keys,
     /// By tokens that somebody else signs; needs `[auth.jwt]`.
     Jwt,
@@ -388,10 +388,14 @@ fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Co
 
 fn after_run_of(word: &str) -> Result<AfterRun, Failure> {
     let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
-    AfterRun::deserialize(word).map_err(|_| {
-        Failure::new(Exit::Usage, "`OPENINTERN_MEMORY_AFTER_RUN` is no choice that there is")
-            .hint("it is `extractive`, `model` or `off`")
-    })
+    AfterRun::deserialize(word)
+        .map_err(|error| fault::of_key("OPENINTERN_MEMORY_AFTER_RUN", &error.to_string(), |_| None))
+}
+
+/// Reads one of a few words. The crate `config` would not say which there are.
+fn choice<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    let word = String::deserialize(from)?;
+    T::deserialize(word.as_str().into_deserializer())
 }
 
 /// `MODEL__PROVIDERS__LOCAL__API_KEY` → `model.providers.local.api_key`. The variables of an MCP
@@ -636,22 +640,22 @@ mod tests {
             "[server]\nauth = 'key'",
             &[],
             expect![[r#"
-            `server.auth` in `openintern.toml`: there is no such choice as `key`
-        "#]],
+            `server.auth` in `openintern.toml`: `key` is not a valid choice
+            use one of `none`, `keys`, `jwt`"#]],
         );
         check_fault(
             "[memory]\nafter_run = 'on'",
             &[],
             expect![[r#"
-            `memory.after_run` in `openintern.toml`: there is no such choice as `on`
-        "#]],
+            `memory.after_run` in `openintern.toml`: `on` is not a valid choice
+            use one of `extractive`, `model`, `off`"#]],
         );
         check_fault(
             "",
             &[("OPENINTERN_MEMORY_AFTER_RUN", "on")],
             expect![[r#"
-            `OPENINTERN_MEMORY_AFTER_RUN` is no choice that there is
-            it is `extractive`, `model` or `off`"#]],
+            `OPENINTERN_MEMORY_AFTER_RUN`: `on` is not a valid choice
+            use one of `extractive`, `model`, `off`"#]],
         );
         check_fault(
             "[auth.jwt]\nisuer = 'x'",
@@ -664,21 +668,21 @@ mod tests {
             "[model.providers.openai]\napi_key = 'sk-secret",
             &[],
             expect![[r#"
-            openintern.toml is no TOML: line 2, column 21: invalid literal string, expected `'`
+            openintern.toml is not valid TOML: line 2, column 21: invalid literal string, expected `'`
         "#]],
         );
         check_fault(
             "[mcp_servers.a]\ncommand = 'x'\nenv = 'TOKEN=sk-secret'",
             &[],
             expect![[r#"
-            `mcp_servers.a.env` in `openintern.toml`: invalid type: a string, expected a map
+            `mcp_servers.a.env` in `openintern.toml`: expected a map, found a text
         "#]],
         );
         check_fault(
             "[model.providers]\nopenai = 'sk-secret'",
             &[],
             expect![[r#"
-            `model.providers.openai` in `openintern.toml`: invalid type: a string, expected struct ProviderSettings
+            `model.providers.openai` in `openintern.toml`: expected struct ProviderSettings, found a text
         "#]],
         );
         check_fault(

@@ -5,14 +5,13 @@ use std::{net::SocketAddr, path::Path};
 use agent::redactor::{Reach, Redactor};
 use mcp::status::ServerState;
 use model::models::Models;
-use postgres::error::StartError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{NodeArgs, ServerArgs},
     config::{self, AuthMode, Config, DatabaseUrls, Environment, Loaded},
-    exit::{Exit, Failure, Stop},
-    listen::Place,
+    exit::{Abort, Exit, Failure},
+    listen::ListenAddress,
     logging::{self, Usual},
     node::{self, Node, Role},
     output::{FAINT, GOOD, ODD, Output, say, styled},
@@ -20,12 +19,11 @@ use crate::{
     skills::Skills,
 };
 
-/// `dev`
 pub(crate) async fn dev(
     output: &mut Output,
     args: ServerArgs,
     environment: &Environment,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let Loaded { config, file } = config::load(&args.node, environment)?;
     logging::start(
         config.server.log_format,
@@ -35,7 +33,7 @@ pub(crate) async fn dev(
         config.redactor(None),
     )?;
     let host = args.host.as_deref().unwrap_or(&config.server.host);
-    let place = Place::find(host, args.port.unwrap_or(config.server.port)).await?;
+    let place = ListenAddress::find(host, args.port.unwrap_or(config.server.port)).await?;
     if let Some(missing) = place.missing_auth(config.server.auth) {
         let failure = Failure::new(Exit::Usage, format!("`dev` needs {missing}"));
         return Err(failure.hint("listen on 127.0.0.1, or set `[server] auth`").into());
@@ -49,7 +47,7 @@ pub(crate) async fn dev(
     let shutdown = shutdown::listen()?;
     good("config", file.map_or_else(|| "none: defaults".into(), |file| file.display().to_string()));
 
-    let database = Database::open(&config).await?;
+    let database = DatabaseHandle::open(&config).await?;
     let started = start(config, models, &database, &args.node).await;
     let node = match started {
         Ok(node) => node,
@@ -74,7 +72,7 @@ pub(crate) async fn dev(
 async fn start(
     mut config: Config,
     models: Models,
-    database: &Database,
+    database: &DatabaseHandle,
     args: &NodeArgs,
 ) -> Result<Node, Failure> {
     let skills_note = offer_skills(&mut config).await;
@@ -90,26 +88,20 @@ async fn say_stopping(shutdown: CancellationToken) {
 }
 
 /// The database: one that is named, or our own.
-pub(crate) enum Database {
+pub(crate) enum DatabaseHandle {
     Named(DatabaseUrls),
-    Embedded(Box<postgres::Server>),
+    Embedded(Box<postgres::EmbeddedServer>),
 }
 
-impl Database {
+impl DatabaseHandle {
     pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         if let Some(urls) = config.database_urls() {
             return Ok(Self::Named(urls));
         }
         let folder = config.data_dir()?.join("postgres");
-        let server = postgres::start(&postgres::Settings::new(folder)).await.map_err(|error| {
-            let failure = Failure::from_error(Exit::Failed, &error);
-            match error {
-                StartError::Io { .. } => {
-                    failure.hint("choose a data folder that you may write to with --data-dir")
-                }
-                _ => failure,
-            }
-        })?;
+        let server = postgres::start(&postgres::EmbeddedSettings::new(folder))
+            .await
+            .map_err(|error| Failure::from_error(Exit::Failed, &error).hint_if(error.hint()))?;
         Ok(Self::Embedded(Box::new(server)))
     }
 
@@ -138,7 +130,7 @@ impl Database {
         if let Self::Embedded(server) = self
             && let Err(error) = server.stop().await
         {
-            say(&styled(ODD, format_args!("! postgres    {error}")));
+            say(&styled(ODD, format_args!("! postgres    {error}: {}", error.hint())));
         }
     }
 }
@@ -163,11 +155,16 @@ async fn offer_skills(config: &mut Config) -> Option<String> {
     }
 }
 
-fn say_parts(node: &Node, database: &Database, skills_note: Option<String>, concurrency: u32) {
+fn say_parts(
+    node: &Node,
+    database: &DatabaseHandle,
+    skills_note: Option<String>,
+    concurrency: u32,
+) {
     good("postgres", database.line());
     let model = node.models().default_model();
     match model.provider.as_str() {
-        "demo" => good("model", format!("{model}: a planner, no language model; needs no key")),
+        "demo" => good("model", format!("{model}: a planner, not a language model; needs no key")),
         _ => good("model", model.to_string()),
     }
     let servers = node.mcp_status();

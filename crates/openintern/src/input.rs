@@ -46,10 +46,9 @@ pub(crate) fn llm_config(model: &str) -> LlmConfig {
     LlmConfig { provider: Some(provider.to_owned()), model, ..LlmConfig::default() }
 }
 
-/// A JSON object.
 pub(crate) fn metadata(json: &str) -> Result<Map<String, Value>, Failure> {
     serde_json::from_str(json).map_err(|error| {
-        Failure::new(Exit::Usage, format!("--metadata is no JSON object: {error}"))
+        Failure::new(Exit::Usage, format!("--metadata is not a JSON object: {error}"))
     })
 }
 

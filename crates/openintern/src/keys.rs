@@ -11,9 +11,9 @@ use store::{Store, connect::migrate, settings::StoreSettings};
 
 use crate::{
     cli::{CreateKeyArgs, KeyRef, KeysCommand, ListKeysArgs, NodeArgs},
-    client::Client,
+    client::ApiClient,
     config::{self, Environment},
-    exit::{Exit, Failure, Stop},
+    exit::{Abort, Exit, Failure},
     input,
     node::database_failure,
     output::{Output, say},
@@ -24,13 +24,12 @@ use crate::{
 /// Who made a key that no server was asked for, in the audit.
 const OPERATOR: &str = "operator";
 
-/// `keys`
 pub(crate) async fn keys(
-    client: impl Fn() -> Result<Client, Failure>,
+    client: impl Fn() -> Result<ApiClient, Failure>,
     output: &mut Output,
     command: KeysCommand,
     environment: &Environment,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     match command {
         KeysCommand::Create(args) => create(client, output, args, environment).await?,
         KeysCommand::List(args) => list(&client()?, output, args).await?,
@@ -40,11 +39,11 @@ pub(crate) async fn keys(
 }
 
 async fn create(
-    client: impl Fn() -> Result<Client, Failure>,
+    client: impl Fn() -> Result<ApiClient, Failure>,
     output: &mut Output,
     args: CreateKeyArgs,
     environment: &Environment,
-) -> Result<(), Stop> {
+) -> Result<(), Abort> {
     let is_admin = args.admin;
     let body = CreateKey {
         name: args.name,
@@ -86,7 +85,7 @@ async fn create_in_database(
     created.map_err(|error| Failure::from_error(Exit::Failed, &error))
 }
 
-async fn list(client: &Client, output: &mut Output, args: ListKeysArgs) -> Result<(), Stop> {
+async fn list(client: &ApiClient, output: &mut Output, args: ListKeysArgs) -> Result<(), Abort> {
     let mut query = vec![("limit", args.page.limit.to_string())];
     query.extend(args.page.cursor.map(|cursor| ("cursor", cursor)));
     let page: KeyPage = client.get(&["api", "keys"], &query).await?;
@@ -100,7 +99,7 @@ async fn list(client: &Client, output: &mut Output, args: ListKeysArgs) -> Resul
     Ok(())
 }
 
-async fn revoke(client: &Client, output: &mut Output, args: KeyRef) -> Result<(), Stop> {
+async fn revoke(client: &ApiClient, output: &mut Output, args: KeyRef) -> Result<(), Abort> {
     client.delete(&["api", "keys", &args.key_id.to_string()]).await?;
     match args.format.json {
         true => output.json(&json!({ "key_id": args.key_id })),

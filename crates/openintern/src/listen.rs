@@ -10,12 +10,12 @@ use crate::{
 };
 
 /// The addresses of a host and port, and whether all of them are on this machine only.
-pub(crate) struct Place {
+pub(crate) struct ListenAddress {
     pub(crate) host: String,
     addresses: Vec<SocketAddr>,
 }
 
-impl Place {
+impl ListenAddress {
     /// Looks the host up.
     pub(crate) async fn find(host: &str, port: u16) -> Result<Self, Failure> {
         let unknown = |why: String| {

@@ -34,7 +34,7 @@ pub(crate) fn start(
     let said = environment.get("OPENINTERN_LOG").or_else(|| environment.get("RUST_LOG"));
     let filter = said.unwrap_or_else(|| level(usual, verbose).to_owned());
     let filter = EnvFilter::try_new(&filter).map_err(|error| {
-        Failure::new(Exit::Usage, format!("the log filter `{filter}` is not understood: {error}"))
+        Failure::new(Exit::Usage, format!("the log filter `{filter}` is not valid: {error}"))
             .hint("OPENINTERN_LOG or RUST_LOG should look like `info` or `warn,agent=debug`")
     })?;
     let masked = Masked { redactor };

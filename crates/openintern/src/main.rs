@@ -40,9 +40,9 @@ use clap::{CommandFactory, Parser};
 
 use crate::{
     cli::{Cli, Command, MemoryCommand},
-    client::Client,
+    client::ApiClient,
     config::Environment,
-    exit::{Exit, Failure, Stop},
+    exit::{Abort, Exit, Failure},
     output::{Output, say_failure},
 };
 
@@ -56,8 +56,8 @@ fn main() -> ExitCode {
     let mut output = Output::new();
     let exit = match execute(command, &mut output) {
         Ok(exit) => exit,
-        Err(Stop::OutputClosed) => Exit::Done,
-        Err(Stop::Failure(failure)) => {
+        Err(Abort::OutputClosed) => Exit::Done,
+        Err(Abort::Failure(failure)) => {
             say_failure(&failure);
             failure.exit
         }
@@ -72,7 +72,7 @@ fn arm_failpoints() -> Result<(), String> {
     points.map_or(Ok(()), |points| store::failpoint::arm(&points))
 }
 
-fn execute(command: Command, output: &mut Output) -> Result<Exit, Stop> {
+fn execute(command: Command, output: &mut Output) -> Result<Exit, Abort> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -86,8 +86,8 @@ async fn dispatch(
     command: Command,
     output: &mut Output,
     environment: &Environment,
-) -> Result<Exit, Stop> {
-    let client = || Client::from_environment(|name| environment.get(name));
+) -> Result<Exit, Abort> {
+    let client = || ApiClient::from_environment(|name| environment.get(name));
     match command {
         Command::Dev(args) => dev::dev(output, args, environment).await,
         Command::Serve(args) => serve::serve(output, args, environment).await,

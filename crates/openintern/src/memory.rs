@@ -16,19 +16,18 @@ use crate::{
         ConsolidateArgs, EditArgs, ListMemoriesArgs, MarkArgs, MemoryRef, ScopeMemoryCommand,
         SearchArgs, VersionsArgs, WriteArgs,
     },
-    client::Client,
-    exit::{Exit, Failure, Stop},
+    client::ApiClient,
+    exit::{Abort, Exit, Failure},
     input,
     output::{Output, say},
     runs::say_more,
 };
 
-/// `memory`
 pub(crate) async fn memory(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     command: ScopeMemoryCommand,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     match command {
         ScopeMemoryCommand::Search(args) => search(client, output, args).await?,
         ScopeMemoryCommand::Get(args) => get(client, output, args).await?,
@@ -44,7 +43,7 @@ pub(crate) async fn memory(
     Ok(Exit::Done)
 }
 
-async fn search(client: &Client, output: &mut Output, args: SearchArgs) -> Result<(), Stop> {
+async fn search(client: &ApiClient, output: &mut Output, args: SearchArgs) -> Result<(), Abort> {
     let filters = MemoryFilters {
         kinds: (!args.kinds.is_empty()).then_some(args.kinds),
         group_key: args.group_key,
@@ -87,7 +86,7 @@ async fn search(client: &Client, output: &mut Output, args: SearchArgs) -> Resul
     }
 }
 
-async fn get(client: &Client, output: &mut Output, args: MemoryRef) -> Result<(), Stop> {
+async fn get(client: &ApiClient, output: &mut Output, args: MemoryRef) -> Result<(), Abort> {
     let path = ["api", "memories", &args.id.to_string()];
     if args.format.json {
         return output.json(&client.get::<Value>(&path, &[]).await?);
@@ -96,7 +95,7 @@ async fn get(client: &Client, output: &mut Output, args: MemoryRef) -> Result<()
     output.text(&(memory.text + "\n"))
 }
 
-async fn write(client: &Client, output: &mut Output, args: WriteArgs) -> Result<(), Stop> {
+async fn write(client: &ApiClient, output: &mut Output, args: WriteArgs) -> Result<(), Abort> {
     let mut body = WriteMemory::new(args.kind, input::text(args.text)?);
     let changes = marks(&args.marks)?;
     body.metadata = changes.metadata;
@@ -117,7 +116,7 @@ async fn write(client: &Client, output: &mut Output, args: WriteArgs) -> Result<
     }
 }
 
-async fn edit(client: &Client, output: &mut Output, args: EditArgs) -> Result<(), Stop> {
+async fn edit(client: &ApiClient, output: &mut Output, args: EditArgs) -> Result<(), Abort> {
     let text = args.text.map(input::text).transpose()?;
     let body = EditMemory { text, ..marks(&args.marks)? };
     body.check().map_err(input::faults)?;
@@ -129,7 +128,11 @@ async fn edit(client: &Client, output: &mut Output, args: EditArgs) -> Result<()
     }
 }
 
-async fn list(client: &Client, output: &mut Output, args: ListMemoriesArgs) -> Result<(), Stop> {
+async fn list(
+    client: &ApiClient,
+    output: &mut Output,
+    args: ListMemoriesArgs,
+) -> Result<(), Abort> {
     let mut query = vec![("limit", args.page.limit.to_string())];
     query.extend(args.kind.map(|kind| ("type", kind.as_str().to_owned())));
     query.extend(args.group_key.map(|key| ("group_key", key)));
@@ -154,7 +157,11 @@ async fn list(client: &Client, output: &mut Output, args: ListMemoriesArgs) -> R
     Ok(())
 }
 
-async fn versions(client: &Client, output: &mut Output, args: VersionsArgs) -> Result<(), Stop> {
+async fn versions(
+    client: &ApiClient,
+    output: &mut Output,
+    args: VersionsArgs,
+) -> Result<(), Abort> {
     let mut query = vec![("limit", args.page.limit.to_string())];
     query.extend(args.page.cursor.map(|cursor| ("cursor", cursor)));
     let path = ["api", "memories", &args.id.to_string(), "versions"];
@@ -177,7 +184,7 @@ async fn versions(client: &Client, output: &mut Output, args: VersionsArgs) -> R
     Ok(())
 }
 
-async fn delete(client: &Client, output: &mut Output, args: MemoryRef) -> Result<(), Stop> {
+async fn delete(client: &ApiClient, output: &mut Output, args: MemoryRef) -> Result<(), Abort> {
     client.delete(&["api", "memories", &args.id.to_string()]).await?;
     match args.format.json {
         true => output.json(&serde_json::json!({ "id": args.id })),
@@ -187,10 +194,10 @@ async fn delete(client: &Client, output: &mut Output, args: MemoryRef) -> Result
 
 /// Pass after pass until nothing is left to look at; a dry run is one pass, since it marks nothing.
 async fn consolidate(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     args: ConsolidateArgs,
-) -> Result<(), Stop> {
+) -> Result<(), Abort> {
     let body = Consolidate { dry_run: args.dry_run };
     let mut links = Vec::new();
     let mut looked_at = 0;

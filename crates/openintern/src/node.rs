@@ -42,7 +42,6 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Our version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What stands for an embedder where memories are to be found by their words alone.
 pub(crate) const NO_EMBEDDER: &str = "none";
@@ -81,7 +80,6 @@ struct Work {
 /// Whether a node serves the API and executes runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It does both.
     ServesAndWorks,
     /// It only serves the API.
     ServesOnly,
@@ -228,15 +226,12 @@ impl Node {
 
 /// The models as configured; every agent's model is one that can be asked.
 pub(crate) fn models(config: &Config) -> Result<Models, Failure> {
-    let models = Models::new(&config.model).map_err(|error| {
-        let failure = Failure::from_error(Exit::Usage, &error);
-        model_hint(failure, config.model.default.as_deref())
-    })?;
+    let models = Models::new(&config.model)
+        .map_err(|error| Failure::from_error(Exit::Usage, &error).hint_if(error.hint))?;
     for (agent_id, agent) in &config.agents {
         models.resolve(None, agent.model.as_deref()).map_err(|error| {
-            let failure =
-                Failure::new(Exit::Usage, format!("`agents.{agent_id}.model` is no use: {error}"));
-            model_hint(failure, agent.model.as_deref())
+            let problem = format!("`agents.{agent_id}.model` cannot be used: {error}");
+            Failure::new(Exit::Usage, problem).hint_if(error.hint())
         })?;
     }
     Ok(models)
@@ -253,7 +248,7 @@ pub(crate) fn embedder(
     }
     let embedder = models
         .embedder(&config.embedding())
-        .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+        .map_err(|error| Failure::from_error(Exit::Usage, &error).hint_if(error.hint))?;
     if embedder.dimensions() != VECTOR_DIMENSIONS {
         let problem = format!("`embedding.dimensions` is {}", embedder.dimensions());
         let failure = Failure::new(Exit::Usage, problem);
@@ -297,20 +292,6 @@ fn name_of(id: &str) -> &str {
     if id.starts_with(HASHED) { HASHED } else { id.split('@').next().unwrap_or(id) }
 }
 
-fn model_hint(failure: Failure, model: Option<&str>) -> Failure {
-    if !failure.message.contains("has no API key") {
-        return failure;
-    }
-    let provider = model.unwrap_or_default().split('/').next().unwrap_or_default();
-    let way = match provider {
-        "openai" => "OPENAI_API_KEY",
-        "anthropic" => "ANTHROPIC_API_KEY",
-        "gemini" => "GEMINI_API_KEY",
-        _ => "its `api_key` in the configuration",
-    };
-    failure.hint(format!("set {way}, or OPENINTERN_MODEL=demo/default to try without a key"))
-}
-
 /// Who may ask, as configured.
 async fn authenticator(config: &Config, store: &Store) -> Result<Authenticator, Failure> {
     match config.server.auth {
@@ -330,11 +311,11 @@ pub(crate) fn database_failure(error: ConnectError) -> Failure {
         | ConnectError::TooOld { .. }
         | ConnectError::Vector { .. }
         | ConnectError::NotDurable { .. }
-        | ConnectError::Schema(_)
+        | ConnectError::Schema { .. }
         | ConnectError::Tenancy { .. }
         | ConnectError::Store(_) => Exit::Failed,
     };
-    Failure::from_error(exit, &error)
+    Failure::from_error(exit, &error).hint_if(error.hint())
 }
 
 async fn keep_up(metrics: PrometheusHandle) {

@@ -1,7 +1,7 @@
 //! The only place that writes to the terminal: data to stdout, talk to stderr.
 //!
 //! Styles are dropped where they would not be understood (`NO_COLOR`, a pipe, `TERM=dumb`). When
-//! the reader of stdout has gone, writing answers [`Stop::OutputClosed`], which ends the command
+//! the reader of stdout has gone, writing answers [`Abort::OutputClosed`], which ends the command
 //! quietly.
 
 use std::io::{self, IsTerminal, Write};
@@ -10,7 +10,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::exit::{Exit, Failure, Stop};
+use crate::exit::{Abort, Exit, Failure};
 
 /// Faint, for what is read second.
 pub(crate) const FAINT: Style = Style::new().dimmed();
@@ -43,19 +43,19 @@ impl Output {
     }
 
     /// One line, which may hold styles of ours.
-    pub(crate) fn line(&mut self, text: &str) -> Result<(), Stop> {
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Abort> {
         written(writeln!(anstream::stdout().lock(), "{text}"))
     }
 
     /// Text of others, as it is and at once; on a terminal without what would steer it.
-    pub(crate) fn text(&mut self, text: &str) -> Result<(), Stop> {
+    pub(crate) fn text(&mut self, text: &str) -> Result<(), Abort> {
         let mut stdout = io::stdout().lock();
         let harmless = if self.is_terminal() { without_controls(text) } else { text.into() };
         written(stdout.write_all(harmless.as_bytes()).and_then(|()| stdout.flush()))
     }
 
     /// A value for machines: JSON on one line, or spread out for whoever looks at a terminal.
-    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Stop> {
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Abort> {
         let text = if self.is_terminal() {
             serde_json::to_string_pretty(value)
         } else {
@@ -71,7 +71,7 @@ impl Output {
         &mut self,
         header: [&str; N],
         rows: &[[String; N]],
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Abort> {
         let Some(width) = self.width else {
             let line = |row: &[String; N]| row.each_ref().map(|cell| one_line(cell)).join("\t");
             return rows.iter().try_for_each(|row| self.text(&(line(row) + "\n")));
@@ -99,7 +99,7 @@ impl Output {
     }
 
     /// One thing: the names of its fields, and their whole values.
-    pub(crate) fn fields(&mut self, rows: &[[String; 2]]) -> Result<(), Stop> {
+    pub(crate) fn fields(&mut self, rows: &[[String; 2]]) -> Result<(), Abort> {
         let width = rows.iter().map(|[name, _]| name.width()).max().unwrap_or(0);
         for [name, value] in rows {
             let pad = " ".repeat(width.saturating_sub(name.width()));
@@ -140,9 +140,9 @@ pub(crate) fn say_failure(failure: &Failure) {
     }
 }
 
-fn written(result: io::Result<()>) -> Result<(), Stop> {
+fn written(result: io::Result<()>) -> Result<(), Abort> {
     result.map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Stop::OutputClosed,
+        io::ErrorKind::BrokenPipe => Abort::OutputClosed,
         _ => Failure::new(Exit::Failed, format!("cannot write to standard output: {error}")).into(),
     })
 }

@@ -9,8 +9,8 @@ use std::{
 use crate::{
     cli::NodeArgs,
     config::{self, Environment, Loaded},
-    dev::Database,
-    exit::{Exit, Failure, Stop},
+    dev::DatabaseHandle,
+    exit::{Abort, Exit, Failure},
     logging::{self, Usual},
     node::{self, database_failure},
     output::{Output, say},
@@ -27,28 +27,28 @@ use store::{
 /// How often it is said how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// `memory reindex`
 pub(crate) async fn reindex(
     output: &mut Output,
     args: NodeArgs,
     environment: &Environment,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let Loaded { config, .. } = config::load(&args, environment)?;
     let format = config.server.log_format;
     logging::start(format, Usual::Warnings, args.verbose, environment, config.redactor(None))?;
     let embedder = node::embedder(&config, &node::models(&config)?)?.ok_or_else(|| {
-        Failure::new(Exit::Usage, "there is no embedder to make vectors with: it is `none`")
+        Failure::new(Exit::Usage, "no vectors can be made: the embedder is `none`")
     })?;
     say(&format!("embedding with {}, {VECTOR_DIMENSIONS} dimensions", embedder.id()));
     let shutdown = shutdown::listen()?;
-    let database = Database::open(&config).await?;
+    let database = DatabaseHandle::open(&config).await?;
     let urls = database.urls();
     let work = async {
         migrate(&urls.migrate).await.map_err(database_failure)?;
         let settings = StoreSettings { direct_url: urls.direct, ..StoreSettings::new(urls.url) };
         let store = Store::connect(&settings).await.map_err(database_failure)?;
         let memory = MemoryService::new(store.clone(), Some(Arc::clone(&embedder)));
-        let mut progress = Progress { chunks: 0, begun: Instant::now(), said: Instant::now() };
+        let mut progress =
+            ReindexProgress { chunks: 0, begun: Instant::now(), said: Instant::now() };
         let ended = change_over(&store, &memory, embedder.id(), &mut progress).await;
         store.close().await;
         ended.map_err(|error| {
@@ -76,20 +76,20 @@ async fn change_over(
     store: &Store,
     memory: &MemoryService,
     embedder: &str,
-    progress: &mut Progress,
+    progress: &mut ReindexProgress,
 ) -> Result<(), ReindexError> {
     memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await?;
     store.set_embedder(embedder).await?;
     memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await
 }
 
-struct Progress {
+struct ReindexProgress {
     chunks: usize,
     begun: Instant,
     said: Instant,
 }
 
-impl Progress {
+impl ReindexProgress {
     fn add(&mut self, chunks: usize) {
         self.chunks += chunks;
         if self.said.elapsed() >= PROGRESS_EVERY {

@@ -12,7 +12,7 @@ use protocol::{
 use serde_json::Value;
 
 use crate::{
-    exit::Stop,
+    exit::Abort,
     output::{BAD, FAINT, GOOD, ODD, Output, styled},
 };
 
@@ -35,12 +35,12 @@ impl<'a> Renderer<'a> {
         Self { output, drawn: String::new(), last_text: String::new(), mid_line: false }
     }
 
-    pub(crate) fn delta(&mut self, delta: &LlmDelta) -> Result<(), Stop> {
+    pub(crate) fn delta(&mut self, delta: &LlmDelta) -> Result<(), Abort> {
         self.drawn.push_str(&delta.text);
         self.text(&delta.text)
     }
 
-    pub(crate) fn reset(&mut self, _: &LlmReset) -> Result<(), Stop> {
+    pub(crate) fn reset(&mut self, _: &LlmReset) -> Result<(), Abort> {
         if std::mem::take(&mut self.drawn).is_empty() {
             return Ok(());
         }
@@ -48,7 +48,7 @@ impl<'a> Renderer<'a> {
         self.output.line(&styled(FAINT, "(the model starts its answer again)"))
     }
 
-    pub(crate) fn event(&mut self, json: &str) -> Result<(), Stop> {
+    pub(crate) fn event(&mut self, json: &str) -> Result<(), Abort> {
         match serde_json::from_str::<Event>(json) {
             Ok(event) => self.known(&event),
             Err(_) => self.unknown(json),
@@ -56,16 +56,16 @@ impl<'a> Renderer<'a> {
     }
 
     /// An envelope for machines, untouched.
-    pub(crate) fn raw(&mut self, json: &str) -> Result<(), Stop> {
+    pub(crate) fn raw(&mut self, json: &str) -> Result<(), Abort> {
         self.output.text(&format!("{json}\n"))
     }
 
     /// Ends a line that is left open.
-    pub(crate) fn end_line(&mut self) -> Result<(), Stop> {
+    pub(crate) fn end_line(&mut self) -> Result<(), Abort> {
         if std::mem::take(&mut self.mid_line) { self.output.text("\n") } else { Ok(()) }
     }
 
-    fn known(&mut self, event: &Event) -> Result<(), Stop> {
+    fn known(&mut self, event: &Event) -> Result<(), Abort> {
         if let Fact::LlmCalled { content, .. } = &event.fact {
             self.complete_text(content)?;
         }
@@ -92,7 +92,7 @@ impl<'a> Renderer<'a> {
         self.output.line(&format!("{step:>3}  {name}  {summary}"))
     }
 
-    fn unknown(&mut self, json: &str) -> Result<(), Stop> {
+    fn unknown(&mut self, json: &str) -> Result<(), Abort> {
         let envelope: Value = serde_json::from_str(json).unwrap_or_default();
         let name = envelope.get("type").and_then(Value::as_str).unwrap_or("?");
         let payload = envelope.get("payload").unwrap_or(&Value::Null).to_string();
@@ -102,7 +102,7 @@ impl<'a> Renderer<'a> {
     }
 
     /// Draws what is missing of the text, which is whole now.
-    fn complete_text(&mut self, whole: &str) -> Result<(), Stop> {
+    fn complete_text(&mut self, whole: &str) -> Result<(), Abort> {
         let drawn = std::mem::take(&mut self.drawn);
         self.last_text = whole.to_owned();
         match whole.strip_prefix(drawn.as_str()) {
@@ -115,7 +115,7 @@ impl<'a> Renderer<'a> {
         self.end_line()
     }
 
-    fn text(&mut self, text: &str) -> Result<(), Stop> {
+    fn text(&mut self, text: &str) -> Result<(), Abort> {
         if let Some(last) = text.chars().next_back() {
             self.output.text(text)?;
             self.mid_line = last != '\n';

@@ -15,10 +15,10 @@ use tokio::{
 use crate::{
     cli::{RunArgs, TailArgs},
     client::{
-        Client,
-        follow::{Follower, Seen},
+        ApiClient,
+        follow::{RunFollower, StreamItem},
     },
-    exit::{Exit, Failure, Stop},
+    exit::{Abort, Exit, Failure},
     input,
     output::{FAINT, ODD, Output, say, styled},
     render::{Renderer, duration, error_line},
@@ -43,12 +43,15 @@ enum Watch {
 enum Interrupt {
     /// Stop watching; a second one cancels the run.
     ThenCancel,
-    /// Stop watching.
     Leave,
 }
 
 /// `run`: creates one, and watches it if asked.
-pub(crate) async fn run(client: &Client, output: &mut Output, args: RunArgs) -> Result<Exit, Stop> {
+pub(crate) async fn run(
+    client: &ApiClient,
+    output: &mut Output,
+    args: RunArgs,
+) -> Result<Exit, Abort> {
     let mut body = CreateRun::new(input::text(args.input)?);
     if let Some(name) = &args.session {
         body.session_key = input::session_key(name)?;
@@ -77,10 +80,10 @@ pub(crate) async fn run(client: &Client, output: &mut Output, args: RunArgs) -> 
 
 /// `tail`: the events so far, then live until the end.
 pub(crate) async fn tail(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     args: TailArgs,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let run: Run = client.get(&["api", "runs", &args.run_id.to_string()], &[]).await?;
     let watch = if args.format.json { Watch::Json } else { Watch::Lines };
     if watch == Watch::Lines {
@@ -90,13 +93,13 @@ pub(crate) async fn tail(
 }
 
 async fn watch_run(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     (run_id, cursor): (RunId, u64),
     watch: Watch,
     interrupt: Interrupt,
-) -> Result<Exit, Stop> {
-    let mut follower = Follower::new(client, run_id, cursor, watch == Watch::Lines);
+) -> Result<Exit, Abort> {
+    let mut follower = RunFollower::new(client, run_id, cursor, watch == Watch::Lines);
     let mut renderer = Renderer::new(output);
     // One listener for the whole watch: a signal between two looks is not lost.
     let mut interrupts = signal(SignalKind::interrupt())
@@ -112,33 +115,33 @@ async fn watch_run(
             seen = follower.next() => seen?,
         };
         match seen {
-            Seen::Event { json } => match watch {
+            StreamItem::Event { json } => match watch {
                 Watch::Lines => renderer.event(&json)?,
                 Watch::Json => renderer.raw(&json)?,
                 Watch::End => {}
             },
-            Seen::Delta(delta) => renderer.delta(&delta)?,
-            Seen::Reset(reset) => renderer.reset(&reset)?,
-            Seen::Lost { wait } => {
+            StreamItem::Delta(delta) => renderer.delta(&delta)?,
+            StreamItem::Reset(reset) => renderer.reset(&reset)?,
+            StreamItem::Lost { wait } => {
                 renderer.end_line()?;
                 let wait = duration(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
                 say(&styled(ODD, format_args!("! connection lost, trying again in {wait}")));
             }
-            Seen::Resumed { cursor } => {
+            StreamItem::Resumed { cursor } => {
                 say(&styled(FAINT, format_args!("· connected again, after event {cursor}")));
             }
-            Seen::End(status) => return Ok(exit_of(status)),
+            StreamItem::End(status) => return Ok(exit_of(status)),
         }
     }
 }
 
 /// Ctrl-C while watching: the run goes on, unless a second one follows at once.
 async fn interrupted(
-    client: &Client,
+    client: &ApiClient,
     (run_id, cursor): (RunId, u64),
     interrupt: Interrupt,
     interrupts: &mut Signal,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     say(&format!(
         "stopped watching; {run_id} goes on. Resume: openintern tail {run_id} --cursor {cursor}"
     ));
@@ -166,17 +169,17 @@ pub(crate) fn cancel_line(answer: &RunCancelled) -> String {
     }
 }
 
-fn say_head(client: &Client, run_id: RunId, session: &str, agent: &str) {
+fn say_head(client: &ApiClient, run_id: RunId, session: &str, agent: &str) {
     let page = client.page(&["runs", &run_id.to_string()]);
     say(&format!("{run_id} · {session} · {agent}  {}", styled(FAINT, format_args!("↗ {page}"))));
 }
 
 async fn print_end(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     run_id: RunId,
     json: bool,
-) -> Result<(), Stop> {
+) -> Result<(), Abort> {
     let path = ["api", "runs", &run_id.to_string()];
     if json {
         return output.json(&client.get::<Value>(&path, &[]).await?);

@@ -10,32 +10,30 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     cli::{EventsArgs, ExportArgs, ExportFormat, ListRunsArgs, RunRef, RunsCommand},
-    client::Client,
-    exit::{Exit, Failure, Stop},
+    client::ApiClient,
+    exit::{Abort, Exit, Failure},
     input,
     output::{Output, say},
     render::{Renderer, counted, duration, error_line, money, tokens},
     run::cancel_line,
 };
 
-/// `runs`
 pub(crate) async fn runs(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     command: RunsCommand,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     match command {
         RunsCommand::List(args) => list(client, output, args).await,
         RunsCommand::Get(args) => get(client, output, args).await,
     }
 }
 
-/// `events`
 pub(crate) async fn events(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     args: EventsArgs,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let mut pages = EventPages::new(client, args.run_id, &args.types);
     let mut renderer = Renderer::new(output);
     while let Some(events) = pages.next().await? {
@@ -49,12 +47,11 @@ pub(crate) async fn events(
     Ok(Exit::Done)
 }
 
-/// `cancel`
 pub(crate) async fn cancel(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     args: RunRef,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let path = ["api", "runs", &args.run_id.to_string(), "cancel"];
     let answer: RunCancelled = client.post_empty(&path).await?;
     match args.format.json {
@@ -64,12 +61,11 @@ pub(crate) async fn cancel(
     Ok(Exit::Done)
 }
 
-/// `export`
 pub(crate) async fn export(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     args: ExportArgs,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let mut pages = EventPages::new(client, args.run_id, &[]);
     match args.format {
         ExportFormat::Jsonl => {
@@ -98,7 +94,7 @@ struct Trace {
     events: Vec<Box<RawValue>>,
 }
 
-async fn list(client: &Client, output: &mut Output, args: ListRunsArgs) -> Result<Exit, Stop> {
+async fn list(client: &ApiClient, output: &mut Output, args: ListRunsArgs) -> Result<Exit, Abort> {
     let session = args.session.as_deref().map(input::session_key).transpose()?;
     let mut query = vec![("limit", args.page.limit.to_string())];
     query.extend(args.status.map(|status| ("status", status.to_string())));
@@ -125,7 +121,7 @@ async fn list(client: &Client, output: &mut Output, args: ListRunsArgs) -> Resul
     Ok(Exit::Done)
 }
 
-async fn get(client: &Client, output: &mut Output, args: RunRef) -> Result<Exit, Stop> {
+async fn get(client: &ApiClient, output: &mut Output, args: RunRef) -> Result<Exit, Abort> {
     let path = ["api", "runs", &args.run_id.to_string()];
     if args.format.json {
         output.json(&client.get::<Value>(&path, &[]).await?)?;
@@ -168,7 +164,7 @@ pub(crate) fn say_more(next_cursor: Option<&str>) {
 
 /// The events of a run, a page at a time, each as the server wrote it.
 struct EventPages<'a> {
-    client: &'a Client,
+    client: &'a ApiClient,
     run_id: RunId,
     types: String,
     cursor: Option<String>,
@@ -182,7 +178,7 @@ struct RawEventPage {
 }
 
 impl<'a> EventPages<'a> {
-    fn new(client: &'a Client, run_id: RunId, types: &[String]) -> Self {
+    fn new(client: &'a ApiClient, run_id: RunId, types: &[String]) -> Self {
         Self { client, run_id, types: types.join(","), cursor: None, is_done: false }
     }
 

@@ -5,8 +5,8 @@ use store::connect::{check_migrations, migrate as apply_migrations};
 use crate::{
     cli::{MigrateArgs, NodeArgs, ServeArgs, ServerArgs},
     config::{self, Config, DatabaseUrls, Environment, Loaded},
-    exit::{Exit, Failure, Stop},
-    listen::Place,
+    exit::{Abort, Exit, Failure},
+    listen::ListenAddress,
     logging::{self, Usual},
     node::{self, Node, Role, database_failure},
     output::Output,
@@ -16,15 +16,14 @@ use crate::{
 const DATABASE_HINT: &str = "set DATABASE_URL to postgres://user:password@host:5432/database \
 (PostgreSQL 15 or newer with pgvector), or use `openintern dev`, which brings its own";
 
-/// `serve`
 pub(crate) async fn serve(
     output: &mut Output,
     args: ServeArgs,
     environment: &Environment,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let config = load(&args.server.node, environment)?;
     let host = args.server.host.as_deref().unwrap_or(&config.server.host);
-    let place = Place::find(host, args.server.port.unwrap_or(config.server.port)).await?;
+    let place = ListenAddress::find(host, args.server.port.unwrap_or(config.server.port)).await?;
     let urls = everything_needed(&config, &place)?;
     let role = if args.no_worker { Role::ServesOnly } else { Role::ServesAndWorks };
 
@@ -39,8 +38,7 @@ pub(crate) async fn serve(
     Ok(node.run(Some(listener), shutdown).await?)
 }
 
-/// `worker`
-pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Result<Exit, Stop> {
+pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Result<Exit, Abort> {
     let config = load(&args.node, environment)?;
     let urls = database_urls(&config)?;
     let models = node::models(&config)?;
@@ -51,12 +49,11 @@ pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Resul
     Ok(node.run(None, shutdown).await?)
 }
 
-/// `migrate`
 pub(crate) async fn migrate(
     output: &mut Output,
     args: MigrateArgs,
     environment: &Environment,
-) -> Result<Exit, Stop> {
+) -> Result<Exit, Abort> {
     let config = load(&args.node, environment)?;
     let url = database_urls(&config)?.migrate;
     if args.check {
@@ -87,7 +84,7 @@ pub(crate) fn database_urls(config: &Config) -> Result<DatabaseUrls, Failure> {
 }
 
 /// The database's URLs, if nothing is missing; all that is missing, if something is.
-fn everything_needed(config: &Config, place: &Place) -> Result<DatabaseUrls, Failure> {
+fn everything_needed(config: &Config, place: &ListenAddress) -> Result<DatabaseUrls, Failure> {
     let no_database = || "`DATABASE_URL`: a production server brings no database".to_owned();
     let auth = place.missing_auth(config.server.auth).or_else(|| config.missing_identity());
     match (database_urls(config), auth) {

@@ -30,7 +30,7 @@ pub(crate) struct Shutdown {
 /// Listens from now on. A stop that takes too long is insisted on.
 pub(crate) fn listen() -> Result<Shutdown, Failure> {
     let failed = |error: std::io::Error| Failure::from_error(Exit::Failed, &error);
-    let mut signals = Signals {
+    let mut signals = StopSignals {
         interrupts: signal(SignalKind::interrupt()).map_err(failed)?,
         terminations: signal(SignalKind::terminate()).map_err(failed)?,
     };
@@ -53,12 +53,12 @@ pub(crate) fn listen() -> Result<Shutdown, Failure> {
     Ok(shutdown)
 }
 
-struct Signals {
+struct StopSignals {
     interrupts: Signal,
     terminations: Signal,
 }
 
-impl Signals {
+impl StopSignals {
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupts.recv() => {}

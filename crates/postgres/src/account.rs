@@ -17,7 +17,6 @@ const ACCOUNTS: &[&str] = &["openintern", "nobody"];
 /// The user that Postgres runs as.
 #[derive(Debug, Clone)]
 pub(crate) enum Account {
-    /// Whoever we are.
     Ourselves,
     /// We are root, and it is this one.
     Lesser(User),

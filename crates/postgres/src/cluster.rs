@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::database;
 use crate::error::{StartError, io_error};
-use crate::home::Home;
+use crate::home::DataFolder;
 use crate::install::{Install, remove};
 use crate::socket::Socket;
 
@@ -36,7 +36,10 @@ pub(crate) struct CommandLine {
 
 /// Makes the cluster if there is none. A folder with its name is whole: it was made beside and
 /// renamed.
-pub(crate) async fn initialise(home: &Home, install: &Install) -> Result<Passwords, StartError> {
+pub(crate) async fn initialise(
+    home: &DataFolder,
+    install: &Install,
+) -> Result<Passwords, StartError> {
     let cluster = home.cluster();
     let passwords = Passwords::read(&home.passwords());
     if cluster.is_dir() {
@@ -61,7 +64,7 @@ pub(crate) async fn initialise(home: &Home, install: &Install) -> Result<Passwor
 /// How the server is started. Whatever is not here has Postgres' default: `fsync` and
 /// `synchronous_commit` among others, which keep what was acknowledged.
 pub(crate) fn command_line(
-    home: &Home,
+    home: &DataFolder,
     install: &Install,
     socket: &Socket,
     max_connections: u16,
@@ -119,7 +122,7 @@ impl CommandLine {
 
 /// A command for one of the server's programs: as its account, away from our Ctrl-C, and with
 /// nothing of our environment.
-pub(crate) fn command(home: &Home, program: &Path) -> Command {
+pub(crate) fn command(home: &DataFolder, program: &Path) -> Command {
     let mut command = Command::new(program);
     home.account().apply(&mut command);
     command
@@ -140,7 +143,7 @@ impl Passwords {
         (whole(&admin) && whole(&app)).then_some(Self { admin, app })
     }
 
-    fn create(home: &Home) -> Result<Self, StartError> {
+    fn create(home: &DataFolder) -> Result<Self, StartError> {
         let (admin, app) = (random_hex::<PASSWORD_BYTES>()?, random_hex::<PASSWORD_BYTES>()?);
         let (file, half) = (home.passwords(), home.passwords().with_extension("new"));
         write_secret(&half, &format!("{admin}\n{app}\n"))?;
@@ -159,7 +162,7 @@ fn check_version(cluster: &Path, install: &Install) -> Result<(), StartError> {
     Err(StartError::OtherMajor { cluster: cluster.to_owned(), found: found.to_owned(), ours })
 }
 
-fn clear_unfinished(home: &Home) -> Result<(), StartError> {
+fn clear_unfinished(home: &DataFolder) -> Result<(), StartError> {
     let entries = fs::read_dir(home.folder()).map_err(io_error("list", home.folder()))?;
     for entry in entries.flatten() {
         if entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()) {
@@ -170,7 +173,7 @@ fn clear_unfinished(home: &Home) -> Result<(), StartError> {
 }
 
 async fn run_initdb(
-    home: &Home,
+    home: &DataFolder,
     install: &Install,
     to: &Path,
     passwords: &Passwords,
@@ -189,7 +192,7 @@ async fn run_initdb(
 }
 
 async fn try_initdb(
-    home: &Home,
+    home: &DataFolder,
     install: &Install,
     to: &Path,
     secret: &Path,
@@ -205,7 +208,7 @@ async fn try_initdb(
 }
 
 async fn try_initdb_for(
-    home: &Home,
+    home: &DataFolder,
     install: &Install,
     to: &Path,
     secret: &Path,

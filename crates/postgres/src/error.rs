@@ -7,16 +7,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The executable was built without the archive, or without the feature.
-    #[error(
-        "this build has no PostgreSQL inside; \
-         hint: build with `make`, or set `DATABASE_URL` to a PostgreSQL with pgvector"
-    )]
+    #[error("this build has no PostgreSQL inside")]
     NotBuiltIn,
     /// Another live process of ours holds the lock of the folder.
     #[error(
-        "`{}` is in use by another instance{}; \
-         hint: stop it, give this one another data folder, or share one database by `DATABASE_URL`",
-        data_dir.display(), holder(*pid)
+        "`{}` is in use by another instance{}", data_dir.display(), holder(*pid)
     )]
     InUse {
         /// The folder that is held.
@@ -25,19 +20,14 @@ pub enum StartError {
         pid: Option<u32>,
     },
     /// `initdb` runs its server through a shell, and quotes too little.
-    #[error(
-        "PostgreSQL's initdb cannot work in `{}`; \
-         hint: use a path without double quotes, dollar signs, backquotes, backslashes or newlines",
-        data_dir.display()
-    )]
+    #[error("PostgreSQL's initdb cannot work in `{}`", data_dir.display())]
     UnfitPath {
         /// The folder with such a character in its path.
         data_dir: PathBuf,
     },
     /// We are root, Postgres must not be, and the account it runs as cannot get to the folder.
     #[error(
-        "PostgreSQL does not run as root, and as `{account}` it cannot enter `{}`; \
-         hint: use a data folder such as `/var/lib/openintern`, or `chmod o+x` that folder",
+        "PostgreSQL does not run as root, and as `{account}` it cannot enter `{}`",
         folder.display()
     )]
     NotEnterable {
@@ -48,8 +38,7 @@ pub enum StartError {
     },
     /// We are root and there is no account to run Postgres as.
     #[error(
-        "PostgreSQL does not run as root, and there is no account `{}`; \
-         hint: create one, or start as another user", names.join("` or `")
+        "PostgreSQL does not run as root, and there is no account `{}`", names.join("` or `")
     )]
     NoAccount {
         /// The accounts that were looked for.
@@ -57,8 +46,8 @@ pub enum StartError {
     },
     /// The folder holds a cluster of another major version.
     #[error(
-        "`{}` holds a cluster of PostgreSQL {found}, and this build brings {ours}; \
-         hint: use the build that made it, or dump and restore", cluster.display()
+        "`{}` holds a cluster of PostgreSQL {found}, and this build brings {ours}",
+        cluster.display()
     )]
     OtherMajor {
         /// The folder of the cluster.
@@ -69,26 +58,20 @@ pub enum StartError {
         ours: &'static str,
     },
     /// There is a cluster, but not the file with its passwords.
-    #[error(
-        "the passwords of the cluster are gone: no usable `{}`; \
-         hint: put the file back, or use another data folder", file.display()
-    )]
+    #[error("the passwords of the cluster are gone: no usable `{}`", file.display())]
     PasswordsLost {
         /// Where they should be.
         file: PathBuf,
     },
     /// Neither the data folder nor the temporary folder can hold the socket.
-    #[error("`{}` belongs to someone else; hint: remove it, or use a data folder with a shorter path", folder.display())]
+    #[error("`{}` belongs to someone else", folder.display())]
     SocketFolder {
         /// The folder that is not ours.
         folder: PathBuf,
     },
     /// `initdb` did not make a cluster.
     #[error("initdb failed: {output}")]
-    Init {
-        /// What it said.
-        output: String,
-    },
+    Init { output: String },
     /// The server ended before it was ready.
     #[error("PostgreSQL ended while starting: {log}")]
     Ended {
@@ -96,10 +79,7 @@ pub enum StartError {
         log: String,
     },
     /// The server was still not ready when we gave up. It goes on, and a later start adopts it.
-    #[error(
-        "PostgreSQL was not ready after {waited_s} s; hint: it may be recovering from a crash, \
-         start again to go on waiting, and see `{}`", log.display()
-    )]
+    #[error("PostgreSQL was not ready after {waited_s} s")]
     NotReady {
         /// How long we waited.
         waited_s: u64,
@@ -117,7 +97,6 @@ pub enum StartError {
     Io {
         /// What we were about to do.
         action: &'static str,
-        /// To what.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -128,14 +107,54 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
     /// It is there after every way we have to ask.
-    #[error("PostgreSQL (process {pid}) does not end; hint: see what it waits for, then `kill` it")]
-    StillRunning {
-        /// The process id.
-        pid: u32,
-    },
+    #[error("PostgreSQL (process {pid}) does not end")]
+    StillRunning { pid: u32 },
 }
 
-/// For `map_err`: an [`StartError::Io`] that says what was being done to what.
+impl StartError {
+    /// What to do about it, where the person at the keyboard can do something.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NotBuiltIn => {
+                "build with `make`, or set `DATABASE_URL` to a PostgreSQL with pgvector"
+            }
+            Self::InUse { .. } => {
+                "stop it, give this one another data folder, or share one database by `DATABASE_URL`"
+            }
+            Self::UnfitPath { .. } => {
+                "use a path without double quotes, dollar signs, backquotes, backslashes or newlines"
+            }
+            Self::NotEnterable { .. } => {
+                "use a data folder such as `/var/lib/openintern`, or `chmod o+x` that folder"
+            }
+            Self::NoAccount { .. } => "create one, or start as another user",
+            Self::OtherMajor { .. } => "use the build that made it, or dump and restore",
+            Self::PasswordsLost { .. } => "put the file back, or use another data folder",
+            Self::SocketFolder { .. } => "remove it, or use a data folder with a shorter path",
+            Self::NotReady { log, .. } => {
+                return Some(format!(
+                    "it may be recovering from a crash; start again to go on waiting, and see `{}`",
+                    log.display()
+                ));
+            }
+            Self::Io { .. } => "choose a data folder that you may write to with --data-dir",
+            Self::Leftover(error) => return Some(error.hint()),
+            Self::Init { .. } | Self::Ended { .. } | Self::SetUp(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl StopError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::StillRunning { .. } => "see what it waits for, then `kill` it".to_owned(),
+        }
+    }
+}
+
+/// For `map_err`: a [`StartError::Io`] that says what was being done to what.
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Io { action, path: path.to_owned(), source }
 }

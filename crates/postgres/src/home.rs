@@ -28,13 +28,13 @@ const LOG_TAIL_BYTES: u64 = 2_000;
 
 /// The data folder, locked for this process as long as the value lives.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct DataFolder {
     folder: PathBuf,
     account: Account,
     _lock: File,
 }
 
-impl Home {
+impl DataFolder {
     /// Makes the folder if needed and takes the lock.
     pub(crate) fn open(data_dir: &Path, account: Account) -> Result<Self, StartError> {
         let mode = match account {

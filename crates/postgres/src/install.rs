@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{StartError, io_error};
-use crate::home::{Home, make_folder};
+use crate::home::{DataFolder, make_folder};
 
 /// The archive made by `scripts/fetch-postgres.sh`, if this build has it.
 pub(crate) struct Archive {
@@ -13,7 +13,6 @@ pub(crate) struct Archive {
     bytes: &'static [u8],
 }
 
-/// An unpacked archive.
 pub(crate) struct Install {
     name: &'static str,
     folder: PathBuf,
@@ -33,7 +32,7 @@ pub(crate) fn archive() -> Option<Archive> {
 impl Install {
     /// Unpacks the archive unless it was before. A folder with its name is whole: it was unpacked
     /// beside and renamed.
-    pub(crate) async fn unpack(archive: Archive, home: &Home) -> Result<Self, StartError> {
+    pub(crate) async fn unpack(archive: Archive, home: &DataFolder) -> Result<Self, StartError> {
         let installs = home.installs();
         let name = archive.name;
         let folder = installs.join(name);
@@ -66,7 +65,7 @@ impl Install {
     }
 
     /// Removes what earlier versions of us unpacked. Nothing runs from there any more.
-    pub(crate) fn remove_others(&self, home: &Home) {
+    pub(crate) fn remove_others(&self, home: &DataFolder) {
         for entry in fs::read_dir(home.installs()).into_iter().flatten().flatten() {
             if entry.path() != self.folder
                 && let Err(error) = fs::remove_dir_all(entry.path())

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use account::Account;
 use cluster::{CommandLine, Passwords};
 use error::{StartError, StopError};
-use home::Home;
+use home::DataFolder;
 use install::Install;
 use postmaster::Postmaster;
 use socket::Socket;
@@ -33,14 +33,14 @@ pub const DEFAULT_MAX_CONNECTIONS: u16 = 100;
 
 /// Where the cluster lives and how large it is.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct EmbeddedSettings {
     /// A folder for this crate alone; made if absent, and so are the folders above it.
     pub data_dir: PathBuf,
     /// Connections in all, a few of them kept for the superuser.
     pub max_connections: u16,
 }
 
-impl Settings {
+impl EmbeddedSettings {
     /// The default settings for a cluster in this folder.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self { data_dir: data_dir.into(), max_connections: DEFAULT_MAX_CONNECTIONS }
@@ -50,7 +50,7 @@ impl Settings {
 /// A running server with its database, role and extension in place.
 ///
 /// Dropping it leaves Postgres running, as a killed process would: the next [`start`] adopts it.
-pub struct Server {
+pub struct EmbeddedServer {
     app_url: String,
     owner_url: String,
     admin_url: String,
@@ -61,7 +61,7 @@ pub struct Server {
 
 /// What a server of ours runs on: all that is on disk.
 struct Ground {
-    home: Home,
+    home: DataFolder,
     socket: Socket,
     command: CommandLine,
     passwords: Passwords,
@@ -77,10 +77,10 @@ struct Running {
 ///
 /// Fails when this build has no Postgres inside, when another instance of ours holds the folder,
 /// and when the folder cannot be used; the error says which and what to do.
-pub async fn start(settings: &Settings) -> Result<Server, StartError> {
+pub async fn start(settings: &EmbeddedSettings) -> Result<EmbeddedServer, StartError> {
     let archive = install::archive().ok_or(StartError::NotBuiltIn)?;
     let account = Account::choose()?;
-    let home = Home::open(&settings.data_dir, account)?;
+    let home = DataFolder::open(&settings.data_dir, account)?;
     let install = Install::unpack(archive, &home).await?;
     let passwords = cluster::initialise(&home, &install).await?;
     let socket = Socket::choose(&home)?;
@@ -94,7 +94,7 @@ pub async fn start(settings: &Settings) -> Result<Server, StartError> {
     };
     install.remove_others(&ground.home);
     tracing::info!(version = running.version, adopted, pid = running.postmaster.pid(), "postgres");
-    Ok(Server {
+    Ok(EmbeddedServer {
         app_url: ground.socket.url(database::APP, &ground.passwords.app),
         owner_url: ground.socket.url(database::OWNER, &ground.passwords.app),
         admin_url: ground.admin_url(),
@@ -104,7 +104,7 @@ pub async fn start(settings: &Settings) -> Result<Server, StartError> {
     })
 }
 
-impl Server {
+impl EmbeddedServer {
     /// The URL of the role the runtime uses: it owns the database `openintern` and is no more
     /// than that. Holds a password.
     pub fn app_url(&self) -> &str {
@@ -136,7 +136,7 @@ impl Server {
         self.running.postmaster.pid()
     }
 
-    /// The folder given in [`Settings`], with links resolved.
+    /// The folder given in [`EmbeddedSettings`], with links resolved.
     pub fn data_dir(&self) -> &Path {
         self.ground.home.folder()
     }
@@ -195,10 +195,10 @@ impl Ground {
     }
 }
 
-impl std::fmt::Debug for Server {
+impl std::fmt::Debug for EmbeddedServer {
     // The URLs hold passwords.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server")
+        f.debug_struct("EmbeddedServer")
             .field("pid", &self.pid())
             .field("data_dir", &self.data_dir())
             .finish_non_exhaustive()

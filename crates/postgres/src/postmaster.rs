@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{self, CommandLine};
 use crate::error::{StartError, StopError, io_error};
-use crate::home::Home;
+use crate::home::DataFolder;
 use crate::pid_file::PidFile;
 use crate::residents::Residence;
 use crate::socket::Socket;
@@ -41,7 +41,7 @@ pub(crate) struct Postmaster {
 /// as we would start it; one that does not is stopped. With none, lock files are stale, and
 /// removed: Postgres would believe them.
 pub(crate) async fn find(
-    home: &Home,
+    home: &DataFolder,
     socket: &Socket,
     command: &CommandLine,
 ) -> Result<Option<Postmaster>, StartError> {
@@ -79,7 +79,7 @@ pub(crate) async fn find(
 }
 
 /// Starts the server in a process group of its own, so that Ctrl-C reaches us alone.
-pub(crate) fn spawn(home: &Home, line: &CommandLine) -> Result<Postmaster, StartError> {
+pub(crate) fn spawn(home: &DataFolder, line: &CommandLine) -> Result<Postmaster, StartError> {
     let cluster = home.cluster();
     // A copy made by root, or a change of account.
     let owner = fs::metadata(&cluster).map_err(io_error("look at", &cluster))?.uid();
@@ -105,7 +105,7 @@ impl Postmaster {
     }
 
     /// Waits until it takes connections.
-    pub(crate) async fn ready(&mut self, home: &Home) -> Result<(), StartError> {
+    pub(crate) async fn ready(&mut self, home: &DataFolder) -> Result<(), StartError> {
         let becoming_ready = async {
             loop {
                 let file = PidFile::read(&home.cluster());
@@ -124,7 +124,7 @@ impl Postmaster {
     }
 
     /// Fast shutdown, and an immediate one if that takes too long.
-    pub(crate) async fn stop(&mut self, home: &Home) -> Result<(), StopError> {
+    pub(crate) async fn stop(&mut self, home: &DataFolder) -> Result<(), StopError> {
         for (signal, limit) in [(Signal::SIGINT, STOP_TIMEOUT), (Signal::SIGQUIT, QUIT_TIMEOUT)] {
             // Its id may be another's by now.
             if self.has_ended(home) {
@@ -139,13 +139,13 @@ impl Postmaster {
         Err(StopError::StillRunning { pid: self.pid })
     }
 
-    async fn end(&mut self, home: &Home) {
+    async fn end(&mut self, home: &DataFolder) {
         while !self.has_ended(home) {
             sleep(POLL_INTERVAL).await;
         }
     }
 
-    fn has_ended(&mut self, home: &Home) -> bool {
+    fn has_ended(&mut self, home: &DataFolder) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
             None => !Residence::of(home).holds(self.pid),

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use crate::home::Home;
+use crate::home::DataFolder;
 
 /// The folder of a cluster, and the name its server gives to its processes.
 pub(crate) struct Residence {
@@ -16,7 +16,7 @@ pub(crate) struct Residence {
 }
 
 impl Residence {
-    pub(crate) fn of(home: &Home) -> Self {
+    pub(crate) fn of(home: &DataFolder) -> Self {
         Self { cluster: home.cluster(), mark: home.mark() }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, postgres::PgConnection};
 
-use crate::{Server, Settings, database};
+use crate::{EmbeddedServer, EmbeddedSettings, database};
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -26,18 +26,17 @@ while kill -0 "$1" 2>/dev/null; do sleep 0.05; done
 rm -rf "$2""#;
 
 struct Cluster {
-    server: Server,
+    server: EmbeddedServer,
     _watch: Child,
 }
 
 /// The URLs of one fresh database. They hold passwords.
 #[derive(Debug, Clone)]
-pub struct Database {
+pub struct ScratchDatabase {
     /// For the runtime: bound by every policy.
     pub app_url: String,
     /// For the role that owns the database and migrates it.
     pub owner_url: String,
-    /// For the superuser.
     pub admin_url: String,
 }
 
@@ -45,7 +44,7 @@ pub struct Database {
 ///
 /// # Panics
 /// When there is no cluster to be had: a test without its database has failed.
-pub async fn database() -> Database {
+pub async fn database() -> ScratchDatabase {
     let server = tokio::task::spawn_blocking(|| &CLUSTER.get_or_init(start).server)
         .await
         .expect("the cluster starts (hint: `make deps` fetches PostgreSQL)");
@@ -53,7 +52,7 @@ pub async fn database() -> Database {
     run(server.admin_url(), &format!("create database {name} owner {}", database::OWNER)).await;
     let renamed =
         |url: &str| url.replacen(&format!("/{}?", database::DATABASE), &format!("/{name}?"), 1);
-    let made = Database {
+    let made = ScratchDatabase {
         app_url: renamed(server.app_url()),
         owner_url: renamed(server.owner_url()),
         admin_url: renamed(server.admin_url()),
@@ -71,7 +70,7 @@ fn start() -> Cluster {
             .build()
             .expect("a test process can have a runtime");
         runtime.block_on(async {
-            let mut settings = Settings::new(folder());
+            let mut settings = EmbeddedSettings::new(folder());
             settings.max_connections = 300;
             let started = crate::start(&settings).await;
             send.send(started).expect("the test waits for its database");

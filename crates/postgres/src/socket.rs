@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::database::DATABASE;
 use crate::error::StartError;
-use crate::home::Home;
+use crate::home::DataFolder;
 
 /// What fits into `sun_path` with its closing zero: unix(7) on Linux, unix(4) on macOS.
 const PATH_LIMIT_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
@@ -30,7 +30,7 @@ pub(crate) struct Socket {
 impl Socket {
     /// Takes `run` in the data folder, or one in `/tmp` if that path is too long for a socket or
     /// is no UTF-8.
-    pub(crate) fn choose(home: &Home) -> Result<Self, StartError> {
+    pub(crate) fn choose(home: &DataFolder) -> Result<Self, StartError> {
         let run = home.run();
         if let Some(folder) = run.to_str()
             && socket_in(&run).as_os_str().as_bytes().len() <= PATH_LIMIT_BYTES

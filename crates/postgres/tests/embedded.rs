@@ -12,7 +12,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use postgres::error::StartError;
-use postgres::{Server, Settings, start};
+use postgres::{EmbeddedServer, EmbeddedSettings, start};
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -100,7 +100,7 @@ async fn a_restart_keeps_the_data_and_the_urls() {
 async fn a_second_instance_is_refused_by_name_of_the_folder() {
     let folder = folder();
     let server = started(folder.path()).await;
-    let refused = start(&Settings::new(folder.path().join("data"))).await.unwrap_err();
+    let refused = start(&EmbeddedSettings::new(folder.path().join("data"))).await.unwrap_err();
     let StartError::InUse { data_dir, pid } = &refused else { panic!("{refused}") };
     assert_eq!(data_dir, server.data_dir());
     assert_eq!(*pid, Some(std::process::id()));
@@ -111,7 +111,7 @@ async fn a_second_instance_is_refused_by_name_of_the_folder() {
 #[tokio::test]
 async fn what_a_killed_process_leaves_running_is_adopted() {
     if let Some(data_dir) = std::env::var_os(VICTIM) {
-        let server = start(&Settings::new(data_dir)).await.unwrap();
+        let server = start(&EmbeddedSettings::new(data_dir)).await.unwrap();
         write_a_row(&server).await;
         println!("\npostmaster {}", server.pid());
         return std::future::pending().await;
@@ -153,7 +153,7 @@ async fn a_server_with_other_settings_is_restarted_not_adopted() {
     drop(server);
 
     let data_dir = folder.path().join("data");
-    let server = start(&Settings { data_dir, max_connections: 33 }).await.unwrap();
+    let server = start(&EmbeddedSettings { data_dir, max_connections: 33 }).await.unwrap();
     assert!(!server.adopted());
     assert_ne!(server.pid(), pid);
     assert_eq!(show(&server, "max_connections").await, "33");
@@ -216,7 +216,7 @@ async fn a_path_that_a_shell_would_read_is_refused() {
     let folder = folder();
     for name in ["say \"hi\"", "$HOME", "`id`", "back\\slash", "two\nlines"] {
         let data_dir = folder.path().join(name);
-        let refused = start(&Settings::new(&data_dir)).await.unwrap_err();
+        let refused = start(&EmbeddedSettings::new(&data_dir)).await.unwrap_err();
         assert!(matches!(refused, StartError::UnfitPath { .. }), "{refused}");
         assert!(!data_dir.exists());
     }
@@ -262,7 +262,7 @@ async fn a_cluster_that_cannot_be_opened_is_refused_and_left_alone() {
     let server = started(folder.path()).await;
     let data_dir = server.data_dir().to_owned();
     server.stop().await.unwrap();
-    let settings = Settings::new(&data_dir);
+    let settings = EmbeddedSettings::new(&data_dir);
 
     let version = data_dir.join("cluster/PG_VERSION");
     fs::write(&version, "17\n").unwrap();
@@ -286,7 +286,7 @@ async fn a_folder_that_bars_the_account_of_postgres_is_named() {
     let barred = folder.path().join("barred");
     make(&barred);
     fs::set_permissions(&barred, Permissions::from_mode(0o700)).unwrap();
-    match start(&Settings::new(barred.join("data"))).await {
+    match start(&EmbeddedSettings::new(barred.join("data"))).await {
         Err(StartError::NotEnterable { folder, .. }) => {
             assert!(geteuid().is_root());
             assert_eq!(folder, barred.canonicalize().unwrap());
@@ -311,15 +311,15 @@ fn make(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o711)).unwrap();
 }
 
-async fn started(folder: &Path) -> Server {
-    match start(&Settings::new(folder.join("data"))).await {
+async fn started(folder: &Path) -> EmbeddedServer {
+    match start(&EmbeddedSettings::new(folder.join("data"))).await {
         Ok(server) => server,
         Err(StartError::NotBuiltIn) => panic!("no archive: run scripts/fetch-postgres.sh"),
         Err(error) => panic!("{error}: {error:?}"),
     }
 }
 
-async fn show(server: &Server, setting: &str) -> String {
+async fn show(server: &EmbeddedServer, setting: &str) -> String {
     let mut admin = PgConnection::connect(server.admin_url()).await.unwrap();
     sqlx::query_scalar("select current_setting($1)")
         .bind(setting)
@@ -328,12 +328,12 @@ async fn show(server: &Server, setting: &str) -> String {
         .unwrap()
 }
 
-async fn write_a_row(server: &Server) {
+async fn write_a_row(server: &EmbeddedServer) {
     let mut app = PgConnection::connect(server.owner_url()).await.unwrap();
     sqlx::query("create table kept as select 1 as row").execute(&mut app).await.unwrap();
 }
 
-async fn has_the_row(server: &Server) -> bool {
+async fn has_the_row(server: &EmbeddedServer) -> bool {
     let mut app = PgConnection::connect(server.owner_url()).await.unwrap();
     sqlx::query_scalar("select exists (select from kept where row = 1)")
         .fetch_one(&mut app)

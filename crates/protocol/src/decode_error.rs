@@ -19,15 +19,22 @@ pub enum DecodeError<'a> {
     UnknownVariant {
         /// What was given.
         variant: &'a str,
-        /// The choices of the type.
+        /// The choices of the type; empty where they are not said, or there are none.
         known: Vec<&'a str>,
+    },
+    /// A text where something else should stand.
+    UnexpectedText {
+        /// What should stand there.
+        expected: &'a str,
+        /// The whole sentence, which repeats the text.
+        message: &'a str,
     },
     /// Anything else, in serde's or the type's own words.
     Other(&'a str),
 }
 
 impl<'a> DecodeError<'a> {
-    /// Reads what `Display` of a serde error wrote.
+    /// Reads what `Display` of an error of serde, serde_json or the crate `config` wrote.
     pub fn read(message: &'a str) -> Self {
         if let Some(field) = message.strip_prefix("missing field `") {
             return Self::MissingField(field.strip_suffix('`').unwrap_or(field));
@@ -40,14 +47,23 @@ impl<'a> DecodeError<'a> {
             let (variant, known) = split_known(rest);
             return Self::UnknownVariant { variant, known };
         }
-        Self::Other(message)
+        if let Some((_, variant)) = message.split_once(" does not have variant constructor ") {
+            return Self::UnknownVariant { variant, known: Vec::new() };
+        }
+        let is_of_text = ["invalid type: string \"", "invalid value: string \""]
+            .iter()
+            .any(|start| message.starts_with(start));
+        match message.rsplit_once("\", expected ").filter(|_| is_of_text) {
+            Some((_, expected)) => Self::UnexpectedText { expected, message },
+            None => Self::Other(message),
+        }
     }
 
     /// The field that serde names only in its words: one that is missing, or one too many.
     pub fn field(&self) -> Option<&'a str> {
         match self {
             Self::MissingField(field) | Self::UnknownField { field, .. } => Some(field),
-            Self::UnknownVariant { .. } | Self::Other(_) => None,
+            Self::UnknownVariant { .. } | Self::UnexpectedText { .. } | Self::Other(_) => None,
         }
     }
 }
@@ -63,10 +79,13 @@ impl fmt::Display for DecodeError<'_> {
             Self::UnknownField { known, .. } => {
                 write!(f, "is not a known field; use one of `{}`", known.join("`, `"))
             }
+            Self::UnknownVariant { variant, known } if known.is_empty() => {
+                write!(f, "`{variant}` is not a valid choice")
+            }
             Self::UnknownVariant { variant, known } => {
                 write!(f, "must be one of `{}`, not `{variant}`", known.join("`, `"))
             }
-            Self::Other(message) => f.write_str(message),
+            Self::UnexpectedText { message, .. } | Self::Other(message) => f.write_str(message),
         }
     }
 }
@@ -128,6 +147,16 @@ mod tests {
         check::<Empty>(json!({"a": 1}), Some("a"), "is not a known field; there are none here");
         check::<Choice>(json!("up"), None, "must be one of `left`, `right`, `both`, not `up`");
         check::<u32>(json!("a"), None, "invalid type: string \"a\", expected u32");
+    }
+
+    #[test]
+    fn what_was_to_stand_in_place_of_a_text_can_be_said_without_the_text() {
+        let message = serde_json::from_value::<u32>(json!("sk-secret\", expected b"));
+        let message = message.unwrap_err().to_string();
+        let DecodeError::UnexpectedText { expected, .. } = DecodeError::read(&message) else {
+            panic!("{message}")
+        };
+        assert_eq!(expected, "u32");
     }
 
     #[test]

@@ -34,24 +34,20 @@ const TIMEOUTS: Timeouts = Timeouts {
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A released migration never changes: whoever applied another text was no released version.
-const OTHER_BUILD: &str = "it was made by an earlier development build of this program, and there is \
-     no upgrade from those (hint: move the data folder of `openintern dev` away, or name an empty \
-     database in DATABASE_URL; to keep memories, export them with the build that made them)";
+const OTHER_BUILD: &str = "it was made by an earlier development build of this program, and there is no upgrade from those";
+const OTHER_BUILD_HINT: &str = "move the data folder of `openintern dev` away, or name an empty \
+     database in DATABASE_URL; to keep memories, export them with the build that made them";
 /// How long opening the first connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The database cannot be used as it is. Each message says what to do.
+/// The database cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The URL is not one.
-    #[error(
-        "DATABASE_URL is not a PostgreSQL URL: {0} (hint: postgres://user:password@host:5432/database)"
-    )]
+    #[error("DATABASE_URL is not a PostgreSQL URL: {0}")]
     Url(String),
     /// Nobody answers, or the credentials are refused.
-    #[error(
-        "cannot connect to PostgreSQL at {at}: {cause} (hint: check that it runs and that DATABASE_URL is right)"
-    )]
+    #[error("cannot connect to PostgreSQL at {at}: {cause}")]
     Unreachable {
         /// Host, port and database, without credentials.
         at: String,
@@ -59,32 +55,33 @@ pub enum ConnectError {
         cause: String,
     },
     /// The server is too old.
-    #[error("PostgreSQL {found} is too old (hint: 15 or newer is needed)")]
+    #[error("PostgreSQL {found} is too old")]
     TooOld {
         /// Its version.
         found: String,
     },
     /// pgvector is missing or too old.
-    #[error(
-        "the extension `vector` {found} (hint: install pgvector 0.8 or newer, then `create extension vector` as a superuser)"
-    )]
+    #[error("the extension `vector` {found}")]
     Vector {
         /// What is there.
         found: String,
     },
     /// What is acknowledged would not be on disk.
-    #[error(
-        "PostgreSQL runs with `{setting} = off`: a crash would lose acknowledged runs (hint: turn it on)"
-    )]
+    #[error("PostgreSQL runs with `{setting} = off`: a crash would lose acknowledged runs")]
     NotDurable {
         /// The setting.
         setting: String,
     },
     /// The schema belongs to another version of this program.
-    #[error("the database schema does not fit this version: {0}")]
-    Schema(String),
+    #[error("the database schema does not fit this version: {problem}")]
+    Schema {
+        /// What does not fit.
+        problem: String,
+        /// What to do.
+        hint: Option<&'static str>,
+    },
     /// The database would not keep tenants apart.
-    #[error("tenants are not kept apart: {found} (hint: {hint})")]
+    #[error("tenants are not kept apart: {found}")]
     Tenancy {
         /// What stands open.
         found: String,
@@ -94,6 +91,24 @@ pub enum ConnectError {
     /// Something else.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ConnectError {
+    /// What to do about it, where somebody can do something.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Url(_) => Some("it should look like postgres://user:password@host:5432/database"),
+            Self::Unreachable { .. } => Some("check that it runs and that DATABASE_URL is right"),
+            Self::TooOld { .. } => Some("15 or newer is needed"),
+            Self::Vector { .. } => {
+                Some("install pgvector 0.8 or newer, then `create extension vector` as a superuser")
+            }
+            Self::NotDurable { .. } => Some("turn it on"),
+            Self::Schema { hint, .. } => *hint,
+            Self::Tenancy { hint, .. } => Some(hint),
+            Self::Store(_) => None,
+        }
+    }
 }
 
 impl From<sqlx::Error> for ConnectError {
@@ -118,15 +133,13 @@ impl From<MigrateError> for ConnectError {
                 let is_denied = cause
                     .as_database_error()
                     .is_some_and(|error| error.code().as_deref() == Some("42501"));
-                let hint = if is_denied {
-                    " (hint: OPENINTERN_MIGRATE_URL must log in as the owner of the database, who is \
-                     in the roles `openintern_app` and `openintern_scheduler` or may make them)"
-                } else {
-                    ""
-                };
-                Self::Schema(format!("{cause}{hint}"))
+                let hint = is_denied.then_some(
+                    "OPENINTERN_MIGRATE_URL must log in as the owner of the database, who is in \
+                     the roles `openintern_app` and `openintern_scheduler` or may make them",
+                );
+                Self::Schema { problem: cause.to_string(), hint }
             }
-            other => Self::Schema(other.to_string()),
+            other => Self::Schema { problem: other.to_string(), hint: None },
         }
     }
 }
@@ -140,9 +153,10 @@ impl Store {
         let mut first = open(&direct).await?;
         check_server(&mut first).await?;
         if missing_migrations(&mut first).await? > 0 {
-            return Err(ConnectError::Schema(
-                "migrations are missing (hint: apply them with `openintern migrate`)".into(),
-            ));
+            return Err(ConnectError::Schema {
+                problem: "migrations are missing".into(),
+                hint: Some("apply them with `openintern migrate`"),
+            });
         }
         let opening = Opening {
             assumes_role: tenancy::is_more_than_app(&mut first, through.get_username()).await?,
@@ -337,14 +351,16 @@ async fn missing_migrations(connection: &mut PgConnection) -> Result<usize, Conn
         })
     };
     if MIGRATIONS.iter().any(is_other) {
-        return Err(ConnectError::Schema(OTHER_BUILD.into()));
+        let problem = OTHER_BUILD.into();
+        return Err(ConnectError::Schema { problem, hint: Some(OTHER_BUILD_HINT) });
     }
     if let Some((newer, _)) =
         applied.iter().find(|(version, _)| !MIGRATIONS.version_exists(*version))
     {
-        return Err(ConnectError::Schema(format!(
-            "migration {newer} was applied by a newer version (hint: upgrade this program)"
-        )));
+        return Err(ConnectError::Schema {
+            problem: format!("migration {newer} was applied by a newer version"),
+            hint: Some("upgrade this program"),
+        });
     }
     let is_missing =
         |migration: &&Migration| applied.iter().all(|(version, _)| *version != migration.version);

@@ -12,8 +12,8 @@ use sqlx::PgPool;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    client::{Acked, Client},
-    cluster::{Kind, Node, Nodes},
+    client::{Acked, PersistentClient},
+    cluster::{NodeKind, NodeProcess, Nodes},
     judge::Violation,
     migration::Migration,
     scenario::stream::follower::follow,
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(super) async fn die_at(
     world: &World,
     nodes: &mut Nodes,
-    client: &Client,
+    client: &PersistentClient,
     point: &'static Point,
     n: usize,
 ) -> Result<Round> {
@@ -52,20 +52,20 @@ pub(super) async fn die_at(
 }
 
 /// Whether it died, the runs that were posted, and what was wrong at once.
-type Outcome = (bool, Vec<Acked>, Vec<Violation>);
+type DeathOutcome = (bool, Vec<Acked>, Vec<Violation>);
 
 struct Stage<'a> {
     world: &'a World,
     nodes: &'a mut Nodes,
-    client: &'a Client,
+    client: &'a PersistentClient,
     point: &'static Point,
     n: usize,
 }
 
 impl Stage<'_> {
-    async fn worker(&mut self, lead: Lead) -> Result<Outcome> {
+    async fn worker(&mut self, lead: Lead) -> Result<DeathOutcome> {
         let pool = &self.world.pool;
-        let mut victim = self.start(Kind::Worker).await?;
+        let mut victim = self.start(NodeKind::Worker).await?;
         self.nodes.signal_workers(Signal::SIGSTOP)?;
         let names: Vec<_> = (0..RUNS).map(|n| format!("run_{n}")).collect();
         let mut acked = try_join_all(names.iter().map(|name| self.post(name))).await?;
@@ -86,12 +86,12 @@ impl Stage<'_> {
         Ok((died, acked, Vec::new()))
     }
 
-    async fn taker_over(&mut self) -> Result<Outcome> {
+    async fn taker_over(&mut self) -> Result<DeathOutcome> {
         let pool = &self.world.pool;
         let acked = vec![self.post("lost").await?];
         let first = begun(pool, &self.nodes.workers).await?;
         self.nodes.signal_workers(Signal::SIGSTOP)?;
-        let mut victim = self.start(Kind::Worker).await?;
+        let mut victim = self.start(NodeKind::Worker).await?;
         let first = self.nodes.workers.get_mut(first).context("a worker")?;
         first.kill(pool).await?;
         let died = victim.dies_at_its_point().await?;
@@ -100,8 +100,8 @@ impl Stage<'_> {
         Ok((died, acked, Vec::new()))
     }
 
-    async fn create(&mut self, finds_run: bool) -> Result<Outcome> {
-        let mut victim = self.start(Kind::Api).await?;
+    async fn create(&mut self, finds_run: bool) -> Result<DeathOutcome> {
+        let mut victim = self.start(NodeKind::Api).await?;
         let client = self.client_of(&victim)?;
         let task = self.point.task(self.token("asked"));
         let created = client.create_with_key(&task, &task.token).await?;
@@ -114,8 +114,8 @@ impl Stage<'_> {
         Ok((victim.dies_at_its_point().await?, acked, violations))
     }
 
-    async fn cancel(&mut self) -> Result<Outcome> {
-        let mut victim = self.start(Kind::Api).await?;
+    async fn cancel(&mut self) -> Result<DeathOutcome> {
+        let mut victim = self.start(NodeKind::Api).await?;
         self.nodes.signal_workers(Signal::SIGSTOP)?;
         let acked = self.post("cancelled").await?;
         let pool = &self.world.pool;
@@ -134,8 +134,8 @@ impl Stage<'_> {
         Ok((died, vec![acked], violations))
     }
 
-    async fn stream(&mut self) -> Result<Outcome> {
-        let mut victim = self.start(Kind::Api).await?;
+    async fn stream(&mut self) -> Result<DeathOutcome> {
+        let mut victim = self.start(NodeKind::Api).await?;
         let acked = self.post("followed").await?;
         let urls: Vec<_> = victim.url().into_iter().chain(self.nodes.urls()).collect();
         let urls: Vec<_> = urls.iter().map(String::as_str).collect();
@@ -151,7 +151,7 @@ impl Stage<'_> {
     }
 
     /// Of a database of its own: it dies, another one does it anew, and nothing is missing then.
-    async fn migrate(&mut self) -> Result<Outcome> {
+    async fn migrate(&mut self) -> Result<DeathOutcome> {
         let name = format!("{}_{}", self.point.name, self.n);
         let url = self.world.create_database(&name).await?;
         let program = self.world.openintern_with_failpoints()?;
@@ -164,7 +164,7 @@ impl Stage<'_> {
         Ok((died, Vec::new(), violations))
     }
 
-    async fn start(&self, kind: Kind) -> Result<Node> {
+    async fn start(&self, kind: NodeKind) -> Result<NodeProcess> {
         self.nodes.start_victim(self.world, kind, &self.point.setting()).await
     }
 
@@ -179,18 +179,18 @@ impl Stage<'_> {
     }
 
     /// A client that asks the victim first.
-    fn client_of(&self, victim: &Node) -> Result<Client> {
+    fn client_of(&self, victim: &NodeProcess) -> Result<PersistentClient> {
         let urls = victim.url().into_iter().chain(self.nodes.urls()).collect();
-        Client::new(self.client.org.clone(), urls)
+        PersistentClient::new(self.client.org.clone(), urls)
     }
 }
 
-fn complaints(client: &Client) -> Vec<Violation> {
+fn complaints(client: &PersistentClient) -> Vec<Violation> {
     client.complaints().into_iter().map(|words| Violation::new("I10", words)).collect()
 }
 
 /// Waits until one of the workers has written something about a run that it holds; says which.
-async fn begun(pool: &PgPool, workers: &[Node]) -> Result<usize> {
+async fn begun(pool: &PgPool, workers: &[NodeProcess]) -> Result<usize> {
     let began = Instant::now();
     loop {
         for (at, worker) in workers.iter().enumerate() {
@@ -207,7 +207,11 @@ async fn begun(pool: &PgPool, workers: &[Node]) -> Result<usize> {
 
 /// Which of the runs the victim had. One may be claimed by a worker that stands still: what it asked
 /// the database for just before is done all the same.
-async fn claimed_by_none_of(pool: &PgPool, workers: &[Node], runs: &[Acked]) -> Result<usize> {
+async fn claimed_by_none_of(
+    pool: &PgPool,
+    workers: &[NodeProcess],
+    runs: &[Acked],
+) -> Result<usize> {
     let mut elsewhere = Vec::new();
     for worker in workers {
         elsewhere.extend(worker.held(pool).await?.held.into_iter().map(|(run, _)| run));

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use crate::{
     client::Acked,
-    judge::{self, Event, SOMETIMES, Violation},
-    model::Asked,
+    judge::{self, RecordedEvent, SOMETIMES, Violation},
+    model::ModelRequest,
     tools::{AGAIN, Execution, ONCE},
     world::World,
 };
@@ -17,9 +17,9 @@ use super::{
 
 /// All that is known of an organisation's runs.
 pub(super) struct Left {
-    events: Vec<Event>,
+    events: Vec<RecordedEvent>,
     executions: Vec<Execution>,
-    asked: Vec<Asked>,
+    asked: Vec<ModelRequest>,
 }
 
 impl Left {
@@ -50,7 +50,7 @@ impl Left {
     }
 
     fn of(&self, lost: &Acked) -> Leaves<'_> {
-        let events: Vec<&Event> =
+        let events: Vec<&RecordedEvent> =
             self.events.iter().filter(|event| event.run_id == lost.run_id).collect();
         let claims = events.iter().map(|event| event.epoch).max().unwrap_or(0);
         let victims = (claims - 1).max(1);
@@ -99,7 +99,7 @@ mod tests {
         let point = point(name);
         let run_id = "run_01kas5w4z8e5tv3k0v9x2m7qhd".parse().unwrap();
         let task = Task { token: "t".into(), steps: 2, words: 1, pace_ms: 1, memories: 0 };
-        let event = |epoch, kind: &str, tool: &str, outcome: &str, reason: &str| Event {
+        let event = |epoch, kind: &str, tool: &str, outcome: &str, reason: &str| RecordedEvent {
             run_id,
             seq: 1,
             epoch,
@@ -116,7 +116,7 @@ mod tests {
             pid: 1,
             at_us: 0,
         };
-        let asked = |turn| Asked { token: "t".into(), turn, at_us: 0 };
+        let asked = |turn| ModelRequest { token: "t".into(), turn, at_us: 0 };
         let left = Left {
             events: vec![
                 event(1, "tool.called", ONCE, "", ""),

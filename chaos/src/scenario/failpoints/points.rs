@@ -31,7 +31,6 @@ pub(super) enum Death {
 /// How a worker comes to a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lead {
-    /// It works.
     Work,
     /// It works for long.
     LongWork,

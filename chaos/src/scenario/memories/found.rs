@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use anyhow::Result;
 use protocol::{id::MemoryId, memory::Memory};
 
-use crate::{client::Client, judge::Violation};
+use crate::{client::PersistentClient, judge::Violation};
 
 use super::Written;
 
 /// Exports the memories of these users; says what is missing, what nobody was told of, and what is
 /// there of a bulk write in part.
 pub(super) async fn faults(
-    client: &Client,
+    client: &PersistentClient,
     users: &[&'static str],
     written: &[Written],
     hits: &[MemoryId],

@@ -18,12 +18,12 @@ const REST: Duration = Duration::from_millis(5);
 /// All that a follower received.
 #[derive(Debug, Default)]
 pub(in crate::scenario) struct Followed {
-    frames: Vec<Frame>,
+    frames: Vec<FollowedFrame>,
     pub(in crate::scenario) reconnects: u64,
 }
 
 #[derive(Debug)]
-struct Frame {
+struct FollowedFrame {
     id: String,
     event: String,
     data: Value,
@@ -74,14 +74,14 @@ impl Followed {
             while let Some(at) = text.windows(2).position(|two| two == b"\n\n") {
                 let rest = text.split_off(at + 2);
                 let frame = std::mem::replace(&mut text, rest);
-                self.frames.extend(Frame::parse(&String::from_utf8_lossy(&frame))?);
+                self.frames.extend(FollowedFrame::parse(&String::from_utf8_lossy(&frame))?);
             }
         }
         Ok(())
     }
 
     pub(in crate::scenario) fn last_seq(&self) -> u64 {
-        self.frames.iter().filter_map(Frame::place).map(|place| place.0).max().unwrap_or(0)
+        self.frames.iter().filter_map(FollowedFrame::place).map(|place| place.0).max().unwrap_or(0)
     }
 
     /// What is missing, doubled or out of order, and text that is not what was said.
@@ -120,7 +120,7 @@ impl Followed {
     }
 }
 
-impl Frame {
+impl FollowedFrame {
     /// None for comments and `retry`.
     fn parse(block: &str) -> Result<Option<Self>> {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
@@ -163,7 +163,7 @@ mod tests {
                 ),
                 _ => ("llm.delta", serde_json::json!({"step_id": "s", "text": words})),
             };
-            Frame { id: id.into(), event: event.into(), data }
+            FollowedFrame { id: id.into(), event: event.into(), data }
         });
         let followed = Followed { frames: frames.collect(), reconnects: 0 };
         expected.assert_eq(&followed.faults().join("\n"));

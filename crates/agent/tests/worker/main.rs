@@ -62,7 +62,7 @@ struct World {
     workspace: tempfile::TempDir,
     mcp: Arc<Servers>,
     redactor: Redactor,
-    database: postgres::scratch::Database,
+    database: postgres::scratch::ScratchDatabase,
 }
 
 impl World {

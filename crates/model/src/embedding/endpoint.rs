@@ -143,8 +143,8 @@ impl Endpoint {
                 return Err(ModelError::BadRequest {
                     status: 200,
                     message: format!(
-                        "its vectors have {} dimensions, not {}; hint: set `embedding.dimensions` \
-                         and `embedding.projection`",
+                        "its vectors have {} dimensions, not {}: set `embedding.dimensions` and \
+                         `embedding.projection`",
                         vector.len(),
                         self.dimensions
                     ),

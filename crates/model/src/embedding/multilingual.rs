@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc, thread::available_parallelism, time::Duration};
 
 use e5::{
     encoder::Encoder,
-    projection::{self, Projection},
+    projection::{self, ProjectionMatrix},
     weights::WeightsError,
 };
 use futures::future::{BoxFuture, FutureExt};
@@ -36,14 +36,14 @@ pub struct Multilingual {
 
 struct Engine {
     encoder: Encoder,
-    projection: Projection,
+    projection: ProjectionMatrix,
 }
 
 impl Multilingual {
     /// Reads the weights, in about a tenth of a second.
     pub fn load(path: &Path) -> Result<Self, WeightsError> {
         let encoder = Encoder::load(path)?;
-        let projection = Projection::built_in();
+        let projection = ProjectionMatrix::built_in();
         let cores = available_parallelism().map_or(1, usize::from);
         Ok(Self {
             id: format!("{MULTILINGUAL}@{}+pca{}", projection::PROJECTED, projection::VERSION),

@@ -59,7 +59,7 @@ fn the_default_follows_what_is_configured() {
         ("/x", "`/x` is not of the form `<provider>/<model>`"),
     ] {
         let error = default(&[("OPENINTERN_MODEL", model)]).unwrap_err().to_string();
-        assert_eq!(error, format!("`model.default` is no use: {problem}"));
+        assert_eq!(error, format!("`model.default` cannot be used: {problem}"));
     }
 }
 

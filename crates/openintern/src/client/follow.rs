@@ -15,8 +15,8 @@ use reqwest::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    Client,
-    sse::{Decoder, Frame},
+    ApiClient,
+    sse::{FrameDecoder, SseFrame},
 };
 use crate::exit::{Exit, Failure};
 
@@ -30,13 +30,13 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
 
 /// Where a follower is; kept while the connection comes and goes.
-pub(crate) struct Follower<'a> {
-    client: &'a Client,
+pub(crate) struct RunFollower<'a> {
+    client: &'a ApiClient,
     run_id: RunId,
     deltas: bool,
     /// The number of the last event that was handed out.
     cursor: u64,
-    connection: Option<Connection>,
+    connection: Option<OpenStream>,
     away: Option<Away>,
     end: Option<RunStatus>,
 }
@@ -49,20 +49,17 @@ struct Away {
     wait: Duration,
 }
 
-struct Connection {
+struct OpenStream {
     response: Response,
-    decoder: Decoder,
-    frames: VecDeque<Frame>,
+    decoder: FrameDecoder,
+    frames: VecDeque<SseFrame>,
 }
 
 /// What a follower sees.
 #[derive(Debug)]
-pub(crate) enum Seen {
+pub(crate) enum StreamItem {
     /// The next event, as the server wrote it.
-    Event {
-        /// Its envelope.
-        json: String,
-    },
+    Event { json: String },
     /// Text of the model's answer as it comes.
     Delta(LlmDelta),
     /// That text is void.
@@ -82,9 +79,9 @@ enum Frayed {
     Final(Failure),
 }
 
-impl<'a> Follower<'a> {
+impl<'a> RunFollower<'a> {
     /// Starts after event `cursor`; 0 is from the first.
-    pub(crate) fn new(client: &'a Client, run_id: RunId, cursor: u64, deltas: bool) -> Self {
+    pub(crate) fn new(client: &'a ApiClient, run_id: RunId, cursor: u64, deltas: bool) -> Self {
         Self { client, run_id, deltas, cursor, connection: None, away: None, end: None }
     }
 
@@ -94,10 +91,10 @@ impl<'a> Follower<'a> {
     }
 
     /// Waits for what comes next. Fails when the server refuses, or stays away too long.
-    pub(crate) async fn next(&mut self) -> Result<Seen, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<StreamItem, Failure> {
         loop {
             if let Some(status) = self.end {
-                return Ok(Seen::End(status));
+                return Ok(StreamItem::End(status));
             }
             if let Some(connection) = &mut self.connection {
                 if let Some(frame) = connection.frames.pop_front() {
@@ -114,7 +111,7 @@ impl<'a> Follower<'a> {
             }
             match self.connect().await {
                 Ok(()) if self.away.take().is_some() && self.end.is_none() => {
-                    return Ok(Seen::Resumed { cursor: self.cursor });
+                    return Ok(StreamItem::Resumed { cursor: self.cursor });
                 }
                 Ok(()) => {}
                 Err(Frayed::Final(failure)) => return Err(failure),
@@ -132,10 +129,10 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn lost(&mut self) -> Seen {
+    fn lost(&mut self) -> StreamItem {
         self.connection = None;
         self.away = Some(Away { since: Instant::now(), tries: 0, wait: RETRY_FIRST });
-        Seen::Lost { wait: RETRY_FIRST }
+        StreamItem::Lost { wait: RETRY_FIRST }
     }
 
     /// Opens the stream after the cursor, or finds out how the run has ended.
@@ -160,18 +157,25 @@ impl<'a> Follower<'a> {
             }
             return Err(Frayed::Again(self.silence()));
         }
-        self.connection =
-            Some(Connection { response, decoder: Decoder::default(), frames: VecDeque::new() });
+        self.connection = Some(OpenStream {
+            response,
+            decoder: FrameDecoder::default(),
+            frames: VecDeque::new(),
+        });
         Ok(())
     }
 
-    fn take(&mut self, frame: &Frame) -> Result<Option<Seen>, Failure> {
+    fn take(&mut self, frame: &SseFrame) -> Result<Option<StreamItem>, Failure> {
         let odd = |error: serde_json::Error| {
-            Failure::new(Exit::Failed, format!("the stream is not understood: {error}"))
+            Failure::new(Exit::Failed, format!("cannot read the stream: {error}"))
         };
         match frame.event.as_str() {
-            "llm.delta" => Ok(Some(Seen::Delta(serde_json::from_str(&frame.data).map_err(odd)?))),
-            "llm.reset" => Ok(Some(Seen::Reset(serde_json::from_str(&frame.data).map_err(odd)?))),
+            "llm.delta" => {
+                Ok(Some(StreamItem::Delta(serde_json::from_str(&frame.data).map_err(odd)?)))
+            }
+            "llm.reset" => {
+                Ok(Some(StreamItem::Reset(serde_json::from_str(&frame.data).map_err(odd)?)))
+            }
             name => {
                 let Some(seq) = frame.id.as_deref().and_then(|id| id.parse().ok()) else {
                     return Ok(None); // No event has such an id: a newer kind of frame.
@@ -183,17 +187,20 @@ impl<'a> Follower<'a> {
                 if TERMINAL_TYPE_NAMES.contains(&name) {
                     self.end = Some(status_after(name));
                 }
-                Ok(Some(Seen::Event { json: frame.data.clone() }))
+                Ok(Some(StreamItem::Event { json: frame.data.clone() }))
             }
         }
     }
 
     fn silence(&self) -> Failure {
-        Failure::new(Exit::Unreachable, format!("the server at {} says nothing", self.client.base))
+        Failure::new(
+            Exit::Unreachable,
+            format!("the server at {} says nothing", self.client.address()),
+        )
     }
 }
 
-impl Connection {
+impl OpenStream {
     /// Reads on. Answers whether the connection is still there.
     async fn read(&mut self) -> bool {
         let Ok(Ok(Some(chunk))) = timeout(SILENCE_MAX, self.response.chunk()).await else {

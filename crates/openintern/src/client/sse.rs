@@ -5,14 +5,11 @@
 /// Longest line; ours are far shorter (an event is at most a few MiB).
 const LINE_MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// One frame.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Frame {
-    /// Its `event`.
+pub(crate) struct SseFrame {
     pub(crate) event: String,
     /// Its `id`, where it has one.
     pub(crate) id: Option<String>,
-    /// Its `data` lines.
     pub(crate) data: String,
 }
 
@@ -22,14 +19,14 @@ pub(crate) struct LineTooLong;
 
 /// Turns chunks into frames.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder {
+pub(crate) struct FrameDecoder {
     rest: Vec<u8>,
-    frame: Frame,
+    frame: SseFrame,
 }
 
-impl Decoder {
+impl FrameDecoder {
     /// Takes a chunk and answers the frames that it completes.
-    pub(crate) fn feed(&mut self, chunk: &[u8]) -> Result<Vec<Frame>, LineTooLong> {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) -> Result<Vec<SseFrame>, LineTooLong> {
         let mut frames = Vec::new();
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
             self.rest.extend_from_slice(piece);
@@ -46,7 +43,7 @@ impl Decoder {
         Ok(frames)
     }
 
-    fn take_line(&mut self, line: &str) -> Option<Frame> {
+    fn take_line(&mut self, line: &str) -> Option<SseFrame> {
         if line.is_empty() {
             let frame = std::mem::take(&mut self.frame);
             return (!frame.data.is_empty()).then_some(frame);
@@ -77,16 +74,16 @@ mod tests {
         let text = "retry: 1000\n\n: hb\n\nid: 1\nevent: run.started\ndata: {\"a\":\"中\"}\n\n\
                     id: 1.1\nevent: llm.delta\ndata: x\r\ndata: y\n\n";
         let want = [
-            Frame {
+            SseFrame {
                 event: "run.started".into(),
                 id: Some("1".into()),
                 data: "{\"a\":\"中\"}".into(),
             },
-            Frame { event: "llm.delta".into(), id: Some("1.1".into()), data: "x\ny".into() },
+            SseFrame { event: "llm.delta".into(), id: Some("1.1".into()), data: "x\ny".into() },
         ];
         for size in 1..text.len() {
-            let mut decoder = Decoder::default();
-            let frames: Vec<Frame> = text
+            let mut decoder = FrameDecoder::default();
+            let frames: Vec<SseFrame> = text
                 .as_bytes()
                 .chunks(size)
                 .flat_map(|chunk| decoder.feed(chunk).unwrap())
@@ -97,7 +94,7 @@ mod tests {
 
     #[test]
     fn half_a_frame_is_no_frame() {
-        let mut decoder = Decoder::default();
+        let mut decoder = FrameDecoder::default();
         assert_eq!(decoder.feed(b"id: 1\nevent: a\ndata: x\n").unwrap(), []);
     }
 }

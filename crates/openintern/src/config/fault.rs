@@ -1,10 +1,11 @@
 //! What is wrong with a configuration, in words for whoever wrote it. Shows no values of secrets.
 
 use config::ConfigError;
+use protocol::decode_error::DecodeError;
 
 use crate::exit::{Exit, Failure};
 
-/// The file is no TOML.
+/// The file is not TOML.
 pub(crate) fn of_file(error: &ConfigError, file: Option<&str>) -> Failure {
     let cause = match error {
         ConfigError::FileParse { cause, .. } => cause.to_string(),
@@ -15,10 +16,8 @@ pub(crate) fn of_file(error: &ConfigError, file: Option<&str>) -> Failure {
     let place = lines.next().unwrap_or("not readable");
     let problem = lines.next_back().unwrap_or_default();
     let place = place.replace("TOML parse error at ", "");
-    Failure::new(
-        Exit::Usage,
-        format!("{} is no TOML: {place}: {problem}", file.unwrap_or("the configuration")),
-    )
+    let file = file.unwrap_or("the configuration");
+    Failure::new(Exit::Usage, format!("{file} is not valid TOML: {place}: {problem}"))
 }
 
 /// A key, or its value, is wrong. `origin` says where a key was set.
@@ -29,52 +28,42 @@ pub(crate) fn of_key(
 ) -> Failure {
     let problem = problem.split(" for key `").next().unwrap_or(problem);
     let at = |key: &str| origin(key).map(|origin| format!(" in {origin}")).unwrap_or_default();
-    match unknown_key(problem) {
-        Some((key, known)) => {
-            let table = path.strip_suffix(key).unwrap_or(path).trim_end_matches('.');
+    let wrong = |what: String| Failure::new(Exit::Usage, format!("`{path}`{}: {what}", at(path)));
+    match DecodeError::read(problem) {
+        DecodeError::UnknownField { field, known } => {
+            let table = path.strip_suffix(field).unwrap_or(path).trim_end_matches('.');
             let whole = if table.is_empty() || table == "?" {
-                key.to_owned()
+                field.to_owned()
             } else {
-                format!("{table}.{key}")
+                format!("{table}.{field}")
             };
             let failure = Failure::new(Exit::Usage, format!("unknown key `{whole}`{}", at(&whole)));
-            match nearest(key, &known) {
+            match nearest(field, &known) {
                 Some(nearest) => failure
                     .hint(format!("did you mean `{nearest}`? Known here: {}", known.join(", "))),
                 None => failure,
             }
         }
-        None => {
-            let problem = match problem.split_once(" does not have variant constructor ") {
-                Some((_, value)) => format!("there is no such choice as `{value}`"),
-                None if may_be_secret(path) => without_text(problem),
-                None => problem.to_owned(),
-            };
-            Failure::from_text(Exit::Usage, &format!("`{path}`{}: {problem}", at(path)))
+        DecodeError::UnknownVariant { variant, known } => {
+            let failure = wrong(format!("`{variant}` is not a valid choice"));
+            match known.is_empty() {
+                true => failure,
+                false => failure.hint(format!("use one of `{}`", known.join("`, `"))),
+            }
         }
+        // What stands there may be a secret.
+        DecodeError::UnexpectedText { expected, .. } if may_be_secret(path) => {
+            wrong(format!("expected {expected}, found a text"))
+        }
+        DecodeError::UnexpectedText { .. }
+        | DecodeError::MissingField(_)
+        | DecodeError::Other(_) => wrong(problem.to_owned()),
     }
 }
 
 /// Whether what stands at a key, or was meant to stand below it, may be a secret.
 fn may_be_secret(path: &str) -> bool {
     ["model", "server.database_url", "mcp_servers"].iter().any(|table| path.starts_with(table))
-}
-
-/// `invalid type: string "…", expected a map` without what the string was.
-fn without_text(problem: &str) -> String {
-    let parts = problem.split_once("string \"").zip(problem.rsplit_once("\", expected"));
-    match parts {
-        Some(((before, _), (_, after))) => format!("{before}a string, expected{after}"),
-        None => problem.to_owned(),
-    }
-}
-
-/// Takes serde's sentence about an unknown field apart: the field, and what it could have been.
-fn unknown_key(problem: &str) -> Option<(&str, Vec<&str>)> {
-    let (_, rest) = problem.split_once("unknown field `")?;
-    let (key, rest) = rest.split_once('`')?;
-    let known = rest.split('`').skip(1).step_by(2).collect();
-    Some((key, known))
 }
 
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {

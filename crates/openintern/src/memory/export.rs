@@ -6,16 +6,16 @@ use protocol::{limits::PAGE_LIMIT_MAX, memory::WholeMemoryPage};
 
 use crate::{
     cli::ExportMemoriesArgs,
-    client::Client,
-    exit::{Exit, Failure, Stop},
+    client::ApiClient,
+    exit::{Abort, Exit, Failure},
     output::Output,
 };
 
 pub(super) async fn export(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     args: ExportMemoriesArgs,
-) -> Result<(), Stop> {
+) -> Result<(), Abort> {
     let mut query = vec![("limit", PAGE_LIMIT_MAX.to_string())];
     query.extend(args.kind.map(|kind| ("type", kind.as_str().to_owned())));
     query.extend(args.group_key.map(|key| ("group_key", key)));

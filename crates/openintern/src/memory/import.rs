@@ -21,8 +21,8 @@ use server::json::{parse, typed};
 
 use crate::{
     cli::ImportArgs,
-    client::Client,
-    exit::{Exit, Failure, Stop},
+    client::ApiClient,
+    exit::{Abort, Exit, Failure},
     output::{Output, say},
 };
 
@@ -41,13 +41,13 @@ const AROUND: &str = r#"{"memories":[]}"#;
 const AROUND_DEPTH: usize = 2;
 
 pub(super) async fn import(
-    client: &Client,
+    client: &ApiClient,
     output: &mut Output,
     args: ImportArgs,
-) -> Result<(), Stop> {
+) -> Result<(), Abort> {
     let mut lines = Lines::open(&args.file)?;
     let (is_dry, said) = (args.dry_run, Instant::now());
-    let mut import = Import { client, is_dry, done: Tally::default(), said };
+    let mut import = Import { client, is_dry, done: ImportTally::default(), said };
     let mut batch = Batch::default();
     while let Some(line) = lines.next()? {
         let number = lines.number;
@@ -61,7 +61,7 @@ pub(super) async fn import(
     if !batch.memories.is_empty() {
         import.send(batch).await?;
     }
-    let Tally { lines: checked, written } = import.done;
+    let ImportTally { lines: checked, written } = import.done;
     let there_already = checked - written;
     match (args.dry_run, args.format.json) {
         (true, true) => output.json(&json!({ "checked": checked })),
@@ -77,9 +77,9 @@ pub(super) async fn import(
 
 /// An import on its way.
 struct Import<'a> {
-    client: &'a Client,
+    client: &'a ApiClient,
     is_dry: bool,
-    done: Tally,
+    done: ImportTally,
     /// When it was last said how far it is.
     said: Instant,
 }
@@ -107,22 +107,21 @@ impl Import<'_> {
     }
 }
 
-/// What is done.
 #[derive(Default)]
-struct Tally {
+struct ImportTally {
     lines: usize,
     written: usize,
 }
 
-impl Tally {
+impl ImportTally {
     /// A line is no memory: its batch is not written, nor what comes after it.
     fn failure(&self, number: u64, faults: &[FieldError]) -> Failure {
         let each = faults.iter().map(|fault| format!("{} {}", fault.field, fault.message));
         let each: Vec<_> = each.map(|fault| fault.trim_start().to_owned()).collect();
         let hint = match self.written {
-            0 => "nothing was written; mend the line and run it again".to_owned(),
+            0 => "nothing was written; fix the line and run it again".to_owned(),
             written => format!(
-                "written before it: {written}; mend the line and run it again: what is there \
+                "written before it: {written}; fix the line and run it again: what is there \
                  already is not written twice"
             ),
         };
@@ -244,7 +243,7 @@ mod tests {
         let check = |line: &str, want: &str| {
             let got = match understood(line.as_bytes()) {
                 Ok((memory, _)) => memory.text,
-                Err(faults) => Tally::default().failure(17, &faults).message,
+                Err(faults) => ImportTally::default().failure(17, &faults).message,
             };
             assert_eq!(got, want, "{line}");
         };

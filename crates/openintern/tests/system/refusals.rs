@@ -36,7 +36,7 @@ fn a_misconfigured_start_says_what_to_do() {
     let broken = file("[server\n");
     let refusal = answer(dev(&["--config", &broken], &[]));
     assert_eq!(refusal.code, 2);
-    assert!(refusal.stderr.contains("is no TOML: line 1"), "{}", refusal.stderr);
+    assert!(refusal.stderr.contains("is not valid TOML: line 1"), "{}", refusal.stderr);
     check(dev(&["--config", "/nowhere.toml"], &[]), 2, "`/nowhere.toml`", "--config");
     check(dev(&[], &[("OPENINTERN__SERVER__PROT", "1")]), 2, "OPENINTERN__SERVER__PROT", "`port`");
     check(

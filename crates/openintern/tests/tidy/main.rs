@@ -9,7 +9,9 @@
 )]
 
 mod circles;
+mod metrics;
 mod source;
+mod type_names;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -30,7 +30,6 @@ impl Package {
         Self { name: name.to_owned(), files: files.collect() }
     }
 
-    /// Those in `crates`.
     pub(crate) fn of_the_runtime() -> Vec<Self> {
         super::ARROWS
             .iter()
@@ -55,7 +54,6 @@ impl SourceFile {
     }
 }
 
-/// The checkout.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }

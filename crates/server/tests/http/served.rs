@@ -38,7 +38,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) store: Store,
-    pub(crate) database: postgres::scratch::Database,
+    pub(crate) database: postgres::scratch::ScratchDatabase,
     pub(crate) shutdown: CancellationToken,
     /// The root of all workspaces.
     pub(crate) workspaces: TempDir,

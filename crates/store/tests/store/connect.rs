@@ -62,7 +62,7 @@ async fn a_schema_of_a_newer_version_is_refused() {
     .await
     .unwrap();
     let error = migrate(&url).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Schema(_)), "{error}");
+    assert!(matches!(error, ConnectError::Schema { .. }), "{error}");
     assert!(error.to_string().contains("newer version"), "{error}");
 }
 

@@ -42,7 +42,7 @@ async fn fresh() -> Store {
     fresh_with_database().await.0
 }
 
-async fn fresh_with_database() -> (Store, postgres::scratch::Database) {
+async fn fresh_with_database() -> (Store, postgres::scratch::ScratchDatabase) {
     let database = postgres::scratch::database().await;
     migrate(&database.owner_url).await.unwrap();
     (open(&database.app_url).await, database)

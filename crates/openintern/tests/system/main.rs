@@ -12,25 +12,14 @@
     clippy::string_slice
 )]
 
-#[path = "system/canaries.rs"]
 mod canaries;
-#[path = "system/commands.rs"]
 mod commands;
-#[path = "system/embedder.rs"]
 mod embedder;
-#[path = "system/keys.rs"]
 mod keys;
-#[path = "system/parrot.rs"]
 mod parrot;
-#[path = "system/production.rs"]
 mod production;
-#[path = "system/program.rs"]
 mod program;
-#[path = "system/refusals.rs"]
 mod refusals;
-#[path = "system/story.rs"]
 mod story;
-#[path = "system/transfer.rs"]
 mod transfer;
-#[path = "system/watching.rs"]
 mod watching;
