@@ -196,7 +196,7 @@ impl MemoryService {
     ) -> Result<Memory, MemoryError> {
         checked(content::edit_faults(edit))?;
         let found = self.store.scoped(scope).find_memory(id).await?;
-        self.reaches(found.door.visibility().max(edit.visibility.unwrap_or_default()))?;
+        self.reaches(found.home.visibility().max(edit.visibility.unwrap_or_default()))?;
         let content = match &edit.text {
             // Only a run that leaves the old text behind again moves its day meanwhile (see
             // `remember_run`): then the new text is found by the day before.
@@ -212,7 +212,7 @@ impl MemoryService {
             importance: edit.importance,
             visibility: edit.visibility,
         };
-        Ok(found.door.edit_memory(id, &change, by).await?)
+        Ok(found.home.edit_memory(id, &change, by).await?)
     }
 
     /// What stood in a memory before it was edited, newest first. `cursor` is the `next_cursor` of
@@ -225,14 +225,14 @@ impl MemoryService {
         limit: PageLimit,
     ) -> Result<Page<MemoryVersion>, MemoryError> {
         let found = self.store.scoped(scope).find_memory(id).await?;
-        Ok(found.door.list_memory_versions(id, cursor, limit).await?)
+        Ok(found.home.list_memory_versions(id, cursor, limit).await?)
     }
 
     /// Forgets a memory and every trace of its words.
     pub async fn delete(&self, scope: &Scope, id: MemoryId) -> Result<(), MemoryError> {
         let found = self.store.scoped(scope).find_memory(id).await?;
-        self.reaches(found.door.visibility())?;
-        Ok(found.door.delete_memory(id).await?)
+        self.reaches(found.home.visibility())?;
+        Ok(found.home.delete_memory(id).await?)
     }
 
     /// The core layer, most important first, as far as `max_chars` reach.

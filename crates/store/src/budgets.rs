@@ -184,7 +184,7 @@ impl Scoped {
         .bind(to_i64(used.input_tokens))
         .bind(to_i64(used.output_tokens))
         .bind(cost_usd);
-        self.ask(query).await?;
+        self.call(query).await?;
         Ok(())
     }
 }

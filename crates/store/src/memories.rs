@@ -14,12 +14,13 @@ pub mod after_runs;
 mod chunks;
 mod embedder;
 mod export;
+pub mod home;
 pub mod links;
 pub mod reindex;
 pub mod search;
 pub mod versions;
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use jiff_sqlx::{Timestamp as DbTimestamp, ToSqlx};
 use protocol::{
@@ -34,13 +35,12 @@ use serde_json::{Map, Value};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use self::chunks::Place;
+use self::home::MemoryHome;
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
     rows::{cut_page, get_json, get_parsed, get_timestamp},
     scoped::Scoped,
-    transaction::Transaction,
 };
 
 /// How long the vectors are that the table keeps.
@@ -127,8 +127,8 @@ pub struct MemoryChange {
 /// What must be known of a memory to change it.
 #[derive(Debug, Clone)]
 pub struct FoundMemory {
-    /// The door to where it lives.
-    pub door: Scoped,
+    /// Where it lives.
+    pub home: MemoryHome,
     /// When it happened.
     pub occurred_at: Option<OccurredAt>,
 }
@@ -187,36 +187,11 @@ impl Scoped {
             let (places, of_home): (Vec<_>, Vec<_>) =
                 ids.iter_mut().zip(new).filter(|(_, each)| each.visibility == visibility).unzip();
             if !of_home.is_empty() {
-                let kept = self.at(visibility).write_here(&mut tx, &of_home).await?;
+                let kept = self.home(visibility).write(&mut tx, &of_home).await?;
                 places.into_iter().zip(kept).for_each(|(place, id)| *place = id);
             }
         }
         tx.commit().await?;
-        Ok(ids)
-    }
-
-    async fn write_here(
-        &self,
-        tx: &mut Transaction,
-        new: &[&NewMemory],
-    ) -> Result<Vec<MemoryId>, StoreError> {
-        self.lock_memories(tx).await?;
-        let known = self.known_memories(tx, new).await?;
-        let mut firsts: HashMap<Identity<'_>, MemoryId> = HashMap::new();
-        let mut ids = Vec::with_capacity(new.len());
-        let mut missing = Vec::new();
-        for (at, &memory) in (0..).zip(new) {
-            let id = known.get(&at).copied().unwrap_or_else(|| {
-                *firsts.entry(identity(memory)).or_insert_with(|| {
-                    missing.push(memory);
-                    memory.id
-                })
-            });
-            ids.push(id);
-        }
-        if !missing.is_empty() {
-            self.insert_memories(tx, &missing).await?;
-        }
         Ok(ids)
     }
 
@@ -228,8 +203,8 @@ impl Scoped {
     /// Where a memory lives, without its text. What this scope does not see is `NotFound`.
     pub async fn find_memory(&self, id: MemoryId) -> Result<FoundMemory, StoreError> {
         let row = self.memory_row(id, FOUND_COLUMNS).await?;
-        let door = self.at(Home::from_row(&row)?.visibility());
-        Ok(FoundMemory { door, occurred_at: occurred_at_from(&row)? })
+        let home = self.home(Home::from_row(&row)?.visibility());
+        Ok(FoundMemory { home, occurred_at: occurred_at_from(&row)? })
     }
 
     /// Memories, newest first, those before `cursor`.
@@ -292,92 +267,7 @@ impl Scoped {
             .bind(self.project())
             .bind(i64::from(max_chars))
             .bind(CORE_MAX);
-        self.ask(query).await?.iter().map(memory_from).collect()
-    }
-
-    /// Changes a memory, keeps what stood there, and answers it as it is now. What changes nothing
-    /// leaves no trace.
-    pub async fn edit_memory(
-        &self,
-        id: MemoryId,
-        change: &MemoryChange,
-        by: Option<&str>,
-    ) -> Result<Memory, StoreError> {
-        let mut tx = self.begin().await?;
-        let to = self.at(change.visibility.unwrap_or(self.visibility()));
-        let moves = to.visibility() != self.visibility();
-        for home in Visibility::ALL {
-            if home == self.visibility() || home == to.visibility() {
-                self.at(home).lock_memories(&mut tx).await?;
-            }
-        }
-        let differs = self.keep_version(&mut tx, id, change, by).await?;
-        if !differs.at_all && !moves {
-            drop(tx);
-            return self.get_memory(id).await;
-        }
-        let content = change.content.as_ref().filter(|_| differs.in_text);
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "update memories
-             set text = coalesce($5, text), text_hash = coalesce($6, text_hash),
-                 metadata = coalesce($7, metadata), importance = coalesce($8, importance),
-                 user_id = $9, project_id = $10,
-                 writer_user_id = coalesce(writer_user_id, user_id),
-                 writer_project_id = coalesce(writer_project_id, project_id),
-                 updated_at = clock_timestamp()
-             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
-             returning {MEMORY_COLUMNS}"
-        )))
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(id.uuid())
-        .bind(content.map(|content| &content.text))
-        .bind(content.map(|content| content.text_hash.as_slice()))
-        .bind(change.metadata.as_ref().map(Json))
-        .bind(change.importance)
-        .bind(to.user())
-        .bind(to.project())
-        .fetch_one(&mut tx)
-        .await?;
-        if let Some(content) = content {
-            let place = self.remove_chunks(&mut tx, id).await?;
-            to.insert_chunks(&mut tx, &[(place, content)]).await?;
-        } else if moves {
-            self.move_chunks(&mut tx, id, &to).await?;
-        }
-        if moves {
-            self.move_versions(&mut tx, id, &to).await?;
-        }
-        tx.commit().await?;
-        memory_from(&row)
-    }
-
-    /// Forgets a memory and every trace of its words; what stood there before goes with its row.
-    pub async fn delete_memory(&self, id: MemoryId) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        self.lock_memories(&mut tx).await?;
-        let there: bool = sqlx::query_scalar(
-            "select exists (select from memories
-             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4)",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(id.uuid())
-        .fetch_one(&mut tx)
-        .await?;
-        if !there {
-            return Err(StoreError::NotFound);
-        }
-        self.remove_chunks(&mut tx, id).await?;
-        sqlx::query("delete from memories where org_id = $1 and memory_id = $2")
-            .bind(self.org())
-            .bind(id.uuid())
-            .execute(&mut tx)
-            .await?;
-        tx.commit().await?;
-        Ok(())
+        self.call(query).await?.iter().map(memory_from).collect()
     }
 
     /// These columns of a memory, if this scope sees it.
@@ -399,116 +289,6 @@ impl Scoped {
     fn seen(&self) -> Seen {
         Visibility::ALL.map(|visibility| Home::of(self.scope(), visibility)).iter().collect()
     }
-
-    async fn lock_memories(&self, tx: &mut Transaction) -> Result<(), StoreError> {
-        sqlx::query(
-            "insert into memory_scope_stats as s (org_id, user_id, project_id) values ($1, $2, $3)
-             on conflict (org_id, user_id, project_id) do update set chunk_count = s.chunk_count",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .execute(tx)
-        .await?;
-        Ok(())
-    }
-
-    /// Of each new memory that is there already, by its place: the id of what is there.
-    async fn known_memories(
-        &self,
-        tx: &mut Transaction,
-        new: &[&NewMemory],
-    ) -> Result<HashMap<i64, MemoryId>, StoreError> {
-        let rows = sqlx::query(
-            "select n.place - 1 as place, found.memory_id
-             from unnest($4::uuid[], $5::text[], $6::bytea[], $7::jsonb[], $8::text[], $9::int[],
-                         $10::timestamptz[], $11::boolean[])
-                  with ordinality as n (memory_id, type, text_hash, metadata, group_key, position,
-                                        occurred_at, occurred_on_day, place)
-             cross join lateral (
-                 select m.memory_id, 0 as age_order, m.created_at from memories m
-                 where m.org_id = $1 and m.memory_id = n.memory_id
-                 union all
-                 select m.memory_id, 1, m.created_at from memories m
-                 where m.org_id = $1 and m.user_id = $2 and m.project_id = $3
-                   and m.text_hash = n.text_hash and m.type = n.type and m.metadata = n.metadata
-                   and m.group_key is not distinct from n.group_key
-                   and m.position is not distinct from n.position
-                   and m.occurred_at is not distinct from n.occurred_at
-                   and m.occurred_on_day = n.occurred_on_day
-                 order by age_order, created_at
-                 limit 1
-             ) found",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(new.iter().map(|m| m.id.uuid()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.kind.as_str()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.content.text_hash.as_slice()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| Json(&m.metadata)).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.group_key.as_deref()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.position).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| instant(m.occurred_at)).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| is_day(m.occurred_at)).collect::<Vec<_>>())
-        .fetch_all(tx)
-        .await?;
-        rows.iter()
-            .map(|row| Ok((row.try_get("place")?, MemoryId::from_uuid(row.try_get("memory_id")?))))
-            .collect()
-    }
-
-    /// Inserts memories with their chunks.
-    async fn insert_memories(
-        &self,
-        tx: &mut Transaction,
-        new: &[&NewMemory],
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
-                                   metadata, importance, group_key, position, occurred_at,
-                                   occurred_on_day, run_id, step, writer_user_id,
-                                   writer_project_id)
-             select $1, $2, $3, *, $16, $17 from unnest(
-                 $4::uuid[], $5::text[], $6::text[], $7::bytea[], $8::jsonb[], $9::real[],
-                 $10::text[], $11::int[], $12::timestamptz[], $13::boolean[], $14::uuid[],
-                 $15::int[])",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(new.iter().map(|m| m.id.uuid()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.kind.as_str()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.content.text.as_str()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.content.text_hash.as_slice()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| Json(&m.metadata)).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.importance).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.group_key.as_deref()).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.position).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| instant(m.occurred_at)).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| is_day(m.occurred_at)).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.origin.map(|o| o.run_id.uuid())).collect::<Vec<_>>())
-        .bind(new.iter().map(|m| m.origin.map(|o| o.step.cast_signed())).collect::<Vec<_>>())
-        .bind(self.scope().user_id.as_str())
-        .bind(self.scope().project_key())
-        .execute(&mut *tx)
-        .await?;
-        let contents: Vec<_> = new.iter().map(|m| (Place::of(m), &m.content)).collect();
-        self.insert_chunks(tx, &contents).await
-    }
-}
-
-/// What makes two new memories the same.
-type Identity<'a> = (&'a [u8; 32], &'static str, Option<&'a str>, Option<i32>, String);
-
-fn identity(memory: &NewMemory) -> Identity<'_> {
-    (
-        &memory.content.text_hash,
-        memory.kind.as_str(),
-        memory.group_key.as_deref(),
-        memory.position,
-        format!("{:?} {}", memory.occurred_at, Value::Object(memory.metadata.clone())),
-    )
 }
 
 fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
@@ -566,8 +346,4 @@ fn kinds(filters: &MemoryFilters) -> Option<Vec<&'static str>> {
 
 pub(crate) fn instant(at: Option<OccurredAt>) -> Option<DbTimestamp> {
     at.map(|at| at.instant().get().to_sqlx())
-}
-
-fn is_day(at: Option<OccurredAt>) -> bool {
-    matches!(at, Some(OccurredAt::Day(_)))
 }

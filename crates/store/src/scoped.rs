@@ -1,7 +1,7 @@
 //! The door to tenant rows: whatever is read or written through it belongs to one scope.
 //! The statements stand beside their subjects (`runs`, `events`, `memories`, …).
 
-use protocol::{memory::Visibility, scope::Scope};
+use protocol::scope::Scope;
 use sqlx::{
     Postgres,
     postgres::{PgArguments, PgRow},
@@ -11,7 +11,6 @@ use sqlx::{
 use crate::{
     error::StoreError,
     handle::Store,
-    homes::Home,
     notifier::Notifier,
     transaction::{Access, Tenant, Transaction},
 };
@@ -21,15 +20,12 @@ use crate::{
 pub struct Scoped {
     store: Store,
     scope: Scope,
-    /// Where what is written lives.
-    home: Home,
 }
 
 impl Store {
     /// The database as `scope` sees it.
     pub fn scoped(&self, scope: &Scope) -> Scoped {
-        let home = Home::of(scope, Visibility::Scope);
-        Scoped { store: self.clone(), scope: scope.clone(), home }
+        Scoped { store: self.clone(), scope: scope.clone() }
     }
 }
 
@@ -37,17 +33,6 @@ impl Scoped {
     /// Whose rows these are.
     pub fn scope(&self) -> &Scope {
         &self.scope
-    }
-
-    /// The same door, to the memories that this many see.
-    pub(crate) fn at(&self, visibility: Visibility) -> Self {
-        let home = Home::of(&self.scope, visibility);
-        Self { home, ..self.clone() }
-    }
-
-    /// Who sees what is written.
-    pub fn visibility(&self) -> Visibility {
-        self.home.visibility()
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -64,23 +49,33 @@ impl Scoped {
         self.store.database.open(Access::Snapshot, Tenant::Scope(&self.scope)).await
     }
 
-    /// Reads with a function that names its tenant itself: its first three arguments.
-    pub(crate) async fn ask(
+    /// Calls a function that names its tenant itself: its first three arguments.
+    pub(crate) async fn call(
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
         self.store.database.call(query).await
     }
 
-    /// Reads with one statement.
+    /// Reads with one statement. A statement that writes fails.
     pub(crate) async fn read(
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.store.database.open(Access::Read, Tenant::Scope(&self.scope)).await?;
         let rows = query.fetch_all(&mut tx).await?;
         tx.commit().await?;
         Ok(rows)
+    }
+
+    /// Writes with one statement.
+    pub(crate) async fn write(
+        &self,
+        query: Query<'_, Postgres, PgArguments>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        query.execute(&mut tx).await?;
+        tx.commit().await
     }
 
     pub(crate) fn notifier(&self) -> &Notifier {
@@ -88,14 +83,14 @@ impl Scoped {
     }
 
     pub(crate) fn org(&self) -> &str {
-        self.home.org()
+        self.scope.org_id.as_str()
     }
 
     pub(crate) fn user(&self) -> &str {
-        self.home.user()
+        self.scope.user_id.as_str()
     }
 
     pub(crate) fn project(&self) -> &str {
-        self.home.project()
+        self.scope.project_key()
     }
 }

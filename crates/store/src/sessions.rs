@@ -88,7 +88,7 @@ impl Scoped {
             .bind(session_key.as_str())
             .bind(before.uuid())
             .bind(i64::from(limit));
-        let rows = self.ask(query).await?;
+        let rows = self.call(query).await?;
         rows.iter()
             .rev()
             .map(|row| {

@@ -102,7 +102,7 @@ impl Scoped {
             .bind(with_deltas)
             .bind(FRAMES_MAX)
             .bind(FRAMES_MAX_BYTES);
-        let rows = self.ask(query).await?;
+        let rows = self.call(query).await?;
         let first = rows.first().ok_or(StoreError::NotFound)?;
         let status: RunStatus = get_parsed(first, "status")?;
         let last_seq = get_u64(first, "last_seq")?;

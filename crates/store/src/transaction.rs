@@ -59,6 +59,7 @@ impl Opening {
     fn statement(&self, access: Access, tenant: Tenant<'_>) -> String {
         let mut words = String::from(match access {
             Access::Write => "begin",
+            Access::Read => "begin read only",
             // Many read at once: none should take the processors of the others. What has an order
             // is read in that of the index that is made for it. For the other two settings see the
             // head of `functions/tenancy.sql`.
@@ -107,6 +108,8 @@ fn names(org: &str, user: &str, project: &str) -> String {
 pub(crate) enum Access {
     /// Reads and writes, each statement as things are by then.
     Write,
+    /// Reads only.
+    Read,
     /// Several reads, all as of one moment.
     Snapshot,
 }

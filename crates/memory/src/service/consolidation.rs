@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use model::embedding::HASHED;
 use protocol::{
     id::MemoryId,
-    memory::{Consolidated, LinkKind, MemoryLink},
+    memory::{Consolidated, LinkKind, MemoryLink, Visibility},
     scope::Scope,
 };
 use store::{
@@ -65,8 +65,8 @@ impl MemoryService {
         scope: &Scope,
         pass: Pass,
     ) -> Result<Consolidated, MemoryError> {
-        let store = self.store.scoped(scope);
-        let memories = store.memories_to_compare(LOOKED_AT_MAX).await?;
+        let home = self.store.scoped(scope).home(Visibility::Scope);
+        let memories = home.memories_to_compare(LOOKED_AT_MAX).await?;
         let is_full = memories.len() == LOOKED_AT_MAX as usize;
         let begun = Instant::now();
         let (mut looked_at, mut mark, mut more) = (0, None, is_full);
@@ -90,14 +90,14 @@ impl MemoryService {
             if memory.text.chars().count() > TEXT_MAX_CHARS as usize {
                 continue;
             }
-            let neighbours = store.near_memories(&memory, near).await?;
+            let neighbours = home.near_memories(&memory, near).await?;
             found.extend(run_blocking(move || links(&memory, &neighbours)).await);
         }
         let links = match (pass, mark) {
             (_, None) => Vec::new(),
-            (Pass::Marks, Some(mark)) => store.link_memories(&found, mark).await?,
+            (Pass::Marks, Some(mark)) => home.link_memories(&found, mark).await?,
             (Pass::OnlyLooks, Some(_)) => {
-                let found_at = store.memory_totals().await?.now;
+                let found_at = self.store.scoped(scope).memory_totals().await?.now;
                 found.into_iter().map(|link| proposed(link, found_at)).collect()
             }
         };
@@ -107,7 +107,7 @@ impl MemoryService {
     /// The links of a memory, newest first.
     pub async fn links(&self, scope: &Scope, id: MemoryId) -> Result<Vec<MemoryLink>, MemoryError> {
         let found = self.store.scoped(scope).find_memory(id).await?;
-        Ok(found.door.memory_links(id).await?)
+        Ok(found.home.memory_links(id).await?)
     }
 
     /// Passes over what each scope of all tenants has for itself, until nothing is left to look at.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use protocol::{
     id::{MemoryId, RunId},
+    memory::Visibility,
     message::Usage,
     name::{AgentId, SessionKey},
     run::{LlmConfig, RunLimits},
@@ -16,10 +17,11 @@ use protocol::{
 };
 use sqlx::{Row, postgres::PgRow};
 
-use super::{NewMemory, instant};
+use super::{NewMemory, home::MemoryHome, instant};
 use crate::{
     error::StoreError,
     handle::Store,
+    homes::Seen,
     notifier::Subject,
     rows::{
         get_optional_json, get_parsed, get_scope, get_timestamp, get_u32, get_u64, get_usage,
@@ -124,23 +126,29 @@ impl Scoped {
     ) -> Result<Remembered, StoreError> {
         let mut tx = self.begin().await?;
         let note = sqlx::query(
-            "delete from runs_to_remember where org_id = $1 and run_id = $2 returning 1",
+            "delete from runs_to_remember n using runs r
+             where n.org_id = $1 and n.run_id = $4 and r.org_id = $1 and r.user_id = $2
+               and r.project_id = $3 and r.run_id = $4
+             returning 1",
         )
         .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
         .bind(run_id.uuid())
         .fetch_optional(&mut tx)
         .await?;
         let mut done = Remembered::default();
         if note.is_some() && !new.is_empty() {
-            self.lock_memories(&mut tx).await?;
+            let home = self.home(Visibility::Scope);
+            home.lock(&mut tx).await?;
             for memory in new {
-                match self.same_text(&mut tx, memory).await? {
+                match home.same_text(&mut tx, memory).await? {
                     Some(same) => {
-                        self.move_to(&mut tx, &same, memory).await?;
+                        home.move_to(&mut tx, &same, memory).await?;
                         done.merged += 1;
                     }
                     None => {
-                        self.insert_last(&mut tx, memory.clone()).await?;
+                        home.insert_last(&mut tx, memory.clone()).await?;
                         done.written += 1;
                     }
                 }
@@ -157,11 +165,15 @@ impl Scoped {
         ids: &[MemoryId],
         max_chars: u32,
     ) -> Result<Vec<String>, StoreError> {
+        let Seen { users, projects } = self.seen();
         let query = sqlx::query(
-            "select left(text, $3) as text from memories
-             where org_id = $1 and memory_id = any($2)",
+            "select left(text, $5) as text from memories
+             where org_id = $1 and (user_id, project_id) in (select * from unnest($2, $3))
+               and memory_id = any($4)",
         )
         .bind(self.org())
+        .bind(users)
+        .bind(projects)
         .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
         .bind(to_i32(max_chars));
         let rows = self.read(query).await?;
@@ -189,10 +201,11 @@ impl Scoped {
         .bind(to_i64(used.output_tokens))
         .bind(to_i64(used.cached_tokens))
         .bind(cost_usd);
-        self.read(query).await?;
-        Ok(())
+        self.write(query).await
     }
+}
 
+impl MemoryHome {
     /// The oldest memory of the same layer and text.
     async fn same_text(
         &self,
@@ -239,10 +252,12 @@ impl Scoped {
         sqlx::query(
             "update memories
              set updated_at = clock_timestamp(),
-                 occurred_at = case when $3 then $4 else occurred_at end
-             where org_id = $1 and memory_id = $2",
+                 occurred_at = case when $5 then $6 else occurred_at end
+             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4",
         )
         .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
         .bind(same.id.uuid())
         .bind(same.moves)
         .bind(instant(memory.occurred_at))
@@ -277,7 +292,7 @@ impl Scoped {
             .await?;
             memory.position = Some(place);
         }
-        self.insert_memories(tx, &[&memory]).await
+        self.insert(tx, &[&memory]).await
     }
 }
 

@@ -1,14 +1,15 @@
 //! Chunks and their postings: inserted and removed together, and counted.
 
-use std::mem;
+use std::{collections::BTreeMap, mem};
 
 use pgvector::Vector;
 use protocol::id::MemoryId;
+use serde::Serialize;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Content, NewChunk, NewMemory};
-use crate::{error::StoreError, scoped::Scoped, transaction::Transaction};
+use super::{Content, NewChunk, NewMemory, home::MemoryHome};
+use crate::{error::StoreError, transaction::Transaction};
 
 /// A part of a write is closed with this many postings: each is a row in two indexes, and a statement
 /// has 5 s, on a busy machine too.
@@ -33,7 +34,7 @@ impl Place {
     }
 }
 
-impl Scoped {
+impl MemoryHome {
     /// Inserts the chunks of memories with their postings and counts them. Vectors of another
     /// embedder than the one in force are left out: it will fill them in.
     pub(super) async fn insert_chunks(
@@ -47,18 +48,21 @@ impl Scoped {
         Ok(())
     }
 
-    async fn insert_part(&self, tx: &mut Transaction, rows: Part<'_>) -> Result<(), StoreError> {
+    async fn insert_part(&self, tx: &mut Transaction, part: Part<'_>) -> Result<(), StoreError> {
         sqlx::query(
             "with new as (
                  select *, coalesce(embedding_model = (select embedder from memory_embedder), true)
                            as is_in_force
-                 from unnest($4::uuid[], $5::uuid[], $6::int[], $7::int[], $8::text[], $9::int[],
-                             $10::vector[], $11::text[], $12::text[])
-                      as n (memory_id, parent_id, position, ordinal, chunk_text, length, embedding,
-                            embedding_model, terms)
+                 from rows from (jsonb_to_recordset($4::jsonb) as (
+                                     memory_id uuid, parent_id uuid, position int, ordinal int,
+                                     chunk_text text, length int, embedding_model text,
+                                     terms jsonb),
+                                 unnest($5::vector[]))
+                      as n (memory_id, parent_id, position, ordinal, chunk_text, length,
+                            embedding_model, terms, embedding)
              ), used as (
                  update memory_embedder set is_used = true
-                 where not is_used and embedder = any($11)
+                 where not is_used and embedder in (select embedding_model from new)
              ), chunks as (
                  insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
                                             position, ordinal, chunk_text, length, embedding,
@@ -66,16 +70,15 @@ impl Scoped {
                  select $1, $2, $3, memory_id, parent_id, position, ordinal, chunk_text, length,
                         case when is_in_force then embedding end,
                         case when is_in_force then embedding_model end,
-                        array_to_tsvector(string_to_array(terms, ' '))
+                        array_to_tsvector(array(select jsonb_object_keys(terms)))
                  from new
                  returning chunk_id, memory_id, ordinal, length
              ), postings as (
                  insert into memory_postings
                      (org_id, user_id, project_id, term, chunk_id, frequency)
-                 select $1, $2, $3, term, chunk_id, frequency
-                 from unnest($13::uuid[], $14::int[], $15::text[], $16::int[])
-                      as n (memory_id, ordinal, term, frequency)
-                 join chunks using (memory_id, ordinal)
+                 select $1, $2, $3, t.term, chunk_id, t.frequency::int
+                 from new join chunks using (memory_id, ordinal)
+                 cross join lateral jsonb_each_text(new.terms) as t (term, frequency)
              )
              update memory_scope_stats
              set chunk_count = chunk_count + (select count(*) from chunks),
@@ -85,19 +88,8 @@ impl Scoped {
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(&rows.memory_ids)
-        .bind(&rows.parent_ids)
-        .bind(&rows.positions)
-        .bind(&rows.ordinals)
-        .bind(&rows.texts)
-        .bind(&rows.lengths)
-        .bind(&rows.embeddings)
-        .bind(&rows.embedding_models)
-        .bind(&rows.joined_terms)
-        .bind(&rows.posting_memory_ids)
-        .bind(&rows.posting_ordinals)
-        .bind(&rows.terms)
-        .bind(&rows.frequencies)
+        .bind(serde_json::to_string(&part.rows).map_err(StoreError::unreadable)?)
+        .bind(&part.embeddings)
         .execute(tx)
         .await?;
         Ok(())
@@ -112,7 +104,8 @@ impl Scoped {
         // The postings go with their chunks.
         let row = sqlx::query(
             "with chunks as (
-                 delete from memory_chunks where org_id = $1 and memory_id = $4
+                 delete from memory_chunks
+                 where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
                  returning length, parent_id, position
              ), stats as (
                  update memory_scope_stats
@@ -135,19 +128,38 @@ impl Scoped {
         })
     }
 
-    /// Moves the chunks of a memory with their postings and counts to another home. There they are
-    /// new: each gets a new number.
+    /// Moves the chunks of a memory with their postings and counts to another home: deleted here and
+    /// inserted there, where each gets a new number.
     pub(super) async fn move_chunks(
         &self,
         tx: &mut Transaction,
         id: MemoryId,
-        to: &Scoped,
+        to: &Self,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "with chunks as (
-                 update memory_chunks set chunk_id = default, user_id = $5, project_id = $6
+            "with gone as (
+                 delete from memory_chunks
                  where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
-                 returning length
+                 returning *
+             ), terms as (
+                 select g.ordinal, p.term, p.frequency
+                 from gone g
+                 join memory_postings p
+                   on p.org_id = $1 and p.user_id = $2 and p.project_id = $3
+                      and p.chunk_id = g.chunk_id
+             ), chunks as (
+                 insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
+                                            position, ordinal, chunk_text, length, embedding,
+                                            embedding_model, search_tsv)
+                 select $1, $5, $6, memory_id, parent_id, position, ordinal, chunk_text, length,
+                        embedding, embedding_model, search_tsv
+                 from gone
+                 returning chunk_id, ordinal, length
+             ), postings as (
+                 insert into memory_postings
+                     (org_id, user_id, project_id, term, chunk_id, frequency)
+                 select $1, $5, $6, term, chunk_id, frequency
+                 from terms join chunks using (ordinal)
              ), left_behind as (
                  update memory_scope_stats
                  set chunk_count = chunk_count - (select count(*) from chunks),
@@ -165,40 +177,33 @@ impl Scoped {
         .bind(id.uuid())
         .bind(to.user())
         .bind(to.project())
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "update memory_postings set user_id = $3, project_id = $4
-             where org_id = $1
-               and chunk_id in (select chunk_id from memory_chunks
-                                where org_id = $1 and memory_id = $2)",
-        )
-        .bind(self.org())
-        .bind(id.uuid())
-        .bind(to.user())
-        .bind(to.project())
         .execute(tx)
         .await?;
         Ok(())
     }
 }
 
-/// Rows to insert that a statement has time for: columns, one vector each.
+/// A row of `memory_chunks`, for a parameter.
+#[derive(Serialize)]
+struct ChunkRow<'a> {
+    memory_id: Uuid,
+    parent_id: Uuid,
+    position: i32,
+    ordinal: u32,
+    chunk_text: &'a str,
+    length: u32,
+    embedding_model: Option<&'a str>,
+    /// Each with its frequency.
+    terms: BTreeMap<&'a str, u32>,
+}
+
+/// Rows to insert that a statement has time for.
 #[derive(Default)]
 struct Part<'a> {
-    memory_ids: Vec<Uuid>,
-    parent_ids: Vec<Uuid>,
-    positions: Vec<i32>,
-    ordinals: Vec<i32>,
-    texts: Vec<&'a str>,
-    lengths: Vec<i32>,
+    rows: Vec<ChunkRow<'a>>,
+    /// One for each row; as text they would be read number by number.
     embeddings: Vec<Option<Vector>>,
-    embedding_models: Vec<Option<&'a str>>,
-    joined_terms: Vec<String>,
-    posting_memory_ids: Vec<Uuid>,
-    posting_ordinals: Vec<i32>,
-    terms: Vec<&'a str>,
-    frequencies: Vec<i32>,
+    postings: usize,
 }
 
 fn parts<'a>(contents: &[(Place, &'a Content)]) -> Vec<Part<'a>> {
@@ -206,7 +211,7 @@ fn parts<'a>(contents: &[(Place, &'a Content)]) -> Vec<Part<'a>> {
     let mut part = Part::default();
     for (place, content) in contents {
         for (ordinal, chunk) in (0..).zip(&content.chunks) {
-            if part.terms.len() >= POSTINGS_AT_ONCE {
+            if part.postings >= POSTINGS_AT_ONCE {
                 parts.push(mem::take(&mut part));
             }
             part.push(*place, ordinal, content, chunk);
@@ -217,23 +222,18 @@ fn parts<'a>(contents: &[(Place, &'a Content)]) -> Vec<Part<'a>> {
 }
 
 impl<'a> Part<'a> {
-    fn push(&mut self, place: Place, ordinal: i32, content: &'a Content, chunk: &'a NewChunk) {
-        self.memory_ids.push(place.memory_id);
-        self.parent_ids.push(place.parent_id);
-        self.positions.push(place.position);
-        self.ordinals.push(ordinal);
-        self.texts.push(&chunk.text);
-        self.lengths.push(chunk.terms.iter().map(|(_, count)| count.cast_signed()).sum());
+    fn push(&mut self, place: Place, ordinal: u32, content: &'a Content, chunk: &'a NewChunk) {
+        self.rows.push(ChunkRow {
+            memory_id: place.memory_id,
+            parent_id: place.parent_id,
+            position: place.position,
+            ordinal,
+            chunk_text: &chunk.text,
+            length: chunk.terms.iter().map(|(_, count)| count).sum(),
+            embedding_model: chunk.embedding.as_ref().and(content.embedding_model.as_deref()),
+            terms: chunk.terms.iter().map(|(term, count)| (term.as_str(), *count)).collect(),
+        });
         self.embeddings.push(chunk.embedding.clone().map(Vector::from));
-        self.embedding_models
-            .push(chunk.embedding.as_ref().and(content.embedding_model.as_deref()));
-        let terms: Vec<_> = chunk.terms.iter().map(|(term, _)| term.as_str()).collect();
-        self.joined_terms.push(terms.join(" "));
-        for (term, count) in &chunk.terms {
-            self.posting_memory_ids.push(place.memory_id);
-            self.posting_ordinals.push(ordinal);
-            self.terms.push(term);
-            self.frequencies.push(count.cast_signed());
-        }
+        self.postings += chunk.terms.len();
     }
 }

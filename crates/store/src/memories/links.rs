@@ -7,12 +7,14 @@ use protocol::{
     memory::{LinkKind, MemoryLink, MemoryType},
     time::Timestamp,
 };
+use serde::Serialize;
 use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
 
+use super::home::MemoryHome;
 use crate::{
     error::StoreError,
-    rows::{get_parsed, get_timestamp, get_word, to_i32},
-    scoped::Scoped,
+    rows::{get_parsed, get_timestamp, get_word, storable_json, to_i32},
 };
 
 /// Links of one memory that are shown.
@@ -79,7 +81,7 @@ const COMPARED: &str = "m.memory_id, m.type, m.text, coalesce(m.occurred_at, m.c
                     where c.org_id = m.org_id and c.memory_id = m.memory_id
                     having count(*) = 1) as chunk_id";
 
-impl Scoped {
+impl MemoryHome {
     /// Memories that were written or changed since the mark of the last pass, in that order.
     pub async fn memories_to_compare(&self, limit: u32) -> Result<Vec<Compared>, StoreError> {
         let query = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -98,7 +100,7 @@ impl Scoped {
         .bind(i64::from(limit));
         let mut tx = self.begin().await?;
         // Writers of a scope take turns: once it is ours, no earlier change is on its way.
-        self.lock_memories(&mut tx).await?;
+        self.lock(&mut tx).await?;
         let rows = query.fetch_all(&mut tx).await?;
         tx.commit().await?;
         rows.iter().map(compared_from).collect()
@@ -137,7 +139,9 @@ impl Scoped {
                      where org_id = $1 and user_id = $2 and project_id = $3
                        and p.term = rare.term
                  ) found
-                 join memory_chunks c on c.org_id = $1 and c.chunk_id = found.chunk_id
+                 join memory_chunks c
+                   on c.org_id = $1 and c.user_id = $2 and c.project_id = $3
+                      and c.chunk_id = found.chunk_id
                  where c.chunk_id <> $4
                  group by c.memory_id
                  order by shared desc, c.memory_id
@@ -148,7 +152,8 @@ impl Scoped {
                  join memory_chunks c
                    on c.org_id = $1 and c.user_id = $2 and c.project_id = $3
                       and c.embedding_model = my.embedding_model
-                 where my.org_id = $1 and my.chunk_id = $4 and my.embedding_model = $9
+                 where my.org_id = $1 and my.user_id = $2 and my.project_id = $3
+                   and my.chunk_id = $4 and my.embedding_model = $9
                    and c.chunk_id <> $4
                  order by c.embedding <=> my.embedding
                  limit $8
@@ -159,7 +164,9 @@ impl Scoped {
                  group by memory_id
              )
              select {COMPARED}, found.cosine
-             from found join memories m on m.org_id = $1 and m.memory_id = found.memory_id
+             from found join memories m
+               on m.org_id = $1 and m.user_id = $2 and m.project_id = $3
+                  and m.memory_id = found.memory_id
              where m.type = $7 and length(m.text) <= $10
                and (m.updated_at, m.memory_id) < ($11, $12)
              order by m.memory_id"
@@ -202,23 +209,23 @@ impl Scoped {
         if marked.rows_affected() == 0 {
             return Ok(Vec::new()); // Another pass was quicker, and found the same.
         }
+        let rows: Vec<_> = links.iter().map(LinkRow::of).collect();
         let rows = sqlx::query(
             "insert into memory_links (org_id, user_id, project_id, from_id, to_id, kind, score)
              select $1, $2, $3, n.from_id, n.to_id, n.kind, n.score
-             from unnest($4::uuid[], $5::uuid[], $6::text[], $7::real[])
-                  as n (from_id, to_id, kind, score)
-             join memories a on a.org_id = $1 and a.memory_id = n.from_id
-             join memories b on b.org_id = $1 and b.memory_id = n.to_id
+             from jsonb_to_recordset($4::jsonb)
+                  as n (from_id uuid, to_id uuid, kind text, score real)
+             join memories a on a.org_id = $1 and a.user_id = $2 and a.project_id = $3
+                                and a.memory_id = n.from_id
+             join memories b on b.org_id = $1 and b.user_id = $2 and b.project_id = $3
+                                and b.memory_id = n.to_id
              on conflict (org_id, from_id, to_id) do nothing
              returning from_id, to_id, kind, score, found_at",
         )
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(links.iter().map(|link| link.from.uuid()).collect::<Vec<_>>())
-        .bind(links.iter().map(|link| link.to.uuid()).collect::<Vec<_>>())
-        .bind(links.iter().map(|link| link.kind.as_str()).collect::<Vec<_>>())
-        .bind(links.iter().map(|link| link.score).collect::<Vec<_>>())
+        .bind(storable_json(&rows)?)
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
@@ -232,7 +239,8 @@ impl Scoped {
              from memories m
              left join lateral (
                  select * from memory_links
-                 where org_id = $1 and (from_id = $4 or to_id = $4)
+                 where org_id = $1 and user_id = $2 and project_id = $3
+                   and (from_id = $4 or to_id = $4)
                  order by found_at desc, from_id, to_id
                  limit $5
              ) l on true
@@ -250,11 +258,27 @@ impl Scoped {
         }
         let mut links = Vec::new();
         for row in &rows {
-            if row.try_get::<Option<uuid::Uuid>, _>("from_id")?.is_some() {
+            if row.try_get::<Option<Uuid>, _>("from_id")?.is_some() {
                 links.push(link_from(row)?);
             }
         }
         Ok(links)
+    }
+}
+
+/// A row of `memory_links`, for a parameter.
+#[derive(Serialize)]
+struct LinkRow {
+    from_id: Uuid,
+    to_id: Uuid,
+    kind: LinkKind,
+    score: f32,
+}
+
+impl LinkRow {
+    fn of(link: &NewLink) -> Self {
+        let NewLink { from, to, kind, score } = *link;
+        Self { from_id: from.uuid(), to_id: to.uuid(), kind, score }
     }
 }
 

@@ -8,12 +8,11 @@ use protocol::{
 };
 use sqlx::{Row, postgres::PgRow, types::Json};
 
-use super::MemoryChange;
+use super::{MemoryChange, home::MemoryHome};
 use crate::{
     error::StoreError,
     events::PAGE_MAX_BYTES,
     rows::{cut_page_at, get_json, get_timestamp, get_u32, to_i64},
-    scoped::Scoped,
     transaction::Transaction,
 };
 
@@ -29,7 +28,7 @@ pub(super) struct Differs {
     pub(super) at_all: bool,
 }
 
-impl Scoped {
+impl MemoryHome {
     /// Keeps what stands in a memory, if `change` is a change at all.
     pub(super) async fn keep_version(
         &self,
@@ -81,13 +80,15 @@ impl Scoped {
         &self,
         tx: &mut Transaction,
         id: MemoryId,
-        to: &Scoped,
+        to: &Self,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "update memory_versions set user_id = $3, project_id = $4
-             where org_id = $1 and memory_id = $2",
+            "update memory_versions set user_id = $5, project_id = $6
+             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4",
         )
         .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
         .bind(id.uuid())
         .bind(to.user())
         .bind(to.project())
@@ -114,7 +115,8 @@ impl Scoped {
                         as bytes_before
                  from (
                      select * from memory_versions
-                     where org_id = m.org_id and memory_id = m.memory_id
+                     where org_id = m.org_id and user_id = m.user_id
+                       and project_id = m.project_id and memory_id = m.memory_id
                        and ($5::bigint is null or version < $5)
                      order by version desc
                      limit $6

@@ -113,7 +113,7 @@ async fn vectors_of_another_than_the_one_in_force_are_left_out() {
     assert_eq!(of("before any start"), Some("old"));
     assert_eq!((of("late"), of("on time")), (None, Some("new")));
     let change = MemoryChange { content: Some(content("old", "edited")), ..Default::default() };
-    store.scoped(&ours()).edit_memory(edited, &change, None).await.unwrap();
+    store.scoped(&ours()).home(Visibility::Scope).edit_memory(edited, &change, None).await.unwrap();
     assert_eq!(vectors(&mut admin).await["edited"], None);
 
     let home = Home::of(&ours(), Visibility::Scope);
