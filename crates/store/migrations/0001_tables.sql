@@ -8,7 +8,13 @@
 -- `project_id` is '' where a scope has no project, so that matching it is exact and indexed.
 -- Which tables keep tenants apart, and who may do what with them, is in `0002_tenancy.sql`.
 
-create extension if not exists vector;
+do $$
+begin
+    -- Where a provider has made it, our login may not be allowed to ask.
+    if not exists (select from pg_extension where extname = 'vector') then
+        create extension vector;
+    end if;
+end $$;
 
 create table runs (
     org_id text not null,
@@ -349,8 +355,8 @@ create table memory_embedder (
 
 create table memory_chunks (
     org_id text not null,
-    -- Writers of a home take turns, so that what comes later has a higher number: chunks that move get
-    -- a new one, and their postings follow.
+    -- Writers of a home take turns, so that what comes later has a higher number. A chunk that moves to
+    -- another home is deleted here and inserted there.
     chunk_id bigint generated always as identity,
     user_id text not null,
     project_id text not null,
@@ -403,12 +409,10 @@ create table memory_postings (
     chunk_id bigint not null,
     frequency int not null check (frequency > 0),
     primary key (org_id, user_id, project_id, term, chunk_id) include (frequency),
-    foreign key (org_id, chunk_id) references memory_chunks on delete cascade on update cascade,
+    foreign key (org_id, chunk_id) references memory_chunks on delete cascade,
     constraint home check (user_id <> '*' or project_id = '*')
 );
 create index memory_postings_by_chunk on memory_postings (org_id, chunk_id);
-
-create sequence memory_generations;
 
 -- One row a scope, locked first by whoever writes there: writers of a scope take turns.
 create table memory_scope_stats (
@@ -418,9 +422,9 @@ create table memory_scope_stats (
     chunk_count bigint not null default 0 check (chunk_count >= 0),
     term_count bigint not null default 0 check (term_count >= 0),
     -- Changes whenever the chunks of a scope do, in the same transaction: what was read of them and
-    -- kept is good as long as the number is the same. From one sequence, so that it is never given out
-    -- twice, whatever becomes of the row.
-    generation bigint not null default nextval('memory_generations'),
+    -- kept is good as long as the number is the same. Microseconds, or one more than before: it is not
+    -- given out twice even if the row is deleted and made anew.
+    generation bigint not null default extract(epoch from clock_timestamp()) * 1000000,
     -- How far the pass for links came, in the order of `updated_at, memory_id`.
     compared_to timestamptz,
     compared_to_id uuid,

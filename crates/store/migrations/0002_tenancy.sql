@@ -63,7 +63,7 @@ begin
             ('memory_postings', 'homes', 'select, insert, update, delete', null),
             ('memory_scope_stats', 'homes', 'select, insert, update, delete', 'select'),
             ('memory_embedder', null, 'select, insert, update', null),
-            ('nodes', null, 'select, insert, update, delete', 'select, delete'),
+            ('nodes', null, 'select, insert, update, delete', null),
             ('_sqlx_migrations', null, 'select', null)
         ) as list (name, within, app, scheduler)
     loop
@@ -75,20 +75,19 @@ begin
         execute format('alter table %I enable row level security', t.name);
         execute format('alter table %I force row level security', t.name);
         -- A setting that was local to an earlier transaction reads '' afterwards, not null.
-        -- The sub-select is evaluated once a statement, not once a row.
         execute format(
-            'create policy tenant on %I to openintern_app using (org_id = (select '
-            'nullif(current_setting(''openintern.org_id'', true), '''')))', t.name);
+            'create policy tenant on %I to openintern_app using '
+            '(org_id = nullif(current_setting(''openintern.org_id'', true), ''''))', t.name);
         if t.within = 'scope' then
             execute format(
                 'create policy scope on %I as restrictive to openintern_app using ('
-                'user_id = (select current_setting(''openintern.user_id'', true)) and '
-                'project_id = (select current_setting(''openintern.project_id'', true)))', t.name);
+                'user_id = current_setting(''openintern.user_id'', true) and '
+                'project_id = current_setting(''openintern.project_id'', true))', t.name);
         elsif t.within = 'homes' then
             execute format(
                 'create policy scope on %I as restrictive to openintern_app using ('
-                'user_id = (select current_setting(''openintern.user_id'', true)) and '
-                'project_id in ((select current_setting(''openintern.project_id'', true)), ''*'') or '
+                'user_id = current_setting(''openintern.user_id'', true) and '
+                'project_id in (current_setting(''openintern.project_id'', true), ''*'') or '
                 'user_id = ''*'' and project_id = ''*'')', t.name);
         end if;
         if t.scheduler is not null then
@@ -97,5 +96,3 @@ begin
         end if;
     end loop;
 end $$;
-
-grant usage on sequence memory_generations to openintern_app;

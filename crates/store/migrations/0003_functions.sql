@@ -407,7 +407,8 @@ end $$;
 -- chunks are added and removed with their counts.
 create or replace function raise_memory_generation() returns trigger language plpgsql as $$
 begin
-    new.generation := nextval('memory_generations');
+    new.generation := greatest(
+        old.generation + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint);
     return new;
 end $$;
 
@@ -416,8 +417,12 @@ end $$;
 create or replace function drop_memory_links() returns trigger
 language plpgsql as $$
 begin
-    delete from memory_links l where l.org_id = new.org_id and l.from_id = new.memory_id;
-    delete from memory_links l where l.org_id = new.org_id and l.to_id = new.memory_id;
+    delete from memory_links l
+    where l.org_id = old.org_id and l.user_id = old.user_id and l.project_id = old.project_id
+      and l.from_id = old.memory_id;
+    delete from memory_links l
+    where l.org_id = old.org_id and l.user_id = old.user_id and l.project_id = old.project_id
+      and l.to_id = old.memory_id;
     return null;
 end $$;
 
