@@ -297,9 +297,11 @@ async fn authenticator(config: &Config, store: &Store) -> Result<Authenticator, 
     match config.server.auth {
         AuthMode::None => Ok(Authenticator::none()),
         AuthMode::Keys => Ok(Authenticator::keys(store.clone())),
-        AuthMode::Jwt => Authenticator::jwt(config.auth.jwt.clone().unwrap_or_default())
-            .await
-            .map_err(|fault| Failure::from_error(Exit::Usage, &fault)),
+        AuthMode::Jwt => {
+            Authenticator::jwt(config.auth.jwt.clone().unwrap_or_default(), store.clone())
+                .await
+                .map_err(|fault| Failure::from_error(Exit::Usage, &fault))
+        }
     }
 }
 

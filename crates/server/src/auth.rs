@@ -9,5 +9,7 @@ pub(crate) mod credential;
 mod jwks;
 mod jwt;
 pub mod jwt_settings;
+mod logins;
 pub(crate) mod origin;
 pub(crate) mod principal;
+mod recent;

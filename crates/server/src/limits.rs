@@ -55,18 +55,20 @@ pub const REQUESTS_PER_KEY: Rate = rate(500, 1_000);
 pub const BAD_CREDENTIALS_PER_ADDRESS: Rate = rate(20, 100);
 /// Most credentials, and most addresses, with a token bucket of their own; the rest share one.
 pub const RATE_LIMITED_MAX: usize = 10_000;
-/// How long the holder of an API key is cached.
-pub const KEY_CACHED: Duration = Duration::from_millis(400);
+/// How long the holder of an API key or login is cached.
+pub const CREDENTIAL_CACHED: Duration = Duration::from_millis(400);
 /// How often a stream checks that its credential is still good.
 pub const CREDENTIAL_POLL: Duration = Duration::from_millis(500);
 // Together they bound how long a revoked key is of use: a second.
-const _: () = assert!(KEY_CACHED.as_millis() + CREDENTIAL_POLL.as_millis() < 1000);
+const _: () = assert!(CREDENTIAL_CACHED.as_millis() + CREDENTIAL_POLL.as_millis() < 1000);
 /// How long a stream goes on while its credential cannot be checked.
 pub const CREDENTIAL_OUTAGE_MAX: Duration = STREAM_OUTAGE_MAX;
-/// Most keys whose holders are cached; beyond it the database is asked each time.
-pub const KEYS_CACHED_MAX: usize = 10_000;
-/// Longest credential that fits a cookie, in bytes: browsers take 4 KiB with its attributes.
-pub const COOKIE_CREDENTIAL_MAX_BYTES: usize = 3800;
+/// Most keys, and most logins, whose holders are cached; beyond it the database is asked each time.
+pub const CREDENTIALS_CACHED_MAX: usize = 10_000;
+/// How long a login of the web page lasts, if its token does not end before.
+pub const LOGIN_LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest key or token to log in with, in bytes: no header could hold a longer one.
+pub const LOGIN_KEY_MAX_BYTES: usize = HEADERS_MAX_BYTES;
 /// How long the signing keys of tokens are used without reading them again.
 pub const JWKS_FRESH: Duration = Duration::from_secs(10 * 60);
 /// Shortest time between two attempts to read the signing keys.

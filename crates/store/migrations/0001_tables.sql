@@ -227,6 +227,30 @@ create table api_keys (
 -- nobody anything, since two equal hashes would be two equal keys.
 create unique index api_keys_by_hash on api_keys (key_hash);
 
+-- Logins of the web page: what its cookie stands for.
+create table logins (
+    org_id text not null,
+    login_hash bytea not null check (octet_length(login_hash) = 32),
+    -- The key that logged in; null: a token, whose claims follow.
+    key_id uuid,
+    user_id text,
+    project_id text,
+    rights text[],
+    -- The id of the key that signed the token, where it has one.
+    signing_key text,
+    created_at timestamptz not null default clock_timestamp(),
+    expires_at timestamptz not null,
+    primary key (org_id, login_hash),
+    foreign key (org_id, key_id) references api_keys on delete cascade,
+    check (case when key_id is null then user_id is not null and rights is not null
+                else user_id is null and project_id is null and rights is null
+                     and signing_key is null end)
+);
+-- As with `api_keys_by_hash`: by the secret the organisation is found.
+create unique index logins_by_hash on logins (login_hash);
+create index logins_by_holder on logins (org_id, key_id, user_id, created_at);
+create index logins_by_end on logins (expires_at);
+
 create table audit (
     org_id text not null,
     audit_id uuid not null,

@@ -53,6 +53,7 @@ begin
             ('idempotency_keys', 'scope', 'select, insert', 'select, delete'),
             ('runs_to_remember', 'org', 'select, insert, delete', 'select, update, delete'),
             ('api_keys', 'org', 'select, insert, update', 'select'),
+            ('logins', 'org', 'select, insert, delete', 'select, delete'),
             ('audit', 'org', 'select, insert', null),
             ('org_usage', 'org', 'select, insert, update', null),
             ('usage_reservations', 'org', 'select, insert, update, delete', null),

@@ -141,6 +141,11 @@ impl Store {
         .bind(key_id.uuid())
         .execute(&mut tx)
         .await?;
+        sqlx::query("delete from logins where org_id = $1 and key_id = $2")
+            .bind(org.as_str())
+            .bind(key_id.uuid())
+            .execute(&mut tx)
+            .await?;
         audit::append(&mut tx, org, &record(by, AuditAction::KeyRevoked, &info)).await?;
         tx.commit().await?;
         Ok(())

@@ -14,6 +14,7 @@ mod handle;
 pub mod homes;
 pub mod journal;
 pub mod keys;
+pub mod logins;
 pub mod memories;
 pub mod nodes;
 pub mod notifier;

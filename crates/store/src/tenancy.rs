@@ -8,8 +8,9 @@ use crate::{
     transaction::{APP_ROLE, Database, Tenant},
 };
 
-/// Tables that know a user and are still the whole organisation's: its queue is counted as one.
-const ORG_WIDE: &[&str] = &["queue", "api_keys"];
+/// Tables that know a user and are still the whole organisation's: its queue is counted as one, and who
+/// asks is found before its scope is.
+const ORG_WIDE: &[&str] = &["queue", "api_keys", "logins"];
 
 const ROLE_HINT: &str = "let DATABASE_URL log in as a member of `openintern_app` and of nothing \
      else, or as the role that migrated";

@@ -48,7 +48,7 @@ impl AccessControl {
     /// error is the same.
     pub(crate) async fn principal(
         &self,
-        text: &str,
+        credential: &Credential<'_>,
         at: &Extensions,
     ) -> Result<Principal, ApiError> {
         let address = at.get::<PeerAddress>().map(|PeerAddress(address)| network_of(*address));
@@ -59,12 +59,12 @@ impl AccessControl {
                 ApiError::too_fast("too many bad credentials came from your address", wait)
             })
         };
-        // An unknown key costs a query, so it is counted before it is looked up.
-        let is_counted = !self.authenticator.knows(text);
+        // An unknown key or login costs a query, so it is counted before it is looked up.
+        let is_counted = !self.authenticator.knows(credential);
         if is_counted {
             count_bad()?;
         }
-        let found = self.authenticator.principal(text).await;
+        let found = self.authenticator.principal(credential).await;
         let is_bad = found.as_ref().is_err_and(|error| error.code() == ErrorCode::Unauthorized);
         match (is_counted, is_bad) {
             (true, false) => {
@@ -92,10 +92,11 @@ impl AccessControl {
             return Ok(Principal::anyone());
         }
         match Credential::of(headers) {
-            Some(Credential::Header(text)) => self.principal(text, at).await,
-            Some(Credential::Cookie(text)) => {
-                check_origin(headers)?;
-                self.principal(text, at).await
+            Some(credential) => {
+                if let Credential::Login(_) = credential {
+                    check_origin(headers)?;
+                }
+                self.principal(&credential, at).await
             }
             None => Err(ApiError::unauthorized()),
         }

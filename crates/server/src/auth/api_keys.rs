@@ -1,10 +1,6 @@
-//! API keys: found in the database by their hash, and believed for a moment without asking again.
+//! API keys: found in the database by their hash.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use store::{
     Store,
@@ -12,20 +8,21 @@ use store::{
 };
 
 use crate::{
-    auth::principal::{CredentialHolder, Principal, Proof, ScopeBounds},
+    auth::{
+        principal::{CredentialHolder, Principal, Proof, ScopeBounds},
+        recent::RecentlyGood,
+    },
     error::ApiError,
-    limits::{KEY_CACHED, KEYS_CACHED_MAX},
 };
 
 pub(super) struct ApiKeyVerifier {
     store: Store,
-    /// Only keys that are good: what is unknown is not kept, so that guessing fills no memory.
-    cache: Mutex<HashMap<KeyHash, (Arc<KeyHolder>, Instant)>>,
+    recent: RecentlyGood<KeyHash, KeyHolder>,
 }
 
 impl ApiKeyVerifier {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, cache: Mutex::default() }
+        Self { store, recent: RecentlyGood::new() }
     }
 
     pub(super) async fn principal(&self, key: &str) -> Result<Principal, ApiError> {
@@ -39,21 +36,20 @@ impl ApiKeyVerifier {
             },
             rights: holder.rights.clone(),
             actor: Some(holder.key_id.to_string()),
-            holder: Some(CredentialHolder::Key(hash)),
+            holder: Some(CredentialHolder::Key(holder.key_id)),
             proof: Proof::Key(hash),
         })
     }
 
     /// Whether this key was good when it was asked for last.
     pub(super) fn knows(&self, key: &str) -> bool {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        KeyHash::of(key).is_some_and(|hash| cache.contains_key(&hash))
+        KeyHash::of(key).is_some_and(|hash| self.recent.knows(&hash))
     }
 
-    /// Who holds the key, as it was at most [`KEY_CACHED`] ago.
+    /// Who holds the key now, or did a moment ago.
     pub(super) async fn holder(&self, hash: &KeyHash) -> Result<Option<Arc<KeyHolder>>, ApiError> {
         let asked_at = Instant::now(); // Before the answer: it may be old when it comes.
-        if let Some(holder) = self.cached(hash) {
+        if let Some(holder) = self.recent.find(hash) {
             return Ok(Some(holder));
         }
         let Some(holder) = self.store.find_key(hash).await? else { return Ok(None) };
@@ -63,27 +59,11 @@ impl ApiKeyVerifier {
             tracing::warn!(%error, key_id = %holder.key_id, "the use of a key was not noted");
         }
         let holder = Arc::new(holder);
-        self.keep(hash, &holder, asked_at);
+        self.recent.keep(hash, &holder, asked_at);
         Ok(Some(holder))
     }
 
-    pub(super) fn forget_cached(&self) {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn cached(&self, hash: &KeyHash) -> Option<Arc<KeyHolder>> {
-        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let (holder, at) = cache.get(hash)?;
-        (at.elapsed() < KEY_CACHED).then(|| Arc::clone(holder))
-    }
-
-    fn keep(&self, hash: &KeyHash, holder: &Arc<KeyHolder>, at: Instant) {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= KEYS_CACHED_MAX {
-            cache.retain(|_, (_, at)| at.elapsed() < KEY_CACHED);
-        }
-        if cache.len() < KEYS_CACHED_MAX {
-            cache.insert(*hash, (Arc::clone(holder), at));
-        }
+    pub(super) fn forget_recent(&self) {
+        self.recent.forget();
     }
 }

@@ -1,16 +1,22 @@
-//! How requests are authenticated: not at all, by API keys, or by tokens that somebody else signs.
-//! Whether the principal may then do what it asks is decided in `access` and by its route's right.
+//! How requests are authenticated: not at all, by API keys, or by tokens that somebody else signs; for
+//! the web page, by a login that either was exchanged for. Whether the principal may then do what it
+//! asks is decided in `access` and by its route's right.
 
-use std::{future::pending, sync::Arc};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use store::Store;
+use store::{
+    Store,
+    logins::{Login, LoginHolder},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     auth::{
         api_keys::ApiKeyVerifier,
+        credential::Credential,
         jwt::JwtVerifier,
         jwt_settings::{JwtSettings, JwtSettingsError},
+        logins::LoginVerifier,
         principal::{Principal, Proof},
     },
     error::ApiError,
@@ -24,8 +30,8 @@ pub struct Authenticator(Verification);
 #[derive(Clone)]
 enum Verification {
     None,
-    Keys(Arc<ApiKeyVerifier>),
-    Jwt(Arc<JwtVerifier>),
+    Keys(Arc<ApiKeyVerifier>, Arc<LoginVerifier>),
+    Jwt(Arc<JwtVerifier>, Arc<LoginVerifier>),
 }
 
 impl Authenticator {
@@ -36,38 +42,83 @@ impl Authenticator {
 
     /// By the API keys of this database.
     pub fn keys(store: Store) -> Self {
-        Self(Verification::Keys(Arc::new(ApiKeyVerifier::new(store))))
+        let logins = Arc::new(LoginVerifier::new(store.clone()));
+        Self(Verification::Keys(Arc::new(ApiKeyVerifier::new(store)), logins))
     }
 
-    /// By tokens that somebody else signs. Fails where a setting is unusable, or the file of the
-    /// signing keys cannot be read; an address that does not answer yet is tried again.
-    pub async fn jwt(settings: JwtSettings) -> Result<Self, JwtSettingsError> {
-        Ok(Self(Verification::Jwt(Arc::new(JwtVerifier::new(settings).await?))))
+    /// By tokens that somebody else signs; logins are kept in the store. Fails where a setting is
+    /// unusable, or the file of the signing keys cannot be read; an address that does not answer yet
+    /// is tried again.
+    pub async fn jwt(settings: JwtSettings, store: Store) -> Result<Self, JwtSettingsError> {
+        let logins = Arc::new(LoginVerifier::new(store));
+        Ok(Self(Verification::Jwt(Arc::new(JwtVerifier::new(settings).await?), logins)))
     }
 
     /// Whether anything is authenticated.
     pub(crate) fn is_on(&self) -> bool {
         match self.0 {
             Verification::None => false,
-            Verification::Keys(_) | Verification::Jwt(_) => true,
+            Verification::Keys(..) | Verification::Jwt(..) => true,
         }
     }
 
     /// Who holds a credential. Whatever is wrong with it, the error is the same.
-    pub(crate) async fn principal(&self, credential: &str) -> Result<Principal, ApiError> {
-        match &self.0 {
-            Verification::None => Ok(Principal::anyone()),
-            Verification::Keys(keys) => keys.principal(credential).await,
-            Verification::Jwt(jwt) => jwt.principal(credential).await,
+    pub(crate) async fn principal(
+        &self,
+        credential: &Credential<'_>,
+    ) -> Result<Principal, ApiError> {
+        match (&self.0, credential) {
+            (Verification::None, _) => Ok(Principal::anyone()),
+            (Verification::Keys(keys, _), Credential::Bearer(key)) => keys.principal(key).await,
+            (Verification::Jwt(jwt, _), Credential::Bearer(token)) => jwt.principal(token).await,
+            (
+                Verification::Keys(_, logins) | Verification::Jwt(_, logins),
+                Credential::Login(secret),
+            ) => {
+                let principal = logins.principal(secret).await?;
+                if self.is_still_good(&principal.proof).await? {
+                    Ok(principal)
+                } else {
+                    Err(ApiError::unauthorized())
+                }
+            }
         }
     }
 
-    /// Whether checking this credential costs nobody else anything: a key that was good a while
-    /// ago, or any token, since its signature is checked here.
-    pub(crate) fn knows(&self, credential: &str) -> bool {
+    /// Whether checking this credential costs nobody else anything: a key or login that was good a
+    /// while ago, or any token, since its signature is checked here.
+    pub(crate) fn knows(&self, credential: &Credential<'_>) -> bool {
+        match (&self.0, credential) {
+            (Verification::None, _) | (Verification::Jwt(..), Credential::Bearer(_)) => true,
+            (Verification::Keys(keys, _), Credential::Bearer(key)) => keys.knows(key),
+            (
+                Verification::Keys(_, logins) | Verification::Jwt(_, logins),
+                Credential::Login(secret),
+            ) => logins.knows(secret),
+        }
+    }
+
+    /// A login for a principal: the secret for its cookie, and how long it lasts. None without
+    /// authentication: there is nothing to log in to.
+    pub(crate) async fn log_in(
+        &self,
+        principal: &Principal,
+    ) -> Result<Option<(String, Duration)>, ApiError> {
         match &self.0 {
-            Verification::None | Verification::Jwt(_) => true,
-            Verification::Keys(keys) => keys.knows(credential),
+            Verification::None => Ok(None),
+            Verification::Keys(_, logins) | Verification::Jwt(_, logins) => {
+                logins.create(principal).await.map(Some)
+            }
+        }
+    }
+
+    /// Ends the login with this secret.
+    pub(crate) async fn log_out(&self, secret: &str) -> Result<(), ApiError> {
+        match &self.0 {
+            Verification::None => Ok(()),
+            Verification::Keys(_, logins) | Verification::Jwt(_, logins) => {
+                logins.end(secret).await
+            }
         }
     }
 
@@ -90,22 +141,46 @@ impl Authenticator {
     }
 
     /// Makes a change of keys count here at once; other nodes see it within a second.
-    pub(crate) fn forget_cached(&self) {
+    pub(crate) fn forget_recent(&self) {
         match &self.0 {
-            Verification::Keys(keys) => keys.forget_cached(),
-            Verification::None | Verification::Jwt(_) => {}
+            Verification::None => {}
+            Verification::Keys(keys, logins) => {
+                keys.forget_recent();
+                logins.forget_recent();
+            }
+            Verification::Jwt(_, logins) => logins.forget_recent(),
         }
     }
 
     async fn is_still_good(&self, proof: &Proof) -> Result<bool, ApiError> {
         match (&self.0, proof) {
-            (Verification::Keys(keys), Proof::Key(hash)) => Ok(keys.holder(hash).await?.is_some()),
-            (Verification::Jwt(jwt), Proof::Token { kid, expires_at }) => {
+            (Verification::Keys(keys, _), Proof::Key(hash)) => {
+                Ok(keys.holder(hash).await?.is_some())
+            }
+            (Verification::Jwt(jwt, _), Proof::Token { kid, expires_at }) => {
                 jwt.is_still_good(kid.as_deref(), *expires_at).await
             }
-            (Verification::None | Verification::Keys(_) | Verification::Jwt(_), _) => {
+            (Verification::Keys(_, logins) | Verification::Jwt(_, logins), Proof::Login(hash)) => {
+                match logins.find(hash).await? {
+                    Some(login) => self.still_takes(&login).await,
+                    None => Ok(false),
+                }
+            }
+            (Verification::None | Verification::Keys(..) | Verification::Jwt(..), _) => {
                 pending().await
             }
+        }
+    }
+
+    /// Whether what a login was exchanged for would still be taken: one of a token is of no use where
+    /// keys are asked for, nor when the key that signed the token was withdrawn.
+    async fn still_takes(&self, login: &Login) -> Result<bool, ApiError> {
+        match (&self.0, &login.holder) {
+            (Verification::Keys(..), LoginHolder::Key(_)) => Ok(true),
+            (Verification::Jwt(jwt, _), LoginHolder::Token { signing_key, .. }) => {
+                jwt.has_key(signing_key.as_deref()).await
+            }
+            (Verification::None | Verification::Keys(..) | Verification::Jwt(..), _) => Ok(false),
         }
     }
 }

@@ -1,13 +1,14 @@
-//! The cookie of the web page: it holds the credential, out of reach of scripts, and counts only
-//! for requests that the page itself makes.
+//! The cookie of the web page: the secret of its login, out of reach of scripts.
+
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-const NAME: &str = "openintern_key";
+const NAME: &str = "openintern_login";
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The credential in the cookie.
-pub(super) fn credential_of(headers: &HeaderMap) -> Option<&str> {
+/// The secret in the cookie.
+pub(crate) fn secret_of(headers: &HeaderMap) -> Option<&str> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -16,22 +17,22 @@ pub(super) fn credential_of(headers: &HeaderMap) -> Option<&str> {
         .find_map(|pair| pair.trim().strip_prefix(NAME)?.strip_prefix('='))
 }
 
-/// The cookie for a credential; none if it cannot stand in one.
-pub(crate) fn set(credential: &str, headers: &HeaderMap) -> Option<HeaderValue> {
-    let stands =
-        credential.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    stands.then(|| cookie(credential, "", headers)).flatten()
+/// The cookie for the secret of a login that lasts so long.
+pub(crate) fn set(secret: &str, lasts: Duration, headers: &HeaderMap) -> Option<HeaderValue> {
+    cookie(secret, lasts, headers)
 }
 
 /// Takes the cookie away.
 pub(crate) fn cleared(headers: &HeaderMap) -> Option<HeaderValue> {
-    cookie("", "; Max-Age=0", headers)
+    cookie("", Duration::ZERO, headers)
 }
 
-fn cookie(value: &str, more: &str, headers: &HeaderMap) -> Option<HeaderValue> {
+fn cookie(value: &str, lasts: Duration, headers: &HeaderMap) -> Option<HeaderValue> {
     let is_encrypted = headers.get(FORWARDED_PROTO).is_some_and(|proto| proto == "https");
     let secure = if is_encrypted { "; Secure" } else { "" };
-    let text = format!("{NAME}={value}; HttpOnly; SameSite=Strict; Path=/{secure}{more}");
+    let age_s = lasts.as_secs();
+    let text =
+        format!("{NAME}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={age_s}{secure}");
     let mut value = HeaderValue::from_str(&text).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -51,11 +52,11 @@ mod tests {
     #[test]
     fn it_is_found_among_others() {
         let check = |text: &'static str, want: Option<&str>| {
-            assert_eq!(credential_of(&headers(&[("cookie", text)])), want, "{text}");
+            assert_eq!(secret_of(&headers(&[("cookie", text)])), want, "{text}");
         };
-        check("a=b; openintern_key=oi_1; c=d", Some("oi_1"));
-        check("openintern_key=", Some(""));
-        check("openintern_keys=oi_1; xopenintern_key=oi_2", None);
+        check("a=b; openintern_login=oil_1; c=d", Some("oil_1"));
+        check("openintern_login=", Some(""));
+        check("openintern_logins=oil_1; xopenintern_login=oil_2", None);
         check("", None);
     }
 }

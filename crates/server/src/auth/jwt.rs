@@ -51,6 +51,10 @@ impl JwtVerifier {
         let TokenData { claims, .. } =
             decode::<Map<String, Value>>(token, &key.decoding, &validation)
                 .map_err(unauthorized)?;
+        // The library takes a list that holds the issuer; a token has one (RFC 7519, section 4.1.1).
+        if claims.get("iss").and_then(Value::as_str) != Some(self.settings.issuer.as_str()) {
+            return Err(unauthorized("`iss` is not the issuer alone"));
+        }
         let expires_at = self.expiry(&claims).ok_or_else(|| unauthorized("`exp` is not a time"))?;
         let bounds = ScopeBounds {
             org_id: named(&claims, &self.settings.org_claim)?,
@@ -76,7 +80,12 @@ impl JwtVerifier {
         expires_at: SystemTime,
     ) -> Result<bool, ApiError> {
         let is_fresh = SystemTime::now() <= expires_at;
-        Ok(is_fresh && self.jwks.find(kid).await?.is_some())
+        Ok(is_fresh && self.has_key(kid).await?)
+    }
+
+    /// Whether a key that has signed a token is still one of ours.
+    pub(super) async fn has_key(&self, kid: Option<&str>) -> Result<bool, ApiError> {
+        Ok(self.jwks.find(kid).await?.is_some())
     }
 
     /// When the token ends, leeway included.

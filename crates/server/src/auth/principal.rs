@@ -5,11 +5,12 @@ use std::time::SystemTime;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use protocol::{
+    id::KeyId,
     key::{Right, Rights},
     memory::Visibility,
     name::{OrgId, ProjectId, UserId},
 };
-use store::keys::KeyHash;
+use store::{keys::KeyHash, logins::LoginHash};
 
 use crate::error::ApiError;
 
@@ -27,7 +28,7 @@ pub(crate) struct Principal {
 /// Whose requests and streams are counted together: those of a key, or of the user of tokens.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum CredentialHolder {
-    Key(KeyHash),
+    Key(KeyId),
     User(OrgId, UserId),
 }
 
@@ -44,6 +45,7 @@ pub(crate) struct ScopeBounds {
 pub(super) enum Proof {
     Nothing,
     Key(KeyHash),
+    Login(LoginHash),
     /// The token has not expired, and the key with this id still signs.
     Token {
         kid: Option<String>,

@@ -92,6 +92,6 @@ pub(crate) async fn revoke(
 ) -> Result<StatusCode, ApiError> {
     let by = principal.actor_or(ANONYMOUS);
     app.store.revoke_key(&org_id, &by, key_id).await?;
-    app.authenticator.forget_cached();
+    app.authenticator.forget_recent();
     Ok(StatusCode::NO_CONTENT)
 }

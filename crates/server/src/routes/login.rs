@@ -1,4 +1,4 @@
-//! `/api/login` and `/api/logout`: a cookie for the web page in exchange for a credential.
+//! `/api/login` and `/api/logout`: a login for the web page in exchange for a credential.
 
 use axum::{
     extract::State,
@@ -10,12 +10,13 @@ use serde::Deserialize;
 use crate::{
     app::App,
     auth::{
-        cookie::{cleared, set},
+        cookie::{cleared, secret_of, set},
+        credential::Credential,
         origin::check_origin,
     },
     error::ApiError,
     extract::body::ScopedJson,
-    limits::COOKIE_CREDENTIAL_MAX_BYTES,
+    limits::LOGIN_KEY_MAX_BYTES,
 };
 
 /// The credential to log in with.
@@ -23,19 +24,19 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
     /// An API key, or with `auth = "jwt"` a token.
-    #[schema(min_length = 1, max_length = 3800)]
+    #[schema(min_length = 1, max_length = 16384)]
     key: String,
 }
 
 /// Log in with a browser
 ///
-/// The cookie stands for the credential in requests of the web page. With `auth = "none"` no cookie is
-/// set.
+/// The cookie stands for the credential in requests of the web page. It is a secret of its own, which
+/// ends after 7 days, with its key or token, or at logout. With `auth = "none"` no cookie is set.
 #[utoipa::path(
     post, path = "/api/login", tag = "identity", operation_id = "login", request_body = Login,
     responses(
         (status = 204, description = "Logged in",
-         headers(("Set-Cookie" = String, description = "`HttpOnly; SameSite=Strict; Path=/`"))),
+         headers(("Set-Cookie" = String, description = "`HttpOnly; SameSite=Strict; Path=/; Max-Age=…`"))),
         (status = 400, description = "`validation_error`"),
         (status = 401, description = "`unauthorized`: the credential is not valid"),
         (status = 403, description = "`forbidden`: the request came from a page of another site"),
@@ -49,15 +50,15 @@ pub(crate) async fn login(
     ScopedJson { body: Login { key }, .. }: ScopedJson<Login, ()>,
 ) -> Result<Response, ApiError> {
     check_origin(&headers)?;
-    if !app.authenticator.is_on() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    app.access.principal(&key, &at).await?;
-    if key.len() > COOKIE_CREDENTIAL_MAX_BYTES {
-        let words = format!("must be at most {COOKIE_CREDENTIAL_MAX_BYTES} bytes for a cookie");
+    if key.len() > LOGIN_KEY_MAX_BYTES {
+        let words = format!("must be at most {LOGIN_KEY_MAX_BYTES} bytes");
         return Err(ApiError::field("/key", words));
     }
-    Ok(with_cookie(set(&key, &headers).ok_or_else(ApiError::unauthorized)?))
+    let principal = app.access.principal(&Credential::Bearer(&key), &at).await?;
+    match app.authenticator.log_in(&principal).await? {
+        Some((secret, lasts)) => with_cookie(set(&secret, lasts, &headers)),
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
 }
 
 /// Log out with a browser
@@ -69,12 +70,18 @@ pub(crate) async fn login(
         (status = 403, description = "`forbidden`: the request came from a page of another site"),
     )
 )]
-pub(crate) async fn logout(headers: HeaderMap) -> Result<Response, ApiError> {
+pub(crate) async fn logout(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     check_origin(&headers)?;
-    let cookie = cleared(&headers).ok_or_else(|| ApiError::defect("no cookie can be written"))?;
-    Ok(with_cookie(cookie))
+    if let Some(secret) = secret_of(&headers) {
+        app.authenticator.log_out(secret).await?;
+    }
+    with_cookie(cleared(&headers))
 }
 
-fn with_cookie(cookie: HeaderValue) -> Response {
-    (StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response()
+fn with_cookie(cookie: Option<HeaderValue>) -> Result<Response, ApiError> {
+    let cookie = cookie.ok_or_else(|| ApiError::defect("no cookie can be written"))?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }

@@ -132,7 +132,7 @@ async fn a_request_names_one_host() {
     assert!(other.starts_with("HTTP/1.1 400"), "{other}");
     let same = ask("http://localhost/api/runs", "host: localhost\r\n").await;
     assert!(same.starts_with("HTTP/1.1 200"), "{same}");
-    let old = format!("GET /api/runs HTTP/1.0\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n\r\n");
+    let old = "GET /api/runs HTTP/1.0\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n\r\n";
     let old = served.raw_answer(old).await;
     assert!(old.starts_with("HTTP/1.0 400"), "{old}");
 }

@@ -132,7 +132,7 @@ async fn whatever_is_wrong_with_a_credential_the_refusal_is_the_same() {
     let bad_header_good_cookie = served
         .bare("GET", "/api/runs")
         .bearer_auth(unknown)
-        .header("cookie", format!("openintern_key={}", good.key));
+        .header("cookie", format!("openintern_login={}", good.key));
     assert_eq!(seen(&answer(bad_header_good_cookie).await), want);
     let in_query = format!("/api/runs?access_token={}", good.key);
     assert_eq!(seen(&get_in_org(&served, &in_query, None).await), want);
@@ -398,9 +398,11 @@ async fn the_page_logs_in_with_a_cookie_that_scripts_cannot_read() {
     let logged_in = answer(login(&key)).await;
     assert_eq!((logged_in.status, &*logged_in.text), (204, ""));
     let cookie = logged_in.header("set-cookie").to_owned();
-    assert_eq!(cookie, format!("openintern_key={key}; HttpOnly; SameSite=Strict; Path=/"));
+    assert!(cookie.starts_with("openintern_login=oil_") && !cookie.contains(&key[3..]), "{cookie}");
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/; Max-Age=604800"), "{cookie}");
     let encrypted = answer(login(&key).header("x-forwarded-proto", "https")).await;
-    assert!(encrypted.header("set-cookie").ends_with("; Path=/; Secure"));
+    assert!(encrypted.header("set-cookie").ends_with("; Max-Age=604800; Secure"));
+    assert_ne!(encrypted.header("set-cookie").split(';').next(), cookie.split(';').next());
 
     let cookie = cookie.split(';').next().unwrap();
     let ask = |method: &str, path: &str| served.bare(method, path).header("cookie", cookie);
@@ -420,10 +422,45 @@ async fn the_page_logs_in_with_a_cookie_that_scripts_cannot_read() {
     let header = by(&served, &key, "POST", "/api/runs").json(&json!({"input": "a"}));
     answer(header.header("origin", "http://elsewhere")).await.expect(201);
 
+    let other = answer(login(&key)).await;
+    let other = other.header("set-cookie").split(';').next().unwrap().to_owned();
+    let foreign = ask("POST", "/api/logout").header("origin", "http://elsewhere");
+    answer(foreign).await.refused(403, "forbidden");
+    answer(ask("GET", "/api/runs")).await.expect(200);
     let logged_out = answer(ask("POST", "/api/logout")).await;
     assert_eq!(logged_out.status, 204);
-    assert!(logged_out.header("set-cookie").starts_with("openintern_key=; "));
+    assert!(logged_out.header("set-cookie").starts_with("openintern_login=; "));
     assert!(logged_out.header("set-cookie").ends_with("; Max-Age=0"));
-    let empty = served.bare("GET", "/api/runs").header("cookie", "openintern_key=");
-    answer(empty).await.refused(401, "unauthorized");
+    answer(ask("GET", "/api/runs")).await.refused(401, "unauthorized");
+    let by_other = served.bare("GET", "/api/runs").header("cookie", other);
+    answer(by_other).await.expect(200);
+    let key_as_cookie = format!("openintern_login={key}");
+    for cookie in ["openintern_login=", "openintern_login=oil_0", &*key_as_cookie] {
+        let bad = served.bare("GET", "/api/runs").header("cookie", cookie);
+        answer(bad).await.refused(401, "unauthorized");
+    }
+    let login_as_key =
+        served.bare("GET", "/api/runs").bearer_auth(&cookie["openintern_login=".len()..]);
+    answer(login_as_key).await.refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_login_ends_with_its_key_and_so_do_its_streams() {
+    let served = with_keys().await;
+    let admin = key(&served, None, None, "admin").await;
+    let made = key(&served, Some("user_a"), None, "runs:read runs:write").await;
+    let logged_in = served.bare("POST", "/api/login").json(&json!({"key": made.key}));
+    let logged_in = answer(logged_in).await;
+    let cookie = logged_in.header("set-cookie").split(';').next().unwrap().to_owned();
+    let ask = |method: &str, path: &str| served.bare(method, path).header("cookie", &cookie);
+    let created = answer(ask("POST", "/api/runs").json(&json!({"input": "a"}))).await.expect(201);
+    let path = format!("/api/runs/{}/stream", created["run_id"].as_str().unwrap());
+    let mut stream = ask("GET", &path).send().await.unwrap();
+    assert_eq!(stream.chunk().await.unwrap().unwrap(), "retry: 1000\n\n");
+
+    let revoke = by(&served, &admin.key, "DELETE", &format!("/api/keys/{}", made.info.key_id));
+    assert_eq!(answer(revoke).await.status, 204);
+    answer(ask("GET", "/api/runs")).await.refused(401, "unauthorized");
+    let ended = tokio::time::timeout(crate::served::PATIENCE, stream.chunk()).await;
+    assert!(ended.expect("the stream ends").unwrap().is_none());
 }

@@ -81,21 +81,38 @@ pub(crate) async fn served_for(
     let database = postgres::scratch::database().await;
     migrate(&database.owner_url).await.unwrap();
     let store = Store::connect(&StoreSettings::new(&database.app_url)).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let workspaces = tempfile::tempdir().unwrap();
     let dependencies = Dependencies {
-        store: store.clone(),
-        memory: MemoryService::new(store.clone(), None),
-        agents: ["main", "writer"].map(agent).to_vec(),
         authenticator: authenticator(store.clone()).await,
         workspace_root: workspaces.path().to_owned(),
         metrics: Arc::new(metrics),
-        version: "1.2.3",
+        ..dependencies(&store)
     };
-    let server = tokio::spawn(serve(listener, dependencies, settings, shutdown.clone()));
+    let (address, server) = listen(dependencies, settings, shutdown.clone()).await;
     Served { address, store, database, shutdown, workspaces, client: Client::new(), server }
+}
+
+fn dependencies(store: &Store) -> Dependencies {
+    Dependencies {
+        store: store.clone(),
+        memory: MemoryService::new(store.clone(), None),
+        agents: ["main", "writer"].map(agent).to_vec(),
+        authenticator: Authenticator::none(),
+        workspace_root: std::env::temp_dir(),
+        metrics: Arc::new(String::new),
+        version: "1.2.3",
+    }
+}
+
+async fn listen(
+    dependencies: Dependencies,
+    settings: ServerSettings,
+    shutdown: CancellationToken,
+) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (address, tokio::spawn(serve(listener, dependencies, settings, shutdown)))
 }
 
 fn agent(name: &str) -> AgentInfo {
@@ -110,6 +127,12 @@ fn agent(name: &str) -> AgentInfo {
 impl Served {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Another server on the same database, until the test ends.
+    pub(crate) async fn beside(&self, authenticator: Authenticator) -> SocketAddr {
+        let dependencies = Dependencies { authenticator, ..dependencies(&self.store) };
+        listen(dependencies, ServerSettings::default(), self.shutdown.clone()).await.0
     }
 
     /// A request without a scope.

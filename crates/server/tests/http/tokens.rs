@@ -20,6 +20,7 @@ use aws_lc_rs::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use serde_json::{Value, json};
 use server::auth::{authenticator::Authenticator, jwt_settings::JwtSettings};
+use store::Store;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -131,12 +132,16 @@ fn settings() -> JwtSettings {
 
 /// A server that takes tokens of these keys, which it reads from a file.
 async fn served_to_holders_of(jwks: Value) -> Served {
+    served_to(async |store| taking(jwks, store).await).await
+}
+
+async fn taking(jwks: Value, store: Store) -> Authenticator {
     let path = std::env::temp_dir().join(format!("openintern-jwks-{}", uuid::Uuid::now_v7()));
     std::fs::write(&path, jwks.to_string()).unwrap();
     let settings = JwtSettings { jwks_file: Some(path.clone()), ..settings() };
-    let served = served_to(async |_| Authenticator::jwt(settings).await.unwrap()).await;
+    let authenticator = Authenticator::jwt(settings, store).await.unwrap();
     std::fs::remove_file(path).unwrap();
-    served
+    authenticator
 }
 
 async fn ask(served: &Served, token: &str) -> Answer {
@@ -176,9 +181,41 @@ async fn the_three_algorithms_are_taken_and_claims_say_who_asks() {
     let admin = token(json!({"scope": "admin"}));
     let audit = answer(served.bare("GET", "/api/audit").bearer_auth(&admin)).await.expect(200);
     assert_eq!(audit["records"][0]["actor"], "user_a");
-    let login = served.bare("POST", "/api/login").json(&json!({"key": as_user}));
-    let login = answer(login).await;
-    assert!(login.status == 204 && login.header("set-cookie").contains(&as_user));
+}
+
+#[tokio::test]
+async fn a_login_stands_for_a_token_and_ends_with_it_and_with_the_key_that_signed_it() {
+    let signer = Signer::ed();
+    let served = served_to_holders_of(json!({"keys": [signer.jwk("d")]})).await;
+    let token = signer.token("d", &claims_but(json!({"exp": now() + 600})));
+    let logged_in = served.bare("POST", "/api/login").json(&json!({"key": token}));
+    let logged_in = answer(logged_in).await;
+    assert_eq!(logged_in.status, 204, "{}", logged_in.text);
+    let cookie = logged_in.header("set-cookie").to_owned();
+    assert!(cookie.starts_with("openintern_login=oil_") && !cookie.contains(&token), "{cookie}");
+    let age_s = cookie.split("Max-Age=").nth(1).unwrap().split(';').next().unwrap();
+    let age_s: u64 = age_s.parse().unwrap();
+    assert!((600..=660).contains(&age_s), "as long as the token and its leeway: {cookie}");
+
+    let cookie = cookie.split(';').next().unwrap();
+    let list = || served.bare("GET", "/api/runs").header("cookie", cookie);
+    answer(list()).await.expect(200);
+    answer(list().header("x-user-id", "user_b")).await.refused(403, "scope_mismatch");
+    let audit = served.bare("GET", "/api/audit").header("cookie", cookie);
+    answer(audit).await.refused(403, "forbidden");
+
+    // Neither another set of keys nor another kind of credential takes it.
+    let other_keys = json!({"keys": [Signer::ed().jwk("e")]});
+    for authenticator in
+        [taking(other_keys, served.store.clone()).await, Authenticator::keys(served.store.clone())]
+    {
+        let other = served.beside(authenticator).await;
+        let asked = reqwest::Client::new().get(format!("http://{other}/api/runs"));
+        answer(asked.header("cookie", cookie)).await.refused(401, "unauthorized");
+    }
+    let logged_out = served.bare("POST", "/api/logout").header("cookie", cookie);
+    assert_eq!(answer(logged_out).await.status, 204);
+    answer(list()).await.refused(401, "unauthorized");
 }
 
 #[tokio::test]
@@ -191,6 +228,15 @@ async fn a_token_that_is_not_what_it_must_be_is_refused() {
     ask(&served, &good).await.expect(200);
     let with = |changes| signer.token("d", &claims_but(changes));
     ask(&served, &with(json!({"aud": ["other", "openintern"]}))).await.expect(200);
+    for issuer in [
+        json!(["https://issuer.example"]),
+        json!(["https://evil.example", "https://issuer.example"]),
+        json!([]),
+        json!({"https://issuer.example": 1}),
+    ] {
+        let refused = ask(&served, &with(json!({"iss": issuer}))).await;
+        refused.refused(401, "unauthorized");
+    }
     // Within the leeway of 60 s.
     ask(&served, &with(json!({"exp": now() - 20, "nbf": now() + 20}))).await.expect(200);
 
@@ -288,7 +334,7 @@ async fn an_unknown_key_makes_the_set_be_read_again_but_not_each_time() {
     let sets = [json!({"keys": [old.jwk("1")]}), json!({"keys": [new.jwk("2")]})];
     let (url, count) = jwks_server(sets.map(|set| set.to_string()).to_vec()).await;
     let settings = JwtSettings { jwks_url: Some(url), ..settings() };
-    let served = served_to(async |_| Authenticator::jwt(settings).await.unwrap()).await;
+    let served = served_to(async |store| Authenticator::jwt(settings, store).await.unwrap()).await;
     assert_eq!(count.load(Ordering::SeqCst), 1);
     ask(&served, &old.token("1", &claims())).await.expect(200);
     ask(&served, &new.token("2", &claims())).await.expect(200);
@@ -307,7 +353,8 @@ async fn keys_that_cannot_be_read_are_our_fault_and_not_the_tokens() {
     for set in ["no JSON".to_owned(), "{\"keys\": []}".to_owned(), huge.to_string()] {
         let (url, _) = jwks_server(vec![set]).await;
         let settings = JwtSettings { jwks_url: Some(url), ..settings() };
-        let served = served_to(async |_| Authenticator::jwt(settings).await.unwrap()).await;
+        let served =
+            served_to(async |store| Authenticator::jwt(settings, store).await.unwrap()).await;
         ask(&served, &signer.token("1", &claims())).await.refused(503, "unavailable");
         ask(&served, "nonsense").await.refused(401, "unauthorized");
     }
@@ -315,8 +362,11 @@ async fn keys_that_cannot_be_read_are_our_fault_and_not_the_tokens() {
 
 #[tokio::test]
 async fn settings_that_cannot_work_are_refused_at_the_start() {
+    let store = crate::served::served().await.store.clone();
     let check = async |settings: JwtSettings, words: &str| {
-        let Err(fault) = Authenticator::jwt(settings).await else { panic!("taken: {words}") };
+        let Err(fault) = Authenticator::jwt(settings, store.clone()).await else {
+            panic!("taken: {words}")
+        };
         assert!(fault.to_string().contains(words), "{fault}");
     };
     check(JwtSettings::default(), "issuer").await;

@@ -14,6 +14,7 @@ mod embedder;
 mod functions;
 mod journal;
 mod keys;
+mod logins;
 mod notifier;
 mod queue;
 mod retention;

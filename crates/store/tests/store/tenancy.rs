@@ -64,7 +64,10 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
         project_id: None,
         expires_at: None,
     };
-    store.create_key(&ours().org_id, "test", &key).await.unwrap(); // And its audit.
+    let key = store.create_key(&ours().org_id, "test", &key).await.unwrap(); // And its audit.
+    let holder = store::logins::LoginHolder::Key(key.info.key_id);
+    let lasts = std::time::Duration::from_secs(60);
+    store.create_login(&ours().org_id, &holder, lasts).await.unwrap();
     sqlx::raw_sql(
         "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
                                importance)
