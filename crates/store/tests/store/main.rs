@@ -20,6 +20,7 @@ mod retention;
 mod runs;
 mod sessions;
 mod stream;
+mod suspects;
 mod tenancy;
 
 use protocol::{
