@@ -14,50 +14,77 @@ pub(crate) mod stop;
 use std::time::Duration;
 
 use protocol::run::RunErrorCode;
-use store::queue::Claim;
+use store::queue::{Claim, Verdict};
+use tokio::time::timeout;
 
-use crate::{parts::Runtime, settings::WorkerSettings};
+use crate::parts::Runtime;
 
 use self::{
-    active::ActiveRun,
+    active::{ActiveRun, limits},
     step::StepEnd,
     stop::{RunExit, RunSignals, StopReason},
 };
 
+/// How long it may take to read back where a run stands.
+const RESTORE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Works on a claimed run until it ends or another worker must go on.
-pub(crate) async fn execute(
-    runtime: &Runtime,
-    claim: &Claim,
-    settings: &WorkerSettings,
-    signals: RunSignals,
-) -> RunExit {
+pub(crate) async fn execute(runtime: &Runtime, claim: &Claim, signals: RunSignals) -> RunExit {
     let abandon = signals.abandon.clone();
-    let work = async {
-        let mut run = match ActiveRun::open(runtime, claim, signals).await {
-            Ok(run) => run,
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(run_id = %claim.run_id, error, "a run cannot be opened");
-                return RunExit::Abandoned;
-            }
-        };
-        let stop = if claim.cancel_requested {
-            StopReason::Cancelled
-        } else if claim.attempts > settings.max_attempts {
-            StopReason::fail(
-                RunErrorCode::MaxAttempts,
-                format!("{} workers in a row were lost with this run", claim.attempts),
-            )
-        } else {
-            work(&mut run).await
-        };
-        run.finish(stop).await
-    };
     tokio::select! {
         biased;
         () = abandon.cancelled() => RunExit::Abandoned,
-        exit = work => exit,
+        exit = open_and_work(runtime, claim, signals) => exit,
     }
+}
+
+/// A run that is to end is ended before anything of it is read: it may be the reading that kills.
+async fn open_and_work(runtime: &Runtime, claim: &Claim, signals: RunSignals) -> RunExit {
+    let open = async {
+        match end_before_opening(runtime, claim) {
+            Some(stop) => {
+                ActiveRun::open_to_end(runtime, claim, signals).await.map(|run| (run, Some(stop)))
+            }
+            None => ActiveRun::open(runtime, claim, signals).await.map(|run| (run, None)),
+        }
+    };
+    match timeout(RESTORE_TIMEOUT, open).await {
+        Ok(Ok((mut run, stop))) => {
+            let stop = match stop {
+                Some(stop) => stop,
+                None => work(&mut run).await,
+            };
+            run.finish(stop).await
+        }
+        Ok(Err(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(run_id = %claim.run_id, error, "a run cannot be opened");
+            RunExit::NotOpened
+        }
+        Err(_) => {
+            tracing::warn!(run_id = %claim.run_id, "a run was not opened in time");
+            RunExit::NotOpened
+        }
+    }
+}
+
+/// Why the run ends by what its claim says; none if it is to be worked on.
+fn end_before_opening(runtime: &Runtime, claim: &Claim) -> Option<StopReason> {
+    match claim.verdict {
+        Verdict::Cancel => Some(StopReason::Cancelled),
+        Verdict::GiveUp => Some(StopReason::fail(
+            RunErrorCode::MaxAttempts,
+            format!("{} workers in a row were lost with this run", claim.attempts),
+        )),
+        Verdict::Execute | Verdict::ExecuteAlone => {
+            let seconds = limits(runtime, claim).max_wall_s?;
+            (claim.elapsed >= Duration::from_secs(seconds)).then(|| time_limit(seconds))
+        }
+    }
+}
+
+fn time_limit(seconds: u64) -> StopReason {
+    StopReason::fail(RunErrorCode::TimeLimit, format!("`max_wall_s` = {seconds} is reached"))
 }
 
 /// Goes step by step until something ends the run; says what.
@@ -70,10 +97,7 @@ async fn work(run: &mut ActiveRun<'_>) -> StopReason {
         () = cancel.cancelled() => Some(StopReason::Cancelled),
         ended = tokio::time::timeout(left, Box::pin(steps(run))) => ended.ok(),
     };
-    stop.unwrap_or_else(|| {
-        let seconds = run.limits.max_wall_s.unwrap_or_default();
-        StopReason::fail(RunErrorCode::TimeLimit, format!("`max_wall_s` = {seconds} is reached"))
-    })
+    stop.unwrap_or_else(|| time_limit(run.limits.max_wall_s.unwrap_or_default()))
 }
 
 async fn steps(run: &mut ActiveRun<'_>) -> StopReason {

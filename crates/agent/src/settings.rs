@@ -142,7 +142,7 @@ pub struct WorkerSettings {
     pub renew_ms: u64,
     /// How often the queue is looked at when nobody rings.
     pub poll_ms: u64,
-    /// Claims after a lost lease since the last completed step, before a run is given up.
+    /// Workers that may be lost with a run since its last completed step, before it is given up.
     pub max_attempts: u32,
     /// How long a built-in tool may take.
     pub tool_timeout_ms: u64,

@@ -11,7 +11,7 @@ use protocol::id::RunId;
 use store::{
     failpoint,
     nodes::NodeReport,
-    queue::{Claim, Lease},
+    queue::{Claim, Lease, Verdict},
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -228,10 +228,22 @@ async fn claim_runs(shared: Arc<WorkerState>) {
             failpoint::pass("after_claim");
         }
         let full = claimed.len() == most as usize;
+        let mut suspect = None;
         for claim in claimed {
             let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else { break };
-            let run = hold(Arc::clone(&shared), claim, place);
-            shared.runs.spawn(run);
+            let signals = RunSignals::default();
+            if claim.verdict == Verdict::ExecuteAlone {
+                suspect = Some(signals.proven.clone());
+            }
+            shared.runs.spawn(hold(Arc::clone(&shared), claim, signals, place));
+        }
+        if let Some(proven) = suspect {
+            // Whatever was beside it would go down with it.
+            tokio::select! {
+                () = proven.cancelled() => {}
+                () = shared.stopping.cancelled() => {}
+            }
+            continue;
         }
         if !full {
             tokio::select! {
@@ -244,9 +256,14 @@ async fn claim_runs(shared: Arc<WorkerState>) {
 }
 
 /// Works on one run, and frees its place afterwards.
-async fn hold(shared: Arc<WorkerState>, claim: Claim, place: OwnedSemaphorePermit) {
+async fn hold(
+    shared: Arc<WorkerState>,
+    claim: Claim,
+    signals: RunSignals,
+    place: OwnedSemaphorePermit,
+) {
     let store = &shared.runtime.parts.store;
-    let signals = RunSignals::default();
+    let _proven = signals.proven.clone().drop_guard();
     let lease = claim.lease();
     let mut cancel_bell = store.watch_cancel(claim.run_id);
     shared.held().insert(lease.clone(), signals.clone());
@@ -263,7 +280,7 @@ async fn hold(shared: Arc<WorkerState>, claim: Claim, place: OwnedSemaphorePermi
     };
     let exit = tokio::select! {
         biased;
-        exit = Box::pin(execute(&shared.runtime, &claim, &shared.settings, signals.clone())) => exit,
+        exit = Box::pin(execute(&shared.runtime, &claim, signals.clone())) => exit,
         () = listen => RunExit::Abandoned, // Listening never ends.
     };
     drop(held);

@@ -517,7 +517,7 @@ mod tests {
                     tokens_per_org_per_day = 6\ncost_usd_per_org_per_day = 7\n\
                     workspace_bytes_per_org = 8";
         let limits = parse(text, None, &Environment::default()).unwrap().limits;
-        assert_eq!(limits.queue().running_per_org, 3);
+        assert_eq!(limits.queue(5).running_per_org, 3);
         assert_eq!(limits.tenants().streams_per_key, 4);
         assert_eq!(limits.tenants().requests_per_key.burst.get(), 5);
         assert_eq!(limits.tenants().workspace_bytes_per_org, 8);

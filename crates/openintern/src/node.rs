@@ -108,7 +108,7 @@ impl Node {
             url: urls.url,
             direct_url: urls.direct,
             max_connections: config.server.database_connections,
-            limits: config.limits.queue(),
+            limits: config.limits.queue(config.worker.max_attempts),
             budget: config.limits.budget(),
             retention: config.retention.clone(),
         };

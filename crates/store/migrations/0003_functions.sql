@@ -527,31 +527,65 @@ language sql security definer set search_path = '' as $$
 $$;
 -- Claiming runs and keeping their leases, over all tenants.
 
+-- What a worker may do with a run, judged before anything of it is read. `p_attempts`: workers that
+-- were lost with it since its last completed step.
+create or replace function claim_verdict(
+    p_attempts int, p_attempts_max int, p_suspect_at int, p_cancelled_by text) returns text
+language sql immutable as $$
+    select case when p_cancelled_by is not null then 'cancel'
+                when p_attempts >= p_attempts_max then 'give_up'
+                when p_attempts >= p_suspect_at then 'execute_alone'
+                else 'execute' end
+$$;
+
 -- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
 -- beyond `p_running_max` at once.
+--
+-- A run that lost several workers in a row may be what kills them. A worker that holds nothing claims
+-- one such run and nothing else. Others leave it; and so that one of them comes to hold nothing, the
+-- one with the lowest name claims nothing while such a run waits.
 --
 -- The run's row is locked together with the queue's, in one order and without waiting, so that a
 -- claim never deadlocks with the end of a run. It takes few rows of large tables: only nested loops
 -- over keys do not read all of them. A time in a sub-select is read once, and so can bound an index.
-create or replace function claim_runs(p_node uuid, p_most int, p_lease_s double precision, p_running_max int)
+create or replace function claim_runs(
+    p_node uuid, p_most int, p_lease_s double precision, p_running_max int, p_attempts_max int,
+    p_suspect_at int)
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
     created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, cached_tokens bigint, cost_usd double precision,
-    cancel_requested boolean, rescued boolean, elapsed_s double precision, has_turns boolean)
+    verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
+declare
+    v_now timestamptz := clock_timestamp();
+    v_suspect boolean := exists (
+        select from public.queue q join public.runs r using (org_id, run_id)
+        where q.lease_until < v_now
+          and public.claim_verdict(r.attempts + 1, p_attempts_max, p_suspect_at,
+                                   r.cancel_requested_by) = 'execute_alone');
+    v_alone boolean := v_suspect and not exists (
+        select from public.queue q where q.lease_until >= v_now and q.lease_owner = p_node);
 begin
+    if v_suspect and not v_alone and p_node = (
+        select q.lease_owner from public.queue q where q.lease_until >= v_now
+        order by q.lease_owner limit 1)
+    then
+        return;
+    end if;
     return query
     with recursive expired as (
         select q.org_id, q.run_id
         from public.queue q join public.runs r using (org_id, run_id)
         where q.lease_until < (select clock_timestamp())
+          and v_alone = (public.claim_verdict(r.attempts + 1, p_attempts_max, p_suspect_at,
+                                              r.cancel_requested_by) = 'execute_alone')
         order by q.lease_until
-        limit p_most
+        limit case when v_alone then 1 else p_most end
         for update of q, r skip locked
     ), orgs as (
         (select q.org_id from public.queue q
@@ -588,7 +622,7 @@ begin
                        join public.runs r using (org_id, run_id)
         where q.lease_until is null and not q.blocked and w.turn <= p_running_max
         order by w.turn, w.available_at
-        limit p_most - (select count(*) from expired)
+        limit case when v_alone then 0 else p_most - (select count(*) from expired) end
         for update of q, r skip locked
     ), taken as (
         update public.queue q
@@ -607,7 +641,8 @@ begin
     returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
         r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
         r.tool_call_count, r.input_tokens, r.output_tokens, r.cached_tokens, r.cost_usd,
-        r.cancel_requested_by is not null, t.rescued,
+        public.claim_verdict(r.attempts, p_attempts_max, p_suspect_at, r.cancel_requested_by),
+        t.rescued,
         extract(epoch from clock_timestamp() - r.started_at)::double precision,
         -- Bounded as in `session_turns`, for the same reason.
         exists (

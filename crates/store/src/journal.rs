@@ -293,6 +293,25 @@ impl Journal {
         })
     }
 
+    /// The calls that were intended and have no result: all that the end of a run must name.
+    pub async fn open_calls(&self) -> Result<HashMap<CallId, KnownCall>, StoreError> {
+        let mut tx = self.store.scoped(&self.scope).begin().await?;
+        let calls = sqlx::query(
+            "select c.call_id, c.tool, c.effect, c.status
+             from runs r join tool_calls c using (org_id, run_id)
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
+               and c.status = 'intent'",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.scope.user_id.as_str())
+        .bind(self.scope.project_key())
+        .bind(self.run_id.uuid())
+        .fetch_all(&mut tx)
+        .await?;
+        tx.commit().await?;
+        calls.iter().map(known_call).collect()
+    }
+
     /// Who asked the run to stop, and why.
     pub async fn cancel_request(&self) -> Result<Option<(String, Option<String>)>, StoreError> {
         let mut tx = self.store.scoped(&self.scope).begin().await?;

@@ -5,7 +5,7 @@
 //! cannot write, however late it wakes up. The statements go over all tenants: they are functions
 //! of the scheduler's (`functions/queue.sql`).
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use protocol::{
     id::RunId,
@@ -28,6 +28,10 @@ use crate::{
     },
 };
 
+/// A run that lost so many workers since its last completed step may be what they died of. One loss
+/// says nothing: a worker holds many runs.
+pub const SUSPECT_ATTEMPTS: u32 = 2;
+
 /// A run that this worker may now write to.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -39,8 +43,10 @@ pub struct Claim {
     pub epoch: u64,
     /// The number of its last event.
     pub last_seq: u64,
-    /// Claims after a lost lease since the last completed step, this one included.
+    /// Workers that were lost with it since its last completed step.
     pub attempts: u32,
+    /// What this worker may do with it.
+    pub verdict: Verdict,
     /// The last worker lost its lease (it did not hand the run back).
     pub rescued: bool,
     /// Its conversation.
@@ -65,10 +71,37 @@ pub struct Claim {
     pub usage: Usage,
     /// What they cost.
     pub cost_usd: f64,
-    /// Somebody asked it to stop.
-    pub cancel_requested: bool,
     /// Its session has earlier runs.
     pub has_turns: bool,
+}
+
+/// What a worker may do with a run that it claims, as the claim judges before anything of the run
+/// is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Work on it.
+    Execute,
+    /// Work on it and on nothing else until it completes a step: it may be what its last workers
+    /// died of.
+    ExecuteAlone,
+    /// Write that it was cancelled.
+    Cancel,
+    /// Write that too many workers were lost with it.
+    GiveUp,
+}
+
+impl FromStr for Verdict {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "execute" => Ok(Self::Execute),
+            "execute_alone" => Ok(Self::ExecuteAlone),
+            "cancel" => Ok(Self::Cancel),
+            "give_up" => Ok(Self::GiveUp),
+            _ => Err("it is not a verdict on a run"),
+        }
+    }
 }
 
 /// Names a claim where its rows are renewed or released.
@@ -124,7 +157,8 @@ impl Store {
         self.notifier.subscribe(Subject::Cancel(run_id))
     }
 
-    /// Claims up to `most` runs for `node`: first those whose lease ran out, then ready ones.
+    /// Claims up to `most` runs for `node`: first those whose lease ran out, then ready ones. A run
+    /// with [`Verdict::ExecuteAlone`] comes alone, and to a node that holds nothing.
     ///
     /// Of the ready ones each organisation gets a turn before any gets its next; an organisation
     /// with runs in hand has had its turns, and gets no more than it may have at once. A run is ready
@@ -135,11 +169,13 @@ impl Store {
         most: u32,
         lease: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        let query = sqlx::query("select * from claim_runs($1, $2, $3, $4)")
+        let query = sqlx::query("select * from claim_runs($1, $2, $3, $4, $5, $6)")
             .bind(node)
             .bind(to_i32(most))
             .bind(lease.as_secs_f64())
-            .bind(to_i32(self.limits.running_per_org));
+            .bind(to_i32(self.limits.running_per_org))
+            .bind(to_i32(self.limits.attempts_per_run))
+            .bind(to_i32(SUSPECT_ATTEMPTS));
         self.database.call(query).await?.iter().map(claim_from).collect()
     }
 
@@ -202,6 +238,7 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         epoch: get_u64(row, "epoch")?,
         last_seq: get_u64(row, "last_seq")?,
         attempts: get_u32(row, "attempts")?,
+        verdict: get_parsed(row, "verdict")?,
         rescued: row.try_get("rescued")?,
         session_key: get_parsed(row, "session_key")?,
         agent_id: get_parsed(row, "agent_id")?,
@@ -214,7 +251,6 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         tool_call_count: get_u32(row, "tool_call_count")?,
         usage: get_usage(row)?,
         cost_usd: row.try_get("cost_usd")?,
-        cancel_requested: row.try_get("cancel_requested")?,
         has_turns: row.try_get("has_turns")?,
     })
 }

@@ -39,11 +39,13 @@ pub struct QueueLimits {
     pub queued_per_org: u32,
     /// Runs that are worked on, over all nodes; more wait.
     pub running_per_org: u32,
+    /// Workers that may be lost with a run since its last completed step, before it is given up.
+    pub attempts_per_run: u32,
 }
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { queued_per_org: 20_000, running_per_org: 64 }
+        Self { queued_per_org: 20_000, running_per_org: 64, attempts_per_run: 5 }
     }
 }
 

@@ -1,7 +1,10 @@
 //! A run in the hands of this worker: what it holds in memory, and the one way to write it down.
 //! What is done with it, and when, is in the modules beside.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use model::chat::ModelRef;
 use protocol::{
@@ -14,7 +17,7 @@ use serde_json::Value;
 use store::{
     error::StoreError,
     failpoint,
-    journal::{JournalError, Totals},
+    journal::{Journal, JournalError, Restored, Totals},
     queue::Claim,
 };
 
@@ -68,10 +71,31 @@ impl<'a> ActiveRun<'a> {
         claim: &'a Claim,
         signals: RunSignals,
     ) -> Result<Self, StoreError> {
-        let agent = runtime.parts.agents.get(&claim.agent_id).cloned().unwrap_or_default();
         let journal = runtime.parts.store.journal(claim);
         let restored = if claim.epoch > 1 { Some(journal.restore().await?) } else { None };
-        let known = restored.unwrap_or_default();
+        Self::restored(runtime, claim, signals, journal, restored.unwrap_or_default())
+    }
+
+    /// Reads back no more than the end of the run must name: its open calls.
+    pub(super) async fn open_to_end(
+        runtime: &'a Runtime,
+        claim: &'a Claim,
+        signals: RunSignals,
+    ) -> Result<Self, StoreError> {
+        let journal = runtime.parts.store.journal(claim);
+        let calls = if claim.last_seq > 0 { journal.open_calls().await? } else { HashMap::new() };
+        let known = Restored { step: claim.step_count, calls, ..Restored::default() };
+        Self::restored(runtime, claim, signals, journal, known)
+    }
+
+    fn restored(
+        runtime: &'a Runtime,
+        claim: &'a Claim,
+        signals: RunSignals,
+        journal: Journal,
+        known: Restored,
+    ) -> Result<Self, StoreError> {
+        let agent = runtime.parts.agents.get(&claim.agent_id).cloned().unwrap_or_default();
         let state = match known.state {
             Value::Null => WorkingState::default(), // No step was completed.
             state => serde_json::from_value(state)
@@ -87,7 +111,7 @@ impl<'a> ActiveRun<'a> {
         Ok(Self {
             runtime,
             claim,
-            limits: agent.limits().lowered_by(claim.limits.unwrap_or_default()),
+            limits: limits(runtime, claim),
             agent,
             model: ModelRef { provider: String::new(), model: String::new() },
             recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
@@ -143,6 +167,13 @@ impl<'a> ActiveRun<'a> {
         }
         Ok(())
     }
+}
+
+/// The bounds of a run: those of its agent, as far as the request has not lowered them.
+pub(super) fn limits(runtime: &Runtime, claim: &Claim) -> RunLimits {
+    let configured = runtime.parts.agents.get(&claim.agent_id).map(AgentSettings::limits);
+    let configured = configured.unwrap_or_else(|| AgentSettings::default().limits());
+    configured.lowered_by(claim.limits.unwrap_or_default())
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

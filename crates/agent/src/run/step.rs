@@ -127,6 +127,7 @@ impl ActiveRun<'_> {
                 self.commit().await?;
                 failpoint::pass("after_step_commit");
                 self.calls = CallLedger::default();
+                self.signals.proven.cancel();
                 self.check_progress()?;
                 Ok(StepEnd::Continue)
             }

@@ -11,6 +11,8 @@ pub(crate) struct RunSignals {
     pub(crate) abandon: CancellationToken,
     /// The run was asked to stop.
     pub(crate) cancel: CancellationToken,
+    /// It has completed a step here: it does not kill whoever opens it.
+    pub(crate) proven: CancellationToken,
 }
 
 /// How the work on a run ended here.
@@ -20,6 +22,9 @@ pub(crate) enum RunExit {
     Ended,
     /// Another worker may go on with it: the lease was lost, or is to be handed back.
     Abandoned,
+    /// It could not be opened. Its lease is left to run out, so that this counts as an attempt, and
+    /// the next one does not follow at once.
+    NotOpened,
 }
 
 /// Why a run cannot go on.

@@ -38,7 +38,7 @@ pub(crate) struct LimitsTable {
 
 impl Default for LimitsTable {
     fn default() -> Self {
-        let QueueLimits { queued_per_org, running_per_org } = QueueLimits::default();
+        let QueueLimits { queued_per_org, running_per_org, .. } = QueueLimits::default();
         let tenants = TenantLimits::default();
         Self {
             queued_per_org,
@@ -57,9 +57,9 @@ impl Default for LimitsTable {
 }
 
 impl LimitsTable {
-    pub(crate) fn queue(&self) -> QueueLimits {
+    pub(crate) fn queue(&self, attempts_per_run: u32) -> QueueLimits {
         let Self { queued_per_org, running_per_org, .. } = *self;
-        QueueLimits { queued_per_org, running_per_org }
+        QueueLimits { queued_per_org, running_per_org, attempts_per_run }
     }
 
     pub(crate) fn budget(&self) -> DailyBudget {

@@ -21,6 +21,7 @@ mod retention;
 mod runs;
 mod sessions;
 mod stream;
+mod suspects;
 mod tenancy;
 
 use protocol::{
