@@ -22,7 +22,7 @@ use crate::{
 /// The credential to log in with.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Login {
+pub(crate) struct LoginBody {
     /// An API key, or with `auth = "jwt"` a token.
     #[schema(min_length = 1, max_length = 16384)]
     key: String,
@@ -33,7 +33,7 @@ pub(crate) struct Login {
 /// The cookie stands for the credential in requests of the web page. It is a secret of its own, which
 /// ends after 7 days, with its key or token, or at logout. With `auth = "none"` no cookie is set.
 #[utoipa::path(
-    post, path = "/api/login", tag = "identity", operation_id = "login", request_body = Login,
+    post, path = "/api/login", tag = "identity", operation_id = "login", request_body = LoginBody,
     responses(
         (status = 204, description = "Logged in",
          headers(("Set-Cookie" = String, description = "`HttpOnly; SameSite=Strict; Path=/; Max-Age=…`"))),
@@ -47,7 +47,7 @@ pub(crate) async fn login(
     State(app): State<App>,
     headers: HeaderMap,
     at: Extensions,
-    ScopedJson { body: Login { key }, .. }: ScopedJson<Login, ()>,
+    ScopedJson { body: LoginBody { key }, .. }: ScopedJson<LoginBody, ()>,
 ) -> Result<Response, ApiError> {
     check_origin(&headers)?;
     if key.len() > LOGIN_KEY_MAX_BYTES {

@@ -265,8 +265,8 @@ impl MemoryHome {
         .await?;
         if same.changes_day {
             // The day is among the terms.
-            let place = self.remove_chunks(tx, same.id).await?;
-            self.insert_chunks(tx, &[(place, &memory.content)]).await?;
+            let place = self.home.remove_chunks(tx, same.id).await?;
+            self.home.insert_chunks(tx, &[(place, &memory.content)]).await?;
         }
         Ok(())
     }

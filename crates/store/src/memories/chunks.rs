@@ -8,8 +8,8 @@ use serde::Serialize;
 use sqlx::Row;
 use uuid::Uuid;
 
-use super::{Content, NewChunk, NewMemory, home::MemoryHome};
-use crate::{error::StoreError, transaction::Transaction};
+use super::{Content, NewChunk, NewMemory};
+use crate::{error::StoreError, homes::Home, transaction::Transaction};
 
 /// A part of a write is closed with this many postings: each is a row in two indexes, and a statement
 /// has 5 s, on a busy machine too.
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-impl MemoryHome {
+impl Home {
     /// Inserts the chunks of memories with their postings and counts them. Vectors of another
     /// embedder than the one in force are left out: it will fill them in.
     pub(super) async fn insert_chunks(

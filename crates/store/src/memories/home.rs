@@ -31,7 +31,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct MemoryHome {
     scoped: Scoped,
-    home: Home,
+    pub(super) home: Home,
 }
 
 impl Scoped {
@@ -93,10 +93,10 @@ impl MemoryHome {
         .fetch_one(&mut tx)
         .await?;
         if let Some(content) = content {
-            let place = self.remove_chunks(&mut tx, id).await?;
-            to.insert_chunks(&mut tx, &[(place, content)]).await?;
+            let place = self.home.remove_chunks(&mut tx, id).await?;
+            to.home.insert_chunks(&mut tx, &[(place, content)]).await?;
         } else if moves {
-            self.move_chunks(&mut tx, id, &to).await?;
+            self.home.move_chunks(&mut tx, id, &to.home).await?;
         }
         if moves {
             self.move_versions(&mut tx, id, &to).await?;
@@ -122,7 +122,7 @@ impl MemoryHome {
         if !there {
             return Err(StoreError::NotFound);
         }
-        self.remove_chunks(&mut tx, id).await?;
+        self.home.remove_chunks(&mut tx, id).await?;
         sqlx::query(
             "delete from memories
              where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4",
@@ -276,7 +276,7 @@ impl MemoryHome {
         .execute(&mut *tx)
         .await?;
         let contents: Vec<_> = new.iter().map(|m| (Place::of(m), &m.content)).collect();
-        self.insert_chunks(tx, &contents).await
+        self.home.insert_chunks(tx, &contents).await
     }
 
     fn scoped(&self) -> &Scoped {
