@@ -47,7 +47,9 @@ fn authority(text: &str) -> Option<Authority> {
     let port = text.strip_prefix(authority.host())?;
     let is_port = |port: &str| port.parse::<u16>().is_ok() && !port.starts_with('+');
     let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-    (is_whole && !authority.host().is_empty()).then_some(authority)
+    // A list is what a proxy makes of two `Host` fields.
+    let is_one = !authority.host().is_empty() && !authority.host().contains(',');
+    (is_whole && is_one).then_some(authority)
 }
 
 /// Names that lead to this machine wherever they are resolved (RFC 6761, section 6.3), and those that

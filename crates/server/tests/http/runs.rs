@@ -159,7 +159,8 @@ async fn bad_query_parameters_are_refused() {
         }
         check(format!("{list}?limit=1&limit=2"), "limit").await;
         check(format!("{list}?cursor=%00"), "cursor").await;
-        served.get(&format!("{list}?limit=500&limit=500&colour=red")).await.expect(200);
+        served.get(&format!("{list}?limit=500&limit=500")).await.expect(200);
+        check(format!("{list}?colour=red"), "colour").await;
     }
     let events = format!("/api/runs/{run_id}/events");
     for cursor in ["abc", "-1", "", "1.5", "9223372036854775808"] {
