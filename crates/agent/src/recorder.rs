@@ -162,6 +162,11 @@ impl Recorder {
         self.pending.end = Some(end);
     }
 
+    /// The output of the end is not whole.
+    pub(crate) fn cut_output(&mut self) {
+        self.pending.output_cut = true;
+    }
+
     /// The end is one to remember.
     pub(crate) fn remember(&mut self) {
         self.pending.remember = true;

@@ -119,7 +119,7 @@ async fn steps(run: &mut ActiveRun<'_>) -> StopReason {
         };
         match step {
             Ok(StepEnd::Continue) => {}
-            Ok(StepEnd::Answer(output)) => return run.complete(output).await,
+            Ok(StepEnd::Answer { output, is_cut }) => return run.complete(output, is_cut).await,
             Err(stop) => return stop,
         }
     }

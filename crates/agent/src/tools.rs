@@ -18,7 +18,7 @@ use mcp::{
     call::{CallContext, CallError},
     servers::Servers,
 };
-use protocol::tool::{Effect, Outcome, ToolInfo};
+use protocol::tool::{Effect, LeftOutTool, Outcome, ToolInfo};
 use serde_json::Value;
 use store::{error::StoreError, failpoint};
 use tokio_util::sync::CancellationToken;
@@ -127,6 +127,15 @@ impl Toolbox {
         let mut tools = self.all();
         tools.retain(|tool| agent.may_call(&tool.info.name));
         tools
+    }
+
+    /// The tools that cannot be used, and why.
+    pub(crate) fn left_out(&self) -> Vec<LeftOutTool> {
+        let mut left_out = self.mcp.left_out();
+        for tool in &mut left_out {
+            self.redactor.clean_known(&mut tool.reason);
+        }
+        left_out
     }
 
     /// Calls a tool once. Its own failure is an answer; an error is ours.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::id::RunId;
+use protocol::{id::RunId, tool::CatalogNotes};
 use store::{
     failpoint,
     nodes::NodeReport,
@@ -363,6 +363,15 @@ async fn renew_leases(shared: Arc<WorkerState>) {
     }
 }
 
+/// What the node says besides its tools. Words of providers may repeat what they were given.
+fn notes(runtime: &Runtime) -> CatalogNotes {
+    let mut taught = runtime.parts.models.taught();
+    for lesson in taught.iter_mut().flat_map(|model| &mut model.lessons) {
+        runtime.parts.redactor.clean_known(lesson);
+    }
+    CatalogNotes { left_out: runtime.toolbox.left_out(), taught }
+}
+
 async fn report(shared: Arc<WorkerState>) {
     loop {
         let node = NodeReport {
@@ -371,6 +380,7 @@ async fn report(shared: Arc<WorkerState>) {
             concurrency: shared.settings.concurrency,
             running: u32::try_from(shared.runs.len()).unwrap_or(u32::MAX),
             tools: shared.runtime.toolbox.infos(),
+            notes: notes(&shared.runtime),
         };
         metrics::gauge!("openintern_runs_in_hand").set(f64::from(node.running));
         if let Err(error) = shared.runtime.parts.store.report_node(&node).await {

@@ -86,9 +86,9 @@ impl CallError {
 impl CallResult {
     pub(crate) fn from_sdk(result: CallToolResult) -> Self {
         let text = result.content.iter().map(describe).collect::<Vec<_>>().join("\n");
-        let content = match result.structured_content {
+        let content = match result.structured_content.filter(|structured| !structured.is_null()) {
             None => Value::String(text),
-            Some(structured) if is_rendering(&text, &structured) => structured,
+            Some(structured) if is_rendering(&result.content, &structured) => structured,
             Some(structured) => json!({"text": text, "structured": structured}),
         };
         let (content, truncated) = bound(content);
@@ -96,17 +96,38 @@ impl CallResult {
     }
 }
 
-/// Cuts at a character, so that at most `max_bytes` remain.
-pub(crate) fn cut(text: &mut String, max_bytes: usize) {
-    text.truncate(text.floor_char_boundary(max_bytes));
-}
-
 /// Servers repeat a structured result as text for older clients; the model need not read it twice.
-fn is_rendering(text: &str, structured: &Value) -> bool {
-    let wrapped = structured.as_object().filter(|object| object.len() == 1);
-    text.is_empty()
-        || serde_json::from_str::<Value>(text).is_ok_and(|value| &value == structured)
-        || wrapped.is_some_and(|object| object.contains_key("result"))
+/// Only a text that says the same is left out.
+fn is_rendering(content: &[ContentBlock], structured: &Value) -> bool {
+    let texts: Vec<&str> = content
+        .iter()
+        .filter_map(|block| match block {
+            ContentBlock::Text(text) => Some(text.text.as_str()),
+            _ => None,
+        })
+        .collect();
+    if texts.len() < content.len() {
+        return false;
+    }
+    let whole = texts.join("\n");
+    if whole.trim().is_empty() {
+        return true;
+    }
+    let says = |text: &str, value: &Value| {
+        value.as_str() == Some(text)
+            || serde_json::from_str::<Value>(text).is_ok_and(|said| said == *value)
+    };
+    // A plain result is wrapped, since structured content had to be an object.
+    let fields = structured.as_object().filter(|fields| fields.len() == 1);
+    let wrapped = fields.and_then(|fields| fields.get("result"));
+    [Some(structured), wrapped].into_iter().flatten().any(|value| {
+        says(&whole, value)
+            || value.as_array().is_some_and(|items| {
+                // A list is a text for each of its items.
+                items.len() == texts.len()
+                    && items.iter().zip(&texts).all(|(item, text)| says(text, item))
+            })
+    })
 }
 
 fn describe(block: &ContentBlock) -> String {
@@ -177,6 +198,7 @@ mod tests {
         let text = |text: &str| json!({"type": "text", "text": text});
         check(json!({"content": [text("a"), text("b")]}), json!("a\nb"));
         check(json!({"content": []}), json!(""));
+        check(json!({"content": [text("a")], "structuredContent": null}), json!("a"));
         check(
             json!({"content": [text("{\"n\": 1}")], "structuredContent": {"n": 1}}),
             json!({"n": 1}),
@@ -184,6 +206,18 @@ mod tests {
         check(
             json!({"content": [text("x")], "structuredContent": {"result": "x"}}),
             json!({"result": "x"}),
+        );
+        check(
+            json!({"content": [text("[1,2]")], "structuredContent": {"result": [1, 2]}}),
+            json!({"result": [1, 2]}),
+        );
+        check(
+            json!({"content": [text("a"), text("{\"n\":1}")], "structuredContent": {"result": ["a", {"n": 1}]}}),
+            json!({"result": ["a", {"n": 1}]}),
+        );
+        check(
+            json!({"content": [text("only 3 of 10 rows were written")], "structuredContent": {"result": "ok"}}),
+            json!({"text": "only 3 of 10 rows were written", "structured": {"result": "ok"}}),
         );
         check(
             json!({"content": [text("one")], "structuredContent": {"n": 1}}),

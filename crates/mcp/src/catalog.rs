@@ -2,28 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use protocol::tool::{Effect, ToolInfo, ToolSource};
+use protocol::tool::{Effect, LeftOutTool, ToolInfo, ToolSource};
 use rmcp::model::Tool;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::{call::cut, config::ServerConfig};
+use crate::{
+    config::ServerConfig,
+    schema,
+    text::{cut, printable},
+};
 
 /// Most tools of one server.
 pub(crate) const TOOLS_MAX: usize = 256;
 /// Longest description, in bytes.
 pub(crate) const DESCRIPTION_MAX_BYTES: usize = 4 * 1024;
-/// Largest input schema, in bytes of compact JSON.
-pub(crate) const SCHEMA_MAX_BYTES: usize = 64 * 1024;
-/// Deepest nesting of an input schema.
-pub(crate) const SCHEMA_MAX_DEPTH: usize = 32;
 /// Longest name of a tool, its server's name included.
 const NAME_MAX_CHARS: usize = 64;
+/// Digits of the hash that tells one alias from another.
+const ALIAS_DIGITS: usize = 8;
 
 /// The tools of one server that may be called.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Catalog {
+    /// By full name.
     pub(crate) offered: BTreeMap<String, Offered>,
-    /// Which tools were left out or misnamed, and why.
+    pub(crate) left_out: Vec<LeftOutTool>,
+    /// What is odd about the configuration.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -43,9 +48,10 @@ impl Catalog {
             }
         }
         for tool in tools {
-            let own_name = printable(&tool.name, 128);
+            let tool_name = printable(&tool.name, 128);
             if let Err(reason) = catalog.add(server, config, tool) {
-                catalog.warnings.push(format!("tool `{own_name}` is left out: {reason}"));
+                tracing::warn!(server, tool = tool_name, reason, "a tool is left out");
+                catalog.left_out.push(LeftOutTool { name: full_name(server, &tool_name), reason });
             }
         }
         for warning in &catalog.warnings {
@@ -55,11 +61,12 @@ impl Catalog {
     }
 
     fn add(&mut self, server: &str, config: &ServerConfig, tool: Tool) -> Result<(), String> {
-        let name = format!("{server}__{}", tool.name);
+        if tool.name.is_empty() {
+            return Err("it has no name".into());
+        }
+        let name = full_name(server, &tool.name);
         if !is_tool_name(&name) {
-            return Err(format!(
-                "`<server>__<tool>` must be 1 to {NAME_MAX_CHARS} characters of `A-Z a-z 0-9 _ -`"
-            ));
+            return Err(format!("`{server}__…` leaves no room for its name"));
         }
         if self.offered.contains_key(&name) {
             return Err("it is offered twice".into());
@@ -67,8 +74,11 @@ impl Catalog {
         if self.offered.len() >= TOOLS_MAX {
             return Err(format!("a server may offer {TOOLS_MAX} tools"));
         }
-        let input_schema = Value::Object((*tool.input_schema).clone());
-        check_schema(&input_schema)?;
+        let own_schema = Value::Object((*tool.input_schema).clone());
+        let (input_schema, is_mended) = schema::mended(&own_schema)?;
+        if is_mended {
+            tracing::info!(server, tool = name, "a tool's input schema was mended");
+        }
         let said = config.tools.get(tool.name.as_ref()).cloned().unwrap_or_default();
         let info = ToolInfo {
             description: printable(&tool.description.unwrap_or_default(), DESCRIPTION_MAX_BYTES),
@@ -88,57 +98,30 @@ pub(crate) fn is_server_name(name: &str) -> bool {
     is_tool_name(name) && !name.contains("__") && !name.ends_with('_')
 }
 
-/// The text without control and direction characters, which could hide a part of it from a person.
-pub(crate) fn printable(text: &str, max_bytes: usize) -> String {
-    let mut text: String =
-        text.chars().filter(|&c| matches!(c, '\n' | '\t') || !hides(c)).collect();
-    cut(&mut text, max_bytes);
-    text
-}
-
-fn hides(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
-        || matches!(character, '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+/// `<server>__<tool>`. Where that is no name for a model, an alias that follows from the two names
+/// alone, so that every node has the same.
+fn full_name(server: &str, own_name: &str) -> String {
+    let name = format!("{server}__{own_name}");
+    if is_tool_name(&name) {
+        return name;
+    }
+    let digest = Sha256::digest(own_name.as_bytes());
+    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash.get(..ALIAS_DIGITS).unwrap_or(&hash);
+    let mut alias: String =
+        own_name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let room = NAME_MAX_CHARS.saturating_sub(server.len() + "__".len() + "_".len() + hash.len());
+    cut(&mut alias, room);
+    let alias = alias.trim_matches('_');
+    match alias.is_empty() {
+        true => format!("{server}__{hash}"),
+        false => format!("{server}__{alias}_{hash}"),
+    }
 }
 
 fn is_tool_name(name: &str) -> bool {
     (1..=NAME_MAX_CHARS).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-}
-
-fn check_schema(schema: &Value) -> Result<(), String> {
-    if schema.get("type").and_then(Value::as_str) != Some("object") {
-        return Err("its input schema is not of type `object`".into());
-    }
-    check_depth_and_references(schema, SCHEMA_MAX_DEPTH)?;
-    if schema.to_string().len() > SCHEMA_MAX_BYTES {
-        return Err(format!("its input schema is larger than {SCHEMA_MAX_BYTES} bytes"));
-    }
-    Ok(())
-}
-
-/// Recursion is bounded by the depth.
-fn check_depth_and_references(schema: &Value, depth: usize) -> Result<(), String> {
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(format!("its input schema is nested deeper than {SCHEMA_MAX_DEPTH}"));
-    };
-    match schema {
-        Value::Object(members) => {
-            members.iter().try_for_each(|(key, value)| match (key.as_str(), value) {
-                ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(target))
-                    if !target.starts_with('#') =>
-                {
-                    Err(format!("its input schema refers to `{}`", printable(target, 128)))
-                }
-                _ => check_depth_and_references(value, depth),
-            })
-        }
-        Value::Array(items) => {
-            items.iter().try_for_each(|item| check_depth_and_references(item, depth))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -157,13 +140,6 @@ mod tests {
         Catalog::new("srv", &config, serde_json::from_value(tools).unwrap())
     }
 
-    fn refused(name: &str, schema: Value, reason: Expect) {
-        let catalog = catalog(json!([{"name": "known", "inputSchema": {"type": "object"}},
-                                     {"name": name, "inputSchema": schema}]));
-        assert_eq!(catalog.offered.len(), 1);
-        reason.assert_eq(&catalog.warnings.concat());
-    }
-
     #[test]
     fn the_operator_decides_the_effect_not_the_server() {
         let catalog = catalog(json!([
@@ -171,66 +147,58 @@ mod tests {
              "description": format!("a\u{202e}b\u{0}c\n{}", "字".repeat(2000))},
             {"name": "known", "inputSchema": {"type": "object", "$ref": "#/$defs/a", "$defs": {"a": {}}}},
         ]));
-        assert_eq!(catalog.warnings, [""; 0]);
+        assert_eq!((catalog.warnings, catalog.left_out), (vec![], vec![]));
         let known = &catalog.offered["srv__known"];
         assert_eq!((known.info.effect, known.own_name.as_str()), (Effect::ReadOnly, "known"));
         let other = &catalog.offered["srv__other"].info;
         assert_eq!(other.effect, Effect::AtMostOnce);
         assert!(other.description.starts_with("abc\n字") && other.description.len() <= 4096);
+        assert_eq!(other.input_schema, json!({"type": "object", "properties": {}}));
+    }
+
+    #[test]
+    fn a_name_that_models_cannot_say_has_an_alias() {
+        let check = |name: &str, alias: Expect| {
+            let catalog = catalog(json!([{"name": name, "inputSchema": {"type": "object"}}]));
+            let (full, offered) = catalog.offered.first_key_value().unwrap();
+            assert!(full.len() <= 64 && offered.own_name == name && offered.info.name == *full);
+            alias.assert_eq(full);
+        };
+        check("plain-name_1", expect!["srv__plain-name_1"]);
+        check("a.b", expect!["srv__a_b_2e7336dc"]);
+        check("a/b", expect!["srv__a_b_c14cddc0"]);
+        check("工具", expect!["srv__5ca6730d"]);
+        check(
+            &"x".repeat(60),
+            expect!["srv__xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_42f2d973"],
+        );
+        check(
+            &format!("{}.y", "x".repeat(200)),
+            expect!["srv__xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_19c5bdfd"],
+        );
     }
 
     #[test]
     fn what_is_left_out() {
-        let object = || json!({"type": "object"});
-        refused("known", object(), expect!["tool `known` is left out: it is offered twice"]);
-        refused(
-            "a.b",
-            object(),
-            expect![
-                "tool `a.b` is left out: `<server>__<tool>` must be 1 to 64 characters of `A-Z a-z 0-9 _ -`"
-            ],
-        );
-        refused(
-            "工具",
-            object(),
-            expect![
-                "tool `工具` is left out: `<server>__<tool>` must be 1 to 64 characters of `A-Z a-z 0-9 _ -`"
-            ],
-        );
-        refused(
-            &"x".repeat(60),
-            object(),
-            expect![
-                "tool `xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` is left out: `<server>__<tool>` must be 1 to 64 characters of `A-Z a-z 0-9 _ -`"
-            ],
-        );
-        refused(
-            "t",
-            json!({}),
-            expect!["tool `t` is left out: its input schema is not of type `object`"],
-        );
+        let refused = |name: &str, schema: Value, reason: Expect| {
+            let catalog = catalog(json!([{"name": "known", "inputSchema": {"type": "object"}},
+                                         {"name": name, "inputSchema": schema}]));
+            assert_eq!(catalog.offered.len(), 1);
+            let left_out = &catalog.left_out[0];
+            reason.assert_eq(&format!("{}: {}", left_out.name, left_out.reason));
+        };
+        refused("known", json!({"type": "object"}), expect!["srv__known: it is offered twice"]);
+        refused("", json!({"type": "object"}), expect!["srv__: it has no name"]);
         refused(
             "t",
             json!({"type": "array"}),
-            expect!["tool `t` is left out: its input schema is not of type `object`"],
+            expect!["srv__t: its input schema is not of type `object`"],
         );
-        refused(
-            "t",
-            json!({"type": "object", "properties": {"a": {"items": [{"$ref": "https://evil.example/s"}]}}}),
-            expect!["tool `t` is left out: its input schema refers to `https://evil.example/s`"],
-        );
-        let deep = (0..32).fold(json!({}), |inner, _| json!({"not": inner}));
-        refused(
-            "t",
-            json!({"type": "object", "not": deep}),
-            expect!["tool `t` is left out: its input schema is nested deeper than 32"],
-        );
-        let large = json!({"type": "object", "title": "x".repeat(SCHEMA_MAX_BYTES)});
-        refused(
-            "t",
-            large,
-            expect!["tool `t` is left out: its input schema is larger than 65536 bytes"],
-        );
+        refused("t", schema::absent(), expect!["srv__t: it has no input schema"]);
+        let config = ServerConfig::new("x", [""; 0]);
+        let tools = serde_json::from_value(json!([{"name": "a.b", "inputSchema": {}}])).unwrap();
+        let catalog = Catalog::new(&"s".repeat(60), &config, tools);
+        assert!(catalog.left_out[0].reason.ends_with("leaves no room for its name"));
     }
 
     #[test]

@@ -27,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::{CallContext, CallError, CallResult},
-    catalog::{TOOLS_MAX, printable},
+    catalog::TOOLS_MAX,
+    text::printable,
 };
 
 /// So many calls in a row without an answer, and the server is restarted.

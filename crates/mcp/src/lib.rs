@@ -11,7 +11,10 @@ pub mod status;
 
 mod catalog;
 mod connection;
+mod lines;
 mod process;
+mod schema;
 mod stderr;
 mod supervisor;
+mod text;
 mod wire;

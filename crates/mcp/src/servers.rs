@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
 
-use protocol::tool::ToolInfo;
+use protocol::tool::{LeftOutTool, ToolInfo};
 use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::{
@@ -68,6 +68,13 @@ impl Servers {
             catalog.offered.values().map(|tool| tool.info.clone()).collect::<Vec<_>>()
         };
         self.servers.values().flat_map(infos).collect()
+    }
+
+    /// The tools that cannot be used, and why.
+    pub fn left_out(&self) -> Vec<LeftOutTool> {
+        let left_out =
+            |server: &Arc<SupervisedServer>| server.live.borrow().catalog.left_out.clone();
+        self.servers.values().flat_map(left_out).collect()
     }
 
     /// Calls `<server>__<tool>`, once. The arguments have been checked by the caller.
@@ -144,6 +151,7 @@ fn status(server: &SupervisedServer, live: &Live) -> ServerStatus {
         name: server.name.clone(),
         state: live.state,
         tools: live.catalog.offered.keys().cloned().collect(),
+        left_out: live.catalog.left_out.clone(),
         warnings: live.catalog.warnings.clone(),
         starts: live.starts,
         last_error: live.last_error.clone(),

@@ -1,5 +1,6 @@
 //! What an operator wants to know of a server.
 
+use protocol::tool::LeftOutTool;
 use serde::Serialize;
 
 /// Where a server is in its life.
@@ -27,7 +28,9 @@ pub struct ServerStatus {
     pub state: ServerState,
     /// Full names of the tools it offers.
     pub tools: Vec<String>,
-    /// Which of its tools were left out, and what is odd about the configuration.
+    /// Which of its tools cannot be used.
+    pub left_out: Vec<LeftOutTool>,
+    /// What is odd about the configuration.
     pub warnings: Vec<String>,
     /// How often it was started.
     pub starts: u32,

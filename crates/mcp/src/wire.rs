@@ -1,18 +1,22 @@
 //! What a server writes to its standard output, on its way to the SDK: whole lines of JSON,
-//! bounded in size, number and speed. Does not know what the lines mean.
+//! bounded in size, number and speed. What a line means is known in `lines`.
 
 use std::time::Duration;
 
-use serde::de::IgnoredAny;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     time::{Instant, sleep_until},
 };
 
+use crate::lines;
+
 /// Longest message, in bytes.
 pub(crate) const LINE_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// Most lines that are no message, in the life of a process.
-pub(crate) const GARBAGE_MAX_LINES: usize = 100;
+/// Most lines that are no message within [`GARBAGE_WINDOW`]: some programs log where they should
+/// not, and still do their work.
+pub(crate) const GARBAGE_MAX_LINES: usize = 1_000;
+/// See [`GARBAGE_MAX_LINES`].
+pub(crate) const GARBAGE_WINDOW: Duration = Duration::from_secs(10);
 /// What is read in one second, in bytes; then the pipe fills, and the server waits.
 pub(crate) const READ_MAX_BYTES_PER_S: usize = 16 * 1024 * 1024;
 
@@ -24,7 +28,8 @@ pub(crate) enum WireEnd {
     #[error("it wrote a line of more than {LINE_MAX_BYTES} bytes")]
     LineTooLong,
     #[error(
-        "it wrote more than {GARBAGE_MAX_LINES} lines that are not JSON: logs belong on standard error"
+        "it wrote more than {GARBAGE_MAX_LINES} lines that are not JSON within {} s: logs belong on standard error",
+        GARBAGE_WINDOW.as_secs()
     )]
     Garbage,
 }
@@ -36,7 +41,7 @@ pub(crate) async fn forward(
 ) -> WireEnd {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
-    let mut garbage = 0;
+    let mut garbage = (Instant::now(), 0);
     let mut second = (Instant::now(), 0);
     loop {
         line.clear();
@@ -47,25 +52,23 @@ pub(crate) async fn forward(
             Ok(_) if line.len() > LINE_MAX_BYTES => return WireEnd::LineTooLong,
             Ok(count) => throttle(&mut second, count).await,
         }
-        let text = line.trim_ascii();
-        if text.is_empty() {
+        if line.trim_ascii().is_empty() {
             continue;
         }
-        if !is_message(text) {
-            garbage += 1;
-            if garbage > GARBAGE_MAX_LINES {
+        let Some(message) = lines::message(&line) else {
+            if garbage.0.elapsed() >= GARBAGE_WINDOW {
+                garbage = (Instant::now(), 0);
+            }
+            garbage.1 += 1;
+            if garbage.1 > GARBAGE_MAX_LINES {
                 return WireEnd::Garbage;
             }
             continue;
-        }
-        if to.write_all(&line).await.is_err() {
+        };
+        if to.write_all(&message).await.is_err() || to.write_all(b"\n").await.is_err() {
             return WireEnd::Closed;
         }
     }
-}
-
-fn is_message(text: &[u8]) -> bool {
-    text.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
 async fn throttle((since, bytes): &mut (Instant, usize), count: usize) {
@@ -92,18 +95,30 @@ mod tests {
     #[tokio::test]
     async fn only_messages_pass() {
         check(b"", "", WireEnd::Closed).await;
-        check(b"{\"a\":1}\r\n\n  {}\n", "{\"a\":1}\r\n  {}\n", WireEnd::Closed).await;
+        check(b"{\"a\":1}\r\n\n  {}\n", "{\"a\":1}\n{}\n", WireEnd::Closed).await;
         check(b"hello\n\xff\xfe\n{\"a\":\n[]\n1\n{}\n", "{}\n", WireEnd::Closed).await;
-        check("log\n".repeat(100).as_bytes(), "", WireEnd::Closed).await;
-        check("log\n".repeat(101).as_bytes(), "", WireEnd::Garbage).await;
+        check("log\n".repeat(1_000).as_bytes(), "", WireEnd::Closed).await;
+        check("log\n".repeat(1_001).as_bytes(), "", WireEnd::Garbage).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stray_lines_are_counted_by_time() {
+        let (ours, mut theirs) = tokio::io::duplex(1024 * 1024);
+        let said = async move {
+            for _ in 0..10 {
+                theirs.write_all("log\n".repeat(900).as_bytes()).await.unwrap();
+                tokio::time::sleep(GARBAGE_WINDOW).await;
+            }
+        };
+        let mut output = Vec::new();
+        assert_eq!(tokio::join!(forward(ours, &mut output), said).0, WireEnd::Closed);
     }
 
     #[tokio::test]
     async fn a_line_without_end_is_not_collected() {
         let mut line = vec![b' '; LINE_MAX_BYTES - 3];
         line.extend_from_slice(b"{}\n");
-        let fits = String::from_utf8(line.clone()).unwrap();
-        check(&line, &fits, WireEnd::Closed).await;
+        check(&line, "{}\n", WireEnd::Closed).await;
         line.insert(0, b' ');
         check(&line, "", WireEnd::LineTooLong).await;
     }

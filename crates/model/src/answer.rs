@@ -1,10 +1,13 @@
-//! An answer while it comes in: every part bounded, whatever the wire format.
+//! An answer while it comes in, every part bounded, and the one rule for what counts as an answer.
+//!
+//! Whatever the wire format: text, calls and a reason to stop come in; what goes out is a whole
+//! answer, one that was cut, or an error.
 
 use protocol::message::{FinishReason, Usage};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
-    chat::RequestedCall,
+    chat::{AnswerCut, CutBy, RequestedCall},
     error::ModelError,
     json,
     limits::{
@@ -13,7 +16,7 @@ use crate::{
     },
 };
 
-/// What one event of a stream means.
+/// What one event of a stream adds.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Increment {
     Text(String),
@@ -21,7 +24,21 @@ pub(crate) enum Increment {
     Part,
     /// Nothing of the answer itself.
     Nothing,
+    /// The end marker.
     End,
+}
+
+/// Why a provider stopped, by its own word for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// It had said all, or wants tools called: servers mix the two up.
+    Done,
+    /// It ran into a bound on tokens.
+    Length,
+    /// It withheld the rest; the words say why, where it does.
+    Filtered(String),
+    /// Something went wrong on its side.
+    Failed(String),
 }
 
 /// What came so far.
@@ -29,19 +46,53 @@ pub(crate) enum Increment {
 pub(crate) struct PartialAnswer {
     pub(crate) text: String,
     pub(crate) calls: Vec<PartialCall>,
+    /// Reasoning, for an estimate of its tokens only.
+    pub(crate) reasoning: String,
+    /// Words by which the model itself declines, apart from its text.
+    pub(crate) refusal: String,
     /// The provider's reason to stop; without it the answer has broken off.
-    pub(crate) finish: Option<FinishReason>,
-    pub(crate) usage: Option<Usage>,
+    pub(crate) stopped: Option<Stopped>,
+    pub(crate) usage: Counted,
     /// Opaque blocks for [`protocol::message::Replay`].
     pub(crate) replay: Option<Value>,
 }
 
 /// A tool call that may still grow.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct PartialCall {
     pub(crate) tool: String,
     /// JSON as far as it has come.
     pub(crate) args: String,
+}
+
+/// What a provider counted. Figures are cumulative, so that the largest of each is the last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// Tokens of the prompt, cached ones included.
+    pub(crate) input: Option<u64>,
+    /// Tokens of the answer, reasoning included.
+    pub(crate) output: Option<u64>,
+    pub(crate) cached: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+}
+
+/// A whole answer, or one that was cut.
+#[derive(Debug, PartialEq)]
+pub(crate) struct JudgedAnswer {
+    pub(crate) content: String,
+    /// Those to make: none of an answer that was cut.
+    pub(crate) calls: Vec<RequestedCall>,
+    pub(crate) finish_reason: FinishReason,
+    pub(crate) cut: Option<AnswerCut>,
+}
+
+/// What is asked of the rule besides the answer itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Circumstances {
+    /// The bound on tokens that was asked for.
+    pub(crate) max_tokens: Option<u32>,
+    /// This provider ends its turn without a word where the tools have said all.
+    pub(crate) may_say_nothing: bool,
 }
 
 impl PartialAnswer {
@@ -79,29 +130,119 @@ impl PartialAnswer {
         Ok(())
     }
 
-    /// The reason to stop, by what really came: some servers say `stop` beside tool calls.
-    pub(crate) fn finish_reason(&self) -> Option<FinishReason> {
-        match self.finish? {
-            FinishReason::Stop | FinishReason::ToolCalls if self.calls.is_empty() => {
-                Some(FinishReason::Stop)
+    /// Appends to reasoning that is kept.
+    pub(crate) fn push_reasoning(&mut self, more: &str) -> Result<(), ModelError> {
+        extend_reasoning(&mut self.reasoning, more)
+    }
+
+    /// The rule: what this answer counts as, now that nothing more comes.
+    pub(crate) fn judged(self, around: Circumstances) -> Result<JudgedAnswer, ModelError> {
+        let stopped = self.stopped.ok_or(ModelError::Truncated)?;
+        let says = !spoken(&self.text).is_empty();
+        let calls = !self.calls.is_empty();
+        let cut = match stopped {
+            Stopped::Failed(message) => {
+                return Err(ModelError::Unavailable { status: None, retry_after: None, message });
             }
-            FinishReason::Stop | FinishReason::ToolCalls => Some(FinishReason::ToolCalls),
-            other @ (FinishReason::Length | FinishReason::ContentFilter) => Some(other),
-        }
+            Stopped::Filtered(message) if !says && !calls => {
+                return Err(ModelError::Refused { message });
+            }
+            Stopped::Filtered(words) => Some(CutBy::ContentFilter { words }),
+            Stopped::Length if !says && !calls => {
+                return Err(ModelError::Empty { cut_at: Some(around.max_tokens) });
+            }
+            Stopped::Length => Some(CutBy::Length { max_tokens: around.max_tokens }),
+            Stopped::Done if self.calls.iter().any(PartialCall::breaks_off) => {
+                Some(CutBy::BrokenOff)
+            }
+            Stopped::Done if says || calls => None,
+            Stopped::Done if !self.refusal.trim().is_empty() => {
+                return Err(ModelError::Refused { message: self.refusal });
+            }
+            Stopped::Done if around.may_say_nothing => None,
+            Stopped::Done => return Err(ModelError::Empty { cut_at: None }),
+        };
+        let finish_reason = match &cut {
+            None if calls => FinishReason::ToolCalls,
+            None => FinishReason::Stop,
+            Some(CutBy::ContentFilter { .. }) => FinishReason::ContentFilter,
+            Some(CutBy::Length { .. } | CutBy::BrokenOff) => FinishReason::Length,
+        };
+        let content = if says { self.text } else { String::new() };
+        let (calls, cut) = match cut {
+            None => (self.calls.into_iter().map(PartialCall::into_requested).collect(), None),
+            Some(by) => {
+                let left_out = self.calls.into_iter().map(|call| call.tool).collect();
+                (Vec::new(), Some(AnswerCut { by, calls: left_out }))
+            }
+        };
+        Ok(JudgedAnswer { content, calls, finish_reason, cut })
     }
 }
 
 impl PartialCall {
-    /// The call as the agent gets it.
-    pub(crate) fn into_requested(self) -> RequestedCall {
+    /// The arguments as the agent gets them.
+    fn into_requested(self) -> RequestedCall {
         let args = match self.args.trim() {
-            "" => Value::Object(serde_json::Map::new()), // A tool without arguments.
+            "" | "null" => Value::Object(Map::new()), // A tool without arguments.
             text => match json::parse::<Value>(text) {
                 Ok(args @ Value::Object(_)) => args,
+                // An empty object, as PHP writes it.
+                Ok(Value::Array(items)) if items.is_empty() => Value::Object(Map::new()),
+                // Some models put their JSON into a string once more.
+                Ok(Value::String(inner)) => match json::parse::<Value>(&inner) {
+                    Ok(args @ Value::Object(_)) => args,
+                    Ok(_) | Err(_) => Value::String(self.args),
+                },
                 Ok(_) | Err(_) => Value::String(self.args),
             },
         };
         RequestedCall { tool: self.tool, args }
+    }
+
+    /// The arguments are whole: nothing can follow.
+    pub(crate) fn is_whole(&self) -> bool {
+        let args = self.args.trim();
+        args == "null" || args.starts_with('{') && json::parse::<Value>(args).is_ok()
+    }
+
+    /// The arguments end in the midst of an object.
+    fn breaks_off(&self) -> bool {
+        let args = self.args.trim();
+        args.starts_with('{') && json::parse::<Value>(args).is_err_and(|error| error.is_eof())
+    }
+}
+
+impl Counted {
+    /// Takes newer figures in.
+    pub(crate) fn update(&mut self, newer: Counted) {
+        self.input = self.input.max(newer.input);
+        self.output = self.output.max(newer.output);
+        self.cached = self.cached.max(newer.cached);
+        self.reasoning = self.reasoning.max(newer.reasoning);
+    }
+
+    /// The usage; what was not counted is as estimated.
+    pub(crate) fn or_estimated(self, estimate: Usage) -> Usage {
+        let counts = |figure: Option<u64>| figure.filter(|tokens| *tokens > 0);
+        let input = counts(self.input).unwrap_or(estimate.input_tokens);
+        let (output, reasoning) = match counts(self.output) {
+            Some(output) => (output, self.reasoning.unwrap_or(0).min(output)),
+            None => (estimate.output_tokens, estimate.reasoning_tokens),
+        };
+        Usage {
+            reasoning_tokens: reasoning,
+            ..Usage::new(input, output, self.cached.unwrap_or(0).min(input))
+        }
+    }
+}
+
+/// What is said to the user: some servers leave a model's thoughts in front of its words.
+fn spoken(text: &str) -> &str {
+    let text = text.trim();
+    match text.strip_prefix("<think>") {
+        Some(thought) => thought.split_once("</think>").map_or("", |(_, spoken)| spoken.trim()),
+        None => text,
     }
 }
 
@@ -110,4 +251,187 @@ pub(crate) fn extend_reasoning(kept: &mut String, more: &str) -> Result<(), Mode
     check("REASONING_MAX_BYTES", kept.len() + more.len(), REASONING_MAX_BYTES)?;
     kept.push_str(more);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn answer(text: &str, calls: &[(&str, &str)], stopped: Option<Stopped>) -> PartialAnswer {
+        let calls = calls
+            .iter()
+            .map(|(tool, args)| PartialCall { tool: (*tool).to_owned(), args: (*args).to_owned() });
+        PartialAnswer {
+            text: text.to_owned(),
+            calls: calls.collect(),
+            stopped,
+            ..PartialAnswer::default()
+        }
+    }
+
+    fn check_in(around: Circumstances, answer: PartialAnswer, expected: Expect) {
+        let told = match answer.judged(around) {
+            Err(error) => format!("error: {error}"),
+            Ok(JudgedAnswer { content, calls, finish_reason, cut }) => {
+                let calls: Vec<_> =
+                    calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
+                let cut = cut.map(|cut| format!("; {cut}")).unwrap_or_default();
+                format!("{content:?} {calls:?} {finish_reason:?}{cut}")
+            }
+        };
+        expected.assert_eq(&told);
+    }
+
+    fn check(text: &str, calls: &[(&str, &str)], stopped: Option<Stopped>, expected: Expect) {
+        let around = Circumstances { max_tokens: Some(50), may_say_nothing: false };
+        check_in(around, answer(text, calls, stopped), expected);
+    }
+
+    #[test]
+    fn the_rule() {
+        let done = || Some(Stopped::Done);
+        let length = || Some(Stopped::Length);
+        let filtered = || Some(Stopped::Filtered("violence".into()));
+        let call = [("t", "{\"a\":1}")];
+        let begun = [("t", "{\"a\":\"b")];
+        let named = [("t", "")];
+        // Whole.
+        check("Hi.", &[], done(), expect![[r#""Hi." [] Stop"#]]);
+        check("", &call, done(), expect![[r#""" ["t {\"a\":1}"] ToolCalls"#]]);
+        check("Hi.", &call, done(), expect![[r#""Hi." ["t {\"a\":1}"] ToolCalls"#]]);
+        check(" ", &call, done(), expect![[r#""" ["t {\"a\":1}"] ToolCalls"#]]);
+        check("", &named, done(), expect![[r#""" ["t {}"] ToolCalls"#]]);
+        check("", &[("t", "null")], done(), expect![[r#""" ["t {}"] ToolCalls"#]]);
+        check("", &[("t", "[1]")], done(), expect![[r#""" ["t \"[1]\""] ToolCalls"#]]);
+        // Cut: no call of it is made.
+        check(
+            "Hi, wai",
+            &[],
+            length(),
+            expect![[r#""Hi, wai" [] Length; the answer was cut at `max_tokens` = 50"#]],
+        );
+        check(
+            "Hi.",
+            &call,
+            length(),
+            expect![[
+                r#""Hi." [] Length; the answer was cut at `max_tokens` = 50; its call of `t` was not made"#
+            ]],
+        );
+        check(
+            "",
+            &named,
+            length(),
+            expect![[
+                r#""" [] Length; the answer was cut at `max_tokens` = 50; its call of `t` was not made"#
+            ]],
+        );
+        check(
+            "",
+            &begun,
+            length(),
+            expect![[
+                r#""" [] Length; the answer was cut at `max_tokens` = 50; its call of `t` was not made"#
+            ]],
+        );
+        check(
+            "",
+            &begun,
+            done(),
+            expect![[
+                r#""" [] Length; the answer ends in the middle of a tool call; its call of `t` was not made"#
+            ]],
+        );
+        check(
+            "Hi",
+            &[],
+            filtered(),
+            expect![[
+                r#""Hi" [] ContentFilter; the provider's content filter withheld the rest of the answer: violence"#
+            ]],
+        );
+        check(
+            "",
+            &call,
+            filtered(),
+            expect![[
+                r#""" [] ContentFilter; the provider's content filter withheld the rest of the answer: violence; its call of `t` was not made"#
+            ]],
+        );
+        check("", &[("t", "[]")], done(), expect![[r#""" ["t {}"] ToolCalls"#]]);
+        check("", &[("t", r#""{\"a\":1}""#)], done(), expect![[r#""" ["t {\"a\":1}"] ToolCalls"#]]);
+        // Empty.
+        check(
+            "<think>Hm.</think>\n",
+            &[],
+            done(),
+            expect!["error: the model ended its answer without saying anything"],
+        );
+        check(
+            "",
+            &[],
+            done(),
+            expect!["error: the model ended its answer without saying anything"],
+        );
+        check(
+            " \n",
+            &[],
+            done(),
+            expect!["error: the model ended its answer without saying anything"],
+        );
+        check(
+            "",
+            &[],
+            length(),
+            expect![
+                "error: the model's answer was cut at `max_tokens` = 50 before it said anything: raise `max_tokens`"
+            ],
+        );
+        // Refused.
+        check("", &[], filtered(), expect!["error: the provider refused to answer: violence"]);
+        // Failed.
+        check("Hi.", &call, None, expect!["error: the answer broke off before its end"]);
+        check(
+            "Hi.",
+            &[],
+            Some(Stopped::Failed("no machine".into())),
+            expect!["error: the provider is unavailable: no machine"],
+        );
+        // Nothing to add to what the tools said, from a provider that means it.
+        let around = Circumstances { may_say_nothing: true, ..Circumstances::default() };
+        check_in(around, answer("", &[], done()), expect![[r#""" [] Stop"#]]);
+        check_in(
+            around,
+            answer("", &[], length()),
+            expect!["error: the model's answer was cut before it said anything"],
+        );
+        let declined = PartialAnswer { refusal: "I will not.".into(), ..answer("", &[], done()) };
+        check_in(
+            Circumstances::default(),
+            declined,
+            expect!["error: the provider refused to answer: I will not."],
+        );
+    }
+
+    #[test]
+    fn counted_figures_only_grow_and_gaps_are_estimated() {
+        let estimate = Usage { reasoning_tokens: 3, ..Usage::new(10, 7, 0) };
+        let mut counted = Counted::default();
+        assert_eq!(counted.or_estimated(estimate), estimate);
+        counted.update(Counted { input: Some(15), ..Counted::default() });
+        counted.update(Counted { input: Some(0), output: Some(0), ..Counted::default() });
+        let usage = counted.or_estimated(estimate);
+        assert_eq!(usage, Usage { reasoning_tokens: 3, ..Usage::new(15, 7, 0) });
+        let all = Counted {
+            output: Some(20),
+            cached: Some(99),
+            reasoning: Some(12),
+            ..Counted::default()
+        };
+        counted.update(all);
+        let usage = counted.or_estimated(estimate);
+        assert_eq!(usage, Usage { reasoning_tokens: 12, ..Usage::new(15, 20, 15) });
+    }
 }

@@ -1,23 +1,25 @@
 //! One attempt at a model over HTTP: a request goes out, an answer comes in whole or fails.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use async_stream::try_stream;
 use futures::Stream;
-use protocol::message::{FinishReason, Usage};
+use protocol::message::{FinishReason, Message, Usage};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    answer::{Increment, PartialAnswer, PartialCall},
+    answer::{Circumstances, PartialAnswer},
+    answer_stream::AnswerStream,
     anthropic,
-    chat::{ChatRequest, RequestedCall},
+    chat::{AnswerCut, ChatRequest, RequestedCall},
     error::ModelError,
     http::{send, with_key},
+    lessons::Lessons,
     limits::RESPONSE_MAX_BYTES,
     openai,
     settings::{Provider, WireFormat},
-    sse::{SseDecoder, SseEvent},
     tokens::estimate_usage,
 };
 
@@ -26,7 +28,7 @@ use crate::{
 pub(crate) enum AttemptEvent {
     Text(String),
     /// The whole answer. Nothing follows.
-    Whole(WholeAnswer),
+    Whole(Box<WholeAnswer>),
 }
 
 /// A whole answer of one attempt.
@@ -35,9 +37,18 @@ pub(crate) struct WholeAnswer {
     pub(crate) content: String,
     pub(crate) tool_calls: Vec<RequestedCall>,
     pub(crate) replay: Option<Value>,
+    pub(crate) cut: Option<AnswerCut>,
     pub(crate) finish_reason: FinishReason,
     pub(crate) usage: Usage,
     pub(crate) first_token_at: Option<Instant>,
+}
+
+/// The body of a request, as the provider's wire format and what it has taught us will have it.
+pub(crate) fn body_of(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Value {
+    match provider.kind {
+        WireFormat::Anthropic => anthropic::body(request, lessons),
+        WireFormat::OpenAi | WireFormat::Demo => openai::body(request, provider, lessons),
+    }
 }
 
 /// Asks once. Dropping the stream closes the connection.
@@ -45,98 +56,81 @@ pub(crate) fn attempt(
     client: reqwest::Client,
     provider: Arc<Provider>,
     request: Arc<ChatRequest>,
+    body: Value,
     deadline: Instant,
 ) -> impl Stream<Item = Result<AttemptEvent, ModelError>> + Send {
     try_stream! {
-        let (mut reader, path, body) = match provider.kind {
-            WireFormat::Anthropic => (
-                AnswerReader::Anthropic(anthropic::MessagesReader::default()),
-                if provider.base_url.ends_with("/v1") { "messages" } else { "v1/messages" },
-                anthropic::body(&request),
-            ),
-            WireFormat::OpenAi | WireFormat::Demo => (
-                AnswerReader::OpenAi(openai::ChatCompletionReader::new(&provider)),
-                "chat/completions",
-                openai::body(&request, &provider),
-            ),
+        let path = match provider.kind {
+            WireFormat::Anthropic if provider.base_url.ends_with("/v1") => "messages",
+            WireFormat::Anthropic => "v1/messages",
+            WireFormat::OpenAi | WireFormat::Demo => "chat/completions",
         };
         let post = client.post(format!("{}/{path}", provider.base_url)).json(&body);
         let bound = ("RESPONSE_MAX_BYTES", RESPONSE_MAX_BYTES);
-        let mut body = send(with_key(post, &provider), &provider, deadline, bound).await?;
+        let mut answer = send(with_key(post, &provider), &provider, deadline, bound).await?;
 
-        let (mut decoder, mut events) = (SseDecoder::default(), VecDeque::new());
+        let mut stream = AnswerStream::new(provider.kind);
         let mut first_token_at = None;
-        let (mut has_more, mut has_events) = (true, false);
-        'body: while has_more {
-            match body.chunk().await? {
-                Some(chunk) => decoder.feed(&chunk, &mut events)?,
-                None => {
-                    has_more = false;
-                    decoder.finish(&mut events)?;
-                }
+        let mut is_end = false;
+        while !is_end {
+            let Some(chunk) = answer.chunk().await? else { break };
+            let added = stream.feed(&chunk).map_err(|error| without_key(error, &provider))?;
+            if added.is_something {
+                first_token_at.get_or_insert_with(Instant::now);
             }
-            has_events |= !events.is_empty();
-            while let Some(event) = events.pop_front() {
-                match reader.read(&event)? {
-                    Increment::Nothing => {}
-                    Increment::Part => {
-                        first_token_at.get_or_insert_with(Instant::now);
-                    }
-                    Increment::Text(text) => {
-                        first_token_at.get_or_insert_with(Instant::now);
-                        yield AttemptEvent::Text(text);
-                    }
-                    Increment::End => {
-                        body.drain().await;
-                        break 'body;
-                    }
-                }
+            for text in added.texts {
+                yield AttemptEvent::Text(text);
             }
+            is_end = added.is_end;
         }
-        if !has_events {
-            Err(ModelError::protocol("the answer is not an event stream: check the base URL"))?;
+        if is_end {
+            answer.drain().await;
         }
-        yield AttemptEvent::Whole(whole(reader.finish()?, &request, first_token_at)?);
+        let (added, whole) = stream.finish().map_err(|error| without_key(error, &provider))?;
+        if added.is_something {
+            first_token_at.get_or_insert_with(Instant::now);
+        }
+        for text in added.texts {
+            yield AttemptEvent::Text(text);
+        }
+        let whole = judged(whole, &provider, &request, &body, first_token_at)?;
+        yield AttemptEvent::Whole(Box::new(whole));
     }
 }
 
-/// The two wire formats.
-enum AnswerReader {
-    OpenAi(openai::ChatCompletionReader),
-    Anthropic(anthropic::MessagesReader),
-}
-
-impl AnswerReader {
-    fn read(&mut self, event: &SseEvent) -> Result<Increment, ModelError> {
-        match self {
-            Self::OpenAi(reader) => reader.read(event),
-            Self::Anthropic(reader) => reader.read(event),
-        }
-    }
-
-    fn finish(self) -> Result<PartialAnswer, ModelError> {
-        match self {
-            Self::OpenAi(reader) => reader.finish(),
-            Self::Anthropic(reader) => reader.finish(),
-        }
+/// The error without the provider's key, should its words repeat it.
+fn without_key(error: ModelError, provider: &Provider) -> ModelError {
+    match provider.api_key.as_ref().map(ExposeSecret::expose_secret) {
+        Some(key) if !key.is_empty() => error.with_words(|words| words.replace(key, "[redacted]")),
+        Some(_) | None => error,
     }
 }
 
-fn whole(
-    answer: PartialAnswer,
+fn judged(
+    mut answer: PartialAnswer,
+    provider: &Provider,
     request: &ChatRequest,
+    body: &Value,
     first_token_at: Option<Instant>,
 ) -> Result<WholeAnswer, ModelError> {
-    let finish_reason = answer.finish_reason().ok_or(ModelError::Truncated)?;
-    let usage = answer.usage.filter(|usage| usage.total_tokens > 0).unwrap_or_else(|| {
-        let parts = answer.calls.iter().flat_map(|call| [call.tool.as_str(), call.args.as_str()]);
-        estimate_usage(request, parts.chain([answer.text.as_str()]))
-    });
+    let parts = answer.calls.iter().flat_map(|call| [call.tool.as_str(), call.args.as_str()]);
+    let estimate = estimate_usage(request, parts.chain([answer.text.as_str()]), &answer.reasoning);
+    let usage = answer.usage.or_estimated(estimate);
+    let replay = answer.replay.take();
+    let bound = ["max_tokens", "max_completion_tokens"];
+    let bound = bound.into_iter().find_map(|key| body.get(key)?.as_u64());
+    let judged = answer.judged(Circumstances {
+        max_tokens: bound.and_then(|tokens| u32::try_from(tokens).ok()),
+        // Claude may have nothing to add to what its tools have said.
+        may_say_nothing: provider.kind == WireFormat::Anthropic
+            && matches!(request.messages.last(), Some(Message::Tool { .. })),
+    })?;
     Ok(WholeAnswer {
-        content: answer.text,
-        tool_calls: answer.calls.into_iter().map(PartialCall::into_requested).collect(),
-        replay: answer.replay,
-        finish_reason,
+        content: judged.content,
+        tool_calls: judged.calls,
+        replay: replay.filter(|_| judged.cut.is_none()),
+        cut: judged.cut,
+        finish_reason: judged.finish_reason,
         usage,
         first_token_at,
     })

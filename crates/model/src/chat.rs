@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::error::ModelError;
 
 /// A provider and one of its models; written `<provider>/<model>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelRef {
     /// The provider's name in the configuration.
     pub provider: String,
@@ -44,6 +44,12 @@ pub struct ChatRequest {
     pub max_tokens: Option<u32>,
 }
 
+impl ChatRequest {
+    pub(crate) fn model_ref(&self) -> ModelRef {
+        ModelRef { provider: self.provider.clone(), model: self.model.clone() }
+    }
+}
+
 /// A tool call that the model asks for. It gets its id from the agent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RequestedCall {
@@ -53,7 +59,7 @@ pub struct RequestedCall {
     pub args: Value,
 }
 
-/// A whole answer: its end marker has been seen.
+/// An answer whose end has been seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatResponse {
     pub provider: String,
@@ -64,6 +70,8 @@ pub struct ChatResponse {
     pub tool_calls: Vec<RequestedCall>,
     /// Opaque blocks to be sent back with this message.
     pub replay: Option<Replay>,
+    /// The answer is not whole; what there is of it is `content`.
+    pub cut: Option<AnswerCut>,
     pub finish_reason: FinishReason,
     /// As the provider counts; estimated from the characters where it does not say.
     pub usage: Usage,
@@ -75,6 +83,51 @@ pub struct ChatResponse {
     pub duration_ms: u64,
     /// How often the provider was asked.
     pub attempts: u32,
+}
+
+/// How an answer is not whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerCut {
+    /// What cut it.
+    pub by: CutBy,
+    /// Tools that it was about to call: these calls are not whole, and not to be made.
+    pub calls: Vec<String>,
+}
+
+/// What cut an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CutBy {
+    /// A bound on tokens: this one, or the model's own.
+    Length { max_tokens: Option<u32> },
+    /// The provider's filter, in its words.
+    ContentFilter { words: String },
+    /// The arguments of a call end in the middle, though the provider says that it is done.
+    BrokenOff,
+}
+
+impl std::fmt::Display for AnswerCut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.by {
+            CutBy::Length { max_tokens: Some(most) } => {
+                write!(f, "the answer was cut at `max_tokens` = {most}")?;
+            }
+            CutBy::Length { max_tokens: None } => {
+                write!(f, "the answer was cut at the longest that the model may say")?;
+            }
+            CutBy::ContentFilter { words } => {
+                write!(
+                    f,
+                    "the provider's content filter withheld the rest of the answer: {words}"
+                )?;
+            }
+            CutBy::BrokenOff => write!(f, "the answer ends in the middle of a tool call")?,
+        }
+        match self.calls.as_slice() {
+            [] => Ok(()),
+            [tool] => write!(f, "; its call of `{tool}` was not made"),
+            tools => write!(f, "; its calls of `{}` were not made", tools.join("`, `")),
+        }
+    }
 }
 
 /// What happens while a model answers.
@@ -92,7 +145,9 @@ pub enum ChatEvent {
         /// Text was already emitted, and is void.
         void: bool,
     },
-    /// The whole answer. Nothing follows.
+    /// A tool is not offered to this model: its provider has refused it.
+    ToolLeftOut { tool: String, reason: String },
+    /// The whole answer, or what there is of one that was cut. Nothing follows.
     Done(Box<ChatResponse>),
 }
 

@@ -73,17 +73,18 @@ pub(crate) fn answer(
         let calls: Vec<String> =
             tool_calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
         let said = calls.iter().map(String::as_str).chain([content.as_str()]);
-        let usage = estimate_usage(&request, said);
+        let usage = estimate_usage(&request, said, "");
         let finish_reason =
             if tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
-        yield AttemptEvent::Whole(WholeAnswer {
+        yield AttemptEvent::Whole(Box::new(WholeAnswer {
             content,
             tool_calls,
             replay: None,
+            cut: None,
             finish_reason,
             usage,
             first_token_at,
-        });
+        }));
     }
 }
 

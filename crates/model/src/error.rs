@@ -10,9 +10,21 @@ pub const PROVIDER_MESSAGE_MAX_CHARS: usize = 500;
 /// A model did not answer as it should. One attempt's fault, or the last one's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
-    /// 401 or 403. The operator must act; asking again is useless.
-    #[error("the provider refuses our API key")]
-    Auth,
+    /// The operator must act; asking again is useless.
+    #[error("the provider refuses our API key: {message}")]
+    Auth { message: String },
+    /// The credentials are good, but not for this: a country, a model, a proxy on the way.
+    #[error("the provider does not allow it: {message}")]
+    Forbidden { message: String },
+    /// The account has nothing left to pay with; asking again is useless.
+    #[error("the account with the provider is used up: {message}")]
+    Quota { message: String },
+    /// The provider, or the model itself, declines to answer this.
+    #[error("the provider refused to answer: {message}")]
+    Refused { message: String },
+    /// The prompt does not fit the model.
+    #[error("the prompt is too long for the model (`context_tokens` of the agent): {message}")]
+    PromptTooLong { message: String },
     /// Another 4xx: this request will never be accepted.
     #[error("the provider refuses the request: {message}")]
     BadRequest {
@@ -42,6 +54,12 @@ pub enum ModelError {
     /// The answer ended before its end marker.
     #[error("the answer broke off before its end")]
     Truncated,
+    /// The model ended its answer without a word and without a call.
+    #[error("{}", empty_words(*cut_at))]
+    Empty {
+        /// It was cut before it said anything, at the bound that was asked for, if one was.
+        cut_at: Option<Option<u32>>,
+    },
     /// The answer is not what the wire format says.
     #[error("the provider does not keep to the wire format: {message}")]
     Protocol {
@@ -56,7 +74,7 @@ pub enum ModelError {
         max: usize,
     },
     /// It took too long.
-    #[error("the provider took longer than {after:?} ({phase})")]
+    #[error("the provider took longer than {after:?} {phase}")]
     Timeout {
         /// What we were waiting for.
         phase: Phase,
@@ -79,11 +97,22 @@ pub enum Phase {
 impl std::fmt::Display for Phase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Connect => "to connect",
-            Self::FirstByte => "to the first byte",
-            Self::Idle => "between two bytes",
-            Self::Total => "in all",
+            Self::Connect => "to connect: `connect_timeout_ms`",
+            Self::FirstByte => "to its first byte: `first_byte_timeout_ms`",
+            Self::Idle => "between two bytes: `idle_timeout_ms`",
+            Self::Total => "in all: `total_timeout_ms`",
         })
+    }
+}
+
+fn empty_words(cut_at: Option<Option<u32>>) -> String {
+    match cut_at {
+        None => "the model ended its answer without saying anything".to_owned(),
+        Some(None) => "the model's answer was cut before it said anything".to_owned(),
+        Some(Some(most)) => format!(
+            "the model's answer was cut at `max_tokens` = {most} before it said anything: raise \
+             `max_tokens`"
+        ),
     }
 }
 
@@ -94,10 +123,16 @@ impl ModelError {
             Self::RateLimited { .. }
             | Self::Unavailable { .. }
             | Self::Truncated
+            | Self::Empty { cut_at: None }
             | Self::Protocol { .. }
             | Self::Timeout { phase: Phase::Connect | Phase::FirstByte | Phase::Idle, .. } => true,
-            Self::Auth
+            Self::Auth { .. }
+            | Self::Forbidden { .. }
+            | Self::Quota { .. }
+            | Self::Refused { .. }
+            | Self::PromptTooLong { .. }
             | Self::BadRequest { .. }
+            | Self::Empty { cut_at: Some(_) }
             | Self::Limit { .. }
             | Self::Timeout { phase: Phase::Total, .. } => false,
         }
@@ -109,44 +144,39 @@ impl ModelError {
             Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => {
                 *retry_after
             }
-            Self::Auth
+            Self::Auth { .. }
+            | Self::Forbidden { .. }
+            | Self::Quota { .. }
+            | Self::Refused { .. }
+            | Self::PromptTooLong { .. }
             | Self::BadRequest { .. }
             | Self::Truncated
+            | Self::Empty { .. }
             | Self::Protocol { .. }
             | Self::Limit { .. }
             | Self::Timeout { .. } => None,
         }
     }
 
+    /// The same error with its words changed.
+    pub(crate) fn with_words(mut self, change: impl FnOnce(&str) -> String) -> Self {
+        match &mut self {
+            Self::Auth { message }
+            | Self::Forbidden { message }
+            | Self::Quota { message }
+            | Self::Refused { message }
+            | Self::PromptTooLong { message }
+            | Self::BadRequest { message, .. }
+            | Self::RateLimited { message, .. }
+            | Self::Unavailable { message, .. }
+            | Self::Protocol { message } => *message = change(message),
+            Self::Truncated | Self::Empty { .. } | Self::Limit { .. } | Self::Timeout { .. } => {}
+        }
+        self
+    }
+
     pub(crate) fn protocol(message: impl Into<String>) -> Self {
         Self::Protocol { message: message.into() }
-    }
-
-    /// The error that an HTTP status stands for.
-    pub(crate) fn from_status(
-        status: u16,
-        retry_after: Option<Duration>,
-        message: String,
-    ) -> ModelError {
-        match status {
-            401 | 403 => Self::Auth,
-            429 => Self::RateLimited { retry_after, message },
-            408 | 409 | 500.. => Self::Unavailable { status: Some(status), retry_after, message },
-            _ => Self::BadRequest { status, message },
-        }
-    }
-
-    /// The error that a provider reports inside of a stream that began well.
-    ///
-    /// `kind` is Anthropic's `error.type` or OpenAI's `type`; `code` is a number with some gateways.
-    pub(crate) fn from_stream(kind: &str, code: Option<u16>, message: String) -> ModelError {
-        let status = code.filter(|code| (400..600).contains(code)).unwrap_or(match kind {
-            "authentication_error" | "permission_error" => 401,
-            "rate_limit_error" | "rate_limit_exceeded" => 429,
-            "invalid_request_error" | "not_found_error" | "request_too_large" => 400,
-            _ => 500,
-        });
-        Self::from_status(status, None, message)
     }
 }
 

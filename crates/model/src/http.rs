@@ -11,13 +11,13 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, Phase, SettingsError, cut},
     limits::{ERROR_BODY_MAX_BYTES, check},
     retry::parse_retry_after,
+    said::Said,
     settings::{Provider, WireFormat},
 };
 
@@ -91,22 +91,23 @@ pub(crate) async fn send(
     if status == StatusCode::OK {
         return Ok(body);
     }
-    let message = match status.is_redirection() {
-        true => "it redirects elsewhere, and redirects are not followed".to_owned(),
-        false => said(status, &body.beginning().await, provider.api_key.as_ref()),
-    };
+    let words = "it redirects elsewhere, and redirects are not followed";
+    if status.is_redirection() {
+        return Err(ModelError::BadRequest { status: status.as_u16(), message: words.into() });
+    }
+    let said = Said::from_body(&without_key(&body.beginning().await, provider.api_key.as_ref()));
     Err(match status.is_informational() || status.is_success() {
-        true => ModelError::protocol(message),
-        false => ModelError::from_status(status.as_u16(), retry_after, message),
+        true => said.error(None, retry_after),
+        false => said.error(Some(status.as_u16()), retry_after),
     })
 }
 
 /// How long the provider asks us to wait. OpenAI and Azure also say it in milliseconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
-    let millis = text("retry-after-ms").and_then(|value| value.trim().parse().ok());
+    let millis = text("retry-after-ms").and_then(|value| value.trim().parse::<f64>().ok());
     millis
-        .map(Duration::from_millis)
+        .and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok())
         .or_else(|| parse_retry_after(text("retry-after")?, SystemTime::now()))
 }
 
@@ -161,31 +162,12 @@ impl Body {
     }
 }
 
-/// What the provider says of an error, without the key if it repeats it.
-fn said(status: StatusCode, body: &[u8], key: Option<&SecretString>) -> String {
-    let text = String::from_utf8_lossy(body);
-    let said = match serde_json::from_str::<Value>(&text) {
-        Ok(value) => error_message(&value).unwrap_or_default(),
-        Err(_) => text.trim().to_owned(),
-    };
-    let said = match key.map(ExposeSecret::expose_secret).filter(|key| !key.is_empty()) {
-        Some(key) => said.replace(key, "[redacted]"),
-        None => said,
-    };
-    match said.is_empty() {
-        true => format!("HTTP {status}"),
-        false => format!("HTTP {}: {}", status.as_u16(), cut(&said, PROVIDER_MESSAGE_MAX_CHARS)),
+/// What came, without the key if it repeats it.
+fn without_key(body: &[u8], key: Option<&SecretString>) -> Vec<u8> {
+    match key.map(ExposeSecret::expose_secret).filter(|key| !key.is_empty()) {
+        Some(key) => String::from_utf8_lossy(body).replace(key, "[redacted]").into_bytes(),
+        None => body.to_vec(),
     }
-}
-
-/// The words in an error body: `{error: {message}}`, `{error: "…"}`, `{message}`, or such a list.
-pub(crate) fn error_message(body: &Value) -> Option<String> {
-    let body = body.get(0).unwrap_or(body); // Gemini wraps it in a list.
-    ["/error/message", "/error", "/message", "/detail"]
-        .into_iter()
-        .filter_map(|path| body.pointer(path)?.as_str())
-        .map(str::to_owned)
-        .next()
 }
 
 const fn timed_out(phase: Phase, after: Duration) -> ModelError {
@@ -212,34 +194,4 @@ fn chain(error: &reqwest::Error) -> String {
         false => words.join(": "),
     };
     cut(&text, PROVIDER_MESSAGE_MAX_CHARS)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn error_bodies_of_many_servers_are_read() {
-        for body in [
-            json!({"error": {"message": "no", "type": "x"}}),
-            json!({"error": "no"}),
-            json!({"message": "no"}),
-            json!({"detail": "no"}),
-            json!([{"error": {"code": 400, "message": "no"}}]),
-        ] {
-            assert_eq!(error_message(&body).as_deref(), Some("no"), "{body}");
-        }
-        assert_eq!(error_message(&json!({"detail": [1]})), None);
-    }
-
-    #[test]
-    fn an_error_repeats_neither_the_key_nor_too_much() {
-        let key = SecretString::from("sk-secret");
-        let body = format!(r#"{{"error":"bad sk-secret {}"}}"#, "字".repeat(600));
-        let said = said(StatusCode::BAD_REQUEST, body.as_bytes(), Some(&key));
-        assert!(said.starts_with("HTTP 400: bad [redacted] 字"), "{said}");
-        assert!(said.ends_with('…') && said.chars().count() < 520);
-    }
 }

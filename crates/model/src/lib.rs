@@ -17,10 +17,14 @@ pub mod settings;
 pub mod tokens;
 
 mod answer;
+mod answer_stream;
 mod anthropic;
 mod attempt;
 mod demo;
 mod http;
 mod json;
+mod lessons;
 mod openai;
+mod said;
 mod sse;
+mod tool_schema;

@@ -2,20 +2,26 @@
 //!
 //! How one attempt goes is in `attempt`; which wire format a provider speaks, in its settings.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_stream::stream;
 use futures::{StreamExt, future::join_all, stream::BoxStream};
-use protocol::{message::Replay, run::LlmConfig};
+use protocol::{message::Replay, run::LlmConfig, tool::TaughtModel};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    attempt::{AttemptEvent, WholeAnswer, attempt},
+    attempt::{AttemptEvent, WholeAnswer, attempt, body_of},
     chat::{ChatEvent, ChatRequest, ChatResponse, ModelRef},
     demo,
     embedding::{self, Embedder, EmbeddingSettings},
     error::{ModelError, Phase, ResolveError, SettingsError},
-    http, limits,
+    http,
+    lessons::{LESSONS_MAX, Lessons},
+    limits,
     prices::{Price, Prices},
     retry,
     routes::{ProviderInfo, Route, Routes},
@@ -34,7 +40,12 @@ struct Registry {
     routes: Routes,
     default: ModelRef,
     prices: Prices,
+    /// What providers have taught us; no more than [`TAUGHT_MAX`] models.
+    taught: Mutex<BTreeMap<ModelRef, Lessons>>,
 }
+
+/// Most models whose lessons are kept: runs may name any model.
+const TAUGHT_MAX: usize = 256;
 
 /// What a [`Models::probe`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +68,7 @@ impl Models {
             routes: Routes(routes),
             default: ModelRef { provider: "demo".into(), model: "default".into() },
             prices: Prices::new(settings.prices.clone()),
+            taught: Mutex::default(),
         };
         registry.default =
             registry.routes.default_of(settings.default.as_deref()).map_err(|error| {
@@ -117,11 +129,22 @@ impl Models {
                 }
             };
             let deadline = started + total;
-            let mut attempt = 0;
+            let mut lessons = registry.lessons_of(&request);
+            let mut told = BTreeSet::new();
+            let (mut attempt, mut taught) = (0, 0);
             loop {
                 attempt += 1;
+                for tool in &request.tools {
+                    if let Some(reason) = lessons.reason_to_leave_out(tool)
+                        && told.insert(tool.name.clone())
+                    {
+                        let (tool, reason) = (tool.name.clone(), reason.to_owned());
+                        yield Ok(ChatEvent::ToolLeftOut { tool, reason });
+                    }
+                }
                 let mut void = false;
-                let mut pieces = registry.attempt(Arc::clone(&request), deadline);
+                let failed = attempt - taught;
+                let mut pieces = registry.attempt(Arc::clone(&request), &lessons, failed, deadline);
                 let error = loop {
                     match pieces.next().await {
                         Some(Ok(AttemptEvent::Text(text))) => {
@@ -129,7 +152,7 @@ impl Models {
                             yield Ok(ChatEvent::Text(text));
                         }
                         Some(Ok(AttemptEvent::Whole(whole))) => {
-                            let response = registry.response(&request, whole, started, attempt);
+                            let response = registry.response(&request, *whole, started, attempt);
                             yield Ok(ChatEvent::Done(Box::new(response)));
                             return;
                         }
@@ -138,7 +161,11 @@ impl Models {
                     }
                 };
                 drop(pieces); // Its connection is closed before we wait.
-                let Some(retry_in) = retry::wait_after(&error, attempt, retry, retry::random())
+                if !void && taught < LESSONS_MAX && registry.learn(&mut lessons, &error, &request) {
+                    taught += 1;
+                    continue;
+                }
+                let Some(retry_in) = retry::wait_after(&error, failed, retry, retry::random())
                 else {
                     yield Err(error);
                     return;
@@ -185,6 +212,16 @@ impl Models {
         self.registry.routes.infos()
     }
 
+    /// What providers have taught this process about their models by refusing.
+    pub fn taught(&self) -> Vec<TaughtModel> {
+        let taught = self.registry.taught();
+        let models = taught.iter().map(|(model, lessons)| TaughtModel {
+            model: model.to_string(),
+            lessons: lessons.sentences(),
+        });
+        models.collect()
+    }
+
     /// Asks every configured provider for the list of its models, which costs no tokens.
     pub async fn probe(&self) -> Vec<ProviderProbe> {
         join_all(self.registry.routes.0.iter().filter_map(|(name, route)| match route {
@@ -203,21 +240,53 @@ impl Models {
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Registry {
+    /// Attempt number `number`, from 1. After the first one a silent provider has twice the time.
     fn attempt(
         &self,
         request: Arc<ChatRequest>,
+        lessons: &Lessons,
+        number: u32,
         deadline: Instant,
     ) -> BoxStream<'static, Result<AttemptEvent, ModelError>> {
         match self.routes.get(&request.provider) {
             Some(Route::Configured(provider)) => match provider.kind {
                 WireFormat::Demo => demo::answer(request).map(Ok).boxed(),
                 WireFormat::OpenAi | WireFormat::Anthropic => {
-                    attempt(self.client.clone(), Arc::clone(provider), request, deadline).boxed()
+                    let body = body_of(&request, provider, lessons);
+                    let provider = match number {
+                        0 | 1 => Arc::clone(provider),
+                        _ => Arc::new(provider.with_more_patience()),
+                    };
+                    attempt(self.client.clone(), provider, request, body, deadline).boxed()
                 }
             },
             Some(Route::Scripted(script)) => script.answer(request).boxed(),
             None => futures::stream::empty().boxed(),
         }
+    }
+
+    fn taught(&self) -> MutexGuard<'_, BTreeMap<ModelRef, Lessons>> {
+        self.taught.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lessons_of(&self, request: &ChatRequest) -> Lessons {
+        self.taught().get(&request.model_ref()).cloned().unwrap_or_default()
+    }
+
+    /// Takes the lesson out of a refusal; says whether there is something to do differently now.
+    fn learn(&self, lessons: &mut Lessons, error: &ModelError, request: &ChatRequest) -> bool {
+        let Some(Route::Configured(provider)) = self.routes.get(&request.provider) else {
+            return false;
+        };
+        let body = body_of(request, provider, lessons);
+        let Some(lesson) = lessons.learn(error, request, &body) else { return false };
+        let model = request.model_ref();
+        tracing::info!(%model, lesson, "a provider has taught us something");
+        let mut taught = self.taught();
+        if taught.len() < TAUGHT_MAX || taught.contains_key(&model) {
+            taught.insert(model, lessons.clone());
+        }
+        true
     }
 
     fn response(
@@ -227,7 +296,7 @@ impl Registry {
         started: Instant,
         attempts: u32,
     ) -> ChatResponse {
-        let model = ModelRef { provider: request.provider.clone(), model: request.model.clone() };
+        let model = request.model_ref();
         let now = Instant::now();
         let millis = |at: Instant| at.duration_since(started).as_millis() as u64;
         ChatResponse {
@@ -239,6 +308,7 @@ impl Registry {
             model: model.model,
             content: whole.content,
             tool_calls: whole.tool_calls,
+            cut: whole.cut,
             finish_reason: whole.finish_reason,
             usage: whole.usage,
             time_to_first_token_ms: millis(whole.first_token_at.unwrap_or(now)),

@@ -1,383 +1,235 @@
 //! OpenAI's chat completions, as OpenAI and the many servers that imitate it speak them.
 //!
-//! Only the form: a request becomes a body, events become an answer. No IO.
+//! Only the form: here a request becomes a body; what comes back is read in `frames` and `calls`.
+//! No IO.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+mod calls;
+mod frames;
+
+pub(crate) use frames::CompletionReader;
+
+use std::collections::HashMap;
+
+use protocol::{
+    id::CallId,
+    message::{Message, Replay, ToolCall},
 };
-
-use protocol::message::{FinishReason, Message, Replay, ToolCall, Usage};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::{Increment, PartialAnswer, extend_reasoning},
     chat::{ChatRequest, parsable},
-    error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, cut},
-    json,
-    limits::CALLS_MAX,
+    lessons::{Lessons, ReasoningEcho, TokenBound},
     settings::Provider,
-    sse::SseEvent,
+    tool_schema,
 };
 
+/// What stands for the result of a tool that answered nothing: some servers refuse an empty one.
+pub(crate) const NO_OUTPUT: &str = "(no output)";
+/// The field in which reasoning is sent where the provider has sent none.
+const REASONING_FIELD: &str = "reasoning_content";
+
 /// The body of a request.
-pub(crate) fn body(request: &ChatRequest, provider: &Provider) -> Value {
-    let system =
-        (!request.system.is_empty()).then(|| json!({"role": "system", "content": request.system}));
-    let messages: Vec<Value> = system
-        .into_iter()
-        .chain(request.messages.iter().map(|message| wire_message(message, request, provider)))
-        .collect();
+pub(crate) fn body(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Value {
     let mut body = json!({
         "model": request.model,
-        "messages": messages,
-        "stream": true,
-        "stream_options": {"include_usage": true},
+        "messages": wire_messages(request, provider, lessons),
+        "stream": !lessons.no_stream,
     });
     let tools: Vec<Value> = request
         .tools
         .iter()
+        .filter(|tool| !lessons.refuses(tool))
         .map(|tool| {
             json!({"type": "function", "function": {
                 "name": tool.name,
                 "description": tool.description,
-                "parameters": tool.input_schema,
+                "parameters": tool_schema::as_sent(&tool.input_schema, provider.schemas),
             }})
         })
         .collect();
-    let bound = if provider.is_openai_itself { "max_completion_tokens" } else { "max_tokens" };
+    let usual = match provider.is_openai_itself {
+        true => TokenBound::MaxCompletionTokens,
+        false => TokenBound::MaxTokens,
+    };
+    let bound = match lessons.token_bound.unwrap_or(usual) {
+        TokenBound::MaxTokens => Some("max_tokens"),
+        TokenBound::MaxCompletionTokens => Some("max_completion_tokens"),
+        TokenBound::None => None,
+    };
     if let Value::Object(body) = &mut body {
+        if !lessons.no_stream && !lessons.no_stream_options {
+            body.insert("stream_options".into(), json!({"include_usage": true}));
+        }
         // Some servers refuse an empty list.
         insert(body, "tools", (!tools.is_empty()).then_some(Value::Array(tools)));
-        insert(body, "temperature", request.temperature.map(Value::from));
-        insert(body, bound, request.max_tokens.map(Value::from));
+        let temperature = request.temperature.filter(|_| !lessons.no_temperature);
+        insert(body, "temperature", temperature.map(Value::from));
+        if let Some(bound) = bound {
+            insert(body, bound, lessons.bounded(request.max_tokens).map(Value::from));
+        }
     }
     body
 }
 
-fn wire_message(message: &Message, request: &ChatRequest, provider: &Provider) -> Value {
-    match message {
-        Message::User { content } => json!({"role": "user", "content": content}),
-        Message::Tool { tool_call_id, content, .. } => {
-            json!({"role": "tool", "tool_call_id": tool_call_id, "content": content})
-        }
-        Message::Assistant { content, tool_calls, replay } => {
-            let replay = replay.as_ref().filter(|replay| replay.provider == request.provider);
-            let mut wire = Map::new();
-            wire.insert("role".into(), "assistant".into());
-            let words = (!content.is_empty() || tool_calls.is_empty()).then_some(content.as_str());
-            wire.insert("content".into(), words.into());
-            if !tool_calls.is_empty() {
-                let calls = tool_calls.iter().enumerate();
-                let calls = calls.map(|(place, call)| wire_call(call, extra_of(replay, place)));
-                wire.insert("tool_calls".into(), calls.collect());
+fn wire_messages(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Vec<Value> {
+    let ids = WireIds::of(request, lessons);
+    let echo = Echo::of(request, provider, lessons);
+    let mut wire: Vec<Value> = Vec::new();
+    if !request.system.is_empty() {
+        wire.push(json!({"role": "system", "content": request.system}));
+    }
+    for message in &request.messages {
+        match message {
+            Message::User { content } => match wire.last_mut().and_then(words_of_user) {
+                // Neighbours of one role: many templates refuse them.
+                Some(words) => *words = format!("{words}\n\n{content}"),
+                None => wire.push(json!({"role": "user", "content": content})),
+            },
+            Message::Tool { tool_call_id, content, .. } => wire.push(json!({
+                "role": "tool",
+                "tool_call_id": ids.get(*tool_call_id),
+                "content": if content.trim().is_empty() { NO_OUTPUT } else { content },
+            })),
+            // A turn that says nothing enters no prompt.
+            Message::Assistant { content, tool_calls, .. }
+                if content.trim().is_empty() && tool_calls.is_empty() => {}
+            Message::Assistant { content, tool_calls, replay } => {
+                let replay = own(replay.as_ref(), request);
+                let mut turn = Map::new();
+                turn.insert("role".into(), "assistant".into());
+                let words = !content.is_empty() || lessons.no_null_content;
+                turn.insert("content".into(), words.then_some(content.as_str()).into());
+                if !tool_calls.is_empty() {
+                    let calls = tool_calls.iter().enumerate();
+                    let calls =
+                        calls.map(|(place, call)| wire_call(call, ids.get(call.id), replay, place));
+                    turn.insert("tool_calls".into(), calls.collect());
+                }
+                echo.add(&mut turn, replay);
+                wire.push(Value::Object(turn));
             }
-            if let Some(reasoning) = replay
-                .filter(|_| provider.replay_reasoning)
-                .and_then(|replay| replay.blocks.get("reasoning")?.as_object())
-            {
-                wire.extend(reasoning.clone());
-            }
-            Value::Object(wire)
         }
+    }
+    wire
+}
+
+fn words_of_user(message: &mut Value) -> Option<&mut String> {
+    if message.get("role").and_then(Value::as_str) != Some("user") {
+        return None;
+    }
+    match message.get_mut("content") {
+        Some(Value::String(words)) => Some(words),
+        _ => None,
     }
 }
 
-fn wire_call(call: &ToolCall, extra: Option<&Value>) -> Value {
-    let mut wire = json!({"id": call.id, "type": "function", "function": {
+/// What the provider that is asked has itself attached to a message.
+fn own<'a>(replay: Option<&'a Replay>, request: &ChatRequest) -> Option<&'a Replay> {
+    replay.filter(|replay| replay.provider == request.provider)
+}
+
+fn wire_call(call: &ToolCall, id: String, replay: Option<&Replay>, place: usize) -> Value {
+    let mut wire = json!({"id": id, "type": "function", "function": {
         "name": call.tool,
         "arguments": parsable(&call.args).to_string(),
     }});
-    if let (Value::Object(wire), Some(extra)) = (&mut wire, extra) {
+    // Gemini refuses calls without the signature that it attached to them.
+    let kept = replay.and_then(|replay| replay.blocks.get("calls")?.get(place));
+    if let (Value::Object(wire), Some(extra)) =
+        (&mut wire, kept.and_then(|kept| kept.get("extra_content")))
+    {
         wire.insert("extra_content".into(), extra.clone());
     }
     wire
 }
 
-/// What the provider attached to the call at a place; Gemini refuses calls without its signature.
-fn extra_of(replay: Option<&Replay>, place: usize) -> Option<&Value> {
-    replay?.blocks.get("extra_content")?.get(place).filter(|extra| !extra.is_null())
+/// The ids of calls as the provider knows them.
+pub(crate) struct WireIds(HashMap<CallId, String>);
+
+impl WireIds {
+    /// A provider's own id where it gave one; else nine letters and digits, since Mistral takes
+    /// nothing else and everybody takes that.
+    pub(crate) fn of(request: &ChatRequest, lessons: &Lessons) -> Self {
+        let mut ids = HashMap::new();
+        for message in &request.messages {
+            let Message::Assistant { tool_calls, replay, .. } = message else { continue };
+            let kept = own(replay.as_ref(), request).and_then(|replay| replay.blocks.get("calls"));
+            let mut used: Vec<&str> = Vec::new();
+            for (place, call) in tool_calls.iter().enumerate() {
+                let given = kept.and_then(|kept| kept.get(place)?.get("id")?.as_str());
+                // Two calls of one answer must differ.
+                let given =
+                    given.filter(|id| !lessons.short_ids && !id.is_empty() && !used.contains(id));
+                used.extend(given);
+                ids.insert(call.id, given.map_or_else(|| short(call.id), str::to_owned));
+            }
+        }
+        Self(ids)
+    }
+
+    pub(crate) fn get(&self, id: CallId) -> String {
+        self.0.get(&id).cloned().unwrap_or_else(|| short(id))
+    }
+}
+
+/// The last nine characters of ours: random, and of letters and digits.
+fn short(id: CallId) -> String {
+    let text = id.to_string();
+    text.get(text.len().saturating_sub(9)..).unwrap_or(&text).to_owned()
+}
+
+/// How the model's reasoning goes back to it.
+struct Echo {
+    /// The field that turns without reasoning carry empty; none where it is not wanted.
+    empty: Option<String>,
+    is_sent: bool,
+}
+
+impl Echo {
+    /// By default as the provider did it: within a run what it sent goes back, and once one turn
+    /// has some, the others say that they have none.
+    fn of(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Self {
+        let configured = provider.replay_reasoning.map(|wanted| match wanted {
+            true => ReasoningEcho::Wanted,
+            false => ReasoningEcho::Refused,
+        });
+        let field = request.messages.iter().find_map(|message| match message {
+            Message::Assistant { replay, .. } => {
+                let reasoning =
+                    own(replay.as_ref(), request)?.blocks.get("reasoning")?.as_object()?;
+                reasoning.keys().next().cloned()
+            }
+            Message::User { .. } | Message::Tool { .. } => None,
+        });
+        match configured.or(lessons.reasoning) {
+            Some(ReasoningEcho::Refused) => Self { empty: None, is_sent: false },
+            Some(ReasoningEcho::Wanted) => {
+                Self { empty: Some(field.unwrap_or_else(|| REASONING_FIELD.into())), is_sent: true }
+            }
+            None => Self { empty: field, is_sent: true },
+        }
+    }
+
+    fn add(&self, turn: &mut Map<String, Value>, replay: Option<&Replay>) {
+        if !self.is_sent {
+            return;
+        }
+        let blocks = |key: &str| replay.and_then(|replay| replay.blocks.get(key));
+        if let Some(reasoning) = blocks("reasoning").and_then(Value::as_object) {
+            turn.extend(reasoning.clone());
+        } else if let Some(field) = &self.empty {
+            turn.insert(field.clone(), "".into());
+        }
+        for key in ["reasoning_details", "extra_content"] {
+            if let Some(block) = blocks(key) {
+                turn.insert(key.into(), block.clone());
+            }
+        }
+    }
 }
 
 fn insert(map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
     if let Some(value) = value {
         map.insert(key.to_owned(), value);
-    }
-}
-
-/// Reads the events of one answer.
-#[derive(Debug)]
-pub(crate) struct ChatCompletionReader {
-    answer: PartialAnswer,
-    is_done: bool,
-    /// Whether this server has ever sent `[DONE]`.
-    sends_done: Arc<AtomicBool>,
-    /// The place of the call at each wire index, its id, and what is attached to it.
-    slots: Vec<Slot>,
-    reasoning: Option<(&'static str, String)>,
-}
-
-#[derive(Debug)]
-struct Slot {
-    index: usize,
-    place: usize,
-    id: String,
-    extra: Value,
-}
-
-impl ChatCompletionReader {
-    /// For one answer of a provider.
-    pub(crate) fn new(provider: &Provider) -> Self {
-        Self {
-            answer: PartialAnswer::default(),
-            is_done: false,
-            sends_done: Arc::clone(&provider.sends_done),
-            slots: Vec::new(),
-            reasoning: None,
-        }
-    }
-
-    pub(crate) fn read(&mut self, event: &SseEvent) -> Result<Increment, ModelError> {
-        if event.data.trim() == "[DONE]" {
-            self.is_done = true;
-            return Ok(Increment::End);
-        }
-        if event.data.is_empty() {
-            return Ok(Increment::Nothing);
-        }
-        let chunk: Chunk = json::parse(&event.data)
-            .map_err(|_| ModelError::protocol("an event is no chat completion chunk"))?;
-        if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            return Err(stream_error(&error));
-        }
-        if let Some(usage) = chunk.usage {
-            self.answer.usage = Some(usage.into());
-        }
-        let choices = chunk.choices.unwrap_or_default();
-        let Some(choice) = choices.into_iter().find(|choice| choice.index.unwrap_or(0) == 0) else {
-            return Ok(Increment::Nothing);
-        };
-        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-            self.answer.finish = Some(finish_reason(&reason)?);
-        }
-        self.read_delta(choice.delta.unwrap_or_default())
-    }
-
-    /// The answer, if its end has been seen: a `finish_reason`, and `[DONE]` from a server that
-    /// sends one. Of others, which are many, a body that ends cleanly is whole.
-    pub(crate) fn finish(mut self) -> Result<PartialAnswer, ModelError> {
-        let sends_done = self.sends_done.fetch_or(self.is_done, Ordering::Relaxed);
-        if self.answer.finish.is_none() || sends_done && !self.is_done {
-            return Err(ModelError::Truncated);
-        }
-        let mut blocks = Map::new();
-        if let Some((field, text)) = self.reasoning {
-            blocks.insert("reasoning".into(), json!({field: text}));
-        }
-        if self.slots.iter().any(|slot| !slot.extra.is_null()) {
-            self.slots.sort_by_key(|slot| slot.place);
-            let extra = self.slots.into_iter().map(|slot| slot.extra).collect();
-            blocks.insert("extra_content".into(), extra);
-        }
-        self.answer.replay = (!blocks.is_empty()).then_some(Value::Object(blocks));
-        Ok(self.answer)
-    }
-
-    fn read_delta(&mut self, delta: Delta) -> Result<Increment, ModelError> {
-        let mut progress = Increment::Nothing;
-        for (field, text) in
-            [("reasoning_content", delta.reasoning_content), ("reasoning", delta.reasoning)]
-        {
-            // Some gateways send both fields with the same text: the first one seen is kept.
-            let Some(text) = text.as_ref().and_then(Value::as_str).filter(|t| !t.is_empty()) else {
-                continue;
-            };
-            let (kept_field, kept) = self.reasoning.get_or_insert((field, String::new()));
-            if *kept_field == field {
-                extend_reasoning(kept, text)?;
-                progress = Increment::Part;
-            }
-        }
-        for call in delta.tool_calls.unwrap_or_default() {
-            self.read_call(call)?;
-            progress = Increment::Part;
-        }
-        let text: String =
-            [delta.content, delta.refusal].into_iter().flatten().map(words).collect();
-        match self.answer.push_text(text)? {
-            Increment::Nothing => Ok(progress),
-            text => Ok(text),
-        }
-    }
-
-    fn read_call(&mut self, delta: CallDelta) -> Result<(), ModelError> {
-        let function = delta.function.unwrap_or_default();
-        let id = delta.id.unwrap_or_default();
-        let name = function.name.unwrap_or_default();
-        let index = delta.index.unwrap_or(match name.is_empty() {
-            true => self.slots.last().map_or(0, |slot| slot.index as u64),
-            false => self.slots.len() as u64,
-        });
-        let index = usize::try_from(index)
-            .ok()
-            .filter(|index| *index < CALLS_MAX)
-            .ok_or(ModelError::Limit { limit: "CALLS_MAX", max: CALLS_MAX })?;
-        // Some servers give every parallel call the index 0: another id and a name begin a new one.
-        let slot = self.slots.iter().rposition(|slot| slot.index == index).filter(|&at| {
-            let known = self.slots.get(at).map_or("", |slot| slot.id.as_str());
-            name.is_empty() || id.is_empty() || known.is_empty() || known == id
-        });
-        let slot = match slot {
-            Some(at) => at,
-            None => {
-                let place = self.answer.open_call()?;
-                self.slots.push(Slot { index, place, id: id.clone(), extra: Value::Null });
-                self.slots.len() - 1
-            }
-        };
-        let Some(slot) = self.slots.get_mut(slot) else { return Ok(()) };
-        if slot.id.is_empty() {
-            slot.id = id;
-        }
-        if let Some(extra) = delta.extra_content {
-            crate::limits::check(
-                "REASONING_MAX_BYTES",
-                extra.to_string().len(),
-                crate::limits::REASONING_MAX_BYTES,
-            )?;
-            slot.extra = extra;
-        }
-        let args = match function.arguments {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text,
-            Some(value) => value.to_string(),
-        };
-        // A name is sent whole; some servers repeat it in every fragment.
-        let is_named = self.answer.calls.get(slot.place).is_some_and(|call| !call.tool.is_empty());
-        self.answer.extend_call(slot.place, if is_named { "" } else { &name }, &args)
-    }
-}
-
-/// A text, or the text parts of a list of parts.
-fn words(content: Value) -> String {
-    match content {
-        Value::String(text) => text,
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
-        _ => String::new(),
-    }
-}
-
-fn finish_reason(wire: &str) -> Result<FinishReason, ModelError> {
-    match wire {
-        "length" | "max_tokens" => Ok(FinishReason::Length),
-        "content_filter" => Ok(FinishReason::ContentFilter),
-        "tool_calls" | "function_call" => Ok(FinishReason::ToolCalls),
-        "error" => Err(ModelError::Unavailable {
-            status: None,
-            retry_after: None,
-            message: "it ended its answer with an error".to_owned(),
-        }),
-        _ => Ok(FinishReason::Stop), // `stop`, and what other servers call it.
-    }
-}
-
-fn stream_error(error: &Value) -> ModelError {
-    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
-    let code = error.get("code");
-    let number = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
-    let kind = match text("type") {
-        "" => text("code"),
-        kind => kind,
-    };
-    let message = error.as_str().unwrap_or_else(|| text("message"));
-    ModelError::from_stream(
-        kind,
-        number.and_then(|code| u16::try_from(code).ok()),
-        cut(message, PROVIDER_MESSAGE_MAX_CHARS),
-    )
-}
-
-// Every field may be absent or null, and unknown ones are ignored.
-
-#[derive(Deserialize)]
-struct Chunk {
-    choices: Option<Vec<Choice>>,
-    usage: Option<ChatCompletionUsage>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    index: Option<u64>,
-    delta: Option<Delta>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-struct Delta {
-    content: Option<Value>,
-    refusal: Option<Value>,
-    reasoning_content: Option<Value>,
-    reasoning: Option<Value>,
-    tool_calls: Option<Vec<CallDelta>>,
-}
-
-#[derive(Deserialize)]
-struct CallDelta {
-    index: Option<u64>,
-    id: Option<String>,
-    function: Option<FunctionDelta>,
-    extra_content: Option<Value>,
-}
-
-#[derive(Default, Deserialize)]
-struct FunctionDelta {
-    name: Option<String>,
-    arguments: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct ChatCompletionUsage {
-    prompt_tokens: Option<u64>,
-    completion_tokens: Option<u64>,
-    prompt_tokens_details: Option<PromptDetails>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    cached_tokens: Option<u64>,
-}
-
-impl From<ChatCompletionUsage> for Usage {
-    fn from(wire: ChatCompletionUsage) -> Usage {
-        Usage::new(
-            wire.prompt_tokens.unwrap_or(0),
-            wire.completion_tokens.unwrap_or(0),
-            wire.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::ModelSettings;
-
-    #[test]
-    fn only_openai_itself_has_its_own_name_for_the_bound_on_tokens() {
-        let request = ChatRequest {
-            provider: String::new(),
-            model: String::new(),
-            system: String::new(),
-            messages: Vec::new(),
-            tools: Vec::new(),
-            temperature: None,
-            max_tokens: Some(7),
-        };
-        let providers = ModelSettings::default().resolved().unwrap();
-        assert_eq!(body(&request, &providers["openai"])["max_completion_tokens"], 7);
-        assert_eq!(body(&request, &providers["gemini"])["max_tokens"], 7);
-        assert_eq!(body(&request, &providers["gemini"]).get("tools"), None);
     }
 }

@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 
-use crate::{error::ModelError, settings::Retry};
+use crate::{
+    error::{ModelError, Phase},
+    settings::Retry,
+};
 
 /// The longest `Retry-After` that is waited for. Beyond it the call ends with the error, which
 /// carries the wait, so that the caller can come back later instead of holding a slot.
@@ -22,7 +25,12 @@ pub(crate) fn wait_after(
     retry: Retry,
     random: f64,
 ) -> Option<Duration> {
-    if !error.is_retryable() || attempt >= retry.max_attempts {
+    // A provider that stays silent is given twice the time once, and then given up: each attempt
+    // may be paid for.
+    let is_silent =
+        matches!(error, ModelError::Timeout { phase: Phase::FirstByte | Phase::Idle, .. });
+    let most = if is_silent { retry.max_attempts.min(2) } else { retry.max_attempts };
+    if !error.is_retryable() || attempt >= most {
         return None;
     }
     match error.retry_after() {
@@ -74,7 +82,7 @@ mod tests {
         assert_eq!((wait(2, 0.0), wait(2, 1.0)), (millis(600), millis(1000)));
         assert_eq!((wait(3, 0.0), wait(3, 1.0)), (millis(1200), millis(2000)));
         assert_eq!(wait(4, 0.5), None);
-        assert_eq!(wait_after(&ModelError::Auth, 1, RETRY, 0.5), None);
+        assert_eq!(wait_after(&ModelError::Auth { message: String::new() }, 1, RETRY, 0.5), None);
         let patient = Retry { max_attempts: 4, backoff: Duration::from_secs(3600) };
         assert_eq!(wait_after(&ModelError::Truncated, 3, patient, 1.0), Some(BACKOFF_MAX));
     }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    answer::{Circumstances, PartialAnswer, PartialCall, Stopped},
     attempt::{AttemptEvent, WholeAnswer},
     chat::{ChatRequest, RequestedCall},
     error::ModelError,
@@ -90,19 +91,37 @@ impl Scripted {
                     ReplyPart::Fail(error) => Err(error)?,
                 }
             }
-            let called = if reply.calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
             let usage = reply.usage.unwrap_or_else(|| {
                 let calls: String = reply.calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
-                estimate_usage(&request, [content.as_str(), calls.as_str()])
+                estimate_usage(&request, [content.as_str(), calls.as_str()], "")
             });
-            yield AttemptEvent::Whole(WholeAnswer {
-                content,
-                tool_calls: reply.calls,
+            let calls = reply.calls.into_iter().map(|call| PartialCall {
+                args: call.args.as_str().map_or_else(|| call.args.to_string(), str::to_owned),
+                tool: call.tool,
+            });
+            let answer = PartialAnswer {
+                text: content,
+                calls: calls.collect(),
+                stopped: Some(match reply.finish_reason {
+                    None | Some(FinishReason::Stop | FinishReason::ToolCalls) => Stopped::Done,
+                    Some(FinishReason::Length) => Stopped::Length,
+                    Some(FinishReason::ContentFilter) => Stopped::Filtered("by the script".into()),
+                }),
+                ..PartialAnswer::default()
+            };
+            let judged = answer.judged(Circumstances {
+                max_tokens: request.max_tokens,
+                may_say_nothing: false,
+            })?;
+            yield AttemptEvent::Whole(Box::new(WholeAnswer {
+                content: judged.content,
+                tool_calls: judged.calls,
                 replay: reply.replay,
-                finish_reason: reply.finish_reason.unwrap_or(called),
+                cut: judged.cut,
+                finish_reason: judged.finish_reason,
                 usage,
                 first_token_at,
-            });
+            }));
         }
     }
 }

@@ -2,17 +2,13 @@
 //!
 //! Pure: the executable reads files and the environment and hands them in.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::Url;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::{error::SettingsError, prices::Price};
+use crate::{error::SettingsError, prices::Price, tool_schema::SchemaDialect};
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -40,18 +36,18 @@ pub struct ProviderSettings {
     pub api_key: Option<SecretString>,
     /// The model when only the provider is named.
     pub default_model: Option<String>,
-    /// Milliseconds to the first byte of an answer. Default 60,000.
+    /// Milliseconds to the first byte of an answer. Default 300,000: models think before they speak.
     pub first_byte_timeout_ms: Option<u64>,
-    /// Milliseconds between two bytes. Default 45,000.
+    /// Milliseconds between two bytes, signs of life included. Default 300,000.
     pub idle_timeout_ms: Option<u64>,
-    /// Milliseconds of a call with all its attempts. Default 600,000.
+    /// Milliseconds of a call with all its attempts. Default 1,800,000.
     pub total_timeout_ms: Option<u64>,
     /// Most attempts of a call, 1 to 4. Default 4.
     pub max_attempts: Option<u32>,
     /// Milliseconds of the first wait between attempts; it doubles. Default 500.
     pub backoff_ms: Option<u64>,
-    /// Send the model's reasoning back to it (OpenAI wire only; some servers want it, some refuse
-    /// it). Default false.
+    /// Send the model's reasoning back to it with every turn, or never (OpenAI wire only). When
+    /// absent: within a run, where the provider sent some, or as it demands.
     pub replay_reasoning: Option<bool>,
 }
 
@@ -154,11 +150,12 @@ pub(crate) struct Provider {
     pub(crate) default_model: Option<String>,
     pub(crate) timeouts: ProviderTimeouts,
     pub(crate) retry: Retry,
-    pub(crate) replay_reasoning: bool,
+    /// As configured; when absent, as the provider does it.
+    pub(crate) replay_reasoning: Option<bool>,
     /// OpenAI itself has its own name for the bound on tokens.
     pub(crate) is_openai_itself: bool,
-    /// It has ended a stream with `[DONE]` (OpenAI wire only): one without has broken off.
-    pub(crate) sends_done: Arc<AtomicBool>,
+    /// How it reads the schemas of tools.
+    pub(crate) schemas: SchemaDialect,
 }
 
 /// How long we wait.
@@ -219,15 +216,27 @@ impl Provider {
                 .or(known.and_then(|known| known.3).map(str::to_owned)),
             timeouts: ProviderTimeouts {
                 connect,
-                first_byte: millis(settings.first_byte_timeout_ms, 60_000),
-                idle: millis(settings.idle_timeout_ms, 45_000),
-                total: millis(settings.total_timeout_ms, 600_000),
+                first_byte: millis(settings.first_byte_timeout_ms, 300_000),
+                idle: millis(settings.idle_timeout_ms, 300_000),
+                total: millis(settings.total_timeout_ms, 1_800_000),
             },
             retry: Retry { max_attempts, backoff: millis(settings.backoff_ms, 500) },
-            replay_reasoning: settings.replay_reasoning.unwrap_or(false),
+            replay_reasoning: settings.replay_reasoning,
+            schemas: match host.as_deref() {
+                Some("generativelanguage.googleapis.com") => SchemaDialect::Gemini,
+                _ if name == "gemini" => SchemaDialect::Gemini,
+                _ => SchemaDialect::Usual,
+            },
             is_openai_itself,
-            sends_done: Arc::new(AtomicBool::new(is_openai_itself)),
         })
+    }
+
+    /// The same, that may be silent for twice as long.
+    pub(crate) fn with_more_patience(&self) -> Self {
+        let mut patient = self.clone();
+        patient.timeouts.first_byte = patient.timeouts.first_byte.saturating_mul(2);
+        patient.timeouts.idle = patient.timeouts.idle.saturating_mul(2);
+        patient
     }
 
     /// It can be asked.

@@ -91,6 +91,11 @@ impl SseDecoder {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => value.clone_into(&mut self.name),
+            "error" if !value.is_empty() => {
+                // How llama.cpp says that something went wrong.
+                "error".clone_into(&mut self.name);
+                self.data = Some(value.to_owned());
+            }
             "data" => match &mut self.data {
                 None => self.data = Some(value.to_owned()),
                 Some(data) => {

@@ -55,12 +55,16 @@ pub fn estimate_message(message: &Message) -> u64 {
         }
 }
 
-/// The estimated usage of a request and its answer.
+/// The estimated usage of a request and its answer, which the reasoning is a part of.
 pub(crate) fn estimate_usage<'a>(
     request: &ChatRequest,
     answer: impl IntoIterator<Item = &'a str>,
+    reasoning: &str,
 ) -> Usage {
-    Usage::new(estimate_request(request), answer.into_iter().map(estimate).sum(), 0)
+    let reasoning_tokens = estimate(reasoning);
+    let said: u64 = answer.into_iter().map(estimate).sum();
+    let usage = Usage::new(estimate_request(request), said + reasoning_tokens, 0);
+    Usage { reasoning_tokens, ..usage }
 }
 
 #[cfg(test)]

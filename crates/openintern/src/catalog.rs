@@ -2,7 +2,7 @@
 
 use protocol::{
     run::AgentInfo,
-    tool::{Effect, ToolInfo, ToolSource},
+    tool::{CatalogNotes, Effect, ToolInfo, ToolSource},
 };
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::{
     cli::Format,
     client::ApiClient,
     exit::{Abort, Exit, Failure},
-    output::Output,
+    output::{Output, say},
 };
 
 pub(crate) async fn tools(
@@ -18,10 +18,12 @@ pub(crate) async fn tools(
     output: &mut Output,
     format: Format,
 ) -> Result<Exit, Abort> {
-    let list = list(client, "tools").await?;
+    let mut page: Value = client.get(&["api", "tools"], &[]).await?;
+    let list = page.get_mut("tools").map(Value::take).unwrap_or_default();
     if format.json {
         return output.json(&list).map(|()| Exit::Done);
     }
+    let notes: CatalogNotes = parsed(page)?;
     let row = |tool: ToolInfo| {
         let effect = match tool.effect {
             Effect::ReadOnly => "read_only",
@@ -34,8 +36,9 @@ pub(crate) async fn tools(
         };
         [tool.name, source, effect.to_owned(), tool.description]
     };
-    let rows: Vec<_> = parsed(list)?.into_iter().map(row).collect();
+    let rows: Vec<_> = parsed::<Vec<_>>(list)?.into_iter().map(row).collect();
     output.table(["TOOL", "SOURCE", "EFFECT", "DESCRIPTION"], &rows)?;
+    told(&notes).iter().for_each(|line| say(line));
     Ok(Exit::Done)
 }
 
@@ -49,7 +52,7 @@ pub(crate) async fn agents(
         return output.json(&list).map(|()| Exit::Done);
     }
     let row = |agent: AgentInfo| [agent.agent_id.to_string(), agent.model, agent.description];
-    let rows: Vec<_> = parsed(list)?.into_iter().map(row).collect();
+    let rows: Vec<_> = parsed::<Vec<_>>(list)?.into_iter().map(row).collect();
     output.table(["AGENT", "MODEL", "DESCRIPTION"], &rows)?;
     Ok(Exit::Done)
 }
@@ -59,7 +62,16 @@ async fn list(client: &ApiClient, what: &str) -> Result<Value, Failure> {
     Ok(answer.get_mut(what).map(Value::take).unwrap_or_default())
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(list: Value) -> Result<Vec<T>, Failure> {
+/// What is worth knowing besides the tools, a line each.
+pub(crate) fn told(notes: &CatalogNotes) -> Vec<String> {
+    let left_out = notes.left_out.iter();
+    let left_out = left_out.map(|tool| format!("`{}` is left out: {}", tool.name, tool.reason));
+    let taught = notes.taught.iter();
+    let taught = taught.map(|taught| format!("{}: {}", taught.model, taught.lessons.join("; ")));
+    left_out.chain(taught).collect()
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(list: Value) -> Result<T, Failure> {
     serde_json::from_value(list).map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot read the server's answer: {error}"))
     })

@@ -14,6 +14,7 @@ use model::{
 };
 use nix::sys::statvfs::statvfs;
 use postgres::error::StartError;
+use protocol::tool::CatalogNotes;
 use serde::Serialize;
 use serde_json::Value;
 use store::connect::Inspection;
@@ -277,13 +278,16 @@ async fn mcp_servers(
     let servers = Arc::new(Servers::start(configs, std::env::vars_os()).await);
     let checks = servers.status().into_iter().map(|server| {
         let tools = counted(server.tools.len() as u64, "tool");
+        let left_out = server.left_out.iter();
+        let left_out = left_out.map(|tool| format!("`{}` is left out: {}", tool.name, tool.reason));
+        let odd: Vec<String> = left_out.chain(server.warnings).collect();
         match (server.state, server.last_error) {
-            (ServerState::Running, _) if server.warnings.is_empty() => {
+            (ServerState::Running, _) if odd.is_empty() => {
                 Check::good("mcp", format!("{}: {tools}", server.name))
             }
             (ServerState::Running, _) => Check::odd(
                 "mcp",
-                format!("{}: {tools}; {}", server.name, server.warnings.join("; ")),
+                format!("{}: {tools}; {}", server.name, odd.join("; ")),
                 format!("check [mcp_servers.{}]", server.name),
             ),
             (_, error) => {
@@ -321,7 +325,13 @@ async fn server(environment: &Environment) -> Check {
         Ok(health) => {
             let text =
                 |key: &str| health.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
-            let line = format!("version {}, {}", text("version"), text("status"));
+            let mut line = format!("version {}, {}", text("version"), text("status"));
+            // What its workers have learnt of models; without a right to ask it stays unsaid.
+            if let Ok(notes) = client.get::<CatalogNotes>(&["api", "tools"], &[]).await {
+                for taught in &notes.taught {
+                    line.push_str(&format!("; {}: {}", taught.model, taught.lessons.join(", ")));
+                }
+            }
             match text("status").as_str() {
                 "ok" => Check::good("server", line),
                 _ => Check::odd("server", line, "start a worker: `openintern worker`"),

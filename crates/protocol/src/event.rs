@@ -210,6 +210,9 @@ pub enum Fact {
     RunCompleted {
         /// The answer.
         output: String,
+        /// The answer is not whole: a warning `answer_cut` says what cut it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        output_cut: bool,
         /// The sum of its model calls.
         usage: Usage,
         /// What they cost.

@@ -10,6 +10,7 @@ pub mod decode_error;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod json;
 pub mod key;
 pub mod limits;
 pub mod memory;

@@ -65,8 +65,11 @@ pub struct Replay {
 pub struct Usage {
     /// Tokens of the prompt, cached ones included.
     pub input_tokens: u64,
-    /// Tokens of the answer.
+    /// Tokens of the answer, reasoning included.
     pub output_tokens: u64,
+    /// Of the answer, what the model thought and did not say, as far as the provider counts it.
+    #[serde(default)]
+    pub reasoning_tokens: u64,
     /// Tokens of the prompt that the provider had cached.
     pub cached_tokens: u64,
     /// `input_tokens + output_tokens`.
@@ -79,6 +82,7 @@ impl Usage {
         Self {
             input_tokens,
             output_tokens,
+            reasoning_tokens: 0,
             cached_tokens,
             total_tokens: input_tokens.saturating_add(output_tokens),
         }
@@ -89,6 +93,7 @@ impl std::ops::AddAssign for Usage {
     fn add_assign(&mut self, more: Usage) {
         self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
         self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
+        self.reasoning_tokens = self.reasoning_tokens.saturating_add(more.reasoning_tokens);
         self.cached_tokens = self.cached_tokens.saturating_add(more.cached_tokens);
         self.total_tokens = self.total_tokens.saturating_add(more.total_tokens);
     }

@@ -318,6 +318,8 @@ pub struct Run {
     pub input: String,
     /// The answer, once completed.
     pub output: Option<String>,
+    /// The answer is not whole: a warning `answer_cut` says what cut it.
+    pub output_cut: bool,
     /// Why it failed.
     pub error: Option<RunError>,
     /// When it was accepted.
@@ -362,6 +364,10 @@ pub enum RunErrorCode {
     ModelError,
     /// The model's provider refuses the credentials.
     ModelAuth,
+    /// The model ended its answer without saying anything, however often it was asked.
+    EmptyAnswer,
+    /// The model, or its provider's moderation, declines the task.
+    Refused,
     /// `max_steps` is reached.
     StepLimit,
     /// `max_tokens` is reached.

@@ -100,3 +100,31 @@ pub struct ToolInfo {
     /// Where it comes from.
     pub source: ToolSource,
 }
+
+/// A tool that is offered and that no run has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LeftOutTool {
+    /// The name that it would have.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What a provider has taught about one of its models by refusing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct TaughtModel {
+    /// `<provider>/<model>`.
+    pub model: String,
+    /// Sentences without a subject, as "takes no `temperature`".
+    pub lessons: Vec<String>,
+}
+
+/// What is worth knowing of tools and models besides the tools themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CatalogNotes {
+    /// Tools that cannot be used.
+    pub left_out: Vec<LeftOutTool>,
+    /// Models that want to be asked in a way of their own.
+    pub taught: Vec<TaughtModel>,
+}

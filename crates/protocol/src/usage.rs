@@ -24,6 +24,8 @@ pub struct DayUsage {
     pub input_tokens: u64,
     /// Tokens of their answers.
     pub output_tokens: u64,
+    /// The part of `output_tokens` that models thought and did not say.
+    pub reasoning_tokens: u64,
     /// The part of `input_tokens` that the provider had cached.
     pub cached_tokens: u64,
     /// What they cost, in US dollars.

@@ -4,7 +4,8 @@
 --
 -- What there is nothing of is null. The lists are arrays of objects with the names of the columns.
 -- `p_calls`: calls that are intended, and calls that are settled, which name no tool. `p_progress`: the
--- model and the counters of the run. `p_end`: `status`, `output` or `error`, and whether to `remember`.
+-- model and the counters of the run. `p_end`: `status`, `output` and
+-- whether it is cut, or `error`, and whether to `remember`.
 create or replace function commit_entry(
     p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_events jsonb,
     p_deltas jsonb, p_messages jsonb, p_calls jsonb, p_checkpoint jsonb, p_progress jsonb,
@@ -28,11 +29,13 @@ begin
         tool_call_count = coalesce((p_progress ->> 'tool_call_count')::int, tool_call_count),
         input_tokens = coalesce((p_progress ->> 'input_tokens')::bigint, input_tokens),
         output_tokens = coalesce((p_progress ->> 'output_tokens')::bigint, output_tokens),
+        reasoning_tokens = coalesce((p_progress ->> 'reasoning_tokens')::bigint, reasoning_tokens),
         cached_tokens = coalesce((p_progress ->> 'cached_tokens')::bigint, cached_tokens),
         cost_usd = coalesce((p_progress ->> 'cost_usd')::double precision, cost_usd),
         attempts = case when p_checkpoint is null then attempts else 0 end,
         status = coalesce(v_status, status),
         output = coalesce(p_end ->> 'output', output),
+        output_cut = coalesce((p_end ->> 'output_cut')::boolean, output_cut),
         error = coalesce(p_end -> 'error', error),
         ended_at = case when v_status is not null then v_now end
     where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run

@@ -16,7 +16,8 @@ begin
     where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
       and (r.session_key, r.run_id) < (p_session, p_before)
       and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
-      and r.session_key <> '' and r.status = 'completed'
+      -- What was asked stays, also where no answer came of it.
+      and r.session_key <> '' and r.status in ('completed', 'failed', 'cancelled')
     order by r.session_key desc, r.run_id desc
     limit p_limit;
 end $$;

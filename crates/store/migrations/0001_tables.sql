@@ -35,6 +35,8 @@ create table runs (
     cancel_reason text,
     input text not null,
     output text,
+    -- The output is not whole.
+    output_cut boolean not null default false,
     error jsonb,
     llm_config jsonb,
     limits jsonb,
@@ -44,6 +46,8 @@ create table runs (
     tool_call_count int not null default 0,
     input_tokens bigint not null default 0,
     output_tokens bigint not null default 0,
+    -- A part of `output_tokens`.
+    reasoning_tokens bigint not null default 0,
     cached_tokens bigint not null default 0,
     cost_usd double precision not null default 0,
     created_at timestamptz not null default clock_timestamp(),
@@ -198,7 +202,8 @@ create table nodes (
     version text not null,
     concurrency int not null,
     running int not null default 0,
-    tools jsonb not null
+    tools jsonb not null,
+    notes jsonb not null default '{}'
 );
 
 -- API keys and the audit belong to an organisation as a whole. A key is kept as its SHA-256: it is 256

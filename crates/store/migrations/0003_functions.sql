@@ -6,7 +6,8 @@ create or replace function claim_to_remember(p_most int, p_hold_s double precisi
 returns table (
     org_id text, user_id text, project_id text, run_id uuid, tries int, session_key text,
     agent_id text, input text, output text, llm_config jsonb, limits jsonb, step_count int,
-    input_tokens bigint, output_tokens bigint, cached_tokens bigint, cost_usd double precision,
+    input_tokens bigint, output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint,
+    cost_usd double precision,
     ended_at timestamptz)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -49,7 +50,7 @@ begin
     )
     select r.org_id, r.user_id, r.project_id, r.run_id, t.tries, r.session_key, r.agent_id,
            r.input, r.output, r.llm_config, r.limits, r.step_count, r.input_tokens,
-           r.output_tokens, r.cached_tokens, r.cost_usd, r.ended_at
+           r.output_tokens, r.reasoning_tokens, r.cached_tokens, r.cost_usd, r.ended_at
     from taken t join public.runs r using (org_id, run_id)
     where r.status = 'completed';
 end $$;
@@ -190,7 +191,8 @@ end $$;
 --
 -- What there is nothing of is null. The lists are arrays of objects with the names of the columns.
 -- `p_calls`: calls that are intended, and calls that are settled, which name no tool. `p_progress`: the
--- model and the counters of the run. `p_end`: `status`, `output` or `error`, and whether to `remember`.
+-- model and the counters of the run. `p_end`: `status`, `output` and
+-- whether it is cut, or `error`, and whether to `remember`.
 create or replace function commit_entry(
     p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_events jsonb,
     p_deltas jsonb, p_messages jsonb, p_calls jsonb, p_checkpoint jsonb, p_progress jsonb,
@@ -214,11 +216,13 @@ begin
         tool_call_count = coalesce((p_progress ->> 'tool_call_count')::int, tool_call_count),
         input_tokens = coalesce((p_progress ->> 'input_tokens')::bigint, input_tokens),
         output_tokens = coalesce((p_progress ->> 'output_tokens')::bigint, output_tokens),
+        reasoning_tokens = coalesce((p_progress ->> 'reasoning_tokens')::bigint, reasoning_tokens),
         cached_tokens = coalesce((p_progress ->> 'cached_tokens')::bigint, cached_tokens),
         cost_usd = coalesce((p_progress ->> 'cost_usd')::double precision, cost_usd),
         attempts = case when p_checkpoint is null then attempts else 0 end,
         status = coalesce(v_status, status),
         output = coalesce(p_end ->> 'output', output),
+        output_cut = coalesce((p_end ->> 'output_cut')::boolean, output_cut),
         error = coalesce(p_end -> 'error', error),
         ended_at = case when v_status is not null then v_now end
     where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run
@@ -555,7 +559,7 @@ returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
     created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
-    output_tokens bigint, cached_tokens bigint, cost_usd double precision,
+    output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
     verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -640,7 +644,8 @@ begin
     where r.org_id = t.org_id and r.run_id = t.run_id
     returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
         r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
-        r.tool_call_count, r.input_tokens, r.output_tokens, r.cached_tokens, r.cost_usd,
+        r.tool_call_count, r.input_tokens, r.output_tokens,
+        r.reasoning_tokens, r.cached_tokens, r.cost_usd,
         public.claim_verdict(r.attempts, p_attempts_max, p_suspect_at, r.cancel_requested_by),
         t.rescued,
         extract(epoch from clock_timestamp() - r.started_at)::double precision,
@@ -821,7 +826,8 @@ begin
     where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
       and (r.session_key, r.run_id) < (p_session, p_before)
       and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
-      and r.session_key <> '' and r.status = 'completed'
+      -- What was asked stays, also where no answer came of it.
+      and r.session_key <> '' and r.status in ('completed', 'failed', 'cancelled')
     order by r.session_key desc, r.run_id desc
     limit p_limit;
 end $$;

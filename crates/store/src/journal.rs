@@ -71,6 +71,8 @@ pub struct Entry {
     pub model: Option<String>,
     /// The run ends.
     pub end: Option<End>,
+    /// The output of the end is not whole.
+    pub output_cut: bool,
     /// The end is one to remember: noted with it, for `memories::after_runs`.
     pub remember: bool,
 }
@@ -214,13 +216,7 @@ impl Journal {
         .bind(rows_json(&CallRow::of(&entry.events))?)
         .bind(entry.checkpoint.as_ref().map(storable_json).transpose()?)
         .bind(Progress::of(entry).as_ref().map(storable_json).transpose()?)
-        .bind(
-            entry
-                .end
-                .as_ref()
-                .map(|end| storable_json(&EndRow::of(end, entry.remember)))
-                .transpose()?,
-        );
+        .bind(entry.end.as_ref().map(|end| storable_json(&EndRow::of(end, entry))).transpose()?);
         let row = self.store.database.call_one(query).await?;
         match get_word(&row, "outcome")? {
             Committed::Written => {}
@@ -461,6 +457,7 @@ struct Progress<'a> {
     tool_call_count: Option<u32>,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    reasoning_tokens: Option<u64>,
     cached_tokens: Option<u64>,
     cost_usd: Option<f64>,
 }
@@ -477,6 +474,7 @@ impl<'a> Progress<'a> {
             tool_call_count: Some(totals.tool_calls),
             input_tokens: Some(totals.usage.input_tokens),
             output_tokens: Some(totals.usage.output_tokens),
+            reasoning_tokens: Some(totals.usage.reasoning_tokens),
             cached_tokens: Some(totals.usage.cached_tokens),
             cost_usd: Some(totals.cost_usd),
         })
@@ -488,18 +486,19 @@ struct EndRow<'a> {
     status: RunStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a str>,
+    output_cut: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a RunError>,
     remember: bool,
 }
 
 impl<'a> EndRow<'a> {
-    fn of(end: &'a End, remember: bool) -> Self {
+    fn of(end: &'a End, entry: &Entry) -> Self {
         let (status, output, error) = match end {
             End::Completed { output } => (RunStatus::Completed, Some(output.as_str()), None),
             End::Failed { error } => (RunStatus::Failed, None, Some(error)),
             End::Cancelled => (RunStatus::Cancelled, None, None),
         };
-        Self { status, output, error, remember }
+        Self { status, output, output_cut: entry.output_cut, error, remember: entry.remember }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use protocol::tool::ToolInfo;
+use protocol::tool::{CatalogNotes, TaughtModel, ToolInfo};
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
@@ -33,6 +33,8 @@ pub struct NodeReport {
     pub running: u32,
     /// The tools that its runs have.
     pub tools: Vec<ToolInfo>,
+    /// What else is worth knowing of them, and of models.
+    pub notes: CatalogNotes,
 }
 
 /// The workers that are alive.
@@ -50,17 +52,18 @@ impl Store {
     /// Says that a node is alive.
     pub async fn report_node(&self, node: &NodeReport) -> Result<(), StoreError> {
         let query = sqlx::query(
-            "insert into nodes (node_id, version, concurrency, running, tools)
-             values ($1, $2, $3, $4, $5)
+            "insert into nodes (node_id, version, concurrency, running, tools, notes)
+             values ($1, $2, $3, $4, $5, $6)
              on conflict (node_id) do update
              set seen_at = clock_timestamp(), concurrency = excluded.concurrency,
-                 running = excluded.running, tools = excluded.tools",
+                 running = excluded.running, tools = excluded.tools, notes = excluded.notes",
         )
         .bind(node.node_id)
         .bind(&node.version)
         .bind(i32::try_from(node.concurrency).unwrap_or(i32::MAX))
         .bind(i32::try_from(node.running).unwrap_or(i32::MAX))
-        .bind(Json(&node.tools));
+        .bind(Json(&node.tools))
+        .bind(Json(&node.notes));
         self.database.call(query).await?;
         Ok(())
     }
@@ -90,17 +93,27 @@ impl Store {
         })
     }
 
-    /// The tools that runs have: those of the node that started last.
-    pub async fn tools(&self) -> Result<Vec<ToolInfo>, StoreError> {
+    /// The tools that runs have, those of the node that started last, and what is worth knowing
+    /// besides: every node learns of models by itself.
+    pub async fn tools(&self) -> Result<(Vec<ToolInfo>, CatalogNotes), StoreError> {
         let query = sqlx::query(
-            "select tools from nodes
+            "select tools, notes from nodes
              where seen_at > clock_timestamp() - make_interval(secs => $1)
-             order by started_at desc
-             limit 1",
+             order by started_at desc",
         )
         .bind(NODE_SILENT_AFTER.as_secs_f64());
-        let row = self.database.call(query).await?.pop();
-        row.map_or(Ok(Vec::new()), |row| Ok(row.try_get::<Json<Vec<ToolInfo>>, _>("tools")?.0))
+        let mut catalog: Option<(Vec<ToolInfo>, CatalogNotes)> = None;
+        for row in self.database.call(query).await? {
+            let notes = row.try_get::<Json<CatalogNotes>, _>("notes")?.0;
+            match &mut catalog {
+                None => {
+                    let tools = row.try_get::<Json<Vec<ToolInfo>>, _>("tools")?.0;
+                    catalog = Some((tools, notes));
+                }
+                Some((_, kept)) => notes.taught.into_iter().for_each(|model| merge(kept, model)),
+            }
+        }
+        Ok(catalog.unwrap_or_default())
     }
 
     /// Removes what nobody can ask for any more, a bounded batch of it. Any node may do it, at any
@@ -135,5 +148,16 @@ impl Store {
         let silent = "delete from nodes where seen_at < clock_timestamp() - interval '1 hour'";
         self.database.call(sqlx::query(silent)).await?;
         Ok(())
+    }
+}
+
+fn merge(notes: &mut CatalogNotes, model: TaughtModel) {
+    match notes.taught.iter_mut().find(|known| known.model == model.model) {
+        None => notes.taught.push(model),
+        Some(known) => {
+            let new = model.lessons.into_iter().filter(|lesson| !known.lessons.contains(lesson));
+            let new: Vec<_> = new.collect();
+            known.lessons.extend(new);
+        }
     }
 }

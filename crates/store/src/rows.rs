@@ -23,11 +23,10 @@ use sqlx::{Row, postgres::PgRow, types::Json};
 use crate::error::StoreError;
 
 pub(crate) fn get_usage(row: &PgRow) -> Result<Usage, StoreError> {
-    Ok(Usage::new(
-        get_u64(row, "input_tokens")?,
-        get_u64(row, "output_tokens")?,
-        get_u64(row, "cached_tokens")?,
-    ))
+    let [input, output, cached] =
+        ["input_tokens", "output_tokens", "cached_tokens"].map(|column| get_u64(row, column));
+    let reasoning_tokens = get_u64(row, "reasoning_tokens")?;
+    Ok(Usage { reasoning_tokens, ..Usage::new(input?, output?, cached?) })
 }
 
 /// Cuts the extra row that says whether there is a next page.

@@ -52,9 +52,9 @@ pub struct RunFilter {
 /// Why a run was stopped by the one that came after it.
 const INTERRUPTED: &str = "interrupted by a newer run of its session";
 
-const RUN_COLUMNS: &str = "run_id, status, session_key, agent_id, input, output, error, created_at, \
-     started_at, ended_at, step_count, tool_call_count, last_seq, input_tokens, output_tokens, \
-     cached_tokens, cost_usd, model, metadata";
+const RUN_COLUMNS: &str = "run_id, status, session_key, agent_id, input, output, output_cut, error, \
+     created_at, started_at, ended_at, step_count, tool_call_count, last_seq, input_tokens, \
+     output_tokens, reasoning_tokens, cached_tokens, cost_usd, model, metadata";
 
 impl Scoped {
     /// Puts a run into the queue: durable when this returns. The audit names `by`, if it is given.
@@ -438,6 +438,7 @@ fn run_from(row: &PgRow) -> Result<Run, StoreError> {
         agent_id: get_parsed(row, "agent_id")?,
         input: row.try_get("input")?,
         output: row.try_get("output")?,
+        output_cut: row.try_get("output_cut")?,
         error: get_optional_json(row, "error")?,
         created_at: get_timestamp(row, "created_at")?,
         started_at,

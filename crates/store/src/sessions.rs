@@ -14,14 +14,14 @@ use crate::{
     scoped::Scoped,
 };
 
-/// What was asked and answered in one completed run.
+/// What was asked in one run that has ended, and what was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// The run.
     pub run_id: RunId,
     /// The task.
     pub input: String,
-    /// The answer.
+    /// The answer; empty where the run failed or was cancelled.
     pub output: String,
 }
 
@@ -74,7 +74,7 @@ impl Scoped {
         Ok(cut_page(sessions, limit, |session| session.last_run_id.to_string()))
     }
 
-    /// The last `limit` completed runs of a session before `run_id`, oldest first.
+    /// The last `limit` runs of a session that have ended before `run_id`, oldest first.
     pub async fn session_turns(
         &self,
         session_key: &SessionKey,

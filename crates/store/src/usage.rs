@@ -24,6 +24,7 @@ impl Scoped {
              select (r.created_at at time zone 'utc')::date::text as day, r.model,
                     count(*) as runs, sum(r.input_tokens)::bigint as input_tokens,
                     sum(r.output_tokens)::bigint as output_tokens,
+                    sum(r.reasoning_tokens)::bigint as reasoning_tokens,
                     sum(r.cached_tokens)::bigint as cached_tokens, sum(r.cost_usd) as cost_usd
              from runs r
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.model is not null
@@ -44,6 +45,7 @@ impl Scoped {
                 runs: get_u64(row, "runs")?,
                 input_tokens: get_u64(row, "input_tokens")?,
                 output_tokens: get_u64(row, "output_tokens")?,
+                reasoning_tokens: get_u64(row, "reasoning_tokens")?,
                 cached_tokens: get_u64(row, "cached_tokens")?,
                 cost_usd: row.try_get("cost_usd")?,
             })

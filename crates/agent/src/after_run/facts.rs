@@ -76,6 +76,9 @@ async fn ask(
     let answered = answered.unwrap_or_else(|_| Err("the model took too long".into()));
     settle(parts, run, answered.as_ref().ok()).await?;
     let response = answered?;
+    if let Some(cut) = response.cut {
+        return Err(cut.to_string());
+    }
     facts_of(&response.content).ok_or_else(|| "the model's answer is not a list of facts".into())
 }
 
@@ -83,7 +86,11 @@ async fn whole_answer(parts: &WorkerParts, request: ChatRequest) -> Result<ChatR
     let mut events = parts.models.chat(request);
     while let Some(event) = events.next().await {
         match event {
-            Ok(ChatEvent::Text(_) | ChatEvent::AttemptFailed { .. }) => {}
+            Ok(
+                ChatEvent::Text(_)
+                | ChatEvent::AttemptFailed { .. }
+                | ChatEvent::ToolLeftOut { .. },
+            ) => {}
             Ok(ChatEvent::Done(response)) => return Ok(*response),
             Err(error) => return Err(error.to_string()),
         }

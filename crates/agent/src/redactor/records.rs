@@ -50,7 +50,7 @@ impl Redactor {
                 duration_ms: _,
             } => self.clean_known(tool) | self.clean_value(result, Reach::Credentials),
             Fact::RunWarning { code: _, message } => self.clean(message, Reach::Credentials),
-            Fact::RunCompleted { output, usage: _, cost_usd: _, duration_ms: _ } => {
+            Fact::RunCompleted { output, output_cut: _, usage: _, cost_usd: _, duration_ms: _ } => {
                 self.clean_known(output)
             }
             Fact::RunFailed { error, duration_ms: _ } => {

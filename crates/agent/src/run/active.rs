@@ -2,7 +2,7 @@
 //! What is done with it, and when, is in the modules beside.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -41,6 +41,8 @@ pub(super) struct WorkingState {
     pub(super) last_step: String,
     /// Steps in a row that were the same as the one before.
     pub(super) same_steps: u32,
+    /// Tools that the model does not get and the run was warned of.
+    pub(super) left_out: BTreeSet<String>,
 }
 
 pub(super) struct ActiveRun<'a> {

@@ -113,7 +113,11 @@ impl ActiveRun<'_> {
         let mut answer = self.runtime.parts.models.chat(request);
         while let Some(event) = answer.next().await {
             match event {
-                Ok(ChatEvent::Text(_) | ChatEvent::AttemptFailed { .. }) => {}
+                Ok(
+                    ChatEvent::Text(_)
+                    | ChatEvent::AttemptFailed { .. }
+                    | ChatEvent::ToolLeftOut { .. },
+                ) => {}
                 Ok(ChatEvent::Done(response)) => {
                     let mut summary = response.content.clone();
                     self.runtime.parts.redactor.clean_known(&mut summary);

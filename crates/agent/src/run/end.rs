@@ -17,18 +17,24 @@ use super::{
 
 impl ActiveRun<'_> {
     /// The answer is the last thing that the step wrote; both are one commit.
-    pub(super) async fn complete(&mut self, output: String) -> StopReason {
+    pub(super) async fn complete(&mut self, output: String, is_cut: bool) -> StopReason {
         self.recorder.record(
             EventSpan::Run,
             Fact::RunCompleted {
                 output: output.clone(),
+                output_cut: is_cut,
                 usage: self.totals.usage,
                 cost_usd: self.totals.cost_usd,
                 duration_ms: millis(self.elapsed()),
             },
         );
-        if self.runtime.parts.after_run != AfterRun::Off && !output.trim().is_empty() {
+        // Of an answer that was cut nothing is remembered: what is missing may turn it round.
+        let is_worth_it = !is_cut && !output.trim().is_empty();
+        if self.runtime.parts.after_run != AfterRun::Off && is_worth_it {
             self.recorder.remember();
+        }
+        if is_cut {
+            self.recorder.cut_output();
         }
         self.recorder.end(End::Completed { output });
         failpoint::pass("before_end_commit");

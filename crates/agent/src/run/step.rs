@@ -7,7 +7,7 @@ use std::{
 
 use futures::StreamExt;
 use model::{
-    chat::{ChatEvent, ChatRequest, ChatResponse},
+    chat::{AnswerCut, ChatEvent, ChatRequest, ChatResponse},
     error::ModelError,
 };
 use protocol::{
@@ -15,7 +15,7 @@ use protocol::{
     id::CallId,
     limits::MEMORY_QUERY_MAX_BYTES,
     memory::{Hit, Memory, SearchMemories},
-    message::{Message, ToolCall, canonical_json},
+    message::{FinishReason, Message, ToolCall, canonical_json},
     run::RunErrorCode,
     tool::{Approval, Effect},
 };
@@ -48,7 +48,7 @@ pub(super) enum StepEnd {
     /// Tools were called: another step follows.
     Continue,
     /// The model gave its answer; the end of the run is to be committed with the step.
-    Answer(String),
+    Answer { output: String, is_cut: bool },
 }
 
 impl ActiveRun<'_> {
@@ -80,13 +80,43 @@ impl ActiveRun<'_> {
             max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
         };
         self.reserve(&mut request).await?;
+        for left_out in self.runtime.toolbox.left_out() {
+            if self.agent.may_call(&left_out.name) {
+                self.tell_left_out(&left_out.name, &left_out.reason);
+            }
+        }
         let answer = self.ask(request).await;
         self.settle_usage(answer.as_ref().ok()).await?;
-        let response = answer?;
+        let mut response = answer?;
         failpoint::pass("after_model_answer");
+        let cut = response.cut.take();
+        if let Some(cut) = &cut {
+            self.warn("answer_cut", format!("{}: {cut}", self.model));
+            if !cut.calls.is_empty() {
+                return self.go_on_after_cut(response, cut, began).await;
+            }
+        }
         self.note_answer(response);
         let (content, calls) = self.last_answer();
-        self.act(content, &calls, &tools, began).await
+        let end = self.act(content, &calls, &tools, began).await?;
+        Ok(match end {
+            StepEnd::Continue => StepEnd::Continue,
+            StepEnd::Answer { output, .. } => StepEnd::Answer { output, is_cut: cut.is_some() },
+        })
+    }
+
+    /// The answer was cut while it asked for calls: none is made, and the model is told so.
+    async fn go_on_after_cut(
+        &mut self,
+        response: ChatResponse,
+        cut: &AnswerCut,
+        began: Instant,
+    ) -> Result<StepEnd, StopReason> {
+        self.note_answer(response);
+        self.push(Message::User { content: cut_notice(cut) });
+        self.note_progress(true, "");
+        self.complete_step(StepResult::ToolCalls, began)?;
+        self.commit_step().await
     }
 
     /// Goes on with a step whose answer an earlier worker recorded: the model is not asked again,
@@ -105,12 +135,21 @@ impl ActiveRun<'_> {
         tools: &[Arc<Tool>],
         began: Instant,
     ) -> Result<StepEnd, StopReason> {
-        let step = self.step;
         let result_type =
             if calls.is_empty() { StepResult::FinalAnswer } else { StepResult::ToolCalls };
         if !calls.is_empty() {
             self.call_tools(calls, tools).await?;
         }
+        self.complete_step(result_type, began)?;
+        match result_type {
+            StepResult::FinalAnswer => Ok(StepEnd::Answer { output: content, is_cut: false }),
+            StepResult::ToolCalls => self.commit_step().await,
+        }
+    }
+
+    /// Notes that the step is done, and where the run stands after it.
+    fn complete_step(&mut self, result_type: StepResult, began: Instant) -> Result<(), StopReason> {
+        let step = self.step;
         self.totals.steps = step;
         self.recorder.set_totals(self.totals);
         self.recorder.record(
@@ -120,17 +159,23 @@ impl ActiveRun<'_> {
         let state = serde_json::to_value(&self.state)
             .map_err(|error| StopReason::fail(RunErrorCode::Internal, error.to_string()))?;
         self.recorder.checkpoint(step, state);
-        match result_type {
-            StepResult::FinalAnswer => Ok(StepEnd::Answer(content)),
-            StepResult::ToolCalls => {
-                failpoint::pass("before_step_commit");
-                self.commit().await?;
-                failpoint::pass("after_step_commit");
-                self.calls = CallLedger::default();
-                self.signals.proven.cancel();
-                self.check_progress()?;
-                Ok(StepEnd::Continue)
-            }
+        Ok(())
+    }
+
+    async fn commit_step(&mut self) -> Result<StepEnd, StopReason> {
+        failpoint::pass("before_step_commit");
+        self.commit().await?;
+        failpoint::pass("after_step_commit");
+        self.calls = CallLedger::default();
+        self.signals.proven.cancel();
+        self.check_progress()?;
+        Ok(StepEnd::Continue)
+    }
+
+    /// Warns once in a run of a tool that its model does not get.
+    fn tell_left_out(&mut self, tool: &str, reason: &str) {
+        if self.state.left_out.insert(tool.to_owned()) {
+            self.warn("tool_left_out", format!("the tool `{tool}` is left out: {reason}"));
         }
     }
 
@@ -190,6 +235,9 @@ impl ActiveRun<'_> {
                         self.recorder.void_text(step);
                     }
                 }
+                Some(Ok(ChatEvent::ToolLeftOut { tool, reason })) => {
+                    self.tell_left_out(&tool, &reason);
+                }
                 Some(Ok(ChatEvent::Done(response))) => {
                     self.recorder.end_text(step);
                     return Ok(*response);
@@ -225,11 +273,14 @@ impl ActiveRun<'_> {
                 args: call.args,
             })
             .collect();
-        self.push(Message::Assistant {
-            content: response.content.clone(),
-            tool_calls: calls.clone(),
-            replay: response.replay.take(),
-        });
+        let is_empty = response.content.is_empty() && calls.is_empty();
+        if !is_empty || response.finish_reason == FinishReason::Stop {
+            self.push(Message::Assistant {
+                content: response.content.clone(),
+                tool_calls: calls.clone(),
+                replay: response.replay.take(),
+            });
+        }
         self.add_usage(response.usage, response.cost_usd);
         self.recorder.record(EventSpan::ModelCall(self.step), llm_called(response, calls));
     }
@@ -404,8 +455,13 @@ pub(super) fn llm_called(response: ChatResponse, tool_calls: Vec<ToolCall>) -> F
 
 fn failure(model: &str, error: &ModelError) -> StopReason {
     let code = match error {
-        ModelError::Auth => RunErrorCode::ModelAuth,
-        ModelError::BadRequest { .. }
+        ModelError::Auth { .. } => RunErrorCode::ModelAuth,
+        ModelError::Refused { .. } => RunErrorCode::Refused,
+        ModelError::Empty { .. } => RunErrorCode::EmptyAnswer,
+        ModelError::Forbidden { .. }
+        | ModelError::Quota { .. }
+        | ModelError::PromptTooLong { .. }
+        | ModelError::BadRequest { .. }
         | ModelError::RateLimited { .. }
         | ModelError::Unavailable { .. }
         | ModelError::Truncated
@@ -414,6 +470,14 @@ fn failure(model: &str, error: &ModelError) -> StopReason {
         | ModelError::Timeout { .. } => RunErrorCode::ModelError,
     };
     StopReason::fail(code, format!("{model}: {error}"))
+}
+
+/// What the model reads of an answer of its own that was cut.
+fn cut_notice(cut: &AnswerCut) -> String {
+    format!(
+        "(From the runtime, not from the user: {cut}. Nothing of it was done. Make the call again, \
+         with shorter arguments or in parts.)"
+    )
 }
 
 /// The task and the latest turn, cut to what a search takes.

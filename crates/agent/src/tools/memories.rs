@@ -35,7 +35,8 @@ pub(super) fn search() -> Builtin {
                     "type": "object",
                     "properties": {
                         "type": {"type": "array",
-                                 "items": {"enum": ["core", "episodic", "archival"]}},
+                                 "items": {"type": "string",
+                                           "enum": ["core", "episodic", "archival"]}},
                         "group_key": {"type": "string"},
                         "metadata": {"type": "object",
                                      "description": "The memory's metadata must contain this."},
@@ -74,7 +75,7 @@ pub(super) fn write() -> Builtin {
              for what the user is and wants; `episodic` is what happened; `archival` is what is known.",
             Effect::Idempotent,
             json!({
-                "type": {"enum": ["core", "episodic", "archival"]},
+                "type": {"type": "string", "enum": ["core", "episodic", "archival"]},
                 "text": {"type": "string", "minLength": 1, "maxLength": 65536,
                          "description": "One fact or event, understandable on its own."},
                 "metadata": {"type": "object"},

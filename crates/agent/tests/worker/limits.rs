@@ -75,7 +75,7 @@ async fn only_impossible_calls() {
 
 #[tokio::test]
 async fn a_model_that_refuses_the_key() {
-    let reply = Reply::error(ModelError::Auth);
+    let reply = Reply::error(ModelError::Auth { message: "HTTP 401".into() });
     check(reply, RunLimits::default(), RunErrorCode::ModelAuth, "scripted/script").await;
 }
 
@@ -169,7 +169,7 @@ async fn failed_first(world: &World, runs: Vec<RunId>, open: usize) -> (Vec<RunI
 #[tokio::test]
 async fn a_call_that_fails_costs_the_organisation_nothing() {
     let script = Scripted::in_order([
-        Reply::error(ModelError::Auth),
+        Reply::error(ModelError::Auth { message: "HTTP 401".into() }),
         Reply::text("done").with_usage(Usage::new(100, 100, 0)),
         Reply::text("done").with_usage(Usage::new(100, 100, 0)),
     ]);

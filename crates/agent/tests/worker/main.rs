@@ -9,6 +9,7 @@
 )]
 
 mod after_run;
+mod answers;
 mod cancel;
 mod context;
 mod growth;

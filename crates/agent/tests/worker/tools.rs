@@ -58,7 +58,7 @@ async fn arguments_that_do_not_fit_are_an_answer_that_says_why() {
 async fn arguments_that_are_no_json_are_an_answer() {
     check(
         "memory_search",
-        Value::String("{\"query\": ".into()),
+        Value::String("{\"query\": x}".into()),
         expect![[r#"Error "the arguments must be a JSON object""#]],
     )
     .await;

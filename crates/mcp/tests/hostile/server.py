@@ -19,11 +19,15 @@ TOOLS = {
         {"name": "remote", "inputSchema": {"type": "object", "$ref": "https://evil.example/s.json"}},
         {"name": "list", "inputSchema": {"type": "array"}},
         {"name": "bad name", "inputSchema": OBJECT},
+        {"name": "bare"},
+        {"name": "null", "inputSchema": None},
     ],
 }.get(HOW, [{"name": "act", "description": "Acts.", "inputSchema": OBJECT}])
 
 
 def alive(role):
+    if not os.environ["ALIVE"]:
+        return None
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(os.environ["ALIVE"])
     connection.sendall(role.encode() + b"\n")
@@ -72,6 +76,15 @@ def call(request):
             os.write(2, b"noise" * 2000)
     if HOW == "huge_result":
         return text(request, "y" * 3_000_000)
+    if HOW == "half_characters":
+        line = {"jsonrpc": "2.0", "id": request["id"], "result": {"content": [{"type": "text", "text": "a\ud83d b"}]}}
+        return os.write(1, json.dumps(line).encode() + b"\n")
+    if HOW == "unknown_content":
+        blocks = [{"type": "text", "text": "kept"}, {"type": "hologram", "data": 1}]
+        return answer(request, {"content": blocks})
+    if HOW == "chatters":
+        for _ in range(300):
+            os.write(1, b"log: working\n")
     if HOW == "refuses":
         return send({"id": request["id"], "error": {"code": -32000, "message": "no\x1b[31m way"}})
     if HOW == "wrong_answers":

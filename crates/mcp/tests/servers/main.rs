@@ -185,7 +185,7 @@ async fn a_server_that_never_starts_costs_only_its_tools() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_ends_the_server_not_us() {
     for (how, said) in [
-        ("garbage", "it wrote more than 100 lines that are not JSON"),
+        ("garbage", "it wrote more than 1000 lines that are not JSON"),
         ("huge_line", "it wrote a line of more than 4194304 bytes"),
     ] {
         let hostile = Hostile::start(how).await;
@@ -219,6 +219,19 @@ async fn odd_answers_are_survived() {
     assert_eq!(hostile.act().await.unwrap().content, "acted");
     hostile.stop_and_see_it_gone().await;
 
+    let hostile = Hostile::start("half_characters").await;
+    assert_eq!(hostile.act().await.unwrap().content, "a\u{fffd} b");
+    hostile.stop_and_see_it_gone().await;
+
+    let hostile = Hostile::start("unknown_content").await;
+    let result = hostile.act().await.unwrap();
+    assert_eq!(result.content, "kept\n[content of the unknown kind `hologram`, not shown]");
+    hostile.stop_and_see_it_gone().await;
+
+    let hostile = Hostile::start("chatters").await;
+    assert_eq!(hostile.act().await.unwrap().content, "acted");
+    hostile.stop_and_see_it_gone().await;
+
     let hostile = Hostile::start("refuses").await;
     let error = hostile.act().await.unwrap_err();
     assert_eq!(error, CallError::Refused { message: "no[31m way".into() });
@@ -229,12 +242,15 @@ async fn odd_answers_are_survived() {
 async fn bad_tools_are_left_out() {
     let hostile = Hostile::start("bad_schema").await;
     let status = hostile.status();
-    assert_eq!(status.tools, ["hostile__good"]);
+    assert_eq!(status.tools, ["hostile__bad_name_9c262781", "hostile__good"]);
+    let left_out: Vec<_> =
+        status.left_out.iter().map(|tool| format!("{}: {}", tool.name, tool.reason)).collect();
     expect![[r#"
-        tool `remote` is left out: its input schema refers to `https://evil.example/s.json`
-        tool `list` is left out: its input schema is not of type `object`
-        tool `bad name` is left out: `<server>__<tool>` must be 1 to 64 characters of `A-Z a-z 0-9 _ -`"#]]
-    .assert_eq(&status.warnings.join("\n"));
+        hostile__remote: its input schema refers to `https://evil.example/s.json`
+        hostile__list: its input schema is not of type `object`
+        hostile__bare: it has no input schema
+        hostile__null: it has no input schema"#]]
+    .assert_eq(&left_out.join("\n"));
     hostile.stop_and_see_it_gone().await;
 }
 

@@ -183,7 +183,7 @@ impl Embedder for Broken {
     ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, ModelError>> {
         async move {
             match (self.fault, purpose) {
-                (Fault::Away, _) => Err(ModelError::Auth),
+                (Fault::Away, _) => Err(ModelError::Auth { message: "HTTP 401".into() }),
                 (Fault::Silent, Purpose::Query) => std::future::pending().await,
                 _ => Ok(vec![vec![0.0; 256]; texts.len()]),
             }

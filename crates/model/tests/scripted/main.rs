@@ -135,7 +135,7 @@ async fn four_failures_are_the_end_and_some_errors_at_once() {
         retry_after: Some(Duration::from_secs(61)),
         message: "later".into(),
     };
-    for error in [ModelError::Auth, far] {
+    for error in [ModelError::Auth { message: "no".into() }, far] {
         let script = Scripted::in_order([Reply::error(error.clone())]);
         let models = Models::with_scripted(script.clone());
         let events: Vec<_> = models.chat(request(&models, "hi")).collect().await;

@@ -65,7 +65,7 @@ async fn ask(models: &Models, request: ChatRequest) -> (Result<ChatResponse, Mod
     let mut events = models.chat(request);
     while let Some(event) = events.next().await {
         match event {
-            Ok(ChatEvent::Text(_)) => {}
+            Ok(ChatEvent::Text(_) | ChatEvent::ToolLeftOut { .. }) => {}
             Ok(ChatEvent::AttemptFailed { .. }) => failed += 1,
             Ok(ChatEvent::Done(response)) => return (Ok(*response), failed),
             Err(error) => return (Err(error), failed),
@@ -96,15 +96,15 @@ async fn an_answer_needs_its_end() {
     let (response, failed) = openai(stream(&[TEXT, STOP])).await;
     assert_eq!((response.unwrap().content.as_str(), failed), ("Hello", 0));
 
-    // But from one that does send it, a missing one is a break.
+    // Each answer is judged by itself, also where another one had the marker.
     let server = Server::start(|n| match n {
-        0 | 2 => stream(&[TEXT, STOP, DONE]),
+        0 => stream(&[TEXT, STOP, DONE]),
         _ => stream(&[TEXT, STOP]),
     })
     .await;
     let models = models(&server, "openai", json!({}));
     assert_eq!(ask(&models, request()).await.1, 0);
-    assert_eq!(ask(&models, request()).await.1, 1);
+    assert_eq!(ask(&models, request()).await.1, 0);
 
     assert_eq!(openai(stream(&[TEXT])).await, (Err(ModelError::Truncated), 3));
     assert_eq!(openai(stream(&[TEXT, DONE])).await, (Err(ModelError::Truncated), 3));
@@ -195,14 +195,78 @@ async fn errors_inside_a_stream_are_told_apart() {
     let (outcome, failed) = openai(stream(&["{broken"])).await;
     assert!(matches!((outcome, failed), (Err(ModelError::Protocol { .. }), 3)));
     let (outcome, _) = openai(answer("200 OK", "", "<html>")).await;
-    assert!(outcome.unwrap_err().to_string().contains("no event stream"));
+    assert!(outcome.unwrap_err().to_string().contains("not an event stream"));
+    let (outcome, _) = openai(answer("200 OK", "", "The gateway sleeps, sk-secret.")).await;
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.ends_with("it says: The gateway sleeps, [redacted]."), "{error}");
+    let loading = r#"{"error":{"message":"The model is loading","code":503}}"#;
+    let (outcome, failed) = openai(answer("200 OK", "", loading)).await;
+    assert!(matches!(
+        (outcome, failed),
+        (Err(ModelError::Unavailable { status: Some(503), .. }), 3)
+    ));
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_asked_for_again_and_a_refusal_is_not() {
+    let role = r#"{"choices":[{"index":0,"delta":{"role":"assistant"}}]}"#;
+    assert_eq!(
+        openai(stream(&[role, STOP, DONE])).await,
+        (Err(ModelError::Empty { cut_at: None }), 3)
+    );
+    let filtered = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"content_filter"}]}"#;
+    let (outcome, failed) = openai(stream(&[role, filtered])).await;
+    assert!(matches!((outcome, failed), (Err(ModelError::Refused { .. }), 0)));
+    let quota = r#"{"error":{"message":"no","code":"insufficient_quota"}}"#;
+    let server = Server::always(answer("429 No", "", quota)).await;
+    let (outcome, _) = ask(&models(&server, "openai", json!({})), request()).await;
+    assert!(matches!((outcome, server.count()), (Err(ModelError::Quota { .. }), 1)));
+}
+
+#[tokio::test]
+async fn what_a_provider_teaches_is_learnt_once() {
+    let refusal =
+        |words: &str| answer("400 No", "", &json!({"error": {"message": words}}).to_string());
+    let server = Server::start(move |n| match n {
+        0 => refusal("'max_tokens' is not supported. Use 'max_completion_tokens' instead."),
+        1 => refusal("'temperature' does not support 1.5 with this model."),
+        2 => refusal("Invalid schema for function 't': no."),
+        _ => stream(&[TEXT, STOP]),
+    })
+    .await;
+    let models = models(&server, "openai", json!({}));
+    let mut left_out = Vec::new();
+    let mut events = models.chat(conversation());
+    while let Some(event) = events.next().await {
+        match event.unwrap() {
+            ChatEvent::ToolLeftOut { tool, .. } => left_out.push(tool),
+            ChatEvent::Text(_) => {}
+            ChatEvent::AttemptFailed { error, .. } => panic!("{error}"),
+            ChatEvent::Done(response) => assert_eq!(response.attempts, 4),
+        }
+    }
+    assert_eq!((left_out.as_slice(), server.count()), (&["t".to_owned()][..], 4));
+    let (_, body) = server.request(3);
+    assert_eq!(body["max_completion_tokens"], 50);
+    assert_eq!((body.get("temperature"), body.get("tools")), (None, None));
+    // What was learnt holds for the next call, and is told again.
+    let next = models.chat(conversation()).collect::<Vec<_>>().await;
+    assert!(matches!(next[0], Ok(ChatEvent::ToolLeftOut { .. })));
+    assert_eq!((server.count(), server.request(4).1), (5, body));
+    assert_eq!(models.taught()[0].lessons.len(), 3);
 }
 
 #[tokio::test]
 async fn statuses_are_classed_and_some_never_retried() {
     for (status, expected) in [
-        ("401 Unauthorized", ModelError::Auth),
-        ("403 Forbidden", ModelError::Auth),
+        (
+            "401 Unauthorized",
+            ModelError::Auth { message: "HTTP 401: [redacted] is no good".into() },
+        ),
+        (
+            "403 Forbidden",
+            ModelError::Forbidden { message: "HTTP 403: [redacted] is no good".into() },
+        ),
         (
             "400 Bad Request",
             ModelError::BadRequest {
@@ -279,12 +343,14 @@ async fn retry_after_may_be_a_date() {
 async fn every_wait_has_an_end() {
     let check = async |acts: Vec<Act>, setting: &str, phase: Phase, attempts: usize| {
         let server = Server::always(acts).await;
-        let models = models(&server, "openai", json!({setting: 60, "max_attempts": 2}));
+        let models = models(&server, "openai", json!({setting: 60}));
         let (outcome, _) = ask(&models, request()).await;
         let Err(ModelError::Timeout { phase: timed_out, after }) = outcome else {
             panic!("{outcome:?}")
         };
-        assert_eq!((timed_out, after), (phase, Duration::from_millis(60)));
+        // Whoever stays silent has twice the time once, and is then given up.
+        let times = if phase == Phase::Total { 1 } else { 2 };
+        assert_eq!((timed_out, after), (phase, Duration::from_millis(60 * times)));
         assert_eq!(server.count(), attempts);
         server.hung_up(attempts).await;
     };
@@ -332,7 +398,9 @@ async fn usage_is_estimated_where_the_server_counts_nothing() {
     assert!((response.cost_usd - (40.0 + 6.0 + 14.0) * 1e-6).abs() < 1e-12);
     let usage = r#"{"type":"message_start","message":{"usage":{"input_tokens":10,"cache_read_input_tokens":60,"cache_creation_input_tokens":30,"output_tokens":1}}}"#;
     let end = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#;
-    let response = anthropic(&[usage, end, r#"{"type":"message_stop"}"#]).await.0.unwrap();
+    let text =
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hi"}}"#;
+    let response = anthropic(&[usage, text, end, r#"{"type":"message_stop"}"#]).await.0.unwrap();
     assert_eq!(response.usage, Usage::new(100, 7, 60));
 }
 
@@ -422,14 +490,14 @@ fn conversation() -> ChatRequest {
 
 #[tokio::test]
 async fn the_body_of_a_chat_completion() {
-    let server = Server::always(stream(&[STOP])).await;
+    let server = Server::always(stream(&[TEXT, STOP])).await;
     ask(&models(&server, "openai", json!({})), conversation()).await.0.unwrap();
     let (head, body) = server.request(0);
     assert!(
         head.starts_with("post /chat/completions ")
             && head.contains("authorization: bearer sk-secret")
     );
-    expect![[r#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Go."},{"role":"assistant","content":null,"tool_calls":[{"id":"call_3n0c3j5dpd64kvnsskc6bhtb8s","type":"function","function":{"name":"t","arguments":"{\"a\":1}"}},{"id":"call_77hbdt74jyxzgaq8nb9nve789v","type":"function","function":{"name":"t","arguments":"{\"unparsable\":\"{broken\"}"}}]},{"role":"tool","tool_call_id":"call_3n0c3j5dpd64kvnsskc6bhtb8s","content":"result 0"},{"role":"tool","tool_call_id":"call_77hbdt74jyxzgaq8nb9nve789v","content":"result 1"}],"stream":true,"stream_options":{"include_usage":true},"tools":[{"type":"function","function":{"name":"t","description":"A tool.","parameters":{"type":"object"}}}],"temperature":1.5,"max_tokens":50}"#]]
+    expect![[r#"{"model":"m","messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Go."},{"role":"assistant","content":null,"tool_calls":[{"id":"kc6bhtb8s","type":"function","function":{"name":"t","arguments":"{\"a\":1}"}},{"id":"b9nve789v","type":"function","function":{"name":"t","arguments":"{\"unparsable\":\"{broken\"}"}}]},{"role":"tool","tool_call_id":"kc6bhtb8s","content":"result 0"},{"role":"tool","tool_call_id":"b9nve789v","content":"result 1"}],"stream":true,"stream_options":{"include_usage":true},"tools":[{"type":"function","function":{"name":"t","description":"A tool.","parameters":{"type":"object","properties":{}}}}],"temperature":1.5,"max_tokens":50}"#]]
     .assert_eq(&body.to_string());
 }
 
@@ -440,7 +508,7 @@ async fn the_body_of_anthropic_messages() {
     let (head, body) = server.request(0);
     assert!(head.starts_with("post /v1/messages ") && head.contains("x-api-key: sk-secret"));
     assert!(head.contains("anthropic-version: 2023-06-01"));
-    expect![[r#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":[{"type":"text","text":"Go."}]},{"role":"assistant","content":[{"type":"tool_use","id":"call_3n0c3j5dpd64kvnsskc6bhtb8s","name":"t","input":{"a":1}},{"type":"tool_use","id":"call_77hbdt74jyxzgaq8nb9nve789v","name":"t","input":{"unparsable":"{broken"}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"call_3n0c3j5dpd64kvnsskc6bhtb8s","content":"result 0","is_error":false},{"type":"tool_result","tool_use_id":"call_77hbdt74jyxzgaq8nb9nve789v","content":"result 1","is_error":true}]}],"stream":true,"tools":[{"name":"t","description":"A tool.","input_schema":{"type":"object"},"cache_control":{"type":"ephemeral"}}],"system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"temperature":1.0}"#]].assert_eq(&body.to_string());
+    expect![[r#"{"model":"m","max_tokens":50,"messages":[{"role":"user","content":[{"type":"text","text":"Go."}]},{"role":"assistant","content":[{"type":"tool_use","id":"kc6bhtb8s","name":"t","input":{"a":1}},{"type":"tool_use","id":"b9nve789v","name":"t","input":{"unparsable":"{broken"}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"kc6bhtb8s","content":"result 0","is_error":false},{"type":"tool_result","tool_use_id":"b9nve789v","content":"result 1","is_error":true}]}],"stream":true,"tools":[{"name":"t","description":"A tool.","input_schema":{"type":"object","properties":{}},"cache_control":{"type":"ephemeral"}}],"system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"temperature":1.0}"#]].assert_eq(&body.to_string());
 }
 
 /// Asks once, then again with the answer in the history; gives the assistant message of the second
@@ -495,6 +563,7 @@ async fn reasoning_goes_back_to_its_own_provider_only() {
         message["content"][0],
         json!({"type": "thinking", "thinking": "Hm.", "signature": "c2ln"})
     );
+    assert_eq!(message["content"][3]["id"], "toolu_1");
     assert_eq!(kinds(message), ["thinking", "redacted_thinking", "text", "tool_use"]);
     let message = sent_back("anthropic", json!({}), &thinking, true).await;
     assert_eq!(kinds(message), ["text", "tool_use"]);
@@ -506,14 +575,20 @@ async fn reasoning_goes_back_to_its_own_provider_only() {
         STOP,
     ];
     let message = sent_back("openai", json!({}), &reasoning, false).await;
-    assert_eq!(message.get("reasoning_content"), None);
-    assert_eq!(message["tool_calls"][0]["extra_content"]["google"]["thought_signature"], "s");
-    let wanted = json!({"replay_reasoning": true});
-    let message = sent_back("openai", wanted.clone(), &reasoning, false).await;
     assert_eq!(message["reasoning_content"], "Hm, well.");
-    let message = sent_back("openai", wanted, &reasoning, true).await;
+    assert_eq!(message["tool_calls"][0]["id"], "a");
+    assert_eq!(message["tool_calls"][0]["extra_content"]["google"]["thought_signature"], "s");
+    let unwanted = json!({"replay_reasoning": false});
+    let message = sent_back("openai", unwanted, &reasoning, false).await;
+    assert_eq!(message.get("reasoning_content"), None);
+    let message = sent_back("openai", json!({}), &reasoning, true).await;
     assert_eq!(message.get("reasoning_content"), None);
     assert_eq!(message["tool_calls"][0].get("extra_content"), None);
+    let id = message["tool_calls"][0]["id"].as_str().unwrap();
+    assert!(id.len() == 9 && id.chars().all(|c| c.is_ascii_alphanumeric()), "{id}");
+    let wanted = json!({"replay_reasoning": true});
+    let message = sent_back("openai", wanted, &reasoning, true).await;
+    assert_eq!(message["reasoning_content"], "");
 }
 
 fn embedding_settings(more: Value) -> EmbeddingSettings {
@@ -624,6 +699,6 @@ async fn a_probe_lists_models_and_says_what_is_wrong() {
     let bad = Server::always(answer("401 No", "", "")).await;
     let probes = models(&bad, "anthropic", json!({})).probe().await;
     let probe = probes.iter().find(|probe| probe.provider == "p").unwrap();
-    assert_eq!(probe.outcome, Err(ModelError::Auth));
+    assert!(matches!(probe.outcome, Err(ModelError::Auth { .. })), "{probe:?}");
     assert!(bad.request(0).0.starts_with("get /v1/models "));
 }

@@ -1,7 +1,10 @@
 //! `/api/tools` and `/api/agents`: what runs can use.
 
 use axum::{Json, extract::State};
-use protocol::{run::AgentInfo, tool::ToolInfo};
+use protocol::{
+    run::AgentInfo,
+    tool::{CatalogNotes, LeftOutTool, TaughtModel, ToolInfo},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -49,11 +52,16 @@ pub(crate) struct ToolPage {
     tools: Vec<ToolInfo>,
     /// Pass it as `cursor` to read on; null at the end.
     next_cursor: Option<String>,
+    /// Tools that are offered and cannot be used; the same on each page.
+    left_out: Vec<LeftOutTool>,
+    /// Models whose providers want to be asked in a way of their own; the same on each page.
+    taught: Vec<TaughtModel>,
 }
 
 /// List tools
 ///
-/// What the model of a run may call. Empty while no worker is alive.
+/// What the model of a run may call, and what is worth knowing besides. Empty while no worker is
+/// alive.
 #[utoipa::path(
     get, path = "/api/tools", tag = "catalog", operation_id = "list_tools", params(ByName),
     responses((status = 200, description = "A page of tools", body = ToolPage))
@@ -63,9 +71,9 @@ pub(crate) async fn tools(
     _scope: RequestScope,
     QueryParams(query): QueryParams<ByName>,
 ) -> Result<Json<ToolPage>, ApiError> {
-    let tools = app.store.tools().await?;
+    let (tools, CatalogNotes { left_out, taught }) = app.store.tools().await?;
     let (tools, next_cursor) = page_by_name(tools, |tool| &tool.name, &query);
-    Ok(Json(ToolPage { tools, next_cursor }))
+    Ok(Json(ToolPage { tools, next_cursor, left_out, taught }))
 }
 
 /// A page of agents.

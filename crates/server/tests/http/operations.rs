@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::tool::CatalogNotes;
 use serde_json::json;
 use server::settings::ServerSettings;
 use sqlx::Connection;
@@ -23,6 +24,7 @@ async fn health_says_how_it_is() {
         concurrency: 4,
         running: 1,
         tools: Vec::new(),
+        notes: CatalogNotes::default(),
     };
     served.store.report_node(&node).await.unwrap();
     let health = answer(served.bare("GET", "/health")).await.expect(200);

@@ -296,6 +296,7 @@ impl Work {
     pub(crate) async fn complete(&mut self, output: &str) {
         let completed = Fact::RunCompleted {
             output: output.into(),
+            output_cut: false,
             usage: Usage::default(),
             cost_usd: 0.0,
             duration_ms: 1,

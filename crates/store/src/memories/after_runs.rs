@@ -190,7 +190,8 @@ impl Scoped {
         let query = sqlx::query(
             "update runs
              set input_tokens = input_tokens + $5, output_tokens = output_tokens + $6,
-                 cached_tokens = cached_tokens + $7, cost_usd = cost_usd + $8
+                 cached_tokens = cached_tokens + $7, cost_usd = cost_usd + $8,
+                 reasoning_tokens = reasoning_tokens + $9
              where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4",
         )
         .bind(self.org())
@@ -200,7 +201,8 @@ impl Scoped {
         .bind(to_i64(used.input_tokens))
         .bind(to_i64(used.output_tokens))
         .bind(to_i64(used.cached_tokens))
-        .bind(cost_usd);
+        .bind(cost_usd)
+        .bind(to_i64(used.reasoning_tokens));
         self.write(query).await
     }
 }

@@ -1,0 +1,449 @@
+//! What providers have taught us by refusing: learnt once for a provider's model, from the words
+//! of the refusal, and then kept as long as this process lives.
+//!
+//! Pure. A lesson that changes nothing is none, so that a request is asked again only while there
+//! is something to do differently.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::LazyLock,
+};
+
+use protocol::tool::ToolInfo;
+use regex::Regex;
+use serde_json::Value;
+
+use crate::{
+    chat::ChatRequest,
+    error::{ModelError, cut},
+};
+
+/// Most lessons that one call may take: a provider that always wants something else is given up.
+pub(crate) const LESSONS_MAX: u32 = 16;
+/// How much of a provider's reason to refuse a tool is kept, in characters.
+const REASON_MAX_CHARS: usize = 300;
+
+/// How to ask one model so that it answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lessons {
+    pub(crate) token_bound: Option<TokenBound>,
+    /// The longest answer that may be asked for.
+    pub(crate) answer_tokens_max: Option<u32>,
+    pub(crate) no_temperature: bool,
+    pub(crate) no_stream: bool,
+    pub(crate) no_stream_options: bool,
+    pub(crate) reasoning: Option<ReasoningEcho>,
+    pub(crate) short_ids: bool,
+    pub(crate) no_null_content: bool,
+    /// By name: the schema that was refused, as a hash, and why.
+    tools: BTreeMap<String, (u64, String)>,
+}
+
+/// The name of the bound on an answer's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenBound {
+    MaxTokens,
+    MaxCompletionTokens,
+    /// It takes none.
+    None,
+}
+
+/// Whether the model's reasoning goes back to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReasoningEcho {
+    Wanted,
+    Refused,
+}
+
+impl Lessons {
+    /// Takes the lesson out of a refusal of `body`, if there is a new one, and names it.
+    pub(crate) fn learn(
+        &mut self,
+        error: &ModelError,
+        request: &ChatRequest,
+        body: &Value,
+    ) -> Option<String> {
+        let words = match error {
+            ModelError::BadRequest { message, .. }
+            | ModelError::PromptTooLong { message }
+            | ModelError::Unavailable { status: Some(500), message, .. } => message,
+            _ => return None,
+        };
+        let before = self.clone();
+        self.take(words, request, body);
+        let learnt = self.sentences().into_iter().find(|said| !before.sentences().contains(said));
+        learnt.filter(|_| *self != before)
+    }
+
+    fn take(&mut self, words: &str, request: &ChatRequest, body: &Value) {
+        let lower = words.to_lowercase();
+        let names = |name: &str| lower.contains(name);
+        let any = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+        let sent = |key: &str| body.get(key).is_some_and(|value| !value.is_null());
+        let unwanted = || {
+            any(&[
+                "unsupported",
+                "not support",
+                "unrecognized",
+                "unknown",
+                "not permitted",
+                "not allowed",
+                "forbidden",
+                "unexpected",
+                "does not accept",
+                "deprecated",
+                "only the default",
+                "invalid parameter",
+                "extra fields",
+                "extra inputs",
+                "additional properties",
+                "is not available",
+                "no longer",
+                "may only",
+                "must be 1",
+                "must be set to 1",
+                "cannot be",
+            ])
+        };
+        if sent("max_tokens") && names("max_completion_tokens") {
+            self.token_bound = Some(TokenBound::MaxCompletionTokens);
+        } else if sent("max_completion_tokens") && names("max_completion_tokens") && unwanted() {
+            self.token_bound = Some(TokenBound::MaxTokens);
+        } else if sent("max_tokens")
+            && names("max_tokens")
+            && unwanted()
+            && self.smaller(words, body).is_none()
+        {
+            // It knows neither name.
+            self.token_bound = Some(match self.token_bound {
+                None => TokenBound::MaxCompletionTokens,
+                Some(_) => TokenBound::None,
+            });
+        } else if let Some(most) = self.smaller(words, body).filter(|_| {
+            any(&["max_tokens", "max_completion_tokens", "output tokens", "completion tokens"])
+                && !names("context length")
+        }) {
+            self.answer_tokens_max = Some(most);
+        } else if sent("temperature") && names("temperature") && !self.no_temperature {
+            self.no_temperature = true;
+        } else if sent("stream_options") && names("stream_options") {
+            self.no_stream_options = true;
+        } else if body.get("stream") == Some(&Value::Bool(true))
+            && names("stream")
+            && !names("stream_options")
+            && (unwanted() || names("verified to stream"))
+        {
+            self.no_stream = true;
+        } else if any(&["reasoning_content", "reasoning_details", "reasoning"]) {
+            let wanted = any(&[
+                "missing",
+                "must be passed",
+                "must include",
+                "required",
+                "must contain",
+                "must be provided",
+                "必须",
+            ]);
+            match (wanted, unwanted()) {
+                (true, _) => self.reasoning = Some(ReasoningEcho::Wanted),
+                (false, true) => self.reasoning = Some(ReasoningEcho::Refused),
+                (false, false) => {}
+            }
+        } else if any(&["tool call id", "tool_call_id", "tool_calls.id"])
+            && any(&["length of 9", "alphanumeric", "a-z"])
+        {
+            self.short_ids = true;
+        } else if let Some(tool) = refused_tool(words, request, body) {
+            let hash = hash_of(&tool.input_schema);
+            let reason = cut(words, REASON_MAX_CHARS);
+            self.tools.insert(tool.name.clone(), (hash, reason));
+        } else if names("content")
+            && any(&[
+                "null",
+                "none is not",
+                "nil",
+                "must be a string",
+                "invalid type",
+                "expected a string",
+                "expected string",
+                "should be a valid string",
+            ])
+        {
+            self.no_null_content = true;
+        }
+    }
+
+    /// The bound that the words name, where it is below what was asked for.
+    fn smaller(&self, words: &str, body: &Value) -> Option<u32> {
+        static NUMBER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\d[\d,]*").ok());
+        let asked = ["max_tokens", "max_completion_tokens"]
+            .into_iter()
+            .find_map(|key| body.get(key)?.as_u64())?;
+        let numbers = NUMBER.as_ref()?.find_iter(words);
+        let numbers =
+            numbers.filter_map(|found| found.as_str().replace(',', "").parse::<u64>().ok());
+        // Small ones are a status, a version, an index.
+        let most = numbers.filter(|number| (600..asked).contains(number)).max()?;
+        u32::try_from(most).ok()
+    }
+
+    /// The bound on an answer, within what the model can.
+    pub(crate) fn bounded(&self, max_tokens: Option<u32>) -> Option<u32> {
+        max_tokens.map(|tokens| tokens.min(self.answer_tokens_max.unwrap_or(u32::MAX)))
+    }
+
+    /// The provider has refused this tool as it is.
+    pub(crate) fn refuses(&self, tool: &ToolInfo) -> bool {
+        self.reason_to_leave_out(tool).is_some()
+    }
+
+    /// Why the provider has refused this tool as it is.
+    pub(crate) fn reason_to_leave_out(&self, tool: &ToolInfo) -> Option<&str> {
+        let (hash, reason) = self.tools.get(&tool.name)?;
+        (*hash == hash_of(&tool.input_schema)).then_some(reason)
+    }
+
+    /// What was learnt, for people.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        let mut say = |is_so: bool, what: &str| {
+            if is_so {
+                said.push(what.to_owned());
+            }
+        };
+        say(
+            self.token_bound == Some(TokenBound::MaxCompletionTokens),
+            "wants `max_completion_tokens` in place of `max_tokens`",
+        );
+        say(
+            self.token_bound == Some(TokenBound::MaxTokens),
+            "wants `max_tokens` in place of `max_completion_tokens`",
+        );
+        say(
+            self.token_bound == Some(TokenBound::None),
+            "takes no bound on the tokens of an answer",
+        );
+        say(self.no_temperature, "takes no `temperature`");
+        say(self.no_stream, "does not stream");
+        say(self.no_stream_options, "takes no `stream_options`");
+        say(
+            self.reasoning == Some(ReasoningEcho::Wanted),
+            "wants its reasoning back with every turn",
+        );
+        say(self.reasoning == Some(ReasoningEcho::Refused), "takes no reasoning back");
+        say(self.short_ids, "takes only call ids of nine letters and digits");
+        say(self.no_null_content, "takes no `content` that is null");
+        if let Some(most) = self.answer_tokens_max {
+            said.push(format!("answers with at most {most} tokens"));
+        }
+        said.extend(
+            self.tools
+                .iter()
+                .map(|(tool, (_, reason))| format!("refuses the tool `{tool}`: {reason}")),
+        );
+        said
+    }
+}
+
+/// The one tool that a refusal speaks of: by its name, or by its place in the list that was sent.
+fn refused_tool<'a>(words: &str, request: &'a ChatRequest, body: &Value) -> Option<&'a ToolInfo> {
+    static PLACE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r"(?:function_declarations|functionDeclarations|tools|functions)[\[.](\d+)").ok()
+    });
+    let sent = body.get("tools")?.as_array()?;
+    let names: Vec<&str> = sent
+        .iter()
+        .filter_map(|tool| tool.pointer("/function/name").or_else(|| tool.get("name"))?.as_str())
+        .collect();
+    let is_word = |name: &str| {
+        let inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        words.match_indices(name).any(|(at, _)| {
+            let before = words.get(..at).and_then(|text| text.chars().next_back());
+            let after = words.get(at + name.len()..).and_then(|text| text.chars().next());
+            !before.is_some_and(inside) && !after.is_some_and(inside)
+        })
+    };
+    let speaks_of_tools = ["tool", "function", "schema", "parameters"];
+    let lower = words.to_lowercase();
+    if !speaks_of_tools.iter().any(|word| lower.contains(word)) {
+        return None;
+    }
+    let by_place = || {
+        // Gemini puts all functions into one tool: the last number is the function's.
+        let place: usize =
+            PLACE.as_ref()?.captures_iter(words).last()?.get(1)?.as_str().parse().ok()?;
+        names.get(place).copied()
+    };
+    let name = names.iter().copied().find(|name| is_word(name)).or_else(by_place)?;
+    request.tools.iter().find(|tool| tool.name == name)
+}
+
+fn hash_of(schema: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    schema.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use protocol::tool::{Approval, Effect, ToolSource};
+    use serde_json::json;
+
+    use super::*;
+
+    fn request() -> ChatRequest {
+        let tool = |name: &str| ToolInfo {
+            name: name.into(),
+            description: String::new(),
+            input_schema: json!({"type": "object"}),
+            effect: Effect::ReadOnly,
+            approval: Approval::Never,
+            source: ToolSource::Builtin,
+        };
+        ChatRequest {
+            provider: "p".into(),
+            model: "m".into(),
+            system: String::new(),
+            messages: Vec::new(),
+            tools: vec![tool("read_file"), tool("read_file_2"), tool("srv__odd")],
+            temperature: Some(0.2),
+            max_tokens: Some(5000),
+        }
+    }
+
+    fn body() -> Value {
+        let tools = request().tools.into_iter();
+        let tools = tools.map(|tool| json!({"type": "function", "function": {"name": tool.name}}));
+        json!({"max_tokens": 5000, "temperature": 0.2, "stream": true, "stream_options": {},
+               "tools": tools.collect::<Vec<_>>()})
+    }
+
+    fn check(words: &str, expected: Expect) {
+        let error = ModelError::BadRequest { status: 400, message: words.to_owned() };
+        let mut lessons = Lessons::default();
+        let learnt = lessons.learn(&error, &request(), &body());
+        expected.assert_eq(learnt.as_deref().unwrap_or("nothing"));
+        if learnt.is_some() && !words.contains("max_tokens") {
+            assert_eq!(lessons.learn(&error, &request(), &body()), None, "once: {words}");
+        }
+    }
+
+    #[test]
+    fn refusals_teach() {
+        check(
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            expect!["wants `max_completion_tokens` in place of `max_tokens`"],
+        );
+        check(
+            "max_tokens: 5000 > 4096, which is the maximum allowed number of output tokens for claude-3-haiku-20240307",
+            expect!["answers with at most 4096 tokens"],
+        );
+        check(
+            "max_tokens is too large: 5000. This model supports at most 4096 completion tokens",
+            expect!["answers with at most 4096 tokens"],
+        );
+        check(
+            "Unsupported value: 'temperature' does not support 0.2 with this model. Only the default (1) value is supported.",
+            expect!["takes no `temperature`"],
+        );
+        check(
+            "`temperature` may only be set to 1 when thinking is enabled.",
+            expect!["takes no `temperature`"],
+        );
+        check(
+            "body.stream_options: Extra inputs are not permitted",
+            expect!["takes no `stream_options`"],
+        );
+        check(
+            "Your organization must be verified to stream this model.",
+            expect!["does not stream"],
+        );
+        check(
+            "Missing `reasoning_content` field in the assistant message at message index 2.",
+            expect!["wants its reasoning back with every turn"],
+        );
+        check(
+            "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
+            expect!["wants its reasoning back with every turn"],
+        );
+        check(
+            "The `reasoning_content` in the thinking mode must be passed back to the API.",
+            expect!["wants its reasoning back with every turn"],
+        );
+        check(
+            "body.messages.2.assistant.reasoning_content: Extra inputs are not permitted",
+            expect!["takes no reasoning back"],
+        );
+        check(
+            "'messages.2' : property 'reasoning' is unsupported, did you mean 'role'?",
+            expect!["takes no reasoning back"],
+        );
+        check(
+            "Tool call id was call_0fypS1hVX but must be a-z, A-Z, 0-9, with a length of 9.",
+            expect!["takes only call ids of nine letters and digits"],
+        );
+        check(
+            "Invalid schema for function 'srv__odd': In context=(), object schema missing properties.",
+            expect![
+                "refuses the tool `srv__odd`: Invalid schema for function 'srv__odd': In context=(), object schema missing properties."
+            ],
+        );
+        check(
+            "* GenerateContentRequest.tools[0].function_declarations[2].parameters.properties[a].items: missing field.",
+            expect![
+                "refuses the tool `srv__odd`: * GenerateContentRequest.tools[0].function_declarations[2].parameters.properties[a].items: missing field."
+            ],
+        );
+        check(
+            "tools.1.custom.input_schema: JSON schema is invalid.",
+            expect![
+                "refuses the tool `read_file_2`: tools.1.custom.input_schema: JSON schema is invalid."
+            ],
+        );
+        check(
+            "Invalid type for 'messages[1].content': expected a string, but got null instead.",
+            expect!["takes no `content` that is null"],
+        );
+        check("The model `m` does not exist", expect!["nothing"]);
+        check("no", expect!["nothing"]);
+    }
+
+    #[test]
+    fn who_refuses_both_names_of_a_bound_gets_none() {
+        let refused = |name: &str| ModelError::BadRequest {
+            status: 400,
+            message: format!("Unknown parameter: '{name}'"),
+        };
+        let mut lessons = Lessons::default();
+        lessons.learn(&refused("max_tokens"), &request(), &json!({"max_tokens": 9})).unwrap();
+        assert_eq!(lessons.token_bound, Some(TokenBound::MaxCompletionTokens));
+        lessons
+            .learn(
+                &refused("max_completion_tokens"),
+                &request(),
+                &json!({"max_completion_tokens": 9}),
+            )
+            .unwrap();
+        assert_eq!(lessons.token_bound, Some(TokenBound::MaxTokens));
+        lessons.learn(&refused("max_tokens"), &request(), &json!({"max_tokens": 9})).unwrap();
+        assert_eq!(lessons.token_bound, Some(TokenBound::None));
+    }
+
+    #[test]
+    fn a_tool_is_left_out_until_its_schema_changes() {
+        let error = ModelError::BadRequest {
+            status: 400,
+            message: "Invalid schema for function 'read_file'".into(),
+        };
+        let mut lessons = Lessons::default();
+        lessons.learn(&error, &request(), &body()).unwrap();
+        let mut tools = request().tools;
+        let left_out =
+            |tools: &[ToolInfo]| tools.iter().filter(|tool| lessons.refuses(tool)).count();
+        assert_eq!(left_out(&tools), 1);
+        tools[0].input_schema = json!({"type": "object", "properties": {}});
+        assert_eq!(left_out(&tools), 0);
+    }
+}

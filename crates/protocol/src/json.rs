@@ -1,0 +1,101 @@
+//! JSON as programs of others really write it: small breaches of the rules are mended.
+
+use std::borrow::Cow;
+
+/// The text with what JSON does not know put right: escapes of lone surrogates become U+FFFD, since
+/// some servers cut their text by UTF-16 units; `NaN` and infinities, which Python writes, become
+/// null. All else stays as it is, right or wrong.
+pub fn mended(text: &str) -> Cow<'_, str> {
+    without_odd_numbers(without_lone_surrogates(text))
+}
+
+fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    let mut repaired = String::new();
+    let mut changed = false;
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        repaired.push_str(before);
+        let whole_pair = is_surrogate(escape, 'd', "89ab")
+            && escape.get(6..).is_some_and(|low| is_surrogate(low, 'd', "cdef"));
+        let length = if whole_pair {
+            12
+        } else if is_surrogate(escape, 'd', "89abcdef") {
+            changed = true;
+            repaired.push_str("\\ufffd");
+            rest = escape.get(6..).unwrap_or_default();
+            continue;
+        } else {
+            1 + escape.chars().nth(1).map_or(0, char::len_utf8)
+        };
+        let (kept, after) = escape.split_at_checked(length).unwrap_or((escape, ""));
+        repaired.push_str(kept);
+        rest = after;
+    }
+    repaired.push_str(rest);
+    if changed { Cow::Owned(repaired) } else { Cow::Borrowed(text) }
+}
+
+/// `text` begins with `\u`, the digit `first`, one digit of `second`, and two more digits.
+fn is_surrogate(text: &str, first: char, second: &str) -> bool {
+    let Some(digits) = text.strip_prefix("\\u").and_then(|text| text.get(..4)) else {
+        return false;
+    };
+    let mut digits = digits.chars().map(|digit| digit.to_ascii_lowercase());
+    digits.next() == Some(first)
+        && digits.next().is_some_and(|digit| second.contains(digit))
+        && digits.all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// Outside of strings nothing of JSON is spelt with an `N` or an `I`.
+fn without_odd_numbers(text: Cow<'_, str>) -> Cow<'_, str> {
+    const ODD: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    if !ODD.iter().any(|odd| text.contains(odd)) {
+        return text;
+    }
+    let mut mended = String::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    let mut rest: &str = &text;
+    while let Some(c) = rest.chars().next() {
+        let odd = ODD.iter().find(|odd| !in_string && rest.starts_with(**odd));
+        let (written, length) = match odd {
+            Some(odd) => ("null", odd.len()),
+            None => (rest.get(..c.len_utf8()).unwrap_or_default(), c.len_utf8()),
+        };
+        if c == '"' && !escaped {
+            in_string = !in_string;
+        }
+        escaped = in_string && c == '\\' && !escaped;
+        mended.push_str(written);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    if mended == *text { text } else { Cow::Owned(mended) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lone_surrogates_become_replacement_characters() {
+        let check = |text: &str, expected: &str| {
+            let parsed: String = serde_json::from_str(&mended(text)).unwrap();
+            assert_eq!(parsed, expected, "{text}");
+        };
+        check(r#""a\ud83d\ude42b""#, "a🙂b");
+        check(r#""a\ud83db""#, "a\u{fffd}b");
+        check(r#""\ude42\ud83d""#, "\u{fffd}\u{fffd}");
+        check(r#""\ud83d\ud83d\ude42""#, "\u{fffd}🙂");
+        check(r#""\\ud83d\ud83d""#, "\\ud83d\u{fffd}");
+        assert_eq!(mended(r#""\ud83d"#), r#""\ufffd"#);
+        assert_eq!(mended("\"\\"), "\"\\");
+    }
+
+    #[test]
+    fn numbers_that_are_none_become_null() {
+        let check = |text: &str, expected: &str| assert_eq!(mended(text), expected);
+        check(r#"{"a":NaN,"b":[-Infinity, Infinity]}"#, r#"{"a":null,"b":[null, null]}"#);
+        check(r#"{"NaN":"\"NaN, -Infinity\\"}"#, r#"{"NaN":"\"NaN, -Infinity\\"}"#);
+        check(r#"{"a":1}"#, r#"{"a":1}"#);
+    }
+}
