@@ -131,7 +131,14 @@ fn shorten(words: &mut String) {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match &error {
+        Arc::new(error).into()
+    }
+}
+
+/// What several requests were told together.
+impl From<Arc<StoreError>> for ApiError {
+    fn from(error: Arc<StoreError>) -> Self {
+        match &*error {
             StoreError::NotFound => Self::not_found(),
             StoreError::RunAlreadyFinished => {
                 Self::new(ErrorCode::RunAlreadyFinished, "the run has already finished")

@@ -23,7 +23,7 @@ pub const FRAMES_MAX: i64 = 500;
 pub const FRAMES_MAX_BYTES: i64 = 1024 * 1024;
 
 /// A place in a run's stream: after event `seq`, and after `n` deltas that follow it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamCursor {
     /// The last event seen; 0 for none.
     pub seq: u64,
