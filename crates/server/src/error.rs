@@ -157,6 +157,11 @@ impl From<Arc<StoreError>> for ApiError {
                 "the organisation has as many runs in the queue as it may",
             )
             .hint("try again when some have ended"),
+            StoreError::OrgBusy => Self::new(
+                ErrorCode::RateLimited,
+                "the organisation asks for more at once than is its share",
+            )
+            .hint("send fewer requests at a time"),
             StoreError::Unstorable(_) => {
                 Self::field("", "a value cannot be stored").because(error.into())
             }

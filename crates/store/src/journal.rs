@@ -221,7 +221,7 @@ impl Journal {
                 .map(|end| storable_json(&EndRow::of(end, entry.remember)))
                 .transpose()?,
         );
-        let row = self.store.database.call_one(query).await?;
+        let row = self.store.database.call_one_for(self.scope.org_id.as_str(), query).await?;
         match get_word(&row, "outcome")? {
             Committed::Written => {}
             Committed::CancelRequested => return Err(JournalError::CancelRequested),

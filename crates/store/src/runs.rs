@@ -71,7 +71,7 @@ impl Scoped {
             return Ok(created);
         }
         let run_id = RunId::generate();
-        let row = self.store().database.call_one(self.creation(run_id, new, by)?).await?;
+        let row = self.store().database.call_one_for(self.org(), self.creation(run_id, new, by)?).await?;
         let created = self.created(run_id, &row)?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&[]);

@@ -294,7 +294,9 @@ impl StreamWriter {
                     self.away_since = None;
                     return Ok(page);
                 }
-                Err(PageError::Store(error)) if matches!(*error, StoreError::Unavailable(_)) => {
+                Err(PageError::Store(error))
+                    if matches!(*error, StoreError::Unavailable(_) | StoreError::OrgBusy) =>
+                {
                     let since = *self.away_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= STREAM_OUTAGE_MAX {
                         tracing::warn!(%error, "a stream ends because the database is away");
