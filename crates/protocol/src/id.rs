@@ -1,7 +1,9 @@
 //! Ids: a prefix that says what it names, and a UUID as 26 characters of Crockford base 32.
 //!
 //! The form is [TypeID](https://github.com/jetify-com/typeid) 0.3. New ids are UUIDv7, so that
-//! they sort by the time of their making.
+//! they sort by the time of their making. Those of runs, keys and audit records, which lists are
+//! ordered by, are made by the database (`new_id`): nodes' clocks may differ. What is made here is
+//! for what has an order of its own, and for tests.
 
 use std::{fmt, str::FromStr};
 
@@ -154,13 +156,6 @@ impl MemoryId {
 }
 
 impl KeyId {
-    /// A fresh id, greater than all that this process made before.
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-}
-
-impl AuditId {
     /// A fresh id, greater than all that this process made before.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())

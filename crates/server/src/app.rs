@@ -12,6 +12,7 @@ use crate::{
     auth::{access::AccessControl, authenticator::Authenticator},
     open_streams::OpenStreams,
     settings::ServerSettings,
+    stream_pages::StreamPages,
 };
 
 /// What a server needs from the process that it runs in.
@@ -48,6 +49,7 @@ pub(crate) struct AppState {
     pub(crate) tasks: TaskTracker,
     pub(crate) access: AccessControl,
     pub(crate) streams: OpenStreams,
+    pub(crate) pages: StreamPages,
     /// How much organisations may keep in their workspaces.
     pub(crate) workspaces: Quota,
 }
@@ -65,6 +67,7 @@ impl App {
             access: AccessControl::new(authenticator.clone(), &settings.tenants),
             workspaces: Quota::new(workspace_root, bytes_max, settings.measuring),
             streams: OpenStreams::default(),
+            pages: StreamPages::default(),
             tasks: TaskTracker::new(),
             store,
             memory,

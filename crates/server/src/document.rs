@@ -174,7 +174,7 @@ fn add_errors(operation: &mut Operation, is_protected: bool) {
     }
     if is_protected {
         errors.push(("401", "`unauthorized`: there is no valid credential"));
-        errors.push(("429", "`rate_limited`: requests, or bad credentials, come too fast"));
+        errors.push(("429", "`rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share"));
         errors.push((
             "403",
             "`forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or \

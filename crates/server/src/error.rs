@@ -131,7 +131,14 @@ fn shorten(words: &mut String) {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match &error {
+        Arc::new(error).into()
+    }
+}
+
+/// What several requests were told together.
+impl From<Arc<StoreError>> for ApiError {
+    fn from(error: Arc<StoreError>) -> Self {
+        match &*error {
             StoreError::NotFound => Self::not_found(),
             StoreError::RunAlreadyFinished => {
                 Self::new(ErrorCode::RunAlreadyFinished, "the run has already finished")
@@ -150,6 +157,11 @@ impl From<StoreError> for ApiError {
                 "the organisation has as many runs in the queue as it may",
             )
             .hint("try again when some have ended"),
+            StoreError::OrgBusy => Self::new(
+                ErrorCode::RateLimited,
+                "the organisation asks for more at once than is its share",
+            )
+            .hint("send fewer requests at a time"),
             StoreError::Unstorable(_) => {
                 Self::field("", "a value cannot be stored").because(error.into())
             }

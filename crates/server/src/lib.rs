@@ -18,3 +18,5 @@ pub mod rate_limit;
 pub mod router;
 mod routes;
 pub mod settings;
+mod stream_bytes;
+mod stream_pages;

@@ -103,12 +103,18 @@ pub const STREAM_POLL: Duration = Duration::from_secs(1);
 pub const STREAM_SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stream outlives a database that is away.
 pub const STREAM_OUTAGE_MAX: Duration = Duration::from_secs(30);
-/// Frames are sent together up to this many bytes; a larger frame goes alone.
-pub const STREAM_CHUNK_BYTES: usize = 16 * 1024;
-/// Chunks that wait for a slow follower.
-pub const STREAM_CHUNKS_WAITING: usize = 16;
-/// Bytes that wait for a slow follower, or one larger frame.
-pub const STREAM_WAITING_BYTES: usize = 256 * 1024;
+/// A page of a stream is handed to the connection in pieces of so many bytes.
+pub const STREAM_CHUNK_BYTES: usize = 64 * 1024;
+/// Pieces that wait for a slow follower.
+pub const STREAM_CHUNKS_WAITING: usize = 4;
+/// Most bytes that wait for the followers of one credential, and a frame more for each read under way.
+pub const STREAM_BYTES_PER_KEY: usize = 32 * 1024 * 1024;
+/// The same of one organisation.
+pub const STREAM_BYTES_PER_ORG: usize = 64 * 1024 * 1024;
+/// The same of this process.
+pub const STREAM_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// How long a follower waits for room for its next page; then its stream is closed.
+pub const STREAM_ROOM_WAIT: Duration = Duration::from_secs(5);
 /// What a client is told to wait before it reconnects, in milliseconds.
 pub const STREAM_RETRY_MS: u64 = 1000;
 

@@ -3,14 +3,18 @@
 -- Accepts a run: `p_new` is an object with the names of the columns. `busy`: its session has runs that
 -- have not ended, and it does not want to wait. `full`: its organisation has `p_queued_max` runs in
 -- line; they are counted only if that is given. With `p_audit` the audit names who created it.
+-- `p_run` is null, or the id that was given out together with an idempotency key.
+--
+-- Id and time are taken in turn: under the session's lock, from the database's clock. So runs of a
+-- session stand in the order in which they were created, whatever the clocks of the nodes say.
 create or replace function create_run(
     p_org text, p_user text, p_project text, p_run uuid, p_new jsonb, p_reject_busy boolean,
     p_queued_max int, p_audit jsonb,
-    out outcome text, out accepted_at timestamptz, out queued bigint)
+    out outcome text, out created uuid, out accepted_at timestamptz, out queued bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz;
     v_session text := p_new ->> 'session_key';
     v_busy boolean;
 begin
@@ -33,16 +37,18 @@ begin
         outcome := 'busy';
         return;
     end if;
+    v_now := clock_timestamp();
+    created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
                       limits, metadata, created_at)
-    values (p_org, p_run, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
+    values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
             p_new -> 'llm_config', p_new -> 'limits', coalesce(p_new -> 'metadata', '{}'), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
-    values (p_org, p_run, p_user, p_project, v_session, v_busy, v_now);
+    values (p_org, created, p_user, p_project, v_session, v_busy, v_now);
     if p_audit is not null then
         insert into audit (org_id, audit_id, at, actor, action, subject, detail)
-        values (p_org, (p_audit ->> 'audit_id')::uuid, v_now, p_audit ->> 'actor',
-                p_audit ->> 'action', p_audit ->> 'subject', p_audit -> 'detail');
+        values (p_org, new_id(v_now), v_now, p_audit ->> 'actor', p_audit ->> 'action',
+                type_id('run', created), p_audit -> 'detail');
     end if;
     accepted_at := v_now;
     outcome := 'accepted';

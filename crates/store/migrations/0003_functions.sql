@@ -185,6 +185,28 @@ begin
         where u.org_id = p_org and u.day = v_day;
     end if;
 end $$;
+-- Ids that sort by the time of their making, which is the database's.
+
+-- A UUIDv7. The microseconds within its millisecond stand where random bits may (RFC 9562, section
+-- 6.2, method 3), so that two that are made one after the other sort so.
+create or replace function new_id(p_at timestamptz) returns uuid
+language sql volatile as $$
+    select (lpad(to_hex((us / 1000)), 12, '0')
+            || '7' || lpad(to_hex(us % 1000 * 4096 / 1000), 3, '0')
+            -- The variant and 62 random bits.
+            || right(replace(gen_random_uuid()::text, '-', ''), 16))::uuid
+    from (select (extract(epoch from p_at) * 1000000)::bigint as us) made
+$$;
+
+-- An id as it is read outside, `<prefix>_` and the UUID in Crockford's base 32: see `protocol::id`.
+create or replace function type_id(p_prefix text, p_id uuid) returns text
+language sql immutable as $$
+    select p_prefix || '_' || string_agg(
+               substr('0123456789abcdefghjkmnpqrstvwxyz', 1 + substring(bits from place for 5)::int, 1),
+               '' order by place)
+    from (select b'00' || ('x' || replace(p_id::text, '-', ''))::bit(128) as bits) id,
+         generate_series(1, 126, 5) as place
+$$;
 -- What a worker writes about its run.
 
 -- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
@@ -725,14 +747,18 @@ $$;
 -- Accepts a run: `p_new` is an object with the names of the columns. `busy`: its session has runs that
 -- have not ended, and it does not want to wait. `full`: its organisation has `p_queued_max` runs in
 -- line; they are counted only if that is given. With `p_audit` the audit names who created it.
+-- `p_run` is null, or the id that was given out together with an idempotency key.
+--
+-- Id and time are taken in turn: under the session's lock, from the database's clock. So runs of a
+-- session stand in the order in which they were created, whatever the clocks of the nodes say.
 create or replace function create_run(
     p_org text, p_user text, p_project text, p_run uuid, p_new jsonb, p_reject_busy boolean,
     p_queued_max int, p_audit jsonb,
-    out outcome text, out accepted_at timestamptz, out queued bigint)
+    out outcome text, out created uuid, out accepted_at timestamptz, out queued bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-    v_now timestamptz := clock_timestamp();
+    v_now timestamptz;
     v_session text := p_new ->> 'session_key';
     v_busy boolean;
 begin
@@ -755,16 +781,18 @@ begin
         outcome := 'busy';
         return;
     end if;
+    v_now := clock_timestamp();
+    created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
                       limits, metadata, created_at)
-    values (p_org, p_run, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
+    values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
             p_new -> 'llm_config', p_new -> 'limits', coalesce(p_new -> 'metadata', '{}'), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
-    values (p_org, p_run, p_user, p_project, v_session, v_busy, v_now);
+    values (p_org, created, p_user, p_project, v_session, v_busy, v_now);
     if p_audit is not null then
         insert into audit (org_id, audit_id, at, actor, action, subject, detail)
-        values (p_org, (p_audit ->> 'audit_id')::uuid, v_now, p_audit ->> 'actor',
-                p_audit ->> 'action', p_audit ->> 'subject', p_audit -> 'detail');
+        values (p_org, new_id(v_now), v_now, p_audit ->> 'actor', p_audit ->> 'action',
+                type_id('run', created), p_audit -> 'detail');
     end if;
     accepted_at := v_now;
     outcome := 'accepted';
@@ -831,51 +859,96 @@ begin
     order by r.session_key desc, r.run_id desc
     limit p_limit;
 end $$;
--- A run as it is followed live.
+-- A run as it is read: by page or live.
 
--- What follows a place in a run's stream: see `stream.rs`.
+-- What follows a place in a run's stream, at most `p_frames_max` frames, and none after the one that
+-- reaches `p_bytes_max`: see `stream.rs`. The last row has no `seq` and says whether there is more; of
+-- a run that is not there, there is no row.
+--
+-- Two walks along the primary keys, merged as they go: what is not answered is not read, and a
+-- payload that is stored out of line is fetched only to be answered. The loop fetches row by row, since
+-- a `for` would fetch 50 ahead. `stable`: all of it sees one moment, or a delta could come whose event
+-- does not.
 create or replace function run_frames(
     p_org text, p_user text, p_project text, p_run uuid, p_seq bigint, p_n bigint,
-    p_with_deltas boolean, p_frames_max bigint, p_bytes_max bigint)
+    p_with_deltas boolean, p_types text[], p_frames_max bigint, p_bytes_max bigint)
 returns table (
     status text, last_seq bigint, session_key text, seq bigint, n bigint, ts timestamptz,
     agent_id text, step int, span_id bigint, parent_span_id bigint, type text, payload text,
-    contains_secrets boolean, delta text, found_count bigint)
-language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+    contains_secrets boolean, delta text, has_more boolean)
+language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set enable_sort = off as $$
 #variable_conflict use_column
+declare
+    v_events cursor for
+        select e.seq, e.ts, e.agent_id, e.step, e.span_id, e.parent_span_id, e.type, e.payload,
+               e.contains_secrets
+        from events e
+        where e.org_id = p_org and e.run_id = p_run and e.seq > p_seq
+          and (p_types is null or e.type = any (p_types))
+        order by e.seq;
+    v_deltas cursor for
+        select d.seq, d.n, d.step, d.text
+        from run_deltas d
+        where p_with_deltas and d.org_id = p_org and d.run_id = p_run
+          and (d.seq, d.n) > (p_seq, p_n)
+        order by d.seq, d.n;
+    v_event record;
+    v_delta record;
+    v_frames bigint := 0;
+    v_bytes bigint := 0;
 begin
     perform set_tenant(p_org, p_user, p_project);
-    return query
-    select r.status, r.last_seq, r.session_key, f.seq, f.n, f.ts, f.agent_id, f.step, f.span_id,
-           f.parent_span_id, f.type, f.payload, f.contains_secrets, f.delta, f.found_count
+    select r.status, r.last_seq, r.session_key into status, last_seq, session_key
     from runs r
-    left join lateral (
-        select found.*,
-               sum(octet_length(coalesce(found.payload, found.delta, '')))
-                   over (order by found.seq, found.n) as bytes,
-               count(*) over () as found_count
-        from (
-            (select e.seq, 0::bigint as n, e.ts, e.agent_id, e.step, e.span_id, e.parent_span_id,
-                    e.type, e.payload::text as payload, e.contains_secrets, null::text as delta
-             from events e
-             where e.org_id = r.org_id and e.run_id = r.run_id and e.seq > p_seq
-             order by e.seq
-             limit p_frames_max)
-            union all
-            (select d.seq, d.n, null, null, d.step, null, null, null, null, null, d.text
-             from run_deltas d
-             where p_with_deltas and d.org_id = r.org_id and d.run_id = r.run_id
-               and (d.seq, d.n) > (p_seq, p_n)
-             order by d.seq, d.n
-             limit p_frames_max)
-            order by seq, n
-            limit p_frames_max
-        ) found
-    ) f on f.bytes - octet_length(coalesce(f.payload, f.delta, '')) < p_bytes_max
     where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
-      and r.run_id = p_run
-    order by f.seq, f.n;
+      and r.run_id = p_run;
+    if not found then
+        return;
+    end if;
+    open v_events;
+    fetch v_events into v_event;
+    open v_deltas;
+    fetch v_deltas into v_delta;
+    while coalesce(v_event.seq, v_delta.seq) is not null
+          and v_frames < p_frames_max and v_bytes < p_bytes_max
+    loop
+        -- The deltas of `seq` come after that event and before the next.
+        if v_event.seq is null or v_delta.seq < v_event.seq then
+            seq := v_delta.seq;
+            n := v_delta.n;
+            ts := null;
+            agent_id := null;
+            step := v_delta.step;
+            span_id := null;
+            parent_span_id := null;
+            type := null;
+            payload := null;
+            contains_secrets := null;
+            delta := v_delta.text;
+            fetch v_deltas into v_delta;
+        else
+            seq := v_event.seq;
+            n := 0;
+            ts := v_event.ts;
+            agent_id := v_event.agent_id;
+            step := v_event.step;
+            span_id := v_event.span_id;
+            parent_span_id := v_event.parent_span_id;
+            type := v_event.type;
+            payload := v_event.payload::text;
+            contains_secrets := v_event.contains_secrets;
+            delta := null;
+            fetch v_events into v_event;
+        end if;
+        v_frames := v_frames + 1;
+        v_bytes := v_bytes + coalesce(octet_length(payload), octet_length(delta), 0);
+        return next;
+    end loop;
+    seq := null;
+    has_more := coalesce(v_event.seq, v_delta.seq) is not null;
+    return next;
 end $$;
 -- Naming the tenant, and who owns the functions that read across tenants.
 --

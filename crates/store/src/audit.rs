@@ -10,7 +10,6 @@ use protocol::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::Row;
-use uuid::Uuid;
 
 use crate::{
     error::StoreError,
@@ -35,31 +34,32 @@ pub struct NewRecord {
 impl NewRecord {
     /// What was done to a run.
     pub fn of_run(actor: String, action: AuditAction, scope: &Scope, run_id: RunId) -> Self {
-        let mut detail = Map::new();
-        detail.insert("user_id".into(), scope.user_id.as_str().into());
-        if let Some(project_id) = &scope.project_id {
-            detail.insert("project_id".into(), project_id.as_str().into());
-        }
-        Self { actor, action, subject: run_id.to_string(), detail }
+        Self { actor, action, subject: run_id.to_string(), detail: whose(scope) }
     }
 }
 
-/// A row of the audit, for a parameter.
+/// That a run was created, for a parameter. Which run the database says: it gives out the id.
 #[derive(Serialize)]
-pub(crate) struct AuditRow {
-    audit_id: Uuid,
+pub(crate) struct CreationNote {
     actor: String,
     action: &'static str,
-    subject: String,
     detail: Map<String, Value>,
 }
 
-impl AuditRow {
-    pub(crate) fn of(record: NewRecord) -> Self {
-        let NewRecord { actor, action, subject, detail } = record;
-        let audit_id = AuditId::generate().uuid();
-        Self { audit_id, actor, action: action.as_str(), subject, detail }
+impl CreationNote {
+    pub(crate) fn by(actor: &str, scope: &Scope) -> Self {
+        let action = AuditAction::RunCreated.as_str();
+        Self { actor: actor.to_owned(), action, detail: whose(scope) }
     }
+}
+
+fn whose(scope: &Scope) -> Map<String, Value> {
+    let mut detail = Map::new();
+    detail.insert("user_id".into(), scope.user_id.as_str().into());
+    if let Some(project_id) = &scope.project_id {
+        detail.insert("project_id".into(), project_id.as_str().into());
+    }
+    detail
 }
 
 impl Store {
@@ -115,10 +115,9 @@ pub(crate) async fn append(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "insert into audit (org_id, audit_id, actor, action, subject, detail)
-         values ($1, $2, $3, $4, $5, $6::jsonb)",
+         values ($1, new_id(clock_timestamp()), $2, $3, $4, $5::jsonb)",
     )
     .bind(org.as_str())
-    .bind(AuditId::generate().uuid())
     .bind(&record.actor)
     .bind(record.action.as_str())
     .bind(&record.subject)

@@ -131,7 +131,7 @@ impl Scoped {
         .bind(most.cost_usd)
         .bind(budget.tokens.map(to_i64))
         .bind(budget.cost_usd);
-        let row = self.store().database.call_one(query).await?;
+        let row = self.store().database.call_one_for(self.org(), query).await?;
         Ok(match get_word(&row, "outcome")? {
             Reserved::Made => Reservation::Made,
             Reserved::OverTokens => Reservation::OverTokens(day_use(&row)?),

@@ -13,6 +13,7 @@ use crate::{
     failpoint,
     handle::Store,
     notifier::Notifier,
+    places::Places,
     presence::LOCK_CLASS,
     settings::StoreSettings,
     tenancy::{self, TenancyError},
@@ -169,7 +170,8 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false) // A ping a checkout costs more than a retry.
             .connect_lazy_with(through);
-        let database = Database { pool, opening };
+        let places = Places::new(settings.max_connections);
+        let database = Database { pool, opening, places };
         tenancy::check(&database).await?;
         let notifier = Arc::new(Notifier::start(database.clone(), direct.clone()));
         let StoreSettings { limits, budget, retention, .. } = settings.clone();

@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The organisation has as many runs in the queue as it may.
     #[error("the organisation has too many runs in the queue")]
     QueueFull,
+    /// The organisation asks for more than its share of the database at once: less at a time helps.
+    #[error("the organisation asks for more of the database at once than is its share")]
+    OrgBusy,
     /// The data cannot be kept as it is (PostgreSQL classes 22 and 54).
     #[error("the database cannot keep this value")]
     Unstorable(#[source] sqlx::Error),

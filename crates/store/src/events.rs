@@ -1,20 +1,46 @@
-//! Events as a tenant reads them a page at a time.
+//! Events as a tenant reads them a page at a time, and the walk along a run that pages and streams
+//! share.
 
 use protocol::{
     event::StoredEvent,
     id::RunId,
     page::{Page, PageLimit},
+    run::RunStatus,
 };
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
-    rows::{cut_page_at, get_parsed, get_timestamp, get_u64},
+    rows::{get_parsed, get_timestamp, get_u64, get_word, to_i64},
     scoped::Scoped,
 };
 
 /// Most bytes of payloads, or of texts, of one page; but always one row.
 pub const PAGE_MAX_BYTES: i64 = 4 * 1024 * 1024;
+
+/// Where to begin in a run, what to leave out, and when to stop.
+pub(crate) struct Walk<'a> {
+    /// After this event,
+    pub(crate) seq: u64,
+    /// and this many deltas that follow it.
+    pub(crate) n: u64,
+    pub(crate) with_deltas: bool,
+    /// Of events, only those of these types; all if there are none.
+    pub(crate) types: &'a [String],
+    pub(crate) frames_max: i64,
+    /// Nothing is read after the frame that reaches it.
+    pub(crate) bytes_max: i64,
+}
+
+/// What a walk found.
+pub(crate) struct Stretch {
+    pub(crate) rows: Vec<PgRow>,
+    /// Something follows already.
+    pub(crate) has_more: bool,
+    pub(crate) status: RunStatus,
+    /// The number of the run's last event.
+    pub(crate) last_seq: u64,
+}
 
 impl Scoped {
     /// Events after `cursor`, in order; `types` filters before the page is cut. A page is also cut
@@ -26,43 +52,50 @@ impl Scoped {
         limit: PageLimit,
         types: &[String],
     ) -> Result<Page<StoredEvent>, StoreError> {
+        let walk = Walk {
+            seq: cursor,
+            n: 0,
+            with_deltas: false,
+            types,
+            frames_max: i64::from(limit.get()),
+            bytes_max: PAGE_MAX_BYTES,
+        };
+        let stretch = self.walk_run(run_id, walk).await?;
+        let items: Vec<_> =
+            stretch.rows.iter().map(|row| event_from(row, run_id)).collect::<Result<_, _>>()?;
+        let last = items.last().filter(|_| stretch.has_more);
+        Ok(Page { next_cursor: last.map(|event| event.seq.to_string()), items })
+    }
+
+    /// Reads a stretch of a run: what is not answered is not read.
+    pub(crate) async fn walk_run(
+        &self,
+        run_id: RunId,
+        walk: Walk<'_>,
+    ) -> Result<Stretch, StoreError> {
         let query = sqlx::query(
-            "select r.session_key, e.seq, e.ts, e.agent_id, e.step, e.span_id, e.parent_span_id,
-                    e.type, e.payload::text as payload, e.contains_secrets, e.found_count
-             from runs r
-             left join lateral (
-                 select *, count(*) over () as found_count,
-                        sum(octet_length(payload::text)) over (order by seq)
-                        - octet_length(payload::text) as bytes_before
-                 from (
-                     select * from events
-                     where org_id = r.org_id and run_id = r.run_id and seq > $5
-                       and (cardinality($6::text[]) = 0 or type = any ($6))
-                     order by seq
-                     limit $7
-                 ) found
-             ) e on e.bytes_before < $8
-             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
-             order by e.seq",
+            "select * from run_frames(
+                 p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_seq => $5, p_n => $6,
+                 p_with_deltas => $7, p_types => $8, p_frames_max => $9, p_bytes_max => $10)",
         )
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid())
-        .bind(i64::try_from(cursor).unwrap_or(i64::MAX))
-        .bind(types)
-        .bind(i64::from(limit.get()) + 1)
-        .bind(PAGE_MAX_BYTES);
-        let rows = self.read(query).await?;
-        let first = rows.first().ok_or(StoreError::NotFound)?; // The run's row alone is one.
-        let found: Option<i64> = first.try_get("found_count")?;
-        let mut events = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if row.try_get::<Option<i64>, _>("seq")?.is_some() {
-                events.push(event_from(row, run_id)?);
-            }
-        }
-        Ok(cut_page_at(events, found, limit, |event| event.seq.to_string()))
+        .bind(to_i64(walk.seq))
+        .bind(to_i64(walk.n))
+        .bind(walk.with_deltas)
+        .bind((!walk.types.is_empty()).then_some(walk.types))
+        .bind(walk.frames_max)
+        .bind(walk.bytes_max);
+        let mut rows = self.call(query).await?;
+        let end = rows.pop().ok_or(StoreError::NotFound)?;
+        Ok(Stretch {
+            rows,
+            has_more: end.try_get("has_more")?,
+            status: get_word(&end, "status")?,
+            last_seq: get_u64(&end, "last_seq")?,
+        })
     }
 }
 

@@ -217,7 +217,7 @@ impl Journal {
         .bind(entry.checkpoint.as_ref().map(storable_json).transpose()?)
         .bind(Progress::of(entry).as_ref().map(storable_json).transpose()?)
         .bind(entry.end.as_ref().map(|end| storable_json(&EndRow::of(end, entry))).transpose()?);
-        let row = self.store.database.call_one(query).await?;
+        let row = self.store.database.call_one_for(self.scope.org_id.as_str(), query).await?;
         match get_word(&row, "outcome")? {
             Committed::Written => {}
             Committed::CancelRequested => return Err(JournalError::CancelRequested),

@@ -74,11 +74,10 @@ impl Store {
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
             "insert into api_keys (org_id, key_id, key_hash, prefix, name, user_id, project_id,
                                    rights, created_by, expires_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             values ($1, new_id(clock_timestamp()), $2, $3, $4, $5, $6, $7, $8, $9)
              returning {KEY_COLUMNS}"
         )))
         .bind(org.as_str())
-        .bind(KeyId::generate().uuid())
         .bind(hash.0.as_slice())
         .bind(key.chars().take(PREFIX_CHARS).collect::<String>())
         .bind(&new.name)

@@ -18,6 +18,7 @@ pub mod logins;
 pub mod memories;
 pub mod nodes;
 pub mod notifier;
+mod places;
 pub mod presence;
 pub mod queue;
 mod rows;

@@ -1,7 +1,6 @@
 //! Runs as their tenant sees them: create, get, list, cancel.
 
 use protocol::{
-    audit::AuditAction,
     event::Fact,
     id::{RunId, SpanId},
     name::{AgentId, SessionKey},
@@ -17,7 +16,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use crate::{
-    audit::{AuditRow, NewRecord},
+    audit::CreationNote,
     error::StoreError,
     failpoint,
     notifier::Subject,
@@ -65,14 +64,14 @@ impl Scoped {
     ) -> Result<RunCreated, StoreError> {
         if new.if_busy == IfBusy::Interrupt {
             let mut tx = self.begin().await?;
-            let (created, stopped) = self.insert_run(&mut tx, RunId::generate(), new, by).await?;
+            let (created, stopped) = self.insert_run(&mut tx, None, new, by).await?;
             tx.commit().await?;
             self.ring(&stopped);
             return Ok(created);
         }
-        let run_id = RunId::generate();
-        let row = self.store().database.call_one(self.creation(run_id, new, by)?).await?;
-        let created = self.created(run_id, &row)?;
+        let creation = self.creation(None, new, by)?;
+        let row = self.store().database.call_one_for(self.org(), creation).await?;
+        let created = self.created(&row)?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&[]);
         Ok(created)
@@ -86,27 +85,26 @@ impl Scoped {
         key: &IdempotencyKey,
     ) -> Result<(RunCreated, bool), StoreError> {
         let mut tx = self.begin().await?;
-        let run_id = RunId::generate();
         // A concurrent request with the same key waits here until this transaction has ended.
-        let claimed = sqlx::query(
+        let given: Option<Uuid> = sqlx::query_scalar(
             "insert into idempotency_keys (org_id, user_id, project_id, key, request_hash, run_id)
-             values ($1, $2, $3, $4, $5, $6)
-             on conflict do nothing",
+             values ($1, $2, $3, $4, $5, new_id(clock_timestamp()))
+             on conflict do nothing
+             returning run_id",
         )
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
         .bind(&key.key)
         .bind(key.request_hash.as_slice())
-        .bind(run_id.uuid())
-        .execute(&mut tx)
+        .fetch_optional(&mut tx)
         .await?;
         failpoint::pass("after_idempotency_insert");
-        if claimed.rows_affected() == 0 {
+        let Some(run_id) = given else {
             let run = self.replayed_run(&mut tx, key).await?;
             return Ok((run.ok_or(sqlx::Error::RowNotFound)?, true));
-        }
-        let (created, stopped) = self.insert_run(&mut tx, run_id, new, by).await?;
+        };
+        let (created, stopped) = self.insert_run(&mut tx, Some(run_id), new, by).await?;
         tx.commit().await?;
         failpoint::pass("after_create_commit_before_ack");
         self.ring(&stopped);
@@ -202,7 +200,7 @@ impl Scoped {
     async fn insert_run(
         &self,
         tx: &mut Transaction,
-        run_id: RunId,
+        run_id: Option<Uuid>,
         new: &CreateRun,
         by: Option<&str>,
     ) -> Result<(RunCreated, Vec<Stopped>), StoreError> {
@@ -211,38 +209,34 @@ impl Scoped {
             IfBusy::Interrupt => self.stop_session(tx, &new.session_key).await?,
         };
         let row = self.creation(run_id, new, by)?.fetch_one(tx).await?;
-        Ok((self.created(run_id, &row)?, stopped))
+        Ok((self.created(&row)?, stopped))
     }
 
     fn creation<'q>(
         &'q self,
-        run_id: RunId,
+        run_id: Option<Uuid>,
         new: &CreateRun,
         by: Option<&str>,
     ) -> Result<Query<'q, Postgres, PgArguments>, StoreError> {
-        let audit = by.map(|by| {
-            let record =
-                NewRecord::of_run(by.to_owned(), AuditAction::RunCreated, self.scope(), run_id);
-            storable_json(&AuditRow::of(record))
-        });
+        let audit = by.map(|by| storable_json(&CreationNote::by(by, self.scope())));
         let most = self.store().limits.queued_per_org.max(1);
         let counted = (!self.store().admission.passes(self.org())).then_some(to_i32(most));
         Ok(sqlx::query(
-            "select outcome, accepted_at, queued from create_run(
+            "select outcome, created, accepted_at, queued from create_run(
                  p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_new => $5::jsonb,
                  p_reject_busy => $6, p_queued_max => $7, p_audit => $8::jsonb)",
         )
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
-        .bind(run_id.uuid())
+        .bind(run_id)
         .bind(storable_json(new)?)
         .bind(new.if_busy == IfBusy::Reject)
         .bind(counted)
         .bind(audit.transpose()?))
     }
 
-    fn created(&self, run_id: RunId, row: &PgRow) -> Result<RunCreated, StoreError> {
+    fn created(&self, row: &PgRow) -> Result<RunCreated, StoreError> {
         if let Some(queued) = row.try_get::<Option<i64>, _>("queued")? {
             let queued = u32::try_from(queued).unwrap_or(u32::MAX);
             let most = self.store().limits.queued_per_org;
@@ -250,7 +244,7 @@ impl Scoped {
         }
         match get_word(row, "outcome")? {
             Creation::Accepted => Ok(RunCreated {
-                run_id,
+                run_id: RunId::from_uuid(row.try_get("created")?),
                 status: RunStatus::Pending,
                 created_at: get_timestamp(row, "accepted_at")?,
             }),

@@ -54,7 +54,7 @@ impl Scoped {
         &self,
         query: Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        self.store.database.call(query).await
+        self.store.database.call_for(self.org(), query).await
     }
 
     /// Reads with one statement. A statement that writes fails.

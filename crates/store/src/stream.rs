@@ -6,15 +6,14 @@
 use protocol::{
     event::{StoredEvent, step_id},
     id::RunId,
-    run::RunStatus,
 };
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
-    events::event_from,
+    events::{Walk, event_from},
     notifier::{Subject, Subscription},
-    rows::{get_parsed, get_u32, get_u64},
+    rows::{get_u32, get_u64},
     scoped::Scoped,
 };
 
@@ -24,7 +23,7 @@ pub const FRAMES_MAX: i64 = 500;
 pub const FRAMES_MAX_BYTES: i64 = 1024 * 1024;
 
 /// A place in a run's stream: after event `seq`, and after `n` deltas that follow it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamCursor {
     /// The last event seen; 0 for none.
     pub seq: u64,
@@ -92,35 +91,25 @@ impl Scoped {
         cursor: StreamCursor,
         with_deltas: bool,
     ) -> Result<Frames, StoreError> {
-        let query = sqlx::query("select * from run_frames($1, $2, $3, $4, $5, $6, $7, $8, $9)")
-            .bind(self.org())
-            .bind(self.user())
-            .bind(self.project())
-            .bind(run_id.uuid())
-            .bind(i64::try_from(cursor.seq).unwrap_or(i64::MAX))
-            .bind(i64::try_from(cursor.n).unwrap_or(i64::MAX))
-            .bind(with_deltas)
-            .bind(FRAMES_MAX)
-            .bind(FRAMES_MAX_BYTES);
-        let rows = self.call(query).await?;
-        let first = rows.first().ok_or(StoreError::NotFound)?;
-        let status: RunStatus = get_parsed(first, "status")?;
-        let last_seq = get_u64(first, "last_seq")?;
-        let found: Option<i64> = first.try_get("found_count")?;
-        let mut frames = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if row.try_get::<Option<i64>, _>("seq")?.is_some() {
-                frames.push(frame_from(row, run_id)?);
-            }
-        }
+        let walk = Walk {
+            seq: cursor.seq,
+            n: cursor.n,
+            with_deltas,
+            types: &[],
+            frames_max: FRAMES_MAX,
+            bytes_max: FRAMES_MAX_BYTES,
+        };
+        let stretch = self.walk_run(run_id, walk).await?;
+        let frames: Vec<_> =
+            stretch.rows.iter().map(|row| frame_from(row, run_id)).collect::<Result<_, _>>()?;
         let seen = frames.last().map_or(cursor, Frame::cursor);
         Ok(Frames {
             // Of an old run the events may be gone: nothing will follow then, either.
-            ended: status.is_terminal() && (seen.seq >= last_seq || frames.is_empty()),
-            more: frames.len() as i64 >= FRAMES_MAX
-                || found.is_some_and(|found| found > frames.len() as i64),
+            ended: stretch.status.is_terminal()
+                && (seen.seq >= stretch.last_seq || frames.is_empty()),
+            more: stretch.has_more,
             frames,
-            last_seq,
+            last_seq: stretch.last_seq,
         })
     }
 }

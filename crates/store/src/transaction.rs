@@ -12,7 +12,11 @@ use sqlx::{
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
-use crate::{error::StoreError, homes::Home};
+use crate::{
+    error::StoreError,
+    homes::Home,
+    places::{Place, Places},
+};
 
 /// The role that policies are written for.
 pub(crate) const APP_ROLE: &str = "openintern_app";
@@ -127,11 +131,23 @@ pub(crate) enum Tenant<'a> {
     Home(&'a Home),
 }
 
-/// The connections to the database, and how transactions are opened on them.
+impl<'a> Tenant<'a> {
+    fn org(self) -> Option<&'a str> {
+        match self {
+            Self::None => None,
+            Self::Org(org) => Some(org.as_str()),
+            Self::Scope(scope) => Some(scope.org_id.as_str()),
+            Self::Home(home) => Some(home.org()),
+        }
+    }
+}
+
+/// The connections to the database, how transactions are opened on them, and whose turn it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pub(crate) pool: PgPool,
     pub(crate) opening: Opening,
+    pub(crate) places: Places,
 }
 
 /// An open transaction. It is undone unless it is committed.
@@ -139,6 +155,8 @@ pub(crate) struct Database {
 pub(crate) struct Transaction {
     inner: sqlx::Transaction<'static, Postgres>,
     unnamed: bool,
+    /// Left after the connection.
+    _place: Option<Place>,
 }
 
 impl Transaction {
@@ -159,19 +177,44 @@ impl Database {
         access: Access,
         tenant: Tenant<'_>,
     ) -> Result<Transaction, StoreError> {
+        let place = match tenant.org() {
+            None => None,
+            Some(org) => Some(self.places.take(org).await?),
+        };
         let pool = self.pool.clone();
         let statement = AssertSqlSafe(self.opening.statement(access, tenant));
         // In a task of its own: a caller that stops waiting must not leave a connection in the pool
         // with a transaction open that nobody knows of, into which the next caller's writes would
         // go (sqlx 0.9.0, https://github.com/transact-rs/sqlx/issues/4393).
-        let inner = tokio::spawn(async move { pool.begin_with(statement).await })
-            .await
-            .map_err(|_| Error::WorkerCrashed)??;
-        Ok(Transaction { inner, unnamed: self.opening.timeouts.is_some() })
+        let unnamed = self.opening.timeouts.is_some();
+        let begin = async move {
+            let inner = pool.begin_with(statement).await?;
+            Ok(Transaction { inner, unnamed, _place: place })
+        };
+        tokio::spawn(begin).await.map_err(|_| Error::WorkerCrashed)?
     }
 
-    /// Runs one statement that names its tenant itself, or has none (see `functions/tenancy.sql`):
-    /// in one round trip where nothing has to be said first.
+    /// Runs one statement of an organisation, which names its tenant itself (see
+    /// `functions/tenancy.sql`): in one round trip where nothing has to be said first.
+    pub(crate) async fn call_for(
+        &self,
+        org: &str,
+        query: sqlx::query::Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let _place = self.places.take(org).await?;
+        self.call(query).await
+    }
+
+    /// Like [`Self::call_for`], for a statement that always answers one row.
+    pub(crate) async fn call_one_for(
+        &self,
+        org: &str,
+        query: sqlx::query::Query<'_, Postgres, PgArguments>,
+    ) -> Result<PgRow, StoreError> {
+        one_of(self.call_for(org, query).await?)
+    }
+
+    /// Runs one statement that belongs to no organisation.
     pub(crate) async fn call(
         &self,
         query: sqlx::query::Query<'_, Postgres, PgArguments>,
@@ -190,8 +233,12 @@ impl Database {
         &self,
         query: sqlx::query::Query<'_, Postgres, PgArguments>,
     ) -> Result<PgRow, StoreError> {
-        self.call(query).await?.pop().ok_or(StoreError::Database(Error::RowNotFound))
+        one_of(self.call(query).await?)
     }
+}
+
+fn one_of(mut rows: Vec<PgRow>) -> Result<PgRow, StoreError> {
+    rows.pop().ok_or(StoreError::Database(Error::RowNotFound))
 }
 
 impl<'c> Executor<'c> for &'c mut Transaction {

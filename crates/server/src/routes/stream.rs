@@ -1,10 +1,11 @@
 //! A run as it happens: server-sent events (WHATWG HTML, section 9.2).
 //!
-//! One task a stream reads rows after a cursor, sends them, and sleeps until a bell rings: catching
-//! up and following are the same loop. It writes into a bounded channel, so that a follower who does
-//! not read is noticed, and slows nobody else.
+//! One task a stream takes the page after its cursor, sends it, and sleeps until a bell rings:
+//! catching up and following are the same loop. It writes into a bounded channel, so that a follower
+//! who does not read is noticed, and slows nobody else. How pages are read and shared is the matter of
+//! `stream_pages`.
 
-use std::{convert::Infallible, fmt::Write, sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     body::Body,
@@ -14,20 +15,13 @@ use axum::{
 use bytes::Bytes;
 use futures::stream::unfold;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use protocol::{
-    event::{LlmDelta, LlmReset},
-    id::RunId,
-};
-use serde::{Deserialize, Serialize};
+use protocol::id::RunId;
+use serde::Deserialize;
 use store::{
-    error::StoreError,
-    failpoint,
-    notifier::Subscription,
-    scoped::Scoped,
-    stream::{Frame, Frames, StreamCursor},
+    error::StoreError, failpoint, notifier::Subscription, scoped::Scoped, stream::StreamCursor,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
     time::{Instant, sleep_until, timeout},
 };
 use tracing::Instrument;
@@ -44,10 +38,11 @@ use crate::{
     },
     limits::{
         STREAM_CHUNK_BYTES, STREAM_CHUNKS_WAITING, STREAM_OUTAGE_MAX, STREAM_POLL, STREAM_RETRY_MS,
-        STREAM_WAITING_BYTES,
     },
     open_streams::StreamSlot,
     settings::ServerSettings,
+    stream_bytes::StreamReader,
+    stream_pages::{PageError, SharedPage, StreamPage, StreamPages},
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -90,7 +85,7 @@ impl FrameId {
 
 /// One frame of the stream, as its fields are named there.
 #[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents what `write_frame` writes")]
+#[allow(dead_code, reason = "documents what `stream_pages` writes")]
 struct StreamFrame {
     /// `<seq>` of an event, `<seq>.<n>` of text between two events.
     #[schema(pattern = "^[0-9]+(\\.[0-9]+)?$", example = "3.12")]
@@ -119,7 +114,7 @@ struct StreamFrame {
         (status = 204, description = "The run has ended and nothing follows the cursor"),
         (status = 404, description = "`not_found`: no such run in this scope"),
         (status = 429, description = "`quota_exceeded`: the server, the organisation or the credential has too many \
-                       streams open"),
+                       streams open, or too much waits for followers that do not read"),
     )
 )]
 pub(crate) async fn follow(
@@ -135,23 +130,26 @@ pub(crate) async fn follow(
     let with_deltas = query.deltas.is_none_or(|BoolParam(deltas)| deltas);
     let scoped = app.store.scoped(&scope);
     let bell = scoped.watch_run(run_id); // Before the first read, so that nothing falls between.
-    let first = scoped.read_frames(run_id, cursor, with_deltas).await?;
+    let slot = app.streams.acquire(&scope.org_id, principal.holder(), &app.settings)?;
+    let reader = StreamReader { org_id: scope.org_id.clone(), holder: principal.holder().cloned() };
+    let first =
+        app.pages.read(&scoped, run_id, cursor, with_deltas, &reader, &app.settings).await?;
     if cursor.seq > first.last_seq {
         return Err(ApiError::field("cursor", "is beyond the last event"));
     }
-    if first.ended && first.frames.is_empty() {
+    if first.ended && first.bytes.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let slot = app.streams.acquire(&scope.org_id, principal.holder(), &app.settings)?;
     let (sender, chunks) = mpsc::channel(STREAM_CHUNKS_WAITING);
     let writer = StreamWriter {
+        pages: app.pages.clone(),
         scoped,
         run_id,
         cursor,
         with_deltas,
+        reader,
         bell,
         sender,
-        room: Arc::new(Semaphore::new(STREAM_WAITING_BYTES)),
         settings: app.settings.clone(),
         last_sent: Instant::now(),
         away_since: None,
@@ -172,9 +170,9 @@ pub(crate) async fn follow(
     Ok(answer(chunks))
 }
 
-fn answer(chunks: mpsc::Receiver<QueuedChunk>) -> Response {
+fn answer(chunks: mpsc::Receiver<Bytes>) -> Response {
     let body = unfold(chunks, |mut chunks| async move {
-        chunks.recv().await.map(|chunk| (Ok::<_, Infallible>(chunk.bytes), chunks))
+        chunks.recv().await.map(|chunk| (Ok::<_, Infallible>(chunk), chunks))
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
@@ -196,22 +194,15 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<FrameId>, ApiError> {
         .ok_or_else(|| ApiError::field("last-event-id", NOT_A_FRAME_ID))
 }
 
-/// Frames on their way to a follower.
-struct QueuedChunk {
-    bytes: Bytes,
-    /// Given back when the connection takes the bytes.
-    _room: OwnedSemaphorePermit,
-}
-
 struct StreamWriter {
+    pages: StreamPages,
     scoped: Scoped,
     run_id: RunId,
     cursor: StreamCursor,
     with_deltas: bool,
+    reader: StreamReader,
     bell: Subscription,
-    sender: mpsc::Sender<QueuedChunk>,
-    /// A permit for each byte that may wait.
-    room: Arc<Semaphore>,
+    sender: mpsc::Sender<Bytes>,
     settings: ServerSettings,
     last_sent: Instant,
     /// Since when the database does not answer.
@@ -224,7 +215,7 @@ struct StreamOver;
 
 impl StreamWriter {
     /// Sends everything until the run has ended, the follower is gone, or the stream is too old.
-    async fn run(mut self, first: Frames) {
+    async fn run(mut self, first: SharedPage) {
         let gone = self.sender.clone();
         let life = timeout(self.settings.stream_life_max, self.send_all(first));
         tokio::select! {
@@ -233,47 +224,38 @@ impl StreamWriter {
         }
     }
 
-    async fn send_all(&mut self, first: Frames) -> Result<(), StreamOver> {
-        self.send(format!("retry: {STREAM_RETRY_MS}\n\n")).await?;
-        let mut frames = first;
+    async fn send_all(&mut self, first: SharedPage) -> Result<(), StreamOver> {
+        self.send(Bytes::from(format!("retry: {STREAM_RETRY_MS}\n\n"))).await?;
+        let mut page = first;
         loop {
-            let (ended, more) = (frames.ended, frames.more);
-            self.send_frames(frames.frames).await?;
+            self.send_page(&page).await?;
+            let (ended, more) = (page.ended, page.more);
+            drop(page); // Who waits holds nothing.
             if ended {
                 return Ok(());
             }
             if !more {
                 self.wait().await?;
             }
-            frames = self.read().await?;
+            page = self.read().await?;
         }
     }
 
-    async fn send_frames(&mut self, frames: Vec<Frame>) -> Result<(), StreamOver> {
-        let mut chunk = String::new();
-        for frame in frames {
-            self.cursor = frame.cursor();
-            write_frame(&mut chunk, self.run_id, &frame).map_err(|error| {
-                tracing::error!(%error, run_id = %self.run_id, "an event cannot be written");
-                StreamOver
-            })?;
-            if chunk.len() >= STREAM_CHUNK_BYTES {
-                self.send(std::mem::take(&mut chunk)).await?;
-            }
+    /// Sends a page in pieces, so that a follower is measured by how fast it takes them.
+    async fn send_page(&mut self, page: &StreamPage) -> Result<(), StreamOver> {
+        let mut rest = page.bytes.clone();
+        while !rest.is_empty() {
+            let chunk = rest.split_to(rest.len().min(STREAM_CHUNK_BYTES));
+            self.send(chunk).await?;
         }
-        if chunk.is_empty() { Ok(()) } else { self.send(chunk).await }
+        self.cursor = page.next;
+        Ok(())
     }
 
-    async fn send(&mut self, chunk: String) -> Result<(), StreamOver> {
+    async fn send(&mut self, chunk: Bytes) -> Result<(), StreamOver> {
         failpoint::pass("during_sse_flush");
-        let bytes = Bytes::from(chunk);
-        let size = u32::try_from(bytes.len().min(STREAM_WAITING_BYTES)).unwrap_or(u32::MAX);
-        let sent = async {
-            let room =
-                Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| StreamOver)?;
-            self.sender.send(QueuedChunk { bytes, _room: room }).await.map_err(|_| StreamOver)
-        };
-        timeout(self.settings.stream_send_timeout, sent).await.map_err(|_| StreamOver)??;
+        let sent = timeout(self.settings.stream_send_timeout, self.sender.send(chunk));
+        sent.await.map_err(|_| StreamOver)?.map_err(|_| StreamOver)?;
         self.last_sent = Instant::now();
         Ok(())
     }
@@ -288,7 +270,7 @@ impl StreamWriter {
                 () = sleep_until(look_again.min(heartbeat)) => {}
             }
             if Instant::now() >= heartbeat {
-                self.send(": hb\n\n".to_owned()).await?;
+                self.send(Bytes::from_static(b": hb\n\n")).await?;
             }
             if Instant::now() >= look_again {
                 return Ok(());
@@ -296,31 +278,47 @@ impl StreamWriter {
         }
     }
 
-    /// The next frames; none while the database is away, for a bounded time.
-    async fn read(&mut self) -> Result<Frames, StreamOver> {
-        match self.scoped.read_frames(self.run_id, self.cursor, self.with_deltas).await {
-            Ok(frames) => {
-                self.away_since = None;
-                Ok(frames)
-            }
-            Err(StoreError::Unavailable(error)) => {
-                let since = *self.away_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= STREAM_OUTAGE_MAX {
-                    tracing::warn!(%error, "a stream ends because the database is away");
+    /// The next page; waits while the database is away, for a bounded time.
+    async fn read(&mut self) -> Result<SharedPage, StreamOver> {
+        loop {
+            let page = self.pages.read(
+                &self.scoped,
+                self.run_id,
+                self.cursor,
+                self.with_deltas,
+                &self.reader,
+                &self.settings,
+            );
+            match page.await {
+                Ok(page) => {
+                    self.away_since = None;
+                    return Ok(page);
+                }
+                Err(PageError::Store(error))
+                    if matches!(*error, StoreError::Unavailable(_) | StoreError::OrgBusy) =>
+                {
+                    let since = *self.away_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= STREAM_OUTAGE_MAX {
+                        tracing::warn!(%error, "a stream ends because the database is away");
+                        return Err(StreamOver);
+                    }
+                    // The bell may be what rings: without a rest here this would be a busy loop.
+                    sleep_until(Instant::now() + with_jitter(STREAM_POLL)).await;
+                    self.wait().await?;
+                }
+                Err(PageError::NoRoom) => {
+                    let org_id = &self.reader.org_id;
+                    tracing::debug!(%org_id, "a stream ends: others do not take what they have");
                     return Err(StreamOver);
                 }
-                // The bell may be what rings: without a rest here this would be a busy loop.
-                sleep_until(Instant::now() + with_jitter(STREAM_POLL)).await;
-                Ok(Frames {
-                    frames: Vec::new(),
-                    ended: false,
-                    more: false,
-                    last_seq: self.cursor.seq,
-                })
-            }
-            Err(error) => {
-                tracing::error!(%error, run_id = %self.run_id, "a stream cannot be read");
-                Err(StreamOver)
+                Err(PageError::Store(error)) => {
+                    tracing::error!(%error, run_id = %self.run_id, "a stream cannot be read");
+                    return Err(StreamOver);
+                }
+                Err(PageError::Unwritable(error)) => {
+                    tracing::error!(%error, run_id = %self.run_id, "an event cannot be written");
+                    return Err(StreamOver);
+                }
             }
         }
     }
@@ -330,35 +328,6 @@ impl StreamWriter {
 fn with_jitter(around: Duration) -> Duration {
     let dice = u32::from(Uuid::now_v7().as_bytes().last().copied().unwrap_or(0));
     around * (80 + 40 * dice / 255) / 100
-}
-
-fn write_frame(out: &mut String, run_id: RunId, frame: &Frame) -> Result<(), serde_json::Error> {
-    match frame {
-        Frame::Event(event) => write_lines(out, event.seq, &event.type_name, event),
-        Frame::Delta { at, step_id, text } => write_lines(
-            out,
-            format_args!("{}.{}", at.seq, at.n),
-            "llm.delta",
-            &LlmDelta { run_id, step_id: step_id.clone(), n: at.n, text: text.clone() },
-        ),
-        Frame::Reset { at, step_id } => write_lines(
-            out,
-            format_args!("{}.{}", at.seq, at.n),
-            "llm.reset",
-            &LlmReset { run_id, step_id: step_id.clone(), n: at.n },
-        ),
-    }
-}
-
-fn write_lines(
-    out: &mut String,
-    id: impl std::fmt::Display,
-    event: &str,
-    data: &impl Serialize,
-) -> Result<(), serde_json::Error> {
-    let data = serde_json::to_string(data)?; // JSON has no line breaks of its own.
-    write!(out, "id: {id}\nevent: {event}\ndata: {data}\n\n").expect("a string takes all text");
-    Ok(())
 }
 
 #[cfg(test)]
@@ -375,22 +344,5 @@ mod tests {
         for text in ["", "abc", "-1", "1.", ".1", "1.2.3", "1 ", "1\0", "9223372036854775808"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_delta_is_one_frame_whatever_it_says() {
-        let run_id = "run_01h455vb4pex5vsknk084sn02q".parse().unwrap();
-        let frame = Frame::Delta {
-            at: StreamCursor { seq: 3, n: 2 },
-            step_id: "step_0001".into(),
-            text: "a\r\nb\u{2028}".into(),
-        };
-        let mut out = String::new();
-        write_frame(&mut out, run_id, &frame).unwrap();
-        assert_eq!(
-            out,
-            "id: 3.2\nevent: llm.delta\ndata: {\"run_id\":\"run_01h455vb4pex5vsknk084sn02q\",\
-             \"step_id\":\"step_0001\",\"n\":2,\"text\":\"a\\r\\nb\u{2028}\"}\n\n"
-        );
     }
 }

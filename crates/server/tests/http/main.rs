@@ -23,6 +23,7 @@ mod operations;
 mod runs;
 mod scopes;
 mod served;
+mod shares;
 mod smuggling;
 mod stream;
 mod tokens;

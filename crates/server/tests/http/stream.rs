@@ -6,7 +6,11 @@ use protocol::id::RunId;
 use reqwest::Response;
 use serde_json::{Value, json};
 use server::settings::ServerSettings;
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
 use crate::served::{Answer, PATIENCE, Served, answer, served, served_with, warning};
 
@@ -27,15 +31,18 @@ pub(crate) struct Stream {
 impl Stream {
     /// The next frame; none at the end.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
+        let mut searched = 0;
         loop {
-            if let Some(end) = self.read.windows(2).position(|two| two == b"\n\n") {
+            let found = self.read[searched..].windows(2).position(|two| two == b"\n\n");
+            if let Some(end) = found.map(|at| searched + at) {
                 let block: Vec<u8> = self.read.drain(..end + 2).collect();
                 return Some(Frame::read(std::str::from_utf8(&block).unwrap()));
             }
+            searched = self.read.len().saturating_sub(1);
             match timeout(PATIENCE, self.response.chunk()).await.expect("a frame").unwrap() {
                 Some(chunk) => self.read.extend_from_slice(&chunk),
                 None => {
-                    assert_eq!(self.read, b"", "half a frame");
+                    assert!(self.read.is_empty(), "half a frame, {} bytes", self.read.len());
                     return None;
                 }
             }
@@ -283,4 +290,63 @@ async fn a_follower_that_does_not_read_is_let_go() {
     assert!((1..42).contains(&last), "{last}");
     let rest = stream(&served, run_id, &format!("cursor={last}")).await.ids().await;
     assert_eq!(rest.first(), Some(&(last + 1).to_string()));
+}
+
+/// A follower with hardly a buffer that reads the status of its answer and nothing else.
+async fn stalled(served: &Served, org: &str, run_id: RunId, cursor: u32) -> (String, TcpStream) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut connection = socket.connect(served.address).await.unwrap();
+    let request = format!(
+        "GET /api/runs/{run_id}/stream?cursor={cursor} HTTP/1.1\r\nHost: 127.0.0.1\r\n\
+         x-org-id: {org}\r\nx-user-id: user_a\r\n\r\n"
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    timeout(PATIENCE, connection.read_exact(&mut status)).await.expect("an answer").unwrap();
+    (String::from_utf8_lossy(&status[9..]).into_owned(), connection)
+}
+
+#[tokio::test]
+async fn what_waits_for_followers_is_counted_once_and_has_a_bound() {
+    let settings = ServerSettings {
+        stream_bytes_per_org: 16_000_000,
+        stream_room_wait: Duration::from_millis(200),
+        stream_send_timeout: 10 * PATIENCE,
+        ..ServerSettings::default()
+    };
+    let served = served_with(settings).await;
+    let run_id = served.create("a").await;
+    let mut work = served.work().await;
+    // Each is a page, and more than the sockets hold.
+    for _ in 0..8 {
+        work.events(vec![warning(&"x".repeat(5_000_000))]).await;
+    }
+    work.complete("好").await;
+    // All who stand at the same place have the same page.
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let (status, connection) = stalled(&served, "org_a", run_id, 0).await;
+        assert_eq!(status, "200");
+        held.push(connection);
+    }
+    let mut statuses = Vec::new();
+    for cursor in 1..=5 {
+        let (status, connection) = stalled(&served, "org_a", run_id, cursor).await;
+        statuses.push(status);
+        held.push(connection);
+    }
+    assert_eq!(statuses, ["200", "200", "429", "429", "429"]);
+    let path = format!("/api/runs/{run_id}/stream?cursor=6");
+    served.get(&path).await.refused(429, "quota_exceeded");
+    let other = served
+        .bare("POST", "/api/runs")
+        .header("x-org-id", "org_b")
+        .header("x-user-id", "user_a")
+        .json(&json!({"input": "b"}));
+    let other = answer(other).await.expect(201)["run_id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(stalled(&served, "org_b", other, 0).await.0, "200");
+    drop(held);
+    let again = async { while stalled(&served, "org_a", run_id, 6).await.0 != "200" {} };
+    timeout(PATIENCE, again).await.expect("there is room again");
 }

@@ -17,13 +17,13 @@ const POSTINGS_AT_ONCE: usize = 10_000;
 
 /// Where the chunks of a memory stand.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct MemoryPlace {
     memory_id: Uuid,
     parent_id: Uuid,
     position: i32,
 }
 
-impl Place {
+impl MemoryPlace {
     /// A memory that names no place stands after those that do, in the order of writing.
     pub(super) fn of(memory: &NewMemory) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Home {
     pub(super) async fn insert_chunks(
         &self,
         tx: &mut Transaction,
-        contents: &[(Place, &Content)],
+        contents: &[(MemoryPlace, &Content)],
     ) -> Result<(), StoreError> {
         for part in parts(contents) {
             self.insert_part(tx, part).await?;
@@ -100,7 +100,7 @@ impl Home {
         &self,
         tx: &mut Transaction,
         id: MemoryId,
-    ) -> Result<Place, StoreError> {
+    ) -> Result<MemoryPlace, StoreError> {
         // The postings go with their chunks.
         let row = sqlx::query(
             "with chunks as (
@@ -121,7 +121,7 @@ impl Home {
         .bind(id.uuid())
         .fetch_one(tx)
         .await?;
-        Ok(Place {
+        Ok(MemoryPlace {
             memory_id: id.uuid(),
             parent_id: row.try_get("parent_id")?,
             position: row.try_get("position")?,
@@ -206,7 +206,7 @@ struct Part<'a> {
     postings: usize,
 }
 
-fn parts<'a>(contents: &[(Place, &'a Content)]) -> Vec<Part<'a>> {
+fn parts<'a>(contents: &[(MemoryPlace, &'a Content)]) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     let mut part = Part::default();
     for (place, content) in contents {
@@ -222,7 +222,13 @@ fn parts<'a>(contents: &[(Place, &'a Content)]) -> Vec<Part<'a>> {
 }
 
 impl<'a> Part<'a> {
-    fn push(&mut self, place: Place, ordinal: u32, content: &'a Content, chunk: &'a NewChunk) {
+    fn push(
+        &mut self,
+        place: MemoryPlace,
+        ordinal: u32,
+        content: &'a Content,
+        chunk: &'a NewChunk,
+    ) {
         self.rows.push(ChunkRow {
             memory_id: place.memory_id,
             parent_id: place.parent_id,

@@ -19,7 +19,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{MEMORY_COLUMNS, MemoryChange, NewMemory, chunks::Place, instant, memory_from};
+use super::{MEMORY_COLUMNS, MemoryChange, NewMemory, chunks::MemoryPlace, instant, memory_from};
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
@@ -275,7 +275,7 @@ impl MemoryHome {
         .bind(self.scope().project_key())
         .execute(&mut *tx)
         .await?;
-        let contents: Vec<_> = new.iter().map(|m| (Place::of(m), &m.content)).collect();
+        let contents: Vec<_> = new.iter().map(|m| (MemoryPlace::of(m), &m.content)).collect();
         self.home.insert_chunks(tx, &contents).await
     }
 

@@ -114,7 +114,7 @@ impl Scoped {
             .bind(self.org())
             .bind(self.user())
             .bind(self.project());
-        let row = self.store().database.call_one(query).await?;
+        let row = self.store().database.call_one_for(self.org(), query).await?;
         Ok(MemoryTotals {
             chunk_count: get_u64(&row, "chunk_count")?,
             term_count: get_u64(&row, "term_count")?,

@@ -12,6 +12,7 @@ mod budgets;
 mod connect;
 mod embedder;
 mod functions;
+mod ids;
 mod journal;
 mod keys;
 mod logins;

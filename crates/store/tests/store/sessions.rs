@@ -4,17 +4,18 @@ use std::{collections::HashSet, time::Duration};
 
 use protocol::{
     id::RunId,
+    page::PageLimit,
     run::{CreateRun, IfBusy, RunStatus},
 };
 use store::{
     error::StoreError,
     journal::{End, Entry},
     queue::Lease,
-    runs::IdempotencyKey,
+    runs::{IdempotencyKey, RunFilter},
 };
 use uuid::Uuid;
 
-use crate::{create_in, finish, fresh, ours};
+use crate::{claim_one, create_in, finish, fresh, fresh_with_database, open, ours};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -136,4 +137,32 @@ async fn however_they_race_a_session_has_one_run_at_work() {
     };
     let all = async { tokio::join!(create, work(), work(), work()) };
     tokio::time::timeout(Duration::from_secs(60), all).await.expect("nobody waits for ever");
+}
+
+#[tokio::test]
+async fn runs_stand_in_the_order_in_which_the_database_took_them_whichever_node_asked() {
+    let (one, database) = fresh_with_database().await;
+    let two = open(&database.app_url).await;
+    let mut created = Vec::new();
+    for store in [&one, &two, &one, &two, &one, &two] {
+        created.push(create_in(store, &ours(), "s_a").await);
+    }
+    let page = two
+        .scoped(&ours())
+        .list_runs(&RunFilter::default(), None, PageLimit::default())
+        .await
+        .unwrap();
+    let newest_first: Vec<_> = page.items.iter().map(|run| run.run_id).collect();
+    assert!(newest_first.iter().rev().eq(&created));
+    for run in &page.items {
+        // The id tells the same time as the row does: the database's.
+        let (seconds, nanoseconds) = run.run_id.uuid().get_timestamp().expect("a UUIDv7").to_unix();
+        let made_at_ms = i128::from(seconds) * 1000 + i128::from(nanoseconds / 1_000_000);
+        assert_eq!(made_at_ms, run.created_at.get().as_millisecond().into());
+    }
+    for run_id in created {
+        let claim = claim_one(&two).await;
+        assert_eq!(claim.run_id, run_id);
+        finish(&two, &claim).await;
+    }
 }

@@ -1,11 +1,13 @@
 //! Frames in their order.
 
+use protocol::id::RunId;
+use sqlx::{Connection, PgConnection};
 use store::{
     journal::{End, Entry, NewDelta},
     stream::{Frame, StreamCursor},
 };
 
-use crate::{claim_one, create, entry, fresh, ours, warning};
+use crate::{claim_one, create, create_in, entry, fresh, fresh_with_database, ours, warning};
 
 fn at(seq: u64, n: u64) -> StreamCursor {
     StreamCursor { seq, n }
@@ -100,4 +102,41 @@ async fn a_read_is_bounded_in_bytes_and_loses_nothing() {
     assert_eq!((page.items.len(), page.next_cursor.as_deref()), (6, Some("6")));
     let page = scoped.list_events(run_id, 6, limit, &[]).await.unwrap();
     assert_eq!((page.items.len(), page.next_cursor), (2, None));
+}
+
+/// Pages of the database that one read of the run's beginning looks at.
+async fn pages_read(admin: &mut PgConnection, run_id: RunId) -> i64 {
+    let plan: serde_json::Value = sqlx::query_scalar(
+        "explain (analyze, buffers, format json)
+         select * from run_frames('org_a', 'user_a', '', $1, 0, 0, true, null, 500, 1048576)",
+    )
+    .bind(run_id.uuid())
+    .fetch_one(admin)
+    .await
+    .unwrap();
+    let read = |kind: &str| plan[0]["Plan"][kind].as_i64().unwrap();
+    read("Shared Hit Blocks") + read("Shared Read Blocks")
+}
+
+#[tokio::test]
+async fn a_read_costs_what_it_answers_however_long_the_run_is() {
+    let (store, database) = fresh_with_database().await;
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    // Out of line and as long as they are.
+    sqlx::query("alter table events alter payload set storage external")
+        .execute(&mut admin)
+        .await
+        .unwrap();
+    let large = "x".repeat(700_000);
+    let mut cost = Vec::new();
+    for events in [3, 40] {
+        let run_id = create_in(&store, &ours(), &format!("s_{events}")).await;
+        let mut journal = store.journal(&claim_one(&store).await);
+        for _ in 0..events {
+            journal.commit(&entry(vec![warning(&large)])).await.unwrap();
+        }
+        pages_read(&mut admin, run_id).await; // What is read only once: the catalogue.
+        cost.push(pages_read(&mut admin, run_id).await);
+    }
+    assert!(cost[0] > 100 && cost[1] < cost[0] * 3 / 2, "{cost:?}");
 }
