@@ -78,7 +78,8 @@ pub struct Mark {
 
 const COMPARED: &str = "m.memory_id, m.type, m.text, coalesce(m.occurred_at, m.created_at) as at, \
      m.updated_at, (select min(c.chunk_id) from memory_chunks c
-                    where c.org_id = m.org_id and c.memory_id = m.memory_id
+                    where c.org_id = m.org_id and c.user_id = m.user_id
+                      and c.project_id = m.project_id and c.memory_id = m.memory_id
                     having count(*) = 1) as chunk_id";
 
 impl MemoryHome {

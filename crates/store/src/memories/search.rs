@@ -235,7 +235,8 @@ impl MemoryReader {
                 "unnest($4) as found (chunk_id)
                  cross join lateral (
                      select parent_id from memory_chunks c
-                     where org_id = $1 and c.chunk_id = found.chunk_id
+                     where org_id = $1 and user_id = $2 and project_id = $3
+                       and c.chunk_id = found.chunk_id
                      limit 1
                  ) of_found",
             ),

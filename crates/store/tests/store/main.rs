@@ -20,6 +20,7 @@ mod notifier;
 mod queue;
 mod retention;
 mod runs;
+mod schema;
 mod sessions;
 mod stream;
 mod suspects;
