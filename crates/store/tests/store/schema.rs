@@ -70,7 +70,7 @@ fn each_statement_on_a_tenants_rows_names_organisation_user_and_project() {
             })
         };
         // What goes over all tenants is the scheduler's, and marked.
-        if text.contains("security definer") || !of_tenants.iter().any(|table| is_touched(table)) {
+        if text.contains("security definer") || !of_tenants.iter().any(is_touched) {
             continue;
         }
         let names = |column: &str| words.contains(&column);
