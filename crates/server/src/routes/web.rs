@@ -58,10 +58,16 @@ pub(crate) async fn rest(request: Request) -> Response {
         let error = ApiError::new(ErrorCode::MethodNotAllowed, "this path can only be read");
         return ([(header::ALLOW, HeaderValue::from_static("GET,HEAD"))], error).into_response();
     }
+    let path = if is_of_a_run(path) { "/" } else { path };
     match ASSETS.iter().find(|asset| asset.path == path) {
         Some(asset) => served(asset, request.headers()),
         None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
     }
+}
+
+/// `/runs/{run_id}` is the page, too, which then shows this run.
+fn is_of_a_run(path: &str) -> bool {
+    path.strip_prefix("/runs/").is_some_and(|run| !run.is_empty() && !run.contains('/'))
 }
 
 fn served(asset: &'static Asset, asked: &HeaderMap) -> Response {

@@ -10,8 +10,11 @@ async fn the_page_is_at_its_paths_and_nowhere_else() {
     assert!(page.header("content-security-policy").starts_with("default-src 'self'"));
     assert!(page.text.contains("<textarea"));
     assert!(!page.text.contains("<script>") && !page.text.contains("style="));
-    assert_eq!(answer(served.bare("GET", "/?session=s_a")).await.text, page.text);
-    for path in ["/runs/run_1", "/index.html", "/apiary", "/.env", "/wp-login.php"] {
+    for path in ["/?session=s_a", "/runs/run_01h455vb4pex5vsknk084sn02q"] {
+        assert_eq!(answer(served.bare("GET", path)).await.text, page.text);
+    }
+    for path in ["/runs", "/runs/", "/runs/a/b", "/index.html", "/apiary", "/.env", "/wp-login.php"]
+    {
         let absent = answer(served.bare("GET", path)).await;
         assert_eq!(absent.status, 404, "{path}");
         assert!(absent.header("content-type").starts_with("text/plain"), "{path}");
