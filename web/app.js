@@ -109,10 +109,20 @@ async function showEarlierRuns() {
   try {
     const { runs } = await api("GET", `/api/sessions/${encodeURIComponent(session)}/runs?limit=50`);
     if (runs.length === 0) element(page.runs, "p", "hint", WORDS.hint);
-    for (const run of runs.reverse()) showEarlierRun(run, showRun(run.input));
+    for (const listed of runs.reverse()) {
+      const run = await whole(listed);
+      showEarlierRun(run, showRun(run.input));
+    }
   } catch (error) {
     showState(showRun(""), error.message, true);
   }
+}
+
+// A list has only the beginnings of long texts.
+async function whole(run) {
+  const isCut = (text, bytes) => new TextEncoder().encode(text ?? "").length < (bytes ?? 0);
+  const cut = isCut(run.input, run.input_bytes) || isCut(run.output, run.output_bytes);
+  return cut ? api("GET", `/api/runs/${run.run_id}`) : run;
 }
 
 function showEarlierRun(run, view) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::{
+    event::{EventPage, Fact},
     id::RunId,
     run::{CreateRun, Run, RunCancelled, RunCreated, RunStatus},
 };
@@ -185,12 +186,24 @@ async fn print_end(
         return output.json(&client.get::<Value>(&path, &[]).await?);
     }
     let run: Run = client.get(&path, &[]).await?;
+    let is_cut = run.output.as_ref().map(|text| text.len() as u64) < run.output_bytes;
     match (run.output, run.error) {
+        (Some(_), _) if is_cut => output.text(&(whole_output(client, run_id).await? + "\n"))?,
         (Some(text), _) => output.text(&(text + "\n"))?,
         (None, Some(error)) => say(&format!("{run_id} failed: {}", error_line(&error))),
         (None, None) => say(&format!("{run_id} is {}", run.status)),
     }
     Ok(())
+}
+
+/// The answer from its event: a run shows only the beginning of a long one.
+async fn whole_output(client: &ApiClient, run_id: RunId) -> Result<String, Failure> {
+    let path = ["api", "runs", &run_id.to_string(), "events"];
+    let page: EventPage = client.get(&path, &[("type", "run.completed".into())]).await?;
+    match page.events.into_iter().next().map(|event| event.fact) {
+        Some(Fact::RunCompleted { output, .. }) => Ok(output),
+        _ => Err(Failure::new(Exit::Failed, "the run has no `run.completed` event any more")),
+    }
 }
 
 fn exit_of(status: RunStatus) -> Exit {

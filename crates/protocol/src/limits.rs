@@ -2,6 +2,11 @@
 
 /// Longest `input` of a run, in characters.
 pub const INPUT_MAX_CHARS: usize = 256 * 1024;
+/// How much of `input` and of `output` a list of runs shows, in bytes.
+pub const RUN_TEXT_IN_LIST_MAX_BYTES: usize = 4 * 1024;
+/// How much of `output` a single run shows, in bytes; `run.completed` has it whole. An `input` is never
+/// longer.
+pub const RUN_TEXT_MAX_BYTES: usize = 1024 * 1024;
 /// Largest `metadata` of a run or memory, in bytes of compact JSON.
 pub const METADATA_MAX_BYTES: usize = 16 * 1024;
 /// Longest `text` of a memory, in bytes.

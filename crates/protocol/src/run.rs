@@ -314,10 +314,14 @@ pub struct Run {
     pub session_key: SessionKey,
     /// The agent that does it.
     pub agent_id: AgentId,
-    /// The task.
+    /// The task; in lists its first 4 KiB.
     pub input: String,
-    /// The answer, once completed.
+    /// How long the whole task is.
+    pub input_bytes: u64,
+    /// The answer, once completed: its first 1 MiB, in lists its first 4 KiB.
     pub output: Option<String>,
+    /// How long the whole answer is.
+    pub output_bytes: Option<u64>,
     /// The answer is not whole: a warning `answer_cut` says what cut it.
     pub output_cut: bool,
     /// Why it failed.

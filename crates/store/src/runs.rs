@@ -3,6 +3,7 @@
 use protocol::{
     event::Fact,
     id::{RunId, SpanId},
+    limits::{RUN_TEXT_IN_LIST_MAX_BYTES, RUN_TEXT_MAX_BYTES},
     name::{AgentId, SessionKey},
     page::{Page, PageLimit},
     run::{CreateRun, IfBusy, Run, RunCancelled, RunCreated, RunStatus},
@@ -18,11 +19,12 @@ use uuid::Uuid;
 use crate::{
     audit::CreationNote,
     error::StoreError,
+    events::PAGE_MAX_BYTES,
     failpoint,
     notifier::Subject,
     rows::{
-        cut_page, get_json, get_optional_json, get_optional_timestamp, get_parsed, get_timestamp,
-        get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
+        cut_page_at, get_json, get_optional_json, get_optional_timestamp, get_parsed,
+        get_timestamp, get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -51,9 +53,17 @@ pub struct RunFilter {
 /// Why a run was stopped by the one that came after it.
 const INTERRUPTED: &str = "interrupted by a newer run of its session";
 
-const RUN_COLUMNS: &str = "run_id, status, session_key, agent_id, input, output, output_cut, error, \
-     created_at, started_at, ended_at, step_count, tool_call_count, last_seq, input_tokens, \
-     output_tokens, reasoning_tokens, cached_tokens, cost_usd, model, metadata";
+/// `input` and `output` are cut while they are read, to as many characters as `text_max_bytes`, which
+/// may be four times as many bytes; [`run_from`] cuts the rest.
+fn run_columns(text_max_bytes: usize) -> String {
+    format!(
+        "run_id, status, session_key, agent_id, left(input, {text_max_bytes}) as input, \
+         octet_length(input)::bigint as input_bytes, left(output, {text_max_bytes}) as output, \
+         octet_length(output)::bigint as output_bytes, output_cut, error, created_at, started_at, ended_at, \
+         step_count, tool_call_count, last_seq, input_tokens, output_tokens, \
+         reasoning_tokens, cached_tokens, cost_usd, model, metadata"
+    )
+}
 
 impl Scoped {
     /// Puts a run into the queue: durable when this returns. The audit names `by`, if it is given.
@@ -122,35 +132,53 @@ impl Scoped {
         Ok(run)
     }
 
-    /// The run, whole.
+    /// The run; of a long output its first [`RUN_TEXT_MAX_BYTES`].
     pub async fn get_run(&self, run_id: RunId) -> Result<Run, StoreError> {
+        let columns = run_columns(RUN_TEXT_MAX_BYTES);
         let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "select {RUN_COLUMNS} from runs
+            "select {columns} from runs
              where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4"
         )))
         .bind(self.org())
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid());
-        self.read(query).await?.first().ok_or(StoreError::NotFound).and_then(run_from)
+        let rows = self.read(query).await?;
+        run_from(rows.first().ok_or(StoreError::NotFound)?, RUN_TEXT_MAX_BYTES)
     }
 
-    /// Runs, newest first, those before `cursor`.
+    /// Runs, newest first, those before `cursor`; of long texts the first
+    /// [`RUN_TEXT_IN_LIST_MAX_BYTES`]. A page is also cut at about [`PAGE_MAX_BYTES`].
     pub async fn list_runs(
         &self,
         filter: &RunFilter,
         cursor: Option<RunId>,
         limit: PageLimit,
     ) -> Result<Page<Run>, StoreError> {
+        let columns = run_columns(RUN_TEXT_IN_LIST_MAX_BYTES);
         let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "select {RUN_COLUMNS} from runs
-             where org_id = $1 and user_id = $2 and project_id = $3
-               and ($4::uuid is null or run_id < $4)
-               and ($5::text is null or status = $5)
-               and ($6::text is null or session_key = $6)
-               and ($7::text is null or agent_id = $7)
-             order by run_id desc
-             limit $8"
+            "select * from (
+                 select *, count(*) over () as found_count,
+                        (sum(row_bytes) over (order by run_id desc))::bigint - row_bytes
+                        as bytes_before
+                 from (
+                     select *, octet_length(input)::bigint + coalesce(octet_length(output), 0)
+                               + octet_length(metadata::text)
+                               + coalesce(octet_length(error::text), 0) as row_bytes
+                     from (
+                         select {columns} from runs
+                         where org_id = $1 and user_id = $2 and project_id = $3
+                           and ($4::uuid is null or run_id < $4)
+                           and ($5::text is null or status = $5)
+                           and ($6::text is null or session_key = $6)
+                           and ($7::text is null or agent_id = $7)
+                         order by run_id desc
+                         limit $8
+                     ) found
+                 ) measured
+             ) page
+             where bytes_before < $9
+             order by run_id desc"
         )))
         .bind(self.org())
         .bind(self.user())
@@ -159,10 +187,15 @@ impl Scoped {
         .bind(filter.status.map(RunStatus::as_str))
         .bind(filter.session_key.as_ref().map(SessionKey::as_str))
         .bind(filter.agent_id.as_ref().map(AgentId::as_str))
-        .bind(i64::from(limit.get()) + 1);
+        .bind(i64::from(limit.get()) + 1)
+        .bind(PAGE_MAX_BYTES);
         let rows = self.read(query).await?;
-        let runs = rows.iter().map(run_from).collect::<Result<Vec<_>, _>>()?;
-        Ok(cut_page(runs, limit, |run| run.run_id.to_string()))
+        let found = rows.first().map(|row| row.try_get::<i64, _>("found_count")).transpose()?;
+        let runs = rows
+            .iter()
+            .map(|row| run_from(row, RUN_TEXT_IN_LIST_MAX_BYTES))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(cut_page_at(runs, found, limit, |run| run.run_id.to_string()))
     }
 
     /// Stops a run that has not ended: at once where no worker holds it, soon where one does.
@@ -422,7 +455,11 @@ enum Creation {
     Full,
 }
 
-fn run_from(row: &PgRow) -> Result<Run, StoreError> {
+fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(text_max_bytes));
+        text
+    };
     let started_at = get_optional_timestamp(row, "started_at")?;
     let ended_at = get_optional_timestamp(row, "ended_at")?;
     Ok(Run {
@@ -430,8 +467,10 @@ fn run_from(row: &PgRow) -> Result<Run, StoreError> {
         status: get_word(row, "status")?,
         session_key: get_parsed(row, "session_key")?,
         agent_id: get_parsed(row, "agent_id")?,
-        input: row.try_get("input")?,
-        output: row.try_get("output")?,
+        input: cut(row.try_get("input")?),
+        input_bytes: get_u64(row, "input_bytes")?,
+        output: row.try_get::<Option<String>, _>("output")?.map(cut),
+        output_bytes: row.try_get::<Option<i64>, _>("output_bytes")?.map(i64::unsigned_abs),
         output_cut: row.try_get("output_cut")?,
         error: get_optional_json(row, "error")?,
         created_at: get_timestamp(row, "created_at")?,

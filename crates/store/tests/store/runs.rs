@@ -9,6 +9,7 @@ use serde_json::json;
 use store::{
     Store,
     error::StoreError,
+    journal::{End, Entry},
     runs::{IdempotencyKey, RunFilter},
     settings::StoreSettings,
 };
@@ -191,4 +192,53 @@ async fn sessions_are_ordered_by_their_newest_run() {
     let cursor = page.next_cursor.unwrap().parse().unwrap();
     let page = scoped.list_sessions(Some(cursor), limit(1)).await.unwrap();
     assert_eq!((page.items[0].session_key.as_str(), page.next_cursor), ("s_2", None));
+}
+
+#[tokio::test]
+async fn a_list_shows_the_beginning_of_long_texts_and_a_run_all_of_its_task() {
+    let store = fresh().await;
+    let scoped = store.scoped(&ours());
+    let input = "字".repeat(200_000);
+    let run_id = scoped.create_run(&CreateRun::new(&input), None).await.unwrap().run_id;
+    let claim = claim_one(&store).await;
+    let output = "é".repeat(700_000);
+    let end = Some(End::Completed { output: output.clone() });
+    let entry = Entry { events: vec![crate::warning("1")], end, ..Entry::default() };
+    store.journal(&claim).commit(&entry).await.unwrap();
+
+    let page = scoped.list_runs(&RunFilter::default(), None, limit(10)).await.unwrap();
+    let listed = &page.items[0];
+    assert_eq!((listed.input_bytes, listed.output_bytes), (600_000, Some(1_400_000)));
+    assert_eq!(listed.input, "字".repeat(4096 / 3));
+    assert_eq!(listed.output.as_deref(), Some(&*"é".repeat(2048)));
+
+    let run = scoped.get_run(run_id).await.unwrap();
+    assert_eq!((run.input, run.input_bytes), (input, 600_000));
+    assert_eq!(run.output.as_deref(), Some(&*"é".repeat(512 * 1024)), "its first MiB");
+    assert_eq!(run.output_bytes, Some(1_400_000));
+}
+
+#[tokio::test]
+async fn a_page_of_runs_is_cut_at_its_bytes_and_all_pages_have_all_runs() {
+    let store = fresh().await;
+    let scoped = store.scoped(&ours());
+    let mut new = CreateRun::new("x".repeat(4096));
+    new.metadata = json!({"a": "b".repeat(16_000)}).as_object().cloned();
+    let mut made = Vec::new();
+    for _ in 0..300 {
+        made.push(scoped.create_run(&new, None).await.unwrap().run_id);
+    }
+    let (mut seen, mut cursor, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = scoped.list_runs(&RunFilter::default(), cursor, limit(500)).await.unwrap();
+        let bytes: usize = page.items.iter().map(|run| run.input.len() + 16_000).sum();
+        assert!(bytes < 4_300_000, "{bytes}");
+        seen.extend(page.items.iter().map(|run| run.run_id));
+        pages += 1;
+        let Some(next) = page.next_cursor else { break };
+        cursor = Some(next.parse().unwrap());
+    }
+    assert_eq!(pages, 2);
+    seen.reverse();
+    assert_eq!(seen, made);
 }
