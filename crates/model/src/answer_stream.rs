@@ -191,23 +191,27 @@ mod tests {
             usage: Usage::default(),
             replay: None,
         };
-        let mut stream = AnswerStream::new(format);
-        let all = || {
-            for chunk in chunks {
-                let added = stream.feed(chunk)?;
-                told.text.extend(added.texts);
-                if added.is_end {
-                    break;
-                }
-            }
-            let (added, mut answer) = stream.finish()?;
-            told.text.extend(added.texts);
-            told.usage = answer.usage.or_estimated(Usage::default());
-            told.replay = answer.replay.take();
-            answer.judged(Circumstances { max_tokens: Some(50), may_say_nothing: false })
-        };
-        told.answer = all();
+        told.answer = read_into(&mut told, AnswerStream::new(format), chunks);
         told
+    }
+
+    fn read_into<'a>(
+        told: &mut Told,
+        mut stream: AnswerStream,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<JudgedAnswer, ModelError> {
+        for chunk in chunks {
+            let added = stream.feed(chunk)?;
+            told.text.extend(added.texts);
+            if added.is_end {
+                break;
+            }
+        }
+        let (added, mut answer) = stream.finish()?;
+        told.text.extend(added.texts);
+        told.usage = answer.usage.or_estimated(Usage::default());
+        told.replay = answer.replay.take();
+        answer.judged(Circumstances { max_tokens: Some(50), may_say_nothing: false })
     }
 
     fn line(told: &Told) -> String {
