@@ -25,8 +25,12 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) summary: Option<&'a str>,
     /// Earlier turns of the session.
     pub(crate) history: &'a [Message],
-    /// This run: the task, and what was said and done since.
+    /// What this run is to do.
+    pub(crate) task: Option<&'a Message>,
+    /// What was said and done since: the end of it.
     pub(crate) messages: &'a [Message],
+    /// Blocks of the run before these messages.
+    pub(crate) left_out: usize,
     /// Tokens that all of it may take.
     pub(crate) budget_tokens: u64,
 }
@@ -42,23 +46,23 @@ pub(crate) struct Prompt {
 /// stay; earlier turns go first, then this run's oldest blocks. A tool result never goes without
 /// its call. Looks at the newest first, and no further than the budget reaches.
 pub(crate) fn assemble(parts: &Ingredients<'_>) -> Prompt {
-    let (task, rest) = parts.messages.split_at(parts.messages.len().min(1));
-    let result_tokens = share(parts.budget_tokens, RESULT_SHARE);
-    let note_tokens = model::tokens::estimate(&left_out(rest.len()));
+    let result_tokens = result_tokens(parts.budget_tokens);
+    let note_tokens = model::tokens::estimate(&left_out(usize::MAX));
     let mut system = system(parts);
+    let task_tokens = parts.task.map_or(0, model::tokens::estimate_message);
     let mut room =
-        parts.budget_tokens.saturating_sub(model::tokens::estimate(&system) + total(task));
+        parts.budget_tokens.saturating_sub(model::tokens::estimate(&system) + task_tokens);
 
     // A message of the model with the results of its calls, or a message of its own.
-    let mut blocks = rest.chunk_by(|_, next| matches!(next, Message::Tool { .. }));
-    let (mut kept, mut dropped) = (Vec::new(), 0);
+    let mut blocks = parts.messages.chunk_by(|_, next| matches!(next, Message::Tool { .. }));
+    let (mut kept, mut dropped) = (Vec::new(), parts.left_out);
     while let Some(block) = blocks.next_back() {
         let block: Vec<_> =
             block.iter().map(|message| cut_result(message, result_tokens)).collect();
-        let older = blocks.clone().next().is_some();
+        let older = parts.left_out > 0 || blocks.clone().next().is_some();
         let tokens = total(&block);
         if !kept.is_empty() && tokens + if older { note_tokens } else { 0 } > room {
-            dropped = 1 + blocks.count();
+            dropped += 1 + blocks.count();
             break;
         }
         room = room.saturating_sub(tokens);
@@ -77,11 +81,17 @@ pub(crate) fn assemble(parts: &Ingredients<'_>) -> Prompt {
         room = left;
         turns.push(turn);
     }
-    let messages = turns.into_iter().rev().flatten().chain(task).cloned();
+    let messages = turns.into_iter().rev().flatten().chain(parts.task).cloned();
     Prompt { system, messages: messages.chain(kept.into_iter().rev().flatten()).collect() }
 }
 
-fn cut_result(message: &Message, most_tokens: u64) -> Message {
+/// Tokens of one result in a prompt.
+pub(crate) fn result_tokens(budget_tokens: u64) -> u64 {
+    share(budget_tokens, RESULT_SHARE)
+}
+
+/// The message, its content cut if it is a result with more tokens.
+pub(crate) fn cut_result(message: &Message, most_tokens: u64) -> Message {
     match message {
         Message::Tool { tool_call_id, tool, content, is_error }
             if model::tokens::estimate(content) > most_tokens =>
@@ -195,13 +205,16 @@ mod tests {
     }
 
     fn prompt(history: &[Message], messages: &[Message], budget_tokens: u64) -> Prompt {
+        let (task, messages) = messages.split_first().unwrap();
         assemble(&Ingredients {
             system_prompt: "Be good.",
             core: &[],
             recalled: &[],
             summary: None,
             history,
+            task: Some(task),
             messages,
+            left_out: 0,
             budget_tokens,
         })
     }
@@ -268,7 +281,9 @@ mod tests {
             recalled: &[hit],
             summary: Some("- a → b"),
             history: &[],
-            messages: &[user("task")],
+            task: Some(&user("task")),
+            messages: &[],
+            left_out: 0,
             budget_tokens: 1000,
         });
         assert!(prompt.system.contains(&format!("- [{id}] 喜欢 绿茶\n")), "{}", prompt.system);

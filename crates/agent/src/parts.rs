@@ -7,7 +7,7 @@ use protocol::name::AgentId;
 
 use crate::{
     redactor::Redactor,
-    settings::{AfterRun, AgentSettings},
+    settings::{AfterRun, AgentSettings, RunSizeLimits},
     tools::Toolbox,
 };
 
@@ -25,6 +25,8 @@ pub struct WorkerParts {
     pub agents: BTreeMap<AgentId, AgentSettings>,
     /// What becomes of completed runs in memory.
     pub after_run: AfterRun,
+    /// How large a run may become.
+    pub size_limits: RunSizeLimits,
     /// Below it each scope has its folder.
     pub workspace_root: PathBuf,
     /// Our version, as other nodes see it.

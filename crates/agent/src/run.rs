@@ -6,6 +6,7 @@
 mod active;
 mod begin;
 mod calls;
+mod conversation;
 mod end;
 mod spend;
 mod step;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use crate::parts::Runtime;
 
 use self::{
-    active::{ActiveRun, limits},
+    active::{ActiveRun, limits, size_limit},
     step::StepEnd,
     stop::{RunExit, RunSignals, StopReason},
 };
@@ -77,8 +78,10 @@ fn end_before_opening(runtime: &Runtime, claim: &Claim) -> Option<StopReason> {
             format!("{} workers in a row were lost with this run", claim.attempts),
         )),
         Verdict::Execute | Verdict::ExecuteAlone => {
-            let seconds = limits(runtime, claim).max_wall_s?;
-            (claim.elapsed >= Duration::from_secs(seconds)).then(|| time_limit(seconds))
+            let late = limits(runtime, claim)
+                .max_wall_s
+                .filter(|seconds| claim.elapsed >= Duration::from_secs(*seconds));
+            late.map(time_limit).or_else(|| size_limit(runtime, claim.written_bytes))
         }
     }
 }
@@ -126,6 +129,9 @@ async fn steps(run: &mut ActiveRun<'_>) -> StopReason {
 }
 
 fn limit_reached(run: &ActiveRun<'_>) -> Option<StopReason> {
+    if let Err(stop) = run.check_size() {
+        return Some(stop);
+    }
     let limits = &run.limits;
     if let Some(most) = limits.max_steps.filter(|most| run.step >= *most) {
         return Some(StopReason::fail(

@@ -130,6 +130,21 @@ pub fn agent_infos(
         .collect()
 }
 
+/// How large a run may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunSizeLimits {
+    /// Bytes of all its messages, events and results, as JSON; with more it fails.
+    pub run_bytes: u64,
+    /// Bytes of the results of one step together; what is more is cut.
+    pub step_results_bytes: usize,
+}
+
+impl Default for RunSizeLimits {
+    fn default() -> Self {
+        Self { run_bytes: 64 * 1024 * 1024, step_results_bytes: 8 * 1024 * 1024 }
+    }
+}
+
 /// How a process works: `[worker]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -146,11 +146,10 @@ impl Toolbox {
         caller: &ToolCaller<'_>,
         cancel: &CancellationToken,
     ) -> Result<ToolAnswer, StoreError> {
-        let answer = match tool.call {
-            ToolCall::Builtin(call) => self.call_builtin(call, args, caller).await?,
-            ToolCall::Mcp => self.call_mcp(&tool.info, args, caller, cancel).await,
-        };
-        Ok(answer.bounded())
+        match tool.call {
+            ToolCall::Builtin(call) => self.call_builtin(call, args, caller).await,
+            ToolCall::Mcp => Ok(self.call_mcp(&tool.info, args, caller, cancel).await),
+        }
     }
 
     async fn call_builtin(

@@ -134,6 +134,7 @@ impl Node {
                     redactor: redactor.clone(),
                     agents: config.agents.clone(),
                     after_run: config.memory.after_run,
+                    size_limits: config.limits.run_size(),
                     workspace_root: workspace_root.clone(),
                     version: VERSION,
                 };

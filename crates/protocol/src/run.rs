@@ -380,6 +380,8 @@ pub enum RunErrorCode {
     CostLimit,
     /// `max_wall_s` is reached.
     TimeLimit,
+    /// `run_bytes` is reached.
+    SizeLimit,
     /// The model repeats itself without getting on.
     NoProgress,
     /// Worker after worker died with this run in hand.

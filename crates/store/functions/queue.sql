@@ -29,7 +29,7 @@ returns table (
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
     created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
-    verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
+    written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -115,6 +115,7 @@ begin
         r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
         r.tool_call_count, r.input_tokens, r.output_tokens,
         r.reasoning_tokens, r.cached_tokens, r.cost_usd,
+        r.written_bytes,
         public.claim_verdict(r.attempts, p_attempts_max, p_suspect_at, r.cancel_requested_by),
         t.rescued,
         extract(epoch from clock_timestamp() - r.started_at)::double precision,

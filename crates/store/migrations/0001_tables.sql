@@ -50,6 +50,8 @@ create table runs (
     reasoning_tokens bigint not null default 0,
     cached_tokens bigint not null default 0,
     cost_usd double precision not null default 0,
+    -- Of messages and events, as JSON.
+    written_bytes bigint not null default 0,
     created_at timestamptz not null default clock_timestamp(),
     started_at timestamptz,
     ended_at timestamptz,

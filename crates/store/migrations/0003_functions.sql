@@ -213,7 +213,7 @@ $$;
 --
 -- What there is nothing of is null. The lists are arrays of objects with the names of the columns.
 -- `p_calls`: calls that are intended, and calls that are settled, which name no tool. `p_progress`: the
--- model and the counters of the run. `p_end`: `status`, `output` and
+-- model and the counters of the run, and the bytes that this adds. `p_end`: `status`, `output` and
 -- whether it is cut, or `error`, and whether to `remember`.
 create or replace function commit_entry(
     p_org text, p_user text, p_project text, p_run uuid, p_epoch bigint, p_events jsonb,
@@ -241,6 +241,7 @@ begin
         reasoning_tokens = coalesce((p_progress ->> 'reasoning_tokens')::bigint, reasoning_tokens),
         cached_tokens = coalesce((p_progress ->> 'cached_tokens')::bigint, cached_tokens),
         cost_usd = coalesce((p_progress ->> 'cost_usd')::double precision, cost_usd),
+        written_bytes = written_bytes + coalesce((p_progress ->> 'added_bytes')::bigint, 0),
         attempts = case when p_checkpoint is null then attempts else 0 end,
         status = coalesce(v_status, status),
         output = coalesce(p_end ->> 'output', output),
@@ -307,6 +308,31 @@ begin
         end if;
     end if;
     outcome := 'written';
+end $$;
+
+-- The end of a run's conversation, newest first: `p_bytes` of it and the rest of the message in which
+-- they end, but in any case all from position `p_open` on. Each row is read only when it is wanted: a
+-- sum over all rows would read a conversation whole to throw most of it away.
+create or replace function conversation_end(
+    p_org text, p_user text, p_project text, p_run uuid, p_open int, p_bytes bigint)
+returns table (at_position int, message jsonb)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    v_bytes bigint := 0;
+begin
+    for at_position, message in
+        select m.position, m.message
+        from runs r join run_messages m using (org_id, run_id)
+        where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
+          and r.run_id = p_run
+        order by m.position desc
+    loop
+        return next;
+        v_bytes := v_bytes + octet_length(message::text);
+        exit when v_bytes >= p_bytes and at_position <= p_open;
+    end loop;
 end $$;
 -- API keys.
 
@@ -582,7 +608,7 @@ returns table (
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
     created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
-    verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
+    written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -668,6 +694,7 @@ begin
         r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
         r.tool_call_count, r.input_tokens, r.output_tokens,
         r.reasoning_tokens, r.cached_tokens, r.cost_usd,
+        r.written_bytes,
         public.claim_verdict(r.attempts, p_attempts_max, p_suspect_at, r.cancel_requested_by),
         t.rescued,
         extract(epoch from clock_timestamp() - r.started_at)::double precision,

@@ -24,7 +24,7 @@ use crate::{
     handle::Store,
     notifier::Subject,
     queue::Claim,
-    rows::{get_json, get_u32, get_word, rows_json, storable_json, to_i32},
+    rows::{get_json, get_u32, get_word, rows_json, storable_json, to_i32, to_i64},
     stream::StreamCursor,
 };
 
@@ -36,6 +36,7 @@ pub struct Journal {
     run_id: RunId,
     epoch: i64,
     last_seq: u64,
+    written_bytes: u64,
 }
 
 /// Why a write was refused.
@@ -149,11 +150,15 @@ pub enum End {
 pub struct Restored {
     /// The last completed step; 0 for none.
     pub step: u32,
-    /// On how many messages it stands.
-    pub message_count: u32,
-    /// The conversation, and behind [`Self::message_count`] what a step that was not completed has
-    /// added to it: the model's answer, and the results of those of its calls that were settled.
-    pub messages: Vec<Message>,
+    /// The first message of the conversation.
+    pub task: Option<Message>,
+    /// The end of the rest of it, oldest first. A step that was not completed has added the model's
+    /// answer, and the results of those of its calls that were settled.
+    pub recent: Vec<Message>,
+    /// There is such a step.
+    pub has_open_step: bool,
+    /// Messages of the whole conversation.
+    pub messages_written: u32,
     /// The calls that the step which was not completed has intended.
     pub calls: HashMap<CallId, KnownCall>,
     /// The rest of what the agent held in mind.
@@ -180,6 +185,7 @@ impl Store {
             run_id: claim.run_id,
             epoch: i64::try_from(claim.epoch).unwrap_or(i64::MAX),
             last_seq: claim.last_seq,
+            written_bytes: claim.written_bytes,
         }
     }
 }
@@ -190,6 +196,11 @@ impl Journal {
         self.last_seq
     }
 
+    /// Bytes of the run's messages and events, as JSON.
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// Writes everything in `entry`, or nothing.
     pub async fn commit(&mut self, entry: &Entry) -> Result<(), JournalError> {
         let events: Vec<_> = entry.events.iter().map(EventRow::of).collect();
@@ -198,6 +209,10 @@ impl Journal {
             .zip(&entry.messages)
             .map(|(position, message)| MessageRow { position, message })
             .collect();
+        let (events, messages) = (rows_json(&events)?, rows_json(&messages)?);
+        let added_bytes =
+            [&events, &messages].into_iter().flatten().map(String::len).sum::<usize>();
+        let added_bytes = added_bytes as u64;
         let query = sqlx::query(
             "select outcome, frees_another from commit_entry(
                  p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_epoch => $5,
@@ -210,12 +225,12 @@ impl Journal {
         .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
         .bind(self.epoch)
-        .bind(rows_json(&events)?)
+        .bind(events)
         .bind(rows_json(&deltas)?)
-        .bind(rows_json(&messages)?)
+        .bind(messages)
         .bind(rows_json(&CallRow::of(&entry.events))?)
         .bind(entry.checkpoint.as_ref().map(storable_json).transpose()?)
-        .bind(Progress::of(entry).as_ref().map(storable_json).transpose()?)
+        .bind(Progress::of(entry, added_bytes).as_ref().map(storable_json).transpose()?)
         .bind(entry.end.as_ref().map(|end| storable_json(&EndRow::of(end, entry))).transpose()?);
         let row = self.store.database.call_one_for(self.scope.org_id.as_str(), query).await?;
         match get_word(&row, "outcome")? {
@@ -225,6 +240,7 @@ impl Journal {
         }
         let frees_another: bool = row.try_get("frees_another").map_err(StoreError::from)?;
         self.last_seq += entry.events.len() as u64;
+        self.written_bytes += added_bytes;
         self.store.notifier.wake(Subject::Run(self.run_id));
         if frees_another {
             self.store.notifier.wake(Subject::Queue);
@@ -232,8 +248,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Where a run stands that was worked on before.
-    pub async fn restore(&self) -> Result<Restored, StoreError> {
+    /// Where a run stands that was worked on before. Of its conversation `window_bytes` are read, and
+    /// whatever a step that was not completed has added.
+    pub async fn restore(&self, window_bytes: u64) -> Result<Restored, StoreError> {
         let mut tx = self.store.scoped(&self.scope).begin().await?;
         let checkpoint = sqlx::query(
             "select c.step, c.message_count, c.state
@@ -248,16 +265,30 @@ impl Journal {
         .bind(self.run_id.uuid())
         .fetch_optional(&mut tx)
         .await?;
-        let messages = sqlx::query(
+        let task = sqlx::query(
             "select m.message
              from runs r join run_messages m using (org_id, run_id)
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
-             order by m.position",
+               and m.position = 0",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.scope.user_id.as_str())
         .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
+        .fetch_optional(&mut tx)
+        .await?;
+        let open_at = checkpoint.as_ref().map_or(Ok(1), |row| get_u32(row, "message_count"))?;
+        let newest = sqlx::query(
+            "select at_position, message from conversation_end(
+                 p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_open => $5,
+                 p_bytes => $6)",
+        )
+        .bind(self.scope.org_id.as_str())
+        .bind(self.scope.user_id.as_str())
+        .bind(self.scope.project_key())
+        .bind(self.run_id.uuid())
+        .bind(to_i32(open_at))
+        .bind(to_i64(window_bytes))
         .fetch_all(&mut tx)
         .await?;
         let step = checkpoint.as_ref().map_or(Ok(0), |row| get_u32(row, "step"))?;
@@ -275,15 +306,22 @@ impl Journal {
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
+        let last = newest.first().map(|row| get_u32(row, "at_position")).transpose()?;
+        let (mut recent, mut has_open_step) = (Vec::new(), false);
+        for row in newest.iter().rev() {
+            let position = get_u32(row, "at_position")?;
+            let message: Message = get_json(row, "message")?;
+            has_open_step |= position >= open_at && matches!(message, Message::Assistant { .. });
+            if position > 0 {
+                recent.push(message);
+            }
+        }
         Ok(Restored {
             step,
-            message_count: checkpoint
-                .as_ref()
-                .map_or(Ok(0), |row| get_u32(row, "message_count"))?,
-            messages: messages
-                .iter()
-                .map(|row| get_json(row, "message"))
-                .collect::<Result<_, _>>()?,
+            task: task.as_ref().map(|row| get_json(row, "message")).transpose()?,
+            recent,
+            has_open_step,
+            messages_written: last.map_or(0, |position| position + 1),
             calls: calls.iter().map(known_call).collect::<Result<_, _>>()?,
             state: checkpoint.as_ref().map_or(Ok(Value::Null), |row| get_json(row, "state"))?,
         })
@@ -452,6 +490,7 @@ impl<'a> CallRow<'a> {
 /// The model and the counters, where they changed.
 #[derive(Default, Serialize)]
 struct Progress<'a> {
+    added_bytes: u64,
     model: Option<&'a str>,
     step_count: Option<u32>,
     tool_call_count: Option<u32>,
@@ -463,12 +502,14 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn of(entry: &'a Entry) -> Option<Self> {
+    fn of(entry: &'a Entry, added_bytes: u64) -> Option<Self> {
         let model = entry.model.as_deref();
         let Some(totals) = entry.totals else {
-            return model.map(|model| Self { model: Some(model), ..Self::default() });
+            let changed = added_bytes > 0 || model.is_some();
+            return changed.then(|| Self { added_bytes, model, ..Self::default() });
         };
         Some(Self {
+            added_bytes,
             model,
             step_count: Some(totals.steps),
             tool_call_count: Some(totals.tool_calls),

@@ -71,6 +71,8 @@ pub struct Claim {
     pub usage: Usage,
     /// What they cost.
     pub cost_usd: f64,
+    /// Bytes of its messages and events.
+    pub written_bytes: u64,
     /// Its session has earlier runs.
     pub has_turns: bool,
 }
@@ -251,6 +253,7 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         tool_call_count: get_u32(row, "tool_call_count")?,
         usage: get_usage(row)?,
         cost_usd: row.try_get("cost_usd")?,
+        written_bytes: get_u64(row, "written_bytes")?,
         has_turns: row.try_get("has_turns")?,
     })
 }

@@ -10,7 +10,7 @@ use model::chat::ModelRef;
 use protocol::{
     event::Fact,
     message::{Message, Usage},
-    run::RunLimits,
+    run::{RunErrorCode, RunLimits},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +27,11 @@ use crate::{
     settings::AgentSettings,
 };
 
-use super::{calls::CallLedger, stop::RunSignals};
+use super::{
+    calls::CallLedger,
+    conversation::{Conversation, window_bytes},
+    stop::{RunSignals, StopReason},
+};
 
 /// What the agent holds in mind besides the conversation; kept in the checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -54,11 +58,12 @@ pub(super) struct ActiveRun<'a> {
     pub(super) recorder: Recorder,
     /// Earlier turns of the session.
     pub(super) history: Vec<Message>,
-    /// This run's conversation.
-    pub(super) messages: Vec<Message>,
+    pub(super) conversation: Conversation,
     /// A step was not completed: its recorded answer and results end the conversation.
     pub(super) has_open_step: bool,
     pub(super) calls: CallLedger,
+    /// Bytes of the results of this step.
+    pub(super) results_bytes: usize,
     pub(super) state: WorkingState,
     pub(super) step: u32,
     pub(super) totals: Totals,
@@ -74,7 +79,12 @@ impl<'a> ActiveRun<'a> {
         signals: RunSignals,
     ) -> Result<Self, StoreError> {
         let journal = runtime.parts.store.journal(claim);
-        let restored = if claim.epoch > 1 { Some(journal.restore().await?) } else { None };
+        let restored = if claim.epoch > 1 {
+            let window = window_bytes(agent(runtime, claim).context_tokens);
+            Some(journal.restore(window).await?)
+        } else {
+            None
+        };
         Self::restored(runtime, claim, signals, journal, restored.unwrap_or_default())
     }
 
@@ -97,13 +107,16 @@ impl<'a> ActiveRun<'a> {
         journal: Journal,
         known: Restored,
     ) -> Result<Self, StoreError> {
-        let agent = runtime.parts.agents.get(&claim.agent_id).cloned().unwrap_or_default();
+        let agent = agent(runtime, claim);
         let state = match known.state {
             Value::Null => WorkingState::default(), // No step was completed.
             state => serde_json::from_value(state)
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?,
         };
-        let written = u32::try_from(known.messages.len()).unwrap_or(u32::MAX);
+        let written = known.messages_written;
+        let blocks = known.step as usize + usize::from(known.has_open_step);
+        let conversation =
+            Conversation::restored(agent.context_tokens, known.task, known.recent, blocks);
         let totals = Totals {
             steps: claim.step_count,
             tool_calls: claim.tool_call_count,
@@ -118,19 +131,21 @@ impl<'a> ActiveRun<'a> {
             model: ModelRef { provider: String::new(), model: String::new() },
             recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
             history: Vec::new(),
-            has_open_step: known
-                .messages
-                .iter()
-                .skip(known.message_count as usize)
-                .any(|message| matches!(message, Message::Assistant { .. })),
-            messages: known.messages,
+            has_open_step: known.has_open_step,
+            conversation,
             calls: CallLedger::restored(known.calls),
+            results_bytes: 0,
             state,
             step: known.step,
             totals,
             signals,
             claimed_at: Instant::now(),
         })
+    }
+
+    /// Why the run cannot go on, if all that was written of it is as much as it may be.
+    pub(super) fn check_size(&self) -> Result<(), StopReason> {
+        size_limit(self.runtime, self.recorder.journal().written_bytes()).map_or(Ok(()), Err)
     }
 
     /// Time since a worker first took the run.
@@ -142,7 +157,7 @@ impl<'a> ActiveRun<'a> {
     /// what is written.
     pub(super) fn push(&mut self, message: Message) {
         let kept = self.recorder.append(message);
-        self.messages.push(kept);
+        self.conversation.push(kept);
     }
 
     pub(super) fn add_usage(&mut self, usage: Usage, cost_usd: f64) {
@@ -173,9 +188,25 @@ impl<'a> ActiveRun<'a> {
 
 /// The bounds of a run: those of its agent, as far as the request has not lowered them.
 pub(super) fn limits(runtime: &Runtime, claim: &Claim) -> RunLimits {
-    let configured = runtime.parts.agents.get(&claim.agent_id).map(AgentSettings::limits);
-    let configured = configured.unwrap_or_else(|| AgentSettings::default().limits());
-    configured.lowered_by(claim.limits.unwrap_or_default())
+    agent(runtime, claim).limits().lowered_by(claim.limits.unwrap_or_default())
+}
+
+/// Why a run of which so many bytes are written ends; none if it may have more.
+pub(super) fn size_limit(runtime: &Runtime, written_bytes: u64) -> Option<StopReason> {
+    let most = runtime.parts.size_limits.run_bytes;
+    (written_bytes >= most).then(|| {
+        StopReason::fail(
+            RunErrorCode::SizeLimit,
+            format!(
+                "`run_bytes` = {most} is reached: its messages, events and results have \
+                 {written_bytes} bytes"
+            ),
+        )
+    })
+}
+
+fn agent(runtime: &Runtime, claim: &Claim) -> AgentSettings {
+    runtime.parts.agents.get(&claim.agent_id).cloned().unwrap_or_default()
 }
 
 pub(super) fn millis(time: Duration) -> u64 {

@@ -32,7 +32,7 @@ impl ActiveRun<'_> {
             Err(_) => self.model = as_asked(asked), // The run still says what it was to ask.
         }
         self.recorder.set_model(self.model.to_string());
-        if self.messages.is_empty() {
+        if self.conversation.task().is_none() {
             self.push(Message::User { content: self.claim.input.clone() });
         }
         self.note_beginning();

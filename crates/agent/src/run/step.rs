@@ -66,7 +66,9 @@ impl ActiveRun<'_> {
             recalled: &recalled,
             summary: self.state.history_summary.as_deref(),
             history: &self.history,
-            messages: &self.messages,
+            task: self.conversation.task(),
+            messages: self.conversation.recent(),
+            left_out: self.conversation.left_out(),
             budget_tokens: self.agent.context_tokens,
         });
         let asked = self.claim.llm_config.as_ref();
@@ -97,7 +99,7 @@ impl ActiveRun<'_> {
             }
         }
         self.note_answer(response);
-        let (content, calls) = self.last_answer();
+        let (content, calls) = self.conversation.last_answer();
         let end = self.act(content, &calls, &tools, began).await?;
         Ok(match end {
             StepEnd::Continue => StepEnd::Continue,
@@ -122,7 +124,7 @@ impl ActiveRun<'_> {
     /// Goes on with a step whose answer an earlier worker recorded: the model is not asked again,
     /// and calls that were settled are not made again.
     pub(super) async fn finish_step(&mut self) -> Result<StepEnd, StopReason> {
-        let (content, calls) = self.last_answer();
+        let (content, calls) = self.conversation.last_answer();
         let tools = self.runtime.toolbox.of(&self.agent);
         self.act(content, &calls, &tools, Instant::now()).await
     }
@@ -184,7 +186,7 @@ impl ActiveRun<'_> {
         let began = Instant::now();
         let memory = &self.runtime.parts.memory;
         let scope = &self.claim.scope;
-        let query = recall_query(&self.claim.input, &self.messages);
+        let query = recall_query(&self.claim.input, self.conversation.recent());
         let mut search = SearchMemories::new(query.clone());
         search.top_k = self.agent.recall_top_k;
         match memory.recall(scope, CORE_MAX_CHARS, &search).await {
@@ -285,18 +287,6 @@ impl ActiveRun<'_> {
         self.recorder.record(EventSpan::ModelCall(self.step), llm_called(response, calls));
     }
 
-    /// The words and the calls of the model's last answer as they are kept: no secret of ours goes
-    /// out with a call.
-    fn last_answer(&self) -> (String, Vec<ToolCall>) {
-        let answer = self.messages.iter().rev().find_map(|message| match message {
-            Message::Assistant { content, tool_calls, .. } => {
-                Some((content.clone(), tool_calls.clone()))
-            }
-            Message::User { .. } | Message::Tool { .. } => None,
-        });
-        answer.unwrap_or_default()
-    }
-
     /// Calls the tools one after another: each call is committed before it is sent.
     async fn call_tools(
         &mut self,
@@ -304,6 +294,7 @@ impl ActiveRun<'_> {
         tools: &[Arc<Tool>],
     ) -> Result<(), StopReason> {
         let mut impossible = true;
+        self.results_bytes = self.conversation.last_results().iter().map(content_bytes).sum();
         for call in calls {
             let tool = tools.iter().find(|tool| tool.info.name == call.tool);
             let next = self.calls.next_move(call.id);
@@ -316,6 +307,7 @@ impl ActiveRun<'_> {
                 // Only the worker that intended such a call may send it, and that worker is gone.
                 NextMove::GiveUp => ToolAnswer::unknown(),
                 NextMove::Intend | NextMove::SendAgain => {
+                    self.check_size()?;
                     if next == NextMove::Intend {
                         self.intend(call, tool.map_or(Effect::ReadOnly, |tool| tool.info.effect));
                     }
@@ -351,11 +343,15 @@ impl ActiveRun<'_> {
     }
 
     fn settle(&mut self, call: &ToolCall, answer: ToolAnswer, began: Instant) {
+        let most = self.runtime.parts.size_limits.step_results_bytes;
+        let answer = answer.bounded(most.saturating_sub(self.results_bytes));
+        let content = answer.text();
+        self.results_bytes += content.len();
         self.calls.answer(call.id);
         self.push(Message::Tool {
             tool_call_id: call.id,
             tool: call.tool.clone(),
-            content: answer.text(),
+            content,
             is_error: answer.is_error(),
         });
         self.recorder.record(
@@ -392,11 +388,11 @@ impl ActiveRun<'_> {
     /// The calls of a step and what they came to, as one text.
     fn fingerprint(&self, calls: &[ToolCall]) -> String {
         let result_of = |call: &ToolCall| {
-            self.messages.iter().rev().find_map(|message| match message {
+            self.conversation.last_results().iter().find_map(|message| match message {
                 Message::Tool { tool_call_id, content, .. } if *tool_call_id == call.id => {
                     Some(content.as_str())
                 }
-                _ => None,
+                Message::Tool { .. } | Message::User { .. } | Message::Assistant { .. } => None,
             })
         };
         calls
@@ -478,6 +474,14 @@ fn cut_notice(cut: &AnswerCut) -> String {
         "(From the runtime, not from the user: {cut}. Nothing of it was done. Make the call again, \
          with shorter arguments or in parts.)"
     )
+}
+
+fn content_bytes(message: &Message) -> usize {
+    match message {
+        Message::User { content }
+        | Message::Tool { content, .. }
+        | Message::Assistant { content, .. } => content.len(),
+    }
 }
 
 /// The task and the latest turn, cut to what a search takes.

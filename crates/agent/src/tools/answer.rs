@@ -53,15 +53,16 @@ impl ToolAnswer {
         }
     }
 
-    /// Cut to what is kept of one result, with a note that says so.
-    pub(crate) fn bounded(self) -> Self {
+    /// Cut to what is kept of one result, and to `most_bytes`, with a note that says so.
+    pub(crate) fn bounded(self, most_bytes: usize) -> Self {
+        let most_bytes = most_bytes.min(RESULT_MAX_BYTES);
         let text = self.text();
-        if text.len() <= RESULT_MAX_BYTES {
+        if text.len() <= most_bytes {
             return self;
         }
         let digest = Sha256::digest(text.as_bytes());
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let kept = text.get(..text.floor_char_boundary(RESULT_MAX_BYTES)).unwrap_or_default();
+        let kept = text.get(..text.floor_char_boundary(most_bytes)).unwrap_or_default();
         let note = format!("[… cut: {} bytes in all, sha256 {hex}]", text.len());
         Self { result: Value::String(format!("{kept}\n{note}")), truncated: true, ..self }
     }

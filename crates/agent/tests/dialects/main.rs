@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use agent::{
     parts::WorkerParts,
     redactor::Redactor,
-    settings::{AfterRun, AgentSettings, WorkerSettings},
+    settings::{AfterRun, AgentSettings, RunSizeLimits, WorkerSettings},
     worker::Worker,
 };
 use mcp::servers::Servers;
@@ -83,6 +83,7 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
         redactor: Redactor::default(),
         agents: agents.collect(),
         after_run: AfterRun::Off,
+        size_limits: RunSizeLimits::default(),
         workspace_root: workspace.path().to_owned(),
         version: "test",
     };

@@ -1,5 +1,8 @@
 //! What ends a run that would not end by itself.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use agent::settings::RunSizeLimits;
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use model::{
     error::ModelError,
@@ -7,6 +10,7 @@ use model::{
     tokens::estimate_request,
 };
 use protocol::{
+    event::Fact,
     id::RunId,
     message::Usage,
     run::{CreateRun, LlmConfig, Run, RunErrorCode, RunLimits, RunStatus},
@@ -60,6 +64,67 @@ async fn time() {
     let limits = RunLimits { max_wall_s: Some(1), ..RunLimits::default() };
     let reply = Reply::text("slow").wait(&Gate::new());
     check(reply, limits, RunErrorCode::TimeLimit, "`max_wall_s` = 1").await;
+}
+
+/// A run of steps that read a file of so many bytes, and its end.
+async fn reading(bytes: usize, size_limits: RunSizeLimits) -> (World, Run) {
+    let asked = AtomicUsize::new(0);
+    let mut world = World::new(Scripted::new(move |_| {
+        let n = asked.fetch_add(1, Ordering::SeqCst);
+        if n == 8 {
+            return Reply::text("done");
+        }
+        // Other arguments each time: it gets on.
+        Reply::call("read_file", json!({"path": "large", "limit": 100 + n}))
+            .and_call("read_file", json!({"path": "large", "limit": 200 + n}))
+    }))
+    .await;
+    world.size_limits = size_limits;
+    let folder = world.workspace.path().join("org-org_a/user-user_a/no-project");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("large"), "x".repeat(bytes)).unwrap();
+    let worker = world.worker();
+    let run = world.ended(world.create(&CreateRun::new("x")).await).await;
+    worker.stop(crate::PATIENCE).await;
+    (world, run)
+}
+
+#[tokio::test]
+async fn size() {
+    let limits = RunSizeLimits { run_bytes: 1_000_000, ..RunSizeLimits::default() };
+    let (world, run) = reading(100_000, limits).await;
+    let error = run.error.unwrap();
+    assert_eq!((run.status, error.code), (RunStatus::Failed, RunErrorCode::SizeLimit));
+    assert!(error.message.contains("`run_bytes` = 1000000 is reached"), "{}", error.message);
+    // A result is in an event and a message; one more than the bound may have been on its way.
+    let events = world.events(run.run_id).await;
+    let results =
+        events.iter().filter(|event| matches!(event.fact, Fact::ToolResult { .. })).count();
+    assert!((5..=6).contains(&results), "{results}");
+
+    let (_, run) = reading(100_000, RunSizeLimits::default()).await;
+    assert_eq!(run.status, RunStatus::Completed, "{:?}", run.error);
+}
+
+#[tokio::test]
+async fn results_of_a_step_together() {
+    let limits = RunSizeLimits { step_results_bytes: 150_000, ..RunSizeLimits::default() };
+    let (world, run) = reading(100_000, limits).await;
+    assert_eq!(run.status, RunStatus::Completed, "{:?}", run.error);
+    let events = world.events(run.run_id).await.into_iter();
+    let results: Vec<_> = events
+        .filter_map(|event| match event.fact {
+            Fact::ToolResult { result, truncated, .. } => Some((result, truncated)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(results.len(), 16);
+    for (index, (result, truncated)) in results.iter().enumerate() {
+        assert_eq!(*truncated, index % 2 == 1, "the second of each step is cut");
+        let text = result.to_string();
+        assert_eq!(text.contains("[… cut: 100"), *truncated, "{index}");
+        assert!(text.len() > if *truncated { 49_000 } else { 100_000 }, "{}", text.len());
+    }
 }
 
 #[tokio::test]

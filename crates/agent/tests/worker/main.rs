@@ -27,7 +27,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use agent::{
     parts::WorkerParts,
     redactor::Redactor,
-    settings::{AfterRun, AgentSettings, WorkerSettings},
+    settings::{AfterRun, AgentSettings, RunSizeLimits, WorkerSettings},
     worker::Worker,
 };
 use mcp::servers::Servers;
@@ -60,6 +60,7 @@ struct World {
     agent: AgentSettings,
     /// Off but for the tests of what follows a run: the others speak of the run itself.
     after_run: AfterRun,
+    size_limits: RunSizeLimits,
     workspace: tempfile::TempDir,
     mcp: Arc<Servers>,
     redactor: Redactor,
@@ -83,6 +84,7 @@ impl World {
             scope: scope("user_a"),
             agent: AgentSettings::default(),
             after_run: AfterRun::Off,
+            size_limits: RunSizeLimits::default(),
             workspace: tempfile::tempdir().unwrap(),
             mcp: Arc::new(Servers::start(BTreeMap::new(), []).await),
             redactor: Redactor::default(),
@@ -100,6 +102,7 @@ impl World {
             redactor: self.redactor.clone(),
             agents,
             after_run: self.after_run,
+            size_limits: self.size_limits,
             workspace_root: self.workspace.path().to_owned(),
             version: "test",
         }

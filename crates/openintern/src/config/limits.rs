@@ -3,6 +3,7 @@
 
 use std::num::NonZeroU32;
 
+use agent::settings::RunSizeLimits;
 use serde::{Deserialize, Deserializer, de::Error};
 use server::{rate_limit::Rate, settings::TenantLimits};
 use store::settings::{DailyBudget, QueueLimits};
@@ -15,6 +16,10 @@ pub(crate) struct LimitsTable {
     queued_per_org: u32,
     /// Runs that are worked on, over all nodes; more wait.
     running_per_org: u32,
+    /// Bytes of all messages, events and results of a run.
+    run_bytes: u64,
+    /// Bytes of the results of one step of a run together.
+    step_results_bytes: usize,
     /// Open streams of a credential on one server.
     streams_per_key: u32,
     /// Open streams on one server.
@@ -39,10 +44,13 @@ pub(crate) struct LimitsTable {
 impl Default for LimitsTable {
     fn default() -> Self {
         let QueueLimits { queued_per_org, running_per_org, .. } = QueueLimits::default();
+        let RunSizeLimits { run_bytes, step_results_bytes } = RunSizeLimits::default();
         let tenants = TenantLimits::default();
         Self {
             queued_per_org,
             running_per_org,
+            run_bytes,
+            step_results_bytes,
             streams_per_key: tenants.streams_per_key,
             streams_per_org: tenants.streams_per_org,
             requests_per_s_per_key: tenants.requests_per_key.per_s,
@@ -60,6 +68,11 @@ impl LimitsTable {
     pub(crate) fn queue(&self, attempts_per_run: u32) -> QueueLimits {
         let Self { queued_per_org, running_per_org, .. } = *self;
         QueueLimits { queued_per_org, running_per_org, attempts_per_run }
+    }
+
+    pub(crate) fn run_size(&self) -> RunSizeLimits {
+        let Self { run_bytes, step_results_bytes, .. } = *self;
+        RunSizeLimits { run_bytes, step_results_bytes }
     }
 
     pub(crate) fn budget(&self) -> DailyBudget {
