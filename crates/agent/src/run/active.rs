@@ -29,7 +29,7 @@ use crate::{
 
 use super::{
     calls::CallLedger,
-    conversation::{Conversation, window_bytes},
+    conversation::{RunConversation, window_bytes},
     stop::{RunSignals, StopReason},
 };
 
@@ -58,7 +58,7 @@ pub(super) struct ActiveRun<'a> {
     pub(super) recorder: Recorder,
     /// Earlier turns of the session.
     pub(super) history: Vec<Message>,
-    pub(super) conversation: Conversation,
+    pub(super) conversation: RunConversation,
     /// A step was not completed: its recorded answer and results end the conversation.
     pub(super) has_open_step: bool,
     pub(super) calls: CallLedger,
@@ -116,7 +116,7 @@ impl<'a> ActiveRun<'a> {
         let written = known.messages_written;
         let blocks = known.step as usize + usize::from(known.has_open_step);
         let conversation =
-            Conversation::restored(agent.context_tokens, known.task, known.recent, blocks);
+            RunConversation::restored(agent.context_tokens, known.task, known.recent, blocks);
         let totals = Totals {
             steps: claim.step_count,
             tool_calls: claim.tool_call_count,

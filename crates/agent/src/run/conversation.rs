@@ -15,7 +15,7 @@ pub(super) const fn window_bytes(context_tokens: u64) -> u64 {
 }
 
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(super) struct RunConversation {
     task: Option<Message>,
     /// The end of what follows the task. It begins with a block: a message of the model and the results
     /// of its calls.
@@ -28,7 +28,7 @@ pub(super) struct Conversation {
     result_tokens: u64,
 }
 
-impl Conversation {
+impl RunConversation {
     pub(super) fn new(context_tokens: u64) -> Self {
         Self {
             task: None,
@@ -180,7 +180,7 @@ mod tests {
         let task = Message::User { content: "task".into() };
         for result in ["x", "1234567890", "字字字", "%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%"] {
             for repeats in [1, 10, 300] {
-                let mut conversation = Conversation::new(CONTEXT_TOKENS);
+                let mut conversation = RunConversation::new(CONTEXT_TOKENS);
                 let mut whole = Vec::new();
                 conversation.push(task.clone());
                 for index in 0..100 {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_a_prompt_can_show_and_the_last_block_whole() {
-        let mut conversation = Conversation::new(CONTEXT_TOKENS);
+        let mut conversation = RunConversation::new(CONTEXT_TOKENS);
         conversation.push(Message::User { content: "task".into() });
         let huge = "x".repeat(1 << 20);
         for index in 0..20 {
@@ -222,7 +222,7 @@ mod tests {
     fn what_is_read_back_begins_with_a_block() {
         let task = Message::User { content: "task".into() };
         let messages: Vec<_> = (0..3).flat_map(|index| block(index, "r")).skip(1).collect();
-        let conversation = Conversation::restored(CONTEXT_TOKENS, Some(task), messages, 10);
+        let conversation = RunConversation::restored(CONTEXT_TOKENS, Some(task), messages, 10);
         assert_eq!(conversation.recent().len(), 4);
         assert_eq!(conversation.left_out(), 8);
         assert_eq!(conversation.last_answer().1[0].args, json!({"n": 2}));

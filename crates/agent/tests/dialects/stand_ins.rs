@@ -262,7 +262,7 @@ fn alternating(body: &Value) -> Option<&'static str> {
     roles
         .windows(2)
         .any(|pair| pair[0] == pair[1] && pair[0] != "tool")
-        .then_some("Conversation roles must alternate user/assistant/user/assistant/...")
+        .then_some("RunConversation roles must alternate user/assistant/user/assistant/...")
 }
 
 fn litellm(body: &Value) -> Option<&'static str> {
