@@ -107,18 +107,20 @@ pub(crate) fn cut_result(message: &Message, most_tokens: u64) -> Message {
     }
 }
 
-/// The first characters that fit, and a note that says what is missing.
+/// The first characters that fit together with a note that says what is missing: a result that was cut
+/// is not cut again.
 fn beginning(content: &str, most_tokens: u64) -> String {
     let whole = content.chars().count();
     let mut keep = usize::try_from(most_tokens).unwrap_or(usize::MAX).saturating_mul(4).min(whole);
-    let cut = loop {
+    loop {
         let cut: String = content.chars().take(keep).collect();
-        if model::tokens::estimate(&cut) <= most_tokens || keep == 0 {
-            break cut;
+        let left_out = whole - keep;
+        let text = format!("{cut}\n[… {left_out} of {whole} characters are left out here]");
+        if model::tokens::estimate(&text) <= most_tokens || keep == 0 {
+            return text;
         }
         keep = keep * 3 / 4;
-    };
-    format!("{cut}\n[… {} of {whole} characters are left out here]", whole - keep)
+    }
 }
 
 fn system(parts: &Ingredients<'_>) -> String {

@@ -67,12 +67,13 @@ impl RunConversation {
         if !matches!(message, Message::Tool { .. }) {
             self.cut_last_results();
         }
-        self.bytes += size(&message);
+        self.bytes += size(&message, window_bytes(self.result_tokens));
         self.recent.push(message);
         while self.bytes > self.bytes_max
             && let Some(second) = self.second_block()
         {
-            let first: u64 = self.recent.drain(..second).map(|message| size(&message)).sum();
+            let most = window_bytes(self.result_tokens);
+            let first: u64 = self.recent.drain(..second).map(|message| size(&message, most)).sum();
             self.bytes -= first;
             self.left_out += 1;
         }
@@ -111,13 +112,14 @@ impl RunConversation {
 
     /// A block follows: of the results of the last one prompts show the beginnings only.
     fn cut_last_results(&mut self) {
+        let most = window_bytes(self.result_tokens);
         for message in self.recent.iter_mut().rev() {
             if !matches!(message, Message::Tool { .. }) {
                 break;
             }
-            self.bytes -= size(message);
+            self.bytes -= size(message, most);
             *message = cut_result(message, self.result_tokens);
-            self.bytes += size(message);
+            self.bytes += size(message, most);
         }
     }
 
@@ -127,10 +129,12 @@ impl RunConversation {
     }
 }
 
-/// Bytes of a message, as far as they can be many.
-fn size(message: &Message) -> u64 {
+/// Bytes of a message, as far as they can be many. Of a result count those that a prompt can show: the
+/// newest ones are kept whole until they are cut, and must not drive out what stands before them.
+fn size(message: &Message, result_bytes_max: u64) -> u64 {
     let bytes = match message {
-        Message::User { content } | Message::Tool { content, .. } => content.len(),
+        Message::User { content } => content.len(),
+        Message::Tool { content, .. } => return (content.len() as u64).min(result_bytes_max),
         Message::Assistant { content, tool_calls, replay } => {
             let args = tool_calls.iter().map(|call| call.args.to_string().len()).sum::<usize>();
             let replay = replay.as_ref().map_or(0, |replay| replay.blocks.to_string().len());
@@ -195,7 +199,7 @@ mod tests {
                         assert_eq!(kept, prompt(Some(&task), &whole, 0), "{result} × {repeats}");
                     }
                 }
-                let bytes: u64 = whole.iter().map(size).sum();
+                let bytes: u64 = whole.iter().map(|message| size(message, u64::MAX)).sum();
                 let is_cut = conversation.left_out() > 0;
                 assert!(is_cut || bytes <= window_bytes(CONTEXT_TOKENS), "{result} × {repeats}");
             }
@@ -213,7 +217,13 @@ mod tests {
                 panic!("one result")
             };
             assert_eq!(content.len(), huge.len());
-            let older: u64 = conversation.recent().iter().rev().skip(2).map(size).sum();
+            let older: u64 = conversation
+                .recent()
+                .iter()
+                .rev()
+                .skip(2)
+                .map(|message| size(message, u64::MAX))
+                .sum();
             assert!(older <= window_bytes(CONTEXT_TOKENS), "{older}");
         }
     }
