@@ -55,6 +55,7 @@ pub struct Redactor {
 /// The secrets of this installation in every spelling that is looked for.
 struct KnownSecrets {
     matcher: AhoCorasick,
+    /// In order.
     forms: Vec<String>,
     longest_bytes: usize,
 }
@@ -158,7 +159,9 @@ impl KnownSecrets {
         let earliest = (text.len() + 1).saturating_sub(self.longest_bytes);
         let is_open = |at: &usize| {
             let Some(end) = text.get(*at..) else { return false };
-            self.forms.iter().any(|form| form.len() > end.len() && form.starts_with(end))
+            // The first form behind it: no other begins with it unless this one does.
+            let behind = self.forms.partition_point(|form| form.as_str() <= end);
+            self.forms.get(behind).is_some_and(|form| form.starts_with(end))
         };
         (earliest..text.len()).find(is_open).unwrap_or(text.len())
     }
@@ -237,6 +240,14 @@ mod tests {
             check("canary%2FZw9%2B%C3%A4%227Q%3D%3D", reach, MASK);
             check("canary%2fZw9%2b%c3%a4%227Q%3d%3d", reach, MASK);
             check(&json!({"a": SECRET}).to_string(), reach, r#"{"a":"[redacted]"}"#);
+            let percent: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            check(&percent, reach, MASK);
+            check(&percent.to_lowercase(), reach, MASK);
+            let escaped: String =
+                SECRET.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            check(&format!("it is {escaped}."), reach, "it is [redacted].");
+            check(&escaped.to_uppercase().replace('U', "u"), reach, MASK);
+            check(&json!({"a": escaped}).to_string(), reach, r#"{"a":"[redacted]"}"#);
             check(&BASE64_STANDARD.encode(SECRET), reach, MASK);
             check(&BASE64_URL_SAFE_NO_PAD.encode(SECRET), reach, MASK);
         }

@@ -9,6 +9,7 @@ use std::{
 
 use protocol::{id::RunId, tool::CatalogNotes};
 use store::{
+    error::StoreError,
     failpoint,
     nodes::NodeReport,
     queue::{Claim, Lease, Verdict},
@@ -142,15 +143,24 @@ impl WorkerState {
     }
 }
 
+/// Logs what fails again and again. Why a database does no work is said by the store, once a minute.
+fn log_database(error: &StoreError, what: &'static str) {
+    let cause = error as &dyn std::error::Error;
+    match error.reason() {
+        Some(_) => tracing::debug!(error = cause, "{what}"),
+        None => tracing::warn!(error = cause, "{what}"),
+    }
+}
+
 /// Holds the database lock that proves this worker alive; when it is lost, abandons all runs.
 async fn keep_presence(shared: Arc<WorkerState>) {
     while !is_done(&shared) {
         let mut presence = match shared.runtime.parts.store.enter().await {
             Ok(presence) => presence,
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "this worker cannot register with the database; it tries again"
+                log_database(
+                    &error,
+                    "this worker cannot register with the database; it tries again",
                 );
                 tokio::select! {
                     () = tokio::time::sleep(ENTER_AGAIN) => continue,
@@ -220,7 +230,7 @@ async fn claim_runs(shared: Arc<WorkerState>) {
         let claimed = match store.claim(node_id, most, shared.settings.lease()).await {
             Ok(claims) => claims,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "runs cannot be claimed");
+                log_database(&error, "runs cannot be claimed");
                 Vec::new()
             }
         };
@@ -346,10 +356,7 @@ async fn renew_leases(shared: Arc<WorkerState>) {
                 }
             }
             Ok(Err(error)) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "leases could not be renewed"
-                );
+                log_database(&error, "leases could not be renewed");
                 if renewed_at.elapsed() > give_up_after {
                     shared.abandon_all();
                 }

@@ -6,13 +6,14 @@
 
 pub mod call;
 pub mod config;
+pub mod process;
+pub mod reaper;
 pub mod servers;
 pub mod status;
 
 mod catalog;
 mod connection;
 mod lines;
-mod process;
 mod schema;
 mod stderr;
 mod supervisor;

@@ -1,27 +1,32 @@
-//! The process of a server: its environment, its group, its end. Knows nothing of MCP.
+//! The process of a server: its environment, its pipes, its end. Knows nothing of MCP.
 
 use std::{
     collections::BTreeMap,
     ffi::OsString,
     io,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
-    signal::unix::{self, SignalKind},
     task::JoinHandle,
     time::timeout,
 };
 
-use crate::{config::ServerConfig, stderr::StderrTail};
+use crate::{
+    config::ServerConfig,
+    reaper::{NO_SUCH_PROGRAM, NOT_EXECUTABLE, TERMINATE_GRACE},
+    stderr::StderrTail,
+};
 
 /// After its input is closed, a server has this long to leave by itself.
 const LEAVE_GRACE: Duration = Duration::from_secs(2);
-/// After SIGTERM it has this long; then SIGKILL.
-const TERMINATE_GRACE: Duration = Duration::from_secs(2);
+/// How long what it wrote last may take to be read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the reaper may take beyond what it gives the server.
+const REAPER_MARGIN: Duration = Duration::from_secs(1);
 
 /// All that a server gets of our environment. No secret of ours has such a name.
 const INHERITED: [&str; 12] = [
@@ -39,15 +44,29 @@ pub(crate) fn inheritable(
         .collect()
 }
 
-/// A running server, in a process group of its own. Dropped, the whole group is killed.
+/// What is executed in front of a server's command line.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Launcher {
+    /// A program that executes [`crate::reaper::run`] when it is given these arguments.
+    pub fn reaper(program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
+        Self { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
+    }
+
+    /// For tests whose servers leave by themselves: nobody ends those that do not.
+    pub fn plain() -> Self {
+        Self::reaper("env", &[])
+    }
+}
+
+/// A running server behind its reaper. Dropped, it is ended by the reaper in the background.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
-    /// The leader's id is the group's. `None` once the leader is reaped: only until then is it
-    /// certain that the number names no other process.
-    group: Option<Pid>,
-    /// Wakes whenever any child of ours changes.
-    children: unix::Signal,
+    reaper: Child,
     stderr: JoinHandle<()>,
 }
 
@@ -56,12 +75,14 @@ impl Process {
     pub(crate) fn start(
         server: &str,
         config: &ServerConfig,
+        launcher: &Launcher,
         inherited: &BTreeMap<OsString, OsString>,
         tail: &StderrTail,
     ) -> io::Result<(Self, ChildStdin, ChildStdout)> {
-        let children = unix::signal(SignalKind::child())?;
-        let mut command = Command::new(&config.command);
+        let mut command = Command::new(&launcher.program);
         command
+            .args(&launcher.arguments)
+            .arg(&config.command)
             .args(&config.args)
             .env_clear()
             .envs(inherited)
@@ -69,66 +90,54 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0); // Away from our Ctrl-C.
         if let Some(folder) = &config.cwd {
             command.current_dir(folder);
         }
-        let mut child = command.spawn()?;
-        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let mut reaper = command.spawn()?;
+        let pipes = (reaper.stdin.take(), reaper.stdout.take(), reaper.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err(io::Error::other("a pipe to the process is missing"));
         };
         let stderr = tokio::spawn(tail.clone().drain(server.to_owned(), stderr));
-        Ok((Self { child, group, children, stderr }, stdin, stdout))
+        Ok((Self { reaper, stderr }, stdin, stdout))
     }
 
-    /// Waits until the leader has ended, without reaping it. May be dropped and asked again.
+    /// Waits until the server and what it started have ended. May be dropped and asked again.
     pub(crate) async fn ended(&mut self) {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        while let Some(leader) = self.group {
-            match waitid(WaitId::Pid(leader), options) {
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return,
-            }
-            if self.children.recv().await.is_none() {
-                return;
-            }
-        }
+        // An error means that somebody else has reaped it.
+        self.reaper.wait().await.ok();
     }
 
-    /// Ends the whole group. The caller has closed the server's input.
+    /// Ends the server and what it started. The caller has closed the server's input.
     ///
-    /// Takes at most the two grace times. A process that left the group (a daemon) is not found.
+    /// Takes at most the grace times and a second: what does not die then is left to the reaper,
+    /// which goes on trying.
     pub(crate) async fn stop(mut self) -> Option<ExitStatus> {
         if timeout(LEAVE_GRACE, self.ended()).await.is_err() {
-            self.signal(Signal::TERM);
-            // Whether it ended or not, what is left of the group is killed next.
-            let _ = timeout(TERMINATE_GRACE, self.ended()).await;
+            self.stderr.abort(); // By this the reaper is told.
+            timeout(TERMINATE_GRACE + REAPER_MARGIN, self.ended()).await.ok()?;
         }
-        self.signal(Signal::KILL);
-        self.group = None;
-        let status = self.child.wait().await.ok();
-        // The last words; someone who left the group may hold the pipe open.
-        if timeout(Duration::from_millis(500), &mut self.stderr).await.is_err() {
+        // The last words; where nobody adopts daemons, one may hold the pipe open.
+        if timeout(LAST_WORDS, &mut self.stderr).await.is_err() {
             self.stderr.abort();
         }
-        status
+        self.reaper.wait().await.ok()
     }
+}
 
-    fn signal(&self, signal: Signal) {
-        if let Some(group) = self.group
-            && let Err(error) = kill_process_group(group, signal)
-        {
-            tracing::debug!(%error, "signal was not sent");
-        }
+/// Why a server did not even start, where its end says so.
+pub(crate) fn start_failure(status: ExitStatus) -> Option<&'static str> {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    match code {
+        Some(NO_SUCH_PROGRAM) => Some("there is no such program"),
+        Some(NOT_EXECUTABLE) => Some("it cannot be executed"),
+        _ => None,
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
         self.stderr.abort();
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     call::{CallContext, CallError, CallResult},
     config::ServerConfig,
     connection::ServerConnection,
-    process::inheritable,
+    process::{Launcher, inheritable},
     status::{ServerState, ServerStatus},
     supervisor::{Live, SupervisedServer},
 };
@@ -37,9 +37,11 @@ impl Servers {
     /// Starts all of them, and waits until each runs or has failed once.
     ///
     /// A server that cannot run is a warning and the absence of its tools. Of `environment`, which
-    /// is ours, the servers get a few harmless variables (`PATH`, `HOME`, the locale, …).
+    /// is ours, the servers get a few harmless variables (`PATH`, `HOME`, the locale, …). Each runs
+    /// behind the `launcher`.
     pub async fn start(
         configs: BTreeMap<String, ServerConfig>,
+        launcher: Launcher,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Self {
         let inherited = Arc::new(inheritable(environment));
@@ -50,8 +52,9 @@ impl Servers {
             .map(|(name, config)| (name.clone(), Arc::new(SupervisedServer::new(name, config))))
             .collect();
         for server in servers.values() {
-            let (server, inherited, stop) = (server.clone(), inherited.clone(), stop.clone());
-            tasks.spawn(async move { server.supervise(&inherited, &stop).await });
+            let (server, launcher) = (server.clone(), launcher.clone());
+            let (inherited, stop) = (inherited.clone(), stop.clone());
+            tasks.spawn(async move { server.supervise(&launcher, &inherited, &stop).await });
         }
         tasks.close();
         for server in servers.values() {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
     ffi::OsString,
+    fmt::Display,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -22,7 +23,7 @@ use crate::{
     catalog::{Catalog, is_server_name},
     config::ServerConfig,
     connection::{Conversation, ServerConnection},
-    process::Process,
+    process::{Launcher, Process, start_failure},
     status::ServerState,
     stderr::StderrTail,
     wire,
@@ -78,6 +79,7 @@ impl SupervisedServer {
     /// Keeps the server running until `stop`; returns when its processes are gone.
     pub(crate) async fn supervise(
         &self,
+        launcher: &Launcher,
         inherited: &BTreeMap<OsString, OsString>,
         stop: &CancellationToken,
     ) {
@@ -90,7 +92,7 @@ impl SupervisedServer {
         let mut crashes = Crashes::default();
         while !stop.is_cancelled() {
             let start = Instant::now();
-            let Err(error) = self.live_once(inherited, stop).await else { break };
+            let Err(error) = self.live_once(launcher, inherited, stop).await else { break };
             let (state, pause) = crashes.add(Instant::now(), start.elapsed());
             self.down(state, Some(error));
             tokio::select! {
@@ -104,23 +106,29 @@ impl SupervisedServer {
     /// One process from start to end. `Ok` when it was asked to stop, `Err` says what went wrong.
     async fn live_once(
         &self,
+        launcher: &Launcher,
         inherited: &BTreeMap<OsString, OsString>,
         stop: &CancellationToken,
     ) -> Result<(), String> {
         self.live.send_modify(|live| live.starts += 1);
         let (mut process, stdin, stdout) =
-            Process::start(&self.name, &self.config, inherited, &self.stderr)
-                .map_err(|error| format!("cannot start `{}`: {error}", self.config.command))?;
+            Process::start(&self.name, &self.config, launcher, inherited, &self.stderr)
+                .map_err(|error| self.cannot_start(&error))?;
         let end = tokio::select! {
             end = self.converse(stdin, stdout, &mut process) => Err(end),
             () = stop.cancelled() => Ok(()),
         };
         self.live.send_modify(|live| live.connection = None);
         let status = process.stop().await;
-        end.map_err(|error| match status {
-            Some(status) => format!("{error} ({status})"),
-            None => error,
+        end.map_err(|error| match (status.and_then(start_failure), status) {
+            (Some(why), _) => self.cannot_start(&why),
+            (None, Some(status)) => format!("{error} ({status})"),
+            (None, None) => error,
         })
+    }
+
+    fn cannot_start(&self, why: &dyn Display) -> String {
+        format!("cannot start `{}`: {why}", self.config.command)
     }
 
     /// Talks until something goes wrong, and says what.

@@ -1,6 +1,9 @@
 //! What can be typed: commands, flags, and the environment variable of each flag.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::{
@@ -25,7 +28,22 @@ OPENINTERN_API_KEY set they have no defaults: the key says what they leave out."
 #[command(name = "openintern", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) role: ProcessRole,
+}
+
+/// What this process is.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProcessRole {
+    /// What a person asked for.
+    #[command(flatten)]
+    Command(Command),
+    /// Stand between the runtime and an MCP server, and end what the server leaves behind
+    #[command(hide = true)]
+    McpReaper {
+        /// The server's command line
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        server: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

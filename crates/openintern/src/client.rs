@@ -190,6 +190,7 @@ impl ApiClient {
         }
     }
 
+    /// What somebody at a terminal does about it, where that is not what the server advises.
     fn hint(&self, code: ErrorCode) -> Option<String> {
         let hint = match code {
             ErrorCode::NotFound => format!(
@@ -206,7 +207,6 @@ impl ApiClient {
                  AGENT_PROJECT_ID to act in the key's own",
                 self.scope
             ),
-            ErrorCode::RateLimited | ErrorCode::QuotaExceeded => "try again later".into(),
             ErrorCode::Unavailable => {
                 "try again in a moment; `openintern doctor` looks closer".into()
             }

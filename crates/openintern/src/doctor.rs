@@ -1,6 +1,7 @@
 //! `doctor`: looks at everything a node needs, changes nothing, and says what to do.
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -17,7 +18,7 @@ use postgres::error::StartError;
 use protocol::tool::CatalogNotes;
 use serde::Serialize;
 use serde_json::Value;
-use store::connect::Inspection;
+use store::{connect::Inspection, distress::hint_of};
 use tokio::time::timeout;
 
 use crate::{
@@ -87,11 +88,12 @@ pub(crate) async fn doctor(
             logging::start(format, Usual::Warnings, verbose, environment, clean)?;
             let file = file.map_or("no file: defaults".into(), |file| file.display().to_string());
             checks.push(Check::good("config", file));
-            let (check, in_force) = database(&config).await;
+            let (check, found) = database(&config).await;
             checks.push(check);
+            let in_force = found.as_ref().and_then(|found| found.embedder.clone());
             checks.extend(model_and_embedding(&config, in_force.as_deref(), &args.node).await);
             checks.extend(mcp_servers(config.mcp_servers.clone()).await);
-            checks.extend(config.data_dir().ok().and_then(|folder| disk(&folder)));
+            checks.extend(disks(&config, found.and_then(|found| found.data_directory)));
         }
     }
     checks.push(server(environment).await);
@@ -109,8 +111,8 @@ pub(crate) async fn doctor(
     Ok(if is_bad { Exit::Failed } else { Exit::Done })
 }
 
-/// The database, and the embedder that is in force there.
-async fn database(config: &Config) -> (Check, Option<String>) {
+/// The database, and what was found there.
+async fn database(config: &Config) -> (Check, Option<Inspection>) {
     if let Some(urls) = config.database_urls() {
         return inspected(urls.direct.as_deref().unwrap_or(&urls.url), "").await;
     }
@@ -151,23 +153,28 @@ const TENANCY_HINT: &str = "as the owner of the table: alter table T enable row 
 const ROLE_HINT: &str = "it steps down in every transaction; let it log in as a role of its own: \
      create role … login password '…' in role openintern_app";
 
-async fn inspected(url: &str, kind: &str) -> (Check, Option<String>) {
+async fn inspected(url: &str, kind: &str) -> (Check, Option<Inspection>) {
     match store::connect::inspect(url).await {
-        Ok(found) => (judged(&found, kind), found.embedder),
+        Ok(found) => (judged(&found, kind), Some(found)),
         Err(error) => (Check::bad("database", database_failure(error)), None),
     }
 }
 
 fn judged(found: &Inspection, kind: &str) -> Check {
     let vector = found.vector_version.as_deref().unwrap_or("not yet created");
+    let compiler = if found.has_compiler { ", jit on (off in our sessions)" } else { "" };
     let line = format!(
-        "{kind}PostgreSQL {}, pgvector {vector}, role {}",
+        "{kind}PostgreSQL {}, pgvector {vector}, role {}{compiler}",
         found.server_version, found.role
     );
     if !found.open_tables.is_empty() {
         let failure =
             Failure::new(Exit::Failed, format!("{line}: {}", found.open_tables.join("; ")));
         return Check::bad("database", failure.hint(TENANCY_HINT));
+    }
+    if let Some(reason) = found.reason {
+        let failure = Failure::new(Exit::Failed, format!("{line}: it takes no writes, {reason}"));
+        return Check::bad("database", failure.hint(hint_of(reason)));
     }
     if found.steps_down {
         return Check::odd(
@@ -275,7 +282,7 @@ async fn mcp_servers(
             Skills::Absent => return vec![Check::good("mcp", "none configured")],
         }
     }
-    let servers = Arc::new(Servers::start(configs, std::env::vars_os()).await);
+    let servers = Arc::new(Servers::start(configs, node::launcher(), std::env::vars_os()).await);
     let checks = servers.status().into_iter().map(|server| {
         let tools = counted(server.tools.len() as u64, "tool");
         let left_out = server.left_out.iter();
@@ -302,7 +309,26 @@ async fn mcp_servers(
     checks
 }
 
-fn disk(folder: &Path) -> Option<Check> {
+/// The disk of our files, and that of the database where it is another one of this machine.
+fn disks(config: &Config, of_database: Option<String>) -> Vec<Check> {
+    let data_dir = config.data_dir().ok();
+    let embedded = data_dir.as_ref().map(|folder| folder.join("postgres"));
+    let of_database = match config.database_urls() {
+        // A path of its machine, which need not be ours; then it is not there.
+        Some(_) => of_database.map(PathBuf::from),
+        None => embedded,
+    };
+    let of_database = of_database.filter(|folder| folder.is_dir());
+    let device = |folder: &Path| std::fs::metadata(folder).ok().map(|it| it.dev());
+    let is_other = of_database
+        .as_deref()
+        .is_some_and(|folder| device(folder) != data_dir.as_deref().and_then(device));
+    let ours = data_dir.and_then(|folder| disk("disk", &folder));
+    let its = of_database.filter(|_| is_other).and_then(|folder| disk("db disk", &folder));
+    ours.into_iter().chain(its).collect()
+}
+
+fn disk(part: &'static str, folder: &Path) -> Option<Check> {
     let there = folder.ancestors().find(|folder| folder.exists())?;
     let stat = statvfs(there).ok()?;
     #[allow(clippy::useless_conversion, reason = "narrower on macOS")]
@@ -310,9 +336,9 @@ fn disk(folder: &Path) -> Option<Check> {
     let line = format!("{:.1} GiB free in {}", free as f64 / f64::from(1 << 30), there.display());
     let fix = "make room, or choose another folder with --data-dir";
     Some(match free {
-        0..DISK_FULL_BYTES => Check::bad("disk", Failure::new(Exit::Failed, line).hint(fix)),
-        DISK_FULL_BYTES..DISK_LOW_BYTES => Check::odd("disk", line, fix),
-        _ => Check::good("disk", line),
+        0..DISK_FULL_BYTES => Check::bad(part, Failure::new(Exit::Failed, line).hint(fix)),
+        DISK_FULL_BYTES..DISK_LOW_BYTES => Check::odd(part, line, fix),
+        _ => Check::good(part, line),
     })
 }
 

@@ -34,12 +34,12 @@ mod serve;
 mod shutdown;
 mod skills;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 
 use crate::{
-    cli::{Cli, Command, MemoryCommand},
+    cli::{Cli, Command, MemoryCommand, ProcessRole},
     client::ApiClient,
     config::Environment,
     exit::{Abort, Exit, Failure},
@@ -52,7 +52,10 @@ fn main() -> ExitCode {
         say_failure(&Failure::new(Exit::Usage, message));
         return Exit::Usage.into();
     }
-    let command = Cli::parse().command;
+    let command = match Cli::parse().role {
+        ProcessRole::McpReaper { server } => return reap(server),
+        ProcessRole::Command(command) => command,
+    };
     let mut output = Output::new();
     let exit = match execute(command, &mut output) {
         Ok(exit) => exit,
@@ -70,6 +73,20 @@ fn main() -> ExitCode {
 fn arm_failpoints() -> Result<(), String> {
     let points = Environment::of_process().get("FAILPOINTS");
     points.map_or(Ok(()), |points| store::failpoint::arm(&points))
+}
+
+/// Stands between the runtime and an MCP server, and says by its exit code how the server ended.
+fn reap(server: Vec<OsString>) -> ExitCode {
+    let mut words = server.into_iter();
+    let program = words.next().unwrap_or_default(); // clap asks for one.
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(mcp::reaper::run(program, words.collect())).into(),
+        Err(error) => {
+            let failure = Failure::from_error(Exit::Failed, &error);
+            say_failure(&failure);
+            failure.exit.into()
+        }
+    }
 }
 
 fn execute(command: Command, output: &mut Output) -> Result<Exit, Abort> {

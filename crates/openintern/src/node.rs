@@ -9,7 +9,7 @@ use agent::{
     settings::{AgentSettings, agent_infos},
     worker::Worker,
 };
-use mcp::{servers::Servers, status::ServerStatus};
+use mcp::{process::Launcher, servers::Servers, status::ServerStatus};
 use memory::service::{MemoryService, reindex::ReindexError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use model::{
@@ -124,7 +124,8 @@ impl Node {
         let work = match role {
             Role::ServesOnly => None,
             Role::ServesAndWorks | Role::WorksOnly => {
-                let servers = Servers::start(config.mcp_servers, std::env::vars_os()).await;
+                let servers =
+                    Servers::start(config.mcp_servers, launcher(), std::env::vars_os()).await;
                 let servers = Arc::new(servers);
                 let parts = WorkerParts {
                     store: store.clone(),
@@ -223,6 +224,14 @@ impl Node {
         self.store.close().await;
         Ok(Exit::Done)
     }
+}
+
+/// How MCP servers are started: behind a process of this executable, which ends what they leave.
+pub(crate) fn launcher() -> Launcher {
+    // The file may be replaced or gone by now; this is what we are.
+    let this = PathBuf::from("/proc/self/exe");
+    let this = if this.exists() { this } else { std::env::current_exe().unwrap_or(this) };
+    Launcher::reaper(this, &["mcp-reaper"])
 }
 
 /// The models as configured; every agent's model is one that can be asked.

@@ -1,6 +1,9 @@
 //! `serve`, `worker`, `migrate`: production, on a database that others may share.
 
-use store::connect::{check_migrations, migrate as apply_migrations};
+use std::time::Duration;
+
+use store::connect::{check_migrations, migrate as apply_migrations, reach};
+use tokio::time::{Instant, sleep};
 
 use crate::{
     cli::{MigrateArgs, NodeArgs, ServeArgs, ServerArgs},
@@ -10,11 +13,15 @@ use crate::{
     logging::{self, Usual},
     node::{self, Node, Role, database_failure},
     output::Output,
-    shutdown,
+    shutdown::{self, Shutdown},
 };
 
 const DATABASE_HINT: &str = "set DATABASE_URL to postgres://user:password@host:5432/database \
 (PostgreSQL 15 or newer with pgvector), or use `openintern dev`, which brings its own";
+/// How long a start waits for a PostgreSQL that is being restarted.
+const DATABASE_WAIT: Duration = Duration::from_secs(60);
+/// How often it looks meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn serve(
     output: &mut Output,
@@ -30,6 +37,9 @@ pub(crate) async fn serve(
     let models = node::models(&config)?;
     let listener = place.bind().await?;
     let shutdown = shutdown::listen()?;
+    if wait_for_database(&urls, &shutdown).await? == Waited::ToldToStop {
+        return Ok(Exit::Done);
+    }
     let node = Node::start(config, models, urls, role, &args.server.node).await?;
     let address =
         listener.local_addr().map_err(|error| Failure::from_error(Exit::Failed, &error))?;
@@ -43,6 +53,9 @@ pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Resul
     let urls = database_urls(&config)?;
     let models = node::models(&config)?;
     let shutdown = shutdown::listen()?;
+    if wait_for_database(&urls, &shutdown).await? == Waited::ToldToStop {
+        return Ok(Exit::Done);
+    }
     let concurrency = config.worker.concurrency;
     let node = Node::start(config, models, urls, Role::WorksOnly, &args.node).await?;
     tracing::info!(concurrency, version = node::VERSION, "working");
@@ -68,6 +81,34 @@ pub(crate) async fn migrate(
         output.line(&format!("migrations applied: {applied}"))?;
     }
     Ok(Exit::Done)
+}
+
+/// How waiting for the database has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    ItAnswers,
+    ToldToStop,
+}
+
+/// Waits while PostgreSQL is away for a moment. Whatever else is wrong is said at once.
+async fn wait_for_database(urls: &DatabaseUrls, shutdown: &Shutdown) -> Result<Waited, Failure> {
+    let began = Instant::now();
+    let mut is_said = false;
+    loop {
+        let error = match reach(&urls.migrate).await {
+            Ok(()) => return Ok(Waited::ItAnswers),
+            Err(error) if error.may_pass() && began.elapsed() < DATABASE_WAIT => error,
+            Err(error) => return Err(database_failure(error)),
+        };
+        if !std::mem::replace(&mut is_said, true) {
+            let wait_s = DATABASE_WAIT.as_secs();
+            tracing::warn!(%error, "the database does not answer yet; waiting up to {wait_s} s");
+        }
+        tokio::select! {
+            () = sleep(LOOK_EVERY) => {}
+            () = shutdown.asked.cancelled() => return Ok(Waited::ToldToStop),
+        }
+    }
 }
 
 fn load(args: &NodeArgs, environment: &Environment) -> Result<Config, Failure> {

@@ -74,6 +74,41 @@ impl ErrorCode {
     }
 }
 
+/// Why the database does no work, where it says so itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnavailableReason {
+    /// Its disk is full.
+    DiskFull,
+    /// It has no memory left.
+    OutOfMemory,
+    /// It takes no further connection.
+    TooManyConnections,
+    /// It met another limit of its machine.
+    OutOfResources,
+    /// It takes no writes: it is a standby, or set to be read-only.
+    ReadOnly,
+}
+
+impl UnavailableReason {
+    /// The reason as the API and the log write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DiskFull => "disk_full",
+            Self::OutOfMemory => "out_of_memory",
+            Self::TooManyConnections => "too_many_connections",
+            Self::OutOfResources => "out_of_resources",
+            Self::ReadOnly => "read_only",
+        }
+    }
+}
+
+impl std::fmt::Display for UnavailableReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The body of every refusal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ErrorBody {
@@ -91,6 +126,9 @@ pub struct ErrorDetail {
     /// What to do about it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// With `unavailable`: why, where the database says so itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<UnavailableReason>,
     /// The fields at fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<FieldError>,

@@ -1,15 +1,21 @@
 //! What all handlers share.
 
-use std::{ops::Deref, path::PathBuf, sync::Arc};
+use std::{
+    ops::Deref,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use memory::service::MemoryService;
-use protocol::run::AgentInfo;
+use protocol::{error::UnavailableReason, run::AgentInfo};
 use store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use workspaces::quota::Quota;
 
 use crate::{
     auth::{access::AccessControl, authenticator::Authenticator},
+    limits::DATABASE_REASON_LASTS,
     open_streams::OpenStreams,
     settings::ServerSettings,
     stream_pages::StreamPages,
@@ -52,6 +58,22 @@ pub(crate) struct AppState {
     pub(crate) pages: StreamPages,
     /// How much organisations may keep in their workspaces.
     pub(crate) workspaces: Quota,
+    pub(crate) database_reason: RecentReason,
+}
+
+/// Why the database did no work, as the last request met it that failed for it.
+#[derive(Default)]
+pub(crate) struct RecentReason(Mutex<Option<(UnavailableReason, Instant)>>);
+
+impl RecentReason {
+    pub(crate) fn note(&self, reason: UnavailableReason) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((reason, Instant::now()));
+    }
+
+    pub(crate) fn recent(&self) -> Option<UnavailableReason> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(_, at)| at.elapsed() < DATABASE_REASON_LASTS).map(|(reason, _)| reason)
+    }
 }
 
 impl App {
@@ -68,6 +90,7 @@ impl App {
             workspaces: Quota::new(workspace_root, bytes_max, settings.measuring),
             streams: OpenStreams::default(),
             pages: StreamPages::default(),
+            database_reason: RecentReason::default(),
             tasks: TaskTracker::new(),
             store,
             memory,

@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use protocol::error::{ErrorBody, ErrorCode, ErrorDetail, FieldError};
+use protocol::error::{ErrorBody, ErrorCode, ErrorDetail, FieldError, UnavailableReason};
 use store::error::StoreError;
 use workspaces::{quota::OverQuota, size::Excess};
 
@@ -17,6 +17,8 @@ pub(crate) struct ApiError {
     message: String,
     /// What the caller can do about it.
     hint: Option<String>,
+    /// Why the database does no work, where it says so itself.
+    reason: Option<UnavailableReason>,
     details: Vec<FieldError>,
     /// Seconds to wait, where waiting helps.
     retry_after_s: u64,
@@ -29,6 +31,7 @@ impl ApiError {
             code,
             message: message.into(),
             hint: None,
+            reason: None,
             details: Vec::new(),
             retry_after_s: RETRY_AFTER_S,
             cause: None,
@@ -95,6 +98,10 @@ impl ApiError {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    pub(crate) fn reason(&self) -> Option<UnavailableReason> {
+        self.reason
+    }
+
     pub(crate) fn code(&self) -> ErrorCode {
         self.code
     }
@@ -106,8 +113,8 @@ impl ApiError {
 
     /// The error as the caller reads it.
     pub(crate) fn into_body(self, request_id: String) -> ErrorBody {
-        let Self { code, message, hint, details, retry_after_s: _, cause: _ } = self;
-        ErrorBody { error: ErrorDetail { code, message, hint, details, request_id } }
+        let Self { code, message, hint, reason, details, retry_after_s: _, cause: _ } = self;
+        ErrorBody { error: ErrorDetail { code, message, hint, reason, details, request_id } }
     }
 
     /// Whole seconds, rounded up: who waits that long finds it true.
@@ -165,9 +172,15 @@ impl From<Arc<StoreError>> for ApiError {
             StoreError::Unstorable(_) => {
                 Self::field("", "a value cannot be stored").because(error.into())
             }
-            StoreError::Unavailable(_) => Self::unavailable("the database does not answer")
+            StoreError::Unavailable(_) => Self {
+                reason: error.reason(),
+                ..Self::unavailable(match error.reason() {
+                    None => "the database does not answer",
+                    Some(_) => "the database cannot do this at the moment",
+                })
                 .hint("try again")
-                .because(error.into()),
+                .because(error.into())
+            },
             StoreError::Database(_) | StoreError::Unreadable(_) => Self::defect(error),
         }
     }

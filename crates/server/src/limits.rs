@@ -46,6 +46,8 @@ pub const FIELD_WORDS_MAX_CHARS: usize = 256;
 
 /// Seconds that a client is asked to wait before it tries again.
 pub const RETRY_AFTER_S: u64 = 1;
+/// For so long after a request failed for it, `/health` says why the database does no work.
+pub const DATABASE_REASON_LASTS: Duration = Duration::from_secs(60);
 /// Longest wait for the database in a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 

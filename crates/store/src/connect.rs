@@ -1,6 +1,6 @@
 //! Opening the database: the pool, what the server must be able to do, and migrations.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, PgConnection, Row,
@@ -8,7 +8,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use protocol::error::UnavailableReason;
+
 use crate::{
+    distress,
     error::StoreError,
     failpoint,
     handle::Store,
@@ -21,6 +24,8 @@ use crate::{
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
+/// What a migrated database has, one `table.column` a line; a test compares it with one.
+const COLUMNS: &str = include_str!("../columns.txt");
 
 /// The oldest PostgreSQL that we use (`server_version_num`).
 const POSTGRES_MIN: i32 = 150_000;
@@ -54,6 +59,8 @@ pub enum ConnectError {
         at: String,
         /// What the driver says.
         cause: String,
+        /// It may be starting, or full at the moment: another try may do.
+        may_pass: bool,
     },
     /// The server is too old.
     #[error("PostgreSQL {found} is too old")]
@@ -95,6 +102,11 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Another try in a moment may do.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { may_pass: true, .. })
+    }
+
     /// What to do about it, where somebody can do something.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -159,6 +171,7 @@ impl Store {
                 hint: Some("apply them with `openintern migrate`"),
             });
         }
+        check_columns(&mut first).await?;
         let opening = Opening {
             assumes_role: tenancy::is_more_than_app(&mut first, through.get_username()).await?,
             timeouts: pooled.then_some(TIMEOUTS),
@@ -234,6 +247,12 @@ pub struct Inspection {
     pub embedder: Option<String>,
     /// How many migrations are missing.
     pub missing_migrations: usize,
+    /// The server compiles plans (`jit`) unless it is told not to. Sessions of ours tell it.
+    pub has_compiler: bool,
+    /// Where it keeps its data, if we may know: for roles in `pg_read_all_settings`.
+    pub data_directory: Option<String>,
+    /// Why it takes no writes, if it does not.
+    pub reason: Option<UnavailableReason>,
 }
 
 /// Looks at the database without changing it. Fails where it cannot be used at all.
@@ -242,7 +261,8 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     check_server(&mut connection).await?;
     let row = sqlx::query(
         "select current_setting('server_version'), current_user::text,
-                (select extversion from pg_extension where extname = 'vector')
+                (select extversion from pg_extension where extname = 'vector'),
+                current_setting('jit') = 'on' and pg_jit_available()
          from pg_roles
          where rolname = current_user",
     )
@@ -251,7 +271,10 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     let missing_migrations = missing_migrations(&mut connection).await?;
     let role: String = row.try_get(1)?;
     let (mut steps_down, mut open_tables, mut embedder) = (false, Vec::new(), None);
+    let data_directory = data_directory(&mut connection).await;
+    let reason = try_to_write(&mut connection).await?;
     if missing_migrations == 0 {
+        check_columns(&mut connection).await?;
         steps_down = tenancy::is_more_than_app(&mut connection, &role).await?;
         let mut tx = connection.begin().await?;
         if steps_down {
@@ -271,6 +294,9 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
         open_tables,
         embedder,
         vector_version: row.try_get(2)?,
+        has_compiler: row.try_get(3)?,
+        data_directory,
+        reason,
         missing_migrations,
     })
 }
@@ -284,8 +310,14 @@ fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
     Ok(options.application_name("openintern"))
 }
 
+/// Says whether somebody answers there, and does nothing.
+pub async fn reach(url: &str) -> Result<(), ConnectError> {
+    open(&parse(url)?).await?.close().await.ok();
+    Ok(())
+}
+
 async fn open(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> {
-    let unreachable = |cause: String| ConnectError::Unreachable {
+    let unreachable = |cause: String, may_pass: bool| ConnectError::Unreachable {
         at: format!(
             "{}:{}/{}",
             options.get_socket().map_or_else(
@@ -296,11 +328,24 @@ async fn open(options: &PgConnectOptions) -> Result<PgConnection, ConnectError> 
             options.get_database().unwrap_or_else(|| options.get_username())
         ),
         cause,
+        may_pass,
     };
+    let no_answer = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
     tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
         .await
-        .map_err(|_| unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
-        .map_err(|error| unreachable(error.to_string()))
+        .map_err(|_| unreachable(no_answer, true))?
+        .map_err(|error| unreachable(error.to_string(), passes(&error)))
+}
+
+/// Whether a server that is being started, stopped or asked by too many would answer so.
+fn passes(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|answer| answer.code());
+    match code.as_deref() {
+        // Appendix A of PostgreSQL's manual: cannot connect now, and shutdown in three ways.
+        Some("57P03" | "57P01" | "57P02" | "53300") => true,
+        Some(code) => code.starts_with("08"),
+        None => matches!(error, sqlx::Error::Io(_)),
+    }
 }
 
 async fn check_server(connection: &mut PgConnection) -> Result<(), ConnectError> {
@@ -336,10 +381,76 @@ fn version_of(text: &str) -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
+async fn data_directory(connection: &mut PgConnection) -> Option<String> {
+    sqlx::query_scalar("show data_directory").fetch_one(connection).await.ok()
+}
+
+/// Writes a page of rows that nobody sees, and takes them back.
+async fn try_to_write(
+    connection: &mut PgConnection,
+) -> Result<Option<UnavailableReason>, ConnectError> {
+    let mut tx = connection.begin().await?;
+    let written = sqlx::query(
+        "create temporary table openintern_trial on commit drop as
+         select repeat('x', 8000) as page from generate_series(1, 16)",
+    )
+    .execute(&mut *tx)
+    .await;
+    tx.rollback().await.ok();
+    // A role that may not make temporary tables shows nothing.
+    Ok(written.err().as_ref().and_then(distress::reason_of))
+}
+
+/// Names a column that somebody has dropped.
+async fn check_columns(connection: &mut PgConnection) -> Result<(), ConnectError> {
+    let there = columns(connection).await?;
+    match COLUMNS.lines().find(|column| !there.contains(*column)) {
+        None => Ok(()),
+        Some(column) => Err(ConnectError::Schema {
+            problem: format!("the column `{column}` is missing"),
+            hint: Some("somebody has dropped it: bring the database back from a backup"),
+        }),
+    }
+}
+
+/// The columns of all tables, as `table.column`.
+async fn columns(connection: &mut PgConnection) -> Result<BTreeSet<String>, sqlx::Error> {
+    let columns: Vec<String> = sqlx::query_scalar(
+        "select c.relname::text || '.' || a.attname::text
+         from pg_attribute a join pg_class c on c.oid = a.attrelid
+         where c.relnamespace = 'public'::regnamespace and c.relkind = 'r'
+           and c.relname <> '_sqlx_migrations' and a.attnum > 0 and not a.attisdropped",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(columns.into_iter().collect())
+}
+
+/// Refuses a schema with a migration that broke off.
+async fn check_whole(connection: &mut PgConnection) -> Result<(), ConnectError> {
+    let broken: Option<i64> =
+        sqlx::query_scalar("select min(version) from _sqlx_migrations where not success")
+            .fetch_one(connection)
+            .await?;
+    match broken {
+        None => Ok(()),
+        Some(version) => Err(ConnectError::Schema {
+            problem: format!("migration {version} broke off"),
+            hint: Some(
+                "see in the schema how far it came, finish or undo it, and set `success` in \
+                 `_sqlx_migrations`, or delete its row there",
+            ),
+        }),
+    }
+}
+
 async fn missing_migrations(connection: &mut PgConnection) -> Result<usize, ConnectError> {
     let kept: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *connection)
         .await?;
+    if kept {
+        check_whole(connection).await?;
+    }
     let applied: Vec<(i64, Vec<u8>)> = if kept {
         sqlx::query_as("select version, checksum from _sqlx_migrations where success")
             .fetch_all(&mut *connection)
@@ -367,4 +478,20 @@ async fn missing_migrations(connection: &mut PgConnection) -> Result<usize, Conn
     let is_missing =
         |migration: &&Migration| applied.iter().all(|(version, _)| *version != migration.version);
     Ok(MIGRATIONS.iter().filter(is_missing).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_list_of_columns_is_that_of_a_migrated_database() {
+        let database = postgres::scratch::database().await;
+        migrate(&database.owner_url).await.unwrap();
+        let mut connection = PgConnection::connect(&database.admin_url).await.unwrap();
+        let there = columns(&mut connection).await.unwrap();
+        let listed: BTreeSet<String> = COLUMNS.lines().map(str::to_owned).collect();
+        let odd: Vec<_> = there.symmetric_difference(&listed).collect();
+        assert!(odd.is_empty(), "crates/store/columns.txt and the migrations differ: {odd:?}");
+    }
 }

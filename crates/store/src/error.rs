@@ -1,5 +1,9 @@
 //! What can go wrong in the database, by what the caller can do about it.
 
+use protocol::error::UnavailableReason;
+
+use crate::distress;
+
 /// A statement did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -25,7 +29,7 @@ pub enum StoreError {
     #[error("the database cannot keep this value")]
     Unstorable(#[source] sqlx::Error),
     /// The database is away or overloaded: try again later.
-    #[error("the database does not answer")]
+    #[error("{}", distress::reason_of(.0).map_or("the database does not answer", |_| "the database does no work"))]
     Unavailable(#[source] sqlx::Error),
     /// A defect of ours.
     #[error("the database refused a statement")]
@@ -36,6 +40,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Why the database does no work, where it says so itself.
+    pub fn reason(&self) -> Option<UnavailableReason> {
+        match self {
+            Self::Unavailable(error) => distress::reason_of(error),
+            Self::NotFound
+            | Self::RunAlreadyFinished
+            | Self::IdempotencyMismatch
+            | Self::SessionBusy
+            | Self::QueueFull
+            | Self::OrgBusy
+            | Self::Unstorable(_)
+            | Self::Database(_)
+            | Self::Unreadable(_) => None,
+        }
+    }
+
     /// Wraps what cannot be read back.
     pub(crate) fn unreadable(cause: impl std::fmt::Display) -> Self {
         Self::Unreadable(cause.to_string())
@@ -44,6 +64,9 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if distress::note(&error).is_some() {
+            return Self::Unavailable(error);
+        }
         match &error {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
@@ -54,8 +77,8 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(answer) => {
                 match answer.code().as_deref().and_then(|code| code.get(..2)) {
                     Some("22" | "54") => Self::Unstorable(error),
-                    // Connection lost, rollback asked for, out of resources, operator at work.
-                    Some("08" | "40" | "53" | "57" | "58") => Self::Unavailable(error),
+                    // Connection lost, rollback asked for, operator at work.
+                    Some("08" | "40" | "57" | "58") => Self::Unavailable(error),
                     _ if answer.code().as_deref() == Some("55P03") => Self::Unavailable(error),
                     _ => Self::Database(error),
                 }

@@ -43,13 +43,16 @@ pub(crate) struct Timeouts {
 }
 
 impl Timeouts {
-    /// As settings of a connection.
-    pub(crate) fn settings(self) -> [(&'static str, String); 3] {
+    /// As settings of a session of ours, in which no plan is compiled either: PostgreSQL 15 to 17
+    /// would compile some for longer than they run, for what they cost only by nodes that are
+    /// switched off.
+    pub(crate) fn settings(self) -> [(&'static str, String); 4] {
         let ms = |time: Duration| format!("{}ms", time.as_millis());
         [
             ("statement_timeout", ms(self.statement)),
             ("lock_timeout", ms(self.lock)),
             ("idle_in_transaction_session_timeout", ms(self.idle)),
+            ("jit", "off".to_owned()),
         ]
     }
 }

@@ -1,4 +1,6 @@
-//! How a secret can be spelled: as it is, inside of JSON, in a URL, and in base64.
+//! How a secret can be spelled: as it is, inside of JSON, in a URL, and in base64; in JSON and in a
+//! URL also with every character escaped. Spellings that escape some characters and leave others at
+//! will are not among them.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +23,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// Every spelling of every secret, each once.
+/// Every spelling of every secret, each once, in order.
 pub(super) fn of_all(secrets: impl IntoIterator<Item = SecretString>) -> Vec<String> {
     let mut forms = BTreeSet::new();
     for secret in secrets {
@@ -41,6 +43,16 @@ fn of(secret: &str) -> Vec<String> {
         forms.push(encoded.replace("%20", "+"));
         forms.push(in_lower_hex(&encoded));
         forms.push(encoded);
+    }
+    let all_percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    forms.push(all_percent.to_ascii_lowercase());
+    forms.push(all_percent);
+    for escaped in [
+        secret.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>(),
+        secret.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<String>(),
+    ] {
+        forms.push(escaped.replace('\\', r"\\")); // Said by somebody, and then inside of JSON.
+        forms.push(escaped);
     }
     for engine in [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD] {
         let encoded = engine.encode(secret);

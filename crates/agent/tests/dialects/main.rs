@@ -19,7 +19,7 @@ use agent::{
     settings::{AfterRun, AgentSettings, RunSizeLimits, WorkerSettings},
     worker::Worker,
 };
-use mcp::servers::Servers;
+use mcp::{process::Launcher, servers::Servers};
 use memory::service::MemoryService;
 use model::{models::Models, settings::ModelSettings};
 use protocol::{
@@ -79,7 +79,7 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
         store: store.clone(),
         models: models.clone(),
         memory: MemoryService::new(store.clone(), None),
-        mcp: Arc::new(Servers::start(BTreeMap::new(), []).await),
+        mcp: Arc::new(Servers::start(BTreeMap::new(), Launcher::plain(), []).await),
         redactor: Redactor::default(),
         agents: agents.collect(),
         after_run: AfterRun::Off,

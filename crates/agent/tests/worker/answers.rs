@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use agent::settings::AfterRun;
 use expect_test::expect;
-use mcp::{config::ServerConfig, servers::Servers};
+use mcp::{config::ServerConfig, process::Launcher, servers::Servers};
 use model::scripted::{Reply, Scripted};
 use protocol::{
     event::Fact,
@@ -167,7 +167,7 @@ async fn a_tool_that_cannot_be_used_is_named_once() {
     let configs = BTreeMap::from([("odd".to_owned(), config)]);
     let script = [Reply::call("memory_search", json!({"query": "x"})), Reply::text("done")];
     let mut world = World::new(Scripted::in_order(script)).await;
-    world.mcp = Arc::new(Servers::start(configs, []).await);
+    world.mcp = Arc::new(Servers::start(configs, Launcher::plain(), []).await);
     let worker = world.worker();
     let run = world.ended(world.create(&CreateRun::new("x")).await).await;
     worker.stop(PATIENCE).await;

@@ -30,7 +30,7 @@ use agent::{
     settings::{AfterRun, AgentSettings, RunSizeLimits, WorkerSettings},
     worker::Worker,
 };
-use mcp::servers::Servers;
+use mcp::{process::Launcher, servers::Servers};
 use memory::service::MemoryService;
 use model::{models::Models, scripted::Scripted};
 use protocol::{
@@ -86,7 +86,7 @@ impl World {
             after_run: AfterRun::Off,
             size_limits: RunSizeLimits::default(),
             workspace: tempfile::tempdir().unwrap(),
-            mcp: Arc::new(Servers::start(BTreeMap::new(), []).await),
+            mcp: Arc::new(Servers::start(BTreeMap::new(), Launcher::plain(), []).await),
             redactor: Redactor::default(),
             database,
         }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use expect_test::{Expect, expect};
 use mcp::{
     config::{ServerConfig, ToolConfig},
+    process::Launcher,
     servers::Servers,
 };
 use model::scripted::{Reply, Scripted};
@@ -127,7 +128,7 @@ async fn a_skill_is_called_and_one_that_needs_a_person_is_not() {
     let ask = ToolConfig { approval: Approval::Ask, ..ToolConfig::default() };
     textkit.tools.insert("date_add".into(), ask);
     let servers = BTreeMap::from([("textkit".to_owned(), textkit)]);
-    world.mcp = Arc::new(Servers::start(servers, std::env::vars_os()).await);
+    world.mcp = Arc::new(Servers::start(servers, Launcher::plain(), std::env::vars_os()).await);
     let story = world.story(&CreateRun::new("x")).await;
     world.mcp.stop().await;
     assert!(story.contains("result textkit__text_stats Ok"), "{story}");

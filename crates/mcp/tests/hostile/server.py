@@ -62,6 +62,8 @@ def call(request):
     if HOW == "exits_mid_call":
         print("last words", file=sys.stderr)
         os._exit(7)
+    if HOW == "stubborn_daemon":
+        os._exit(0)
     if HOW == "answers_and_exits":
         text(request, "done")
         os._exit(0)
@@ -111,6 +113,13 @@ if HOW == "stubborn_grandchild":
     if os.fork() == 0:
         grandchild = alive("grandchild")
         ignore_everything()
+if HOW == "stubborn_daemon":
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            daemon = alive("daemon")
+            ignore_everything()
+        os._exit(0)
 if HOW == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -13,6 +13,7 @@ use std::{
 use mcp::{
     call::{CallContext, CallError, CallResult},
     config::ServerConfig,
+    process::Launcher,
     servers::Servers,
     status::ServerStatus,
 };
@@ -30,6 +31,10 @@ pub(crate) fn python() -> String {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
     assert!(python.exists(), "{} is missing; hint: run scripts/python-env.sh", python.display());
     python.to_str().unwrap().to_owned()
+}
+
+pub(crate) fn launcher() -> Launcher {
+    Launcher::reaper(env!("CARGO_BIN_EXE_mcp-reaper-for-tests"), &[])
 }
 
 pub(crate) fn environment() -> Vec<(OsString, OsString)> {
@@ -73,7 +78,7 @@ impl Hostile {
         config.env.insert("ALIVE".into(), life.address.to_str().unwrap().to_owned());
         config.startup_timeout = Duration::from_millis(ms);
         let configs = BTreeMap::from([("hostile".to_owned(), config)]);
-        Self { servers: Servers::start(configs, environment()).await, life }
+        Self { servers: Servers::start(configs, launcher(), environment()).await, life }
     }
 
     pub(crate) async fn act(&self) -> Result<CallResult, CallError> {

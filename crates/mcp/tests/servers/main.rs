@@ -7,7 +7,7 @@ mod harness;
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use expect_test::expect;
-use harness::{Hostile, context, environment, python};
+use harness::{Hostile, context, environment, launcher, python};
 use mcp::{
     call::CallError,
     config::ServerConfig,
@@ -27,7 +27,7 @@ fn textkit() -> (String, ServerConfig) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_skill_answers() {
-    let servers = Servers::start(BTreeMap::from([textkit()]), environment()).await;
+    let servers = Servers::start(BTreeMap::from([textkit()]), launcher(), environment()).await;
     let tools = servers.tools();
     let seen: Vec<_> = tools.iter().map(|tool| (tool.name.as_str(), tool.effect)).collect();
     assert_eq!(
@@ -74,14 +74,14 @@ async fn one_broken_server_does_not_disturb_the_others() {
     let absent = ServerConfig::new("/no/such/program", [""; 0]);
     let named = ServerConfig::new(python(), ["-m", "textkit"]);
     let configs = BTreeMap::from([textkit(), ("absent".into(), absent), ("a__b".into(), named)]);
-    let servers = Servers::start(configs, environment()).await;
+    let servers = Servers::start(configs, launcher(), environment()).await;
     assert_eq!(servers.tools().len(), 4);
     let [misnamed, absent, textkit] = &servers.status()[..] else { panic!() };
     assert_eq!((misnamed.state, textkit.state), (Stopped, Running));
     assert!(matches!(absent.state, Restarting | Suspended));
     expect!["the server's name must be of `A-Z a-z 0-9 _ -`, without `__` or a final `_`"]
         .assert_eq(misnamed.last_error.as_ref().unwrap());
-    expect!["cannot start `/no/such/program`: No such file or directory (os error 2)"]
+    expect!["cannot start `/no/such/program`: there is no such program"]
         .assert_eq(absent.last_error.as_ref().unwrap());
     for tool in ["textkit__nothing", "nobody__act", "memory_search", ""] {
         let error = servers.call(tool, &json!({}), context()).await.unwrap_err();
@@ -289,6 +289,22 @@ async fn the_call_id_goes_along() {
 async fn a_grandchild_does_not_survive_the_stop() {
     let hostile = Hostile::start("stubborn_grandchild").await;
     hostile.life.hears("grandchild");
+    hostile.stop_and_see_it_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_does_not_survive_the_stop() {
+    let hostile = Hostile::start("stubborn_daemon").await;
+    hostile.life.hears("daemon");
+    hostile.stop_and_see_it_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_does_not_survive_the_end_of_its_server() {
+    let hostile = Hostile::start("stubborn_daemon").await;
+    hostile.life.hears("daemon");
+    let error = hostile.act().await.unwrap_err();
+    assert_eq!(error, CallError::Lost { server: "hostile".into() });
     hostile.stop_and_see_it_gone().await;
 }
 

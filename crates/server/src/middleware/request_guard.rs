@@ -43,7 +43,11 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
             metrics::counter!("openintern_panics_total").increment(1);
             Err(ApiError::internal())
         });
-        finish(response.into_response(), &request_id)
+        let response = response.into_response();
+        if let Some(reason) = response.extensions().get().and_then(ApiError::reason) {
+            app.database_reason.note(reason);
+        }
+        finish(response, &request_id)
     }
     .instrument(span)
     .await;
@@ -173,6 +177,10 @@ fn log(error: &ApiError) {
             .join(": ");
     match error.code() {
         ErrorCode::Internal => tracing::error!(cause = chain, "a request failed"),
+        // The store says it once a minute.
+        ErrorCode::Unavailable if error.reason().is_some() => {
+            tracing::debug!(cause = chain, "a request could not be served");
+        }
         ErrorCode::Unavailable => tracing::warn!(cause = chain, "a request could not be served"),
         code => tracing::info!(cause = chain, ?code, "a request was refused"),
     }

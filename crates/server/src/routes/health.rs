@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use protocol::error::UnavailableReason;
 use serde::Serialize;
 use store::error::StoreError;
 use tokio::time::timeout;
@@ -35,7 +36,7 @@ pub(crate) struct Health {
 enum HealthStatus {
     /// Runs are accepted and executed.
     Ok,
-    /// Runs are accepted, but no worker is alive.
+    /// No worker is alive, or the database answers and does no work.
     Degraded,
     /// The database does not answer.
     Unavailable,
@@ -43,10 +44,12 @@ enum HealthStatus {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct DatabaseHealth {
-    /// Whether it answers.
+    /// Whether it answers and works.
     ok: bool,
     /// Its version; null while it does not answer.
     version: Option<String>,
+    /// Why it does no work, where it said so to this server within the last minute.
+    reason: Option<UnavailableReason>,
 }
 
 /// The queue, over all tenants.
@@ -91,7 +94,11 @@ pub(crate) async fn health(State(app): State<App>) -> Response {
             let health = Health {
                 status: HealthStatus::Unavailable,
                 version: app.version,
-                database: DatabaseHealth { ok: false, version: None },
+                database: DatabaseHealth {
+                    ok: false,
+                    version: None,
+                    reason: app.database_reason.recent(),
+                },
                 queue: None,
                 workers: None,
             };
@@ -143,10 +150,12 @@ async fn look(app: &App) -> Result<Health, StoreError> {
     let version = store.server_version().await?;
     let queue = store.queue_depth().await?;
     let workers = store.workers().await?;
+    let reason = app.database_reason.recent();
+    let is_whole = workers.nodes > 0 && reason.is_none();
     Ok(Health {
-        status: if workers.nodes == 0 { HealthStatus::Degraded } else { HealthStatus::Ok },
+        status: if is_whole { HealthStatus::Ok } else { HealthStatus::Degraded },
         version: app.version,
-        database: DatabaseHealth { ok: true, version: Some(version) },
+        database: DatabaseHealth { ok: reason.is_none(), version: Some(version), reason },
         queue: Some(QueueHealth { ready: queue.ready, leased: queue.leased }),
         workers: Some(WorkersHealth {
             nodes: workers.nodes,

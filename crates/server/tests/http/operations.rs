@@ -38,6 +38,32 @@ async fn health_says_how_it_is() {
 }
 
 #[tokio::test]
+async fn a_database_without_room_is_named_in_answers_and_in_health() {
+    let served = served().await;
+    assert_eq!(
+        answer(served.bare("GET", "/health")).await.expect(200)["database"]["reason"],
+        json!(null)
+    );
+    let mut connection = sqlx::PgConnection::connect(&served.database.admin_url).await.unwrap();
+    sqlx::raw_sql(
+        "create function fail() returns trigger language plpgsql as $$
+         begin raise exception 'no room' using errcode = '53100'; end $$;
+         create trigger fails before insert on runs for each row execute function fail()",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let refused = served.post("/api/runs", json!({"input": "a"})).await;
+    assert_eq!(refused.expect(503)["error"]["reason"], "disk_full");
+    let health = answer(served.bare("GET", "/health")).await.expect(200);
+    assert_eq!(health["status"], "degraded");
+    assert_eq!(
+        (&health["database"]["ok"], &health["database"]["reason"]),
+        (&json!(false), &json!("disk_full"))
+    );
+}
+
+#[tokio::test]
 async fn while_the_database_is_away_it_is_said_so() {
     let served = served().await;
     let run_id = served.create("a").await;
