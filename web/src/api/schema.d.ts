@@ -29,9 +29,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read the audit
-         * @description Who did what in the organisation, newest first: runs cancelled, keys made and revoked, and, where
-         *     callers are known, runs created.
+         * List audit records
+         * @description Who did what in the organisation, newest first: runs cancelled, keys created and revoked and, with
+         *     authentication, runs created.
          */
         get: operations["list_audit"];
         put?: never;
@@ -57,8 +57,7 @@ export interface paths {
         put?: never;
         /**
          * Create an API key
-         * @description The answer is the only one that holds the key. `user_id` and `project_id` of the body are those
-         *     that the key is to be bound to.
+         * @description Only this answer contains the key. `user_id` and `project_id` in the body bind the key to them.
          */
         post: operations["create_key"];
         delete?: never;
@@ -79,8 +78,8 @@ export interface paths {
         post?: never;
         /**
          * Revoke an API key
-         * @description It is refused within a second on all nodes, and its streams end. A key that is revoked already
-         *     stays so.
+         * @description It is refused within a second on all nodes, and its streams end. Revoking it again changes
+         *     nothing.
          */
         delete: operations["revoke_key"];
         options?: never;
@@ -99,8 +98,8 @@ export interface paths {
         put?: never;
         /**
          * Log in with a browser
-         * @description The cookie stands for the credential in requests of our own page. With `auth = "none"` there is
-         *     nothing to log in to, and no cookie.
+         * @description The cookie stands for the credential in requests of the web page. It is a secret of its own, which
+         *     ends after 7 days, with its key or token, or at logout. With `auth = "none"` no cookie is set.
          */
         post: operations["login"];
         delete?: never;
@@ -135,11 +134,11 @@ export interface paths {
         };
         /**
          * List memories
-         * @description Newest first; a snippet in place of the text.
+         * @description Newest first, with a snippet instead of the whole text.
          */
         get: operations["list_memories"];
         put?: never;
-        /** Remember a text */
+        /** Write a memory */
         post: operations["write_memory"];
         delete?: never;
         options?: never;
@@ -157,7 +156,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Remember up to 500 texts
+         * Write up to 500 memories
          * @description All or none.
          */
         post: operations["write_memories"];
@@ -221,7 +220,7 @@ export interface paths {
         put?: never;
         /**
          * Search memories
-         * @description Best first, one hit for each memory; never whole texts.
+         * @description One hit for each memory, best first, with snippets instead of whole texts.
          */
         post: operations["search_memories"];
         delete?: never;
@@ -241,13 +240,13 @@ export interface paths {
         get: operations["get_memory"];
         put?: never;
         post?: never;
-        /** Forget a memory */
+        /** Delete a memory */
         delete: operations["delete_memory"];
         options?: never;
         head?: never;
         /**
          * Edit a memory
-         * @description What is absent stays as it is. What is replaced is kept as a version; an edit that changes nothing
+         * @description Absent fields stay as they are. What is replaced is kept as a version; an edit that changes nothing
          *     makes none.
          */
         patch: operations["edit_memory"];
@@ -262,7 +261,7 @@ export interface paths {
         };
         /**
          * List the links of a memory
-         * @description What it is to others, and they to it. They go when either text is changed or deleted.
+         * @description How it relates to other memories. A link is removed when either text is changed or deleted.
          */
         get: operations["list_memory_links"];
         put?: never;
@@ -281,8 +280,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what stood in a memory before it was edited
-         * @description Newest first, with whole texts; the last 50 are kept.
+         * List the versions of a memory
+         * @description What edits replaced, newest first, with whole texts. The last 50 are kept.
          */
         get: operations["list_memory_versions"];
         put?: never;
@@ -301,8 +300,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The queue
-         * @description How many runs of the whole organisation wait and are worked on.
+         * Get the state of the queue
+         * @description How many runs of the whole organisation wait, and how many are executed.
          */
         get: operations["queue"];
         put?: never;
@@ -383,7 +382,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read a run's events
+         * List the events of a run
          * @description The same JSON as in the stream, a page at a time, in the order of `seq`.
          */
         get: operations["list_events"];
@@ -404,7 +403,7 @@ export interface paths {
         };
         /**
          * Follow a run
-         * @description Server-sent events: everything after the cursor, then what happens, until the run has ended.
+         * @description Server-sent events: everything after the cursor, then live, until the run has ended.
          *     `EventSource` cannot set headers, so `org_id`, `user_id` and `project_id` may stand in the query.
          */
         get: operations["follow_run"];
@@ -445,7 +444,7 @@ export interface paths {
         };
         /**
          * List the runs of a session
-         * @description Newest first. A session that has no run yet has an empty page.
+         * @description Newest first. A session without runs has an empty page.
          */
         get: operations["list_session_runs"];
         put?: never;
@@ -465,7 +464,8 @@ export interface paths {
         };
         /**
          * List tools
-         * @description What the model of a run may call; none while no worker is alive.
+         * @description What the model of a run may call, and what is worth knowing besides. Empty while no worker is
+         *     alive.
          */
         get: operations["list_tools"];
         put?: never;
@@ -484,7 +484,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What runs used
+         * Get usage
          * @description Tokens and money of the scope's runs of the last 30 days, by day (UTC) and model.
          */
         get: operations["usage"];
@@ -523,7 +523,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How the system is */
+        /** Check health */
         get: operations["health"];
         put?: never;
         post?: never;
@@ -540,7 +540,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Is the process alive */
+        /** Check liveness */
         get: operations["health_live"];
         put?: never;
         post?: never;
@@ -557,7 +557,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Can the process serve */
+        /** Check readiness */
         get: operations["health_ready"];
         put?: never;
         post?: never;
@@ -575,7 +575,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Metrics
+         * Get metrics
          * @description Counters, gauges and histograms of this process, in Prometheus' text format.
          */
         get: operations["metrics"];
@@ -594,7 +594,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This document */
+        /** Get this document */
         get: operations["openapi"];
         put?: never;
         post?: never;
@@ -757,11 +757,10 @@ export interface components {
             /** @default queue */
             if_busy?: components["schemas"]["IfBusy"] | null;
         };
-        /** @description The database. */
         DatabaseHealth: {
-            /** @description It answers. */
+            /** @description Whether it answers. */
             ok: boolean;
-            /** @description Its version; null while it is away. */
+            /** @description Its version; null while it does not answer. */
             version?: string | null;
         };
         /** @description What the runs of one day used of one model. */
@@ -791,6 +790,11 @@ export interface components {
              * @description Tokens of their answers.
              */
             output_tokens: number;
+            /**
+             * Format: int64
+             * @description The part of `output_tokens` that models thought and did not say.
+             */
+            reasoning_tokens: number;
             /**
              * Format: int64
              * @description The part of `input_tokens` that the provider had cached.
@@ -836,13 +840,15 @@ export interface components {
          * @description Why a request was refused. The name is the contract; the status follows from it.
          * @enum {string}
          */
-        ErrorCode: "validation_error" | "scope_required" | "scope_conflict" | "unauthorized" | "forbidden" | "scope_mismatch" | "not_found" | "method_not_allowed" | "request_timeout" | "run_already_finished" | "conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "idempotency_mismatch" | "rate_limited" | "quota_exceeded" | "headers_too_large" | "internal" | "unavailable";
+        ErrorCode: "validation_error" | "scope_required" | "scope_conflict" | "unauthorized" | "forbidden" | "scope_mismatch" | "not_found" | "method_not_allowed" | "request_timeout" | "run_already_finished" | "conflict" | "payload_too_large" | "uri_too_long" | "unsupported_media_type" | "misdirected_request" | "idempotency_mismatch" | "rate_limited" | "quota_exceeded" | "headers_too_large" | "internal" | "unavailable";
         /** @description What went wrong. */
         ErrorDetail: {
             /** @description The code to act on. */
             code: components["schemas"]["ErrorCode"];
             /** @description A sentence for a person. */
             message: string;
+            /** @description What to do about it, where that is known. */
+            hint?: string | null;
             /** @description The fields at fault. */
             details?: components["schemas"]["FieldError"][];
             /** @description Names this request in our logs. */
@@ -890,10 +896,10 @@ export interface components {
         };
         /** @description How a hit came by its score. */
         Explanation: {
-            /** @description The full-text leg. */
-            lexical: components["schemas"]["Leg"];
-            /** @description The vector leg. */
-            vector: components["schemas"]["Leg"];
+            /** @description What the search by words found. */
+            lexical: components["schemas"]["RetrieverScore"];
+            /** @description What the search by vectors found. */
+            vector: components["schemas"]["RetrieverScore"];
             /** @description Query terms that the chunk or its neighbours have. */
             matched_terms: string[];
             /**
@@ -906,11 +912,8 @@ export interface components {
              * @description Factor of recency.
              */
             recency_factor: number;
-            /**
-             * @description How vectors were scanned: `exact`, `hnsw` by an index where there are very many; or not at all:
-             *     `none` without an embedder, `late` where it took too long, `failed` where it did not answer.
-             */
-            vector_scan: string;
+            /** @description How the vectors near to the question were found, or why none were. */
+            vector_scan: components["schemas"]["VectorScan"];
         };
         /** @description What happened: `type` and `payload`. */
         Fact: {
@@ -1082,6 +1085,8 @@ export interface components {
             payload: {
                 /** @description The answer. */
                 output: string;
+                /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
+                output_cut?: boolean;
                 /** @description The sum of its model calls. */
                 usage: components["schemas"]["Usage"];
                 /**
@@ -1140,7 +1145,7 @@ export interface components {
          * @enum {string}
          */
         FinishReason: "stop" | "tool_calls" | "length" | "content_filter";
-        /** @description How the system is. */
+        /** @description Health of the whole system. */
         Health: {
             status: components["schemas"]["HealthStatus"];
             /** @description The version of the server. */
@@ -1150,7 +1155,7 @@ export interface components {
             workers?: components["schemas"]["WorkersHealth"] | null;
         };
         /**
-         * @description How the system is, in a word.
+         * @description Health in one word.
          * @enum {string}
          */
         HealthStatus: "ok" | "degraded" | "unavailable";
@@ -1196,23 +1201,12 @@ export interface components {
             /** @description Pass it as `cursor` to read on; null at the end. */
             next_cursor?: string | null;
         };
-        /** @description What one leg of the search found. */
-        Leg: {
-            /**
-             * Format: int32
-             * @description Place in this leg's own ranking, from 1; null if it did not find the chunk.
-             */
-            rank?: number | null;
-            /**
-             * Format: double
-             * @description The leg's own value (BM25, cosine).
-             */
-            value: number;
-            /**
-             * Format: double
-             * @description What the leg counts in the sum.
-             */
-            weight: number;
+        /** @description A tool that is offered and that no run has. */
+        LeftOutTool: {
+            /** @description The name that it would have. */
+            name: string;
+            /** @description What is wrong with it. */
+            reason: string;
         };
         /**
          * @description What a memory is to another.
@@ -1265,8 +1259,8 @@ export interface components {
              */
             n: number;
         };
-        /** @description What to log in with. */
-        Login: {
+        /** @description The credential to log in with. */
+        LoginBody: {
             /** @description An API key, or with `auth = "jwt"` a token. */
             key: string;
         };
@@ -1445,9 +1439,9 @@ export interface components {
          * @enum {string}
          */
         Outcome: "ok" | "error" | "timeout" | "denied" | "unknown";
-        /** @description What a probe reads. */
-        Probe: {
-            /** @description Always `ok`; a refusal says otherwise. */
+        /** @description The answer to a probe. */
+        ProbeStatus: {
+            /** @description Always `ok`; an error says otherwise. */
             status: string;
         };
         /**
@@ -1455,7 +1449,7 @@ export interface components {
          * @example proj_demo
          */
         ProjectId: string;
-        /** @description How full the queue is, over all tenants. */
+        /** @description The queue, over all tenants. */
         QueueHealth: {
             /**
              * Format: int64
@@ -1504,6 +1498,24 @@ export interface components {
          * @enum {string}
          */
         ResumeReason: "worker_lost" | "released" | "approval" | "child_done";
+        /** @description What one way of searching, by words or by vectors, says of a hit. */
+        RetrieverScore: {
+            /**
+             * Format: int32
+             * @description Place in its own ranking, from 1; null if it did not find the chunk.
+             */
+            rank?: number | null;
+            /**
+             * Format: double
+             * @description Its own score (BM25, cosine).
+             */
+            value: number;
+            /**
+             * Format: double
+             * @description What it counts in the sum.
+             */
+            weight: number;
+        };
         /** @description One word of a list of rights. */
         RightWord: string;
         /**
@@ -1529,6 +1541,8 @@ export interface components {
             input: string;
             /** @description The answer, once completed. */
             output?: string | null;
+            /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
+            output_cut: boolean;
             error?: components["schemas"]["RunError"] | null;
             /** @description When it was accepted. */
             created_at: components["schemas"]["Timestamp"];
@@ -1595,7 +1609,7 @@ export interface components {
          * @description Why a run failed.
          * @enum {string}
          */
-        RunErrorCode: "model_error" | "model_auth" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "no_progress" | "max_attempts" | "internal";
+        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "no_progress" | "max_attempts" | "internal";
         /**
          * @description Names a run.
          * @example run_01kas5w4z8e5tv3k0v9x2m7qhd
@@ -1647,7 +1661,7 @@ export interface components {
              */
             top_k?: number | null;
             filters?: components["schemas"]["MemoryFilters"] | null;
-            /** @description Say of each hit what each leg found. */
+            /** @description Say of each hit what the words and the vectors found. */
             explain?: boolean;
         };
         /** @description A conversation. */
@@ -1705,6 +1719,13 @@ export interface components {
             /** @description JSON on one line: an `Event`, an `LlmDelta` or an `LlmReset`. */
             data: string;
         };
+        /** @description What a provider has taught about one of its models by refusing. */
+        TaughtModel: {
+            /** @description `<provider>/<model>`. */
+            model: string;
+            /** @description Sentences without a subject, as "takes no `temperature`". */
+            lessons: string[];
+        };
         /**
          * Format: date-time
          * @description A point in time, kept to the microsecond and written to the millisecond.
@@ -1744,6 +1765,10 @@ export interface components {
             tools: components["schemas"]["ToolInfo"][];
             /** @description Pass it as `cursor` to read on; null at the end. */
             next_cursor?: string | null;
+            /** @description Tools that are offered and cannot be used; the same on each page. */
+            left_out: components["schemas"]["LeftOutTool"][];
+            /** @description Models whose providers want to be asked in a way of their own; the same on each page. */
+            taught: components["schemas"]["TaughtModel"][];
         };
         /** @description Where a tool comes from. */
         ToolSource: {
@@ -1764,9 +1789,14 @@ export interface components {
             input_tokens: number;
             /**
              * Format: int64
-             * @description Tokens of the answer.
+             * @description Tokens of the answer, reasoning included.
              */
             output_tokens: number;
+            /**
+             * Format: int64
+             * @description Of the answer, what the model thought and did not say, as far as the provider counts it.
+             */
+            reasoning_tokens?: number;
             /**
              * Format: int64
              * @description Tokens of the prompt that the provider had cached.
@@ -1788,6 +1818,11 @@ export interface components {
          * @example user_demo
          */
         UserId: string;
+        /**
+         * @description How the vectors near to a question were found, or why none were.
+         * @enum {string}
+         */
+        VectorScan: "exact" | "hnsw" | "none" | "late" | "failed";
         /**
          * @description Who sees a memory.
          * @enum {string}
@@ -1814,17 +1849,17 @@ export interface components {
         WorkersHealth: {
             /**
              * Format: int64
-             * @description How many nodes work.
+             * @description Nodes with a worker.
              */
             nodes: number;
             /**
              * Format: int64
-             * @description Most runs that they work on at once.
+             * @description Runs that they can execute at once.
              */
             capacity: number;
             /**
              * Format: int64
-             * @description Runs that they work on.
+             * @description Runs that they execute now.
              */
             running: number;
         };
@@ -1891,7 +1926,7 @@ export interface operations {
             /** @description A page of agents */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1902,7 +1937,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1910,12 +1945,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1923,10 +1958,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1937,7 +1972,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1948,7 +1983,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1959,7 +1994,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1967,10 +2002,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1978,12 +2013,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -1994,7 +2040,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2002,10 +2048,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2013,12 +2059,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2048,7 +2094,7 @@ export interface operations {
             /** @description A page of records */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2059,7 +2105,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2067,12 +2113,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2080,10 +2126,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2094,7 +2140,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2105,7 +2151,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2116,7 +2162,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2124,10 +2170,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2135,12 +2181,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2151,7 +2208,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2159,10 +2216,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2170,12 +2227,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2205,7 +2262,7 @@ export interface operations {
             /** @description A page of keys */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2216,7 +2273,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2224,12 +2281,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2237,10 +2294,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2251,7 +2308,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2262,7 +2319,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2273,7 +2330,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2281,10 +2338,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2292,12 +2349,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2308,7 +2376,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2316,10 +2384,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2327,12 +2395,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2358,10 +2426,10 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The key, this once */
+            /** @description The key; it is not shown again */
             201: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2372,7 +2440,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2380,12 +2448,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2393,10 +2461,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2407,7 +2475,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2418,7 +2486,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2429,7 +2497,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2437,10 +2505,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2448,12 +2516,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2464,7 +2543,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2472,10 +2551,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2483,12 +2562,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2513,10 +2592,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is of no use any more */
+            /** @description The key is revoked */
             204: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2525,7 +2604,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2533,12 +2612,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2546,10 +2625,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2560,7 +2639,7 @@ export interface operations {
             /** @description `not_found`: no such key in this organisation */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2571,7 +2650,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2582,7 +2661,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2593,7 +2672,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2601,10 +2680,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2612,12 +2691,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2628,7 +2718,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2636,10 +2726,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2647,12 +2737,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2671,16 +2761,16 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Login"];
+                "application/json": components["schemas"]["LoginBody"];
             };
         };
         responses: {
             /** @description Logged in */
             204: {
                 headers: {
-                    /** @description `HttpOnly; SameSite=Strict; Path=/` */
+                    /** @description `HttpOnly; SameSite=Strict; Path=/; Max-Age=…` */
                     "Set-Cookie"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2689,7 +2779,7 @@ export interface operations {
             /** @description `validation_error` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2697,12 +2787,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: the credential is no good */
+            /** @description `unauthorized`: the credential is not valid */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2710,10 +2800,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden`: another site's page asked */
+            /** @description `forbidden`: the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2724,7 +2814,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2735,7 +2825,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2746,7 +2836,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2754,10 +2844,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2770,7 +2871,7 @@ export interface operations {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2781,7 +2882,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2789,10 +2890,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2800,12 +2901,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2827,18 +2928,29 @@ export interface operations {
             /** @description Logged out, if it was logged in */
             204: {
                 headers: {
-                    /** @description Takes the cookie away */
+                    /** @description Deletes the cookie */
                     "Set-Cookie"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `forbidden`: another site's page asked */
+            /** @description `validation_error`: `Host` or a parameter is not valid */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden`: the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2849,7 +2961,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2860,7 +2972,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2871,7 +2983,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2879,10 +2991,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2893,7 +3016,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2901,10 +3024,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2912,12 +3035,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2955,7 +3078,7 @@ export interface operations {
             /** @description A page of memories */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2966,7 +3089,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2974,12 +3097,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -2987,10 +3110,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3001,7 +3124,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3012,7 +3135,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3023,7 +3146,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3031,10 +3154,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3042,12 +3165,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3058,7 +3192,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3066,10 +3200,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3077,12 +3211,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3112,10 +3246,10 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It is remembered */
+            /** @description The memory is written */
             201: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3126,7 +3260,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3134,12 +3268,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3147,10 +3281,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3161,7 +3295,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3172,7 +3306,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3183,7 +3317,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3191,10 +3325,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3202,12 +3336,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3218,7 +3363,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3226,10 +3371,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3237,12 +3382,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3272,10 +3417,10 @@ export interface operations {
             };
         };
         responses: {
-            /** @description They are remembered */
+            /** @description The memories are written */
             201: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3286,7 +3431,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3294,12 +3439,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3307,10 +3452,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3321,7 +3466,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3332,7 +3477,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3343,7 +3488,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3351,10 +3496,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3362,12 +3507,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3378,7 +3534,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3386,10 +3542,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3397,12 +3553,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3435,7 +3591,7 @@ export interface operations {
             /** @description What was found and is new */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3446,7 +3602,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3454,12 +3610,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3467,10 +3623,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3481,7 +3637,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3492,7 +3648,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3503,7 +3659,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3511,10 +3667,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3522,12 +3678,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3538,7 +3705,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3546,10 +3713,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3557,12 +3724,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3600,7 +3767,7 @@ export interface operations {
             /** @description A page of whole memories */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3611,7 +3778,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3619,12 +3786,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3632,10 +3799,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3646,7 +3813,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3657,7 +3824,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3668,7 +3835,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3676,10 +3843,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3687,12 +3854,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3703,7 +3881,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3711,10 +3889,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3722,12 +3900,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3760,7 +3938,7 @@ export interface operations {
             /** @description What was found */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3771,7 +3949,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3779,12 +3957,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3792,10 +3970,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3806,7 +3984,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3817,7 +3995,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3828,7 +4006,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3836,10 +4014,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3847,12 +4025,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3863,7 +4052,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3871,10 +4060,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3882,12 +4071,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3919,7 +4108,7 @@ export interface operations {
             /** @description The memory, whole */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3930,7 +4119,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3938,12 +4127,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3951,10 +4140,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3965,7 +4154,7 @@ export interface operations {
             /** @description `not_found`: no such memory in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3976,7 +4165,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3987,7 +4176,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -3998,7 +4187,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4006,10 +4195,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4017,12 +4206,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4033,7 +4233,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4041,10 +4241,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4052,12 +4252,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4086,10 +4286,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is gone */
+            /** @description The memory is deleted */
             204: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4098,7 +4298,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4106,12 +4306,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4119,10 +4319,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4133,7 +4333,7 @@ export interface operations {
             /** @description `not_found`: no such memory in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4144,7 +4344,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4155,7 +4355,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4166,7 +4366,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4174,10 +4374,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4185,12 +4385,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4201,7 +4412,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4209,10 +4420,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4220,12 +4431,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4261,7 +4472,7 @@ export interface operations {
             /** @description The memory as it is now */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4272,7 +4483,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4280,12 +4491,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4293,10 +4504,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4307,7 +4518,7 @@ export interface operations {
             /** @description `not_found`: no such memory in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4318,7 +4529,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4329,7 +4540,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4340,7 +4551,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4348,10 +4559,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4359,12 +4570,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4375,7 +4597,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4383,10 +4605,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4394,12 +4616,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4431,7 +4653,7 @@ export interface operations {
             /** @description Its links */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4442,7 +4664,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4450,12 +4672,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4463,10 +4685,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4477,7 +4699,7 @@ export interface operations {
             /** @description `not_found`: no such memory in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4488,7 +4710,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4499,7 +4721,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4510,7 +4732,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4518,10 +4740,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4529,12 +4751,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4545,7 +4778,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4553,10 +4786,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4564,12 +4797,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4606,7 +4839,7 @@ export interface operations {
             /** @description A page of versions */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4617,7 +4850,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4625,12 +4858,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4638,10 +4871,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4652,7 +4885,7 @@ export interface operations {
             /** @description `not_found`: no such memory in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4663,7 +4896,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4674,7 +4907,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4685,7 +4918,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4693,10 +4926,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4704,12 +4937,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4720,7 +4964,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4728,10 +4972,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4739,12 +4983,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4770,10 +5014,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description How the queue stands */
+            /** @description The state of the queue */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4784,7 +5028,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4792,12 +5036,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4805,10 +5049,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4819,7 +5063,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4830,7 +5074,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4841,7 +5085,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4849,10 +5093,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4860,12 +5104,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4876,7 +5131,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4884,10 +5139,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4895,12 +5150,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4913,7 +5168,7 @@ export interface operations {
     list_runs: {
         parameters: {
             query?: {
-                /** @description Only those that stand here. */
+                /** @description Only those with this status. */
                 status?: "pending" | "running" | "waiting" | "completed" | "failed" | "cancelled";
                 /** @description Only those of this conversation. */
                 session_key?: string;
@@ -4940,7 +5195,7 @@ export interface operations {
             /** @description A page of runs */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4951,7 +5206,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4959,12 +5214,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4972,10 +5227,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4986,7 +5241,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -4997,7 +5252,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5008,7 +5263,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5016,10 +5271,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5027,12 +5282,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5043,7 +5309,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5051,10 +5317,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5062,12 +5328,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5081,8 +5347,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Send the request again with the same key: it creates one run. */
-                "Idempotency-Key"?: string;
+                /** @description Requests that are sent again with the same key create one run */
+                "Idempotency-Key"?: string | null;
                 /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
                 "x-org-id"?: string;
                 /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
@@ -5102,9 +5368,9 @@ export interface operations {
             /** @description The run is in the queue */
             201: {
                 headers: {
-                    /** @description `true` if the key had created the run before */
+                    /** @description `true` if an earlier request with the key created the run */
                     "Idempotency-Replayed"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5115,7 +5381,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5123,12 +5389,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5136,10 +5402,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5150,7 +5416,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5161,7 +5427,7 @@ export interface operations {
             /** @description `conflict`: the session is busy, and `if_busy` is `reject` */
             409: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5172,7 +5438,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5183,7 +5449,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5191,10 +5457,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5202,10 +5468,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `idempotency_mismatch`: the key came with another body */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `idempotency_mismatch`: the key was used with another body */
             422: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5218,7 +5495,7 @@ export interface operations {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5229,7 +5506,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5237,10 +5514,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5248,12 +5525,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5285,7 +5562,7 @@ export interface operations {
             /** @description The run, whole */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5296,7 +5573,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5304,12 +5581,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5317,10 +5594,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5331,7 +5608,7 @@ export interface operations {
             /** @description `not_found`: no such run in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5342,7 +5619,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5353,7 +5630,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5364,7 +5641,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5372,10 +5649,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5383,12 +5660,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5399,7 +5687,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5407,10 +5695,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5418,12 +5706,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5452,10 +5740,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The run ends, or has ended */
+            /** @description The run is cancelled, or will be */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5466,7 +5754,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5474,12 +5762,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5487,10 +5775,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5501,7 +5789,7 @@ export interface operations {
             /** @description `not_found`: no such run in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5512,7 +5800,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5523,7 +5811,7 @@ export interface operations {
             /** @description `run_already_finished` */
             409: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5534,7 +5822,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5545,7 +5833,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5553,10 +5841,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5564,12 +5852,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5580,7 +5879,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5588,10 +5887,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5599,12 +5898,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5646,7 +5945,7 @@ export interface operations {
             /** @description A page of events */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5657,7 +5956,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5665,12 +5964,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5678,10 +5977,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5692,7 +5991,7 @@ export interface operations {
             /** @description `not_found`: no such run in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5703,7 +6002,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5714,7 +6013,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5725,7 +6024,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5733,10 +6032,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5744,12 +6043,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5760,7 +6070,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5768,10 +6078,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5779,12 +6089,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5799,12 +6109,12 @@ export interface operations {
             query?: {
                 /** @description The id of the last frame seen, `<seq>` or `<seq>.<n>`; 0 for none. `Last-Event-ID` wins. */
                 cursor?: string;
-                /** @description `false` leaves out the text of the model as it comes. */
+                /** @description `false` leaves out the text of the model as it comes. `true` when absent. */
                 deltas?: boolean;
             };
             header?: {
-                /** @description The id of the last frame seen. */
-                "Last-Event-ID"?: string;
+                /** @description The id of the last frame seen */
+                "Last-Event-ID"?: string | null;
                 /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
                 "x-org-id"?: string;
                 /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
@@ -5823,7 +6133,7 @@ export interface operations {
             /** @description Frames, each as its schema says, until the run has ended */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5834,7 +6144,7 @@ export interface operations {
             /** @description The run has ended and nothing follows the cursor */
             204: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5843,7 +6153,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5851,12 +6161,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5864,10 +6174,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5878,7 +6188,7 @@ export interface operations {
             /** @description `not_found`: no such run in this scope */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5889,7 +6199,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5900,7 +6210,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5911,7 +6221,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5919,10 +6229,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5930,12 +6240,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `quota_exceeded`: too many streams are open, here, of the organisation or of the credential */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `quota_exceeded`: the server, the organisation or the credential has too many streams open, or too much waits for followers that do not read */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5946,7 +6267,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5954,10 +6275,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -5965,12 +6286,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6004,7 +6325,7 @@ export interface operations {
             /** @description A page of sessions */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6015,7 +6336,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6023,12 +6344,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6036,10 +6357,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6050,7 +6371,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6061,7 +6382,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6072,7 +6393,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6080,10 +6401,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6091,12 +6412,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6107,7 +6439,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6115,10 +6447,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6126,12 +6458,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6168,7 +6500,7 @@ export interface operations {
             /** @description A page of runs */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6179,7 +6511,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6187,12 +6519,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6200,10 +6532,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6211,10 +6543,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `not_found`: the name cannot be a session's */
+            /** @description `not_found`: the name is not a valid session key */
             404: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6225,7 +6557,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6236,7 +6568,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6247,7 +6579,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6255,10 +6587,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6266,12 +6598,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6282,7 +6625,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6290,10 +6633,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6301,12 +6644,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6340,7 +6683,7 @@ export interface operations {
             /** @description A page of tools */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6351,7 +6694,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6359,12 +6702,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6372,10 +6715,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6386,7 +6729,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6397,7 +6740,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6408,7 +6751,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6416,10 +6759,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6427,12 +6770,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6443,7 +6797,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6451,10 +6805,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6462,12 +6816,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6493,10 +6847,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description By day and model */
+            /** @description Usage by day and model */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6507,7 +6861,7 @@ export interface operations {
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
             400: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6515,12 +6869,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6528,10 +6882,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right, or is for another scope */
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
             403: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6542,7 +6896,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6553,7 +6907,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6564,7 +6918,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6572,10 +6926,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6583,12 +6937,23 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6599,7 +6964,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6607,10 +6972,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6618,12 +6983,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6645,7 +7010,7 @@ export interface operations {
             /** @description Who asks */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6653,12 +7018,34 @@ export interface operations {
                     "application/json": components["schemas"]["WhoAmI"];
                 };
             };
+            /** @description `validation_error`: `Host` or a parameter is not valid */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description `unauthorized`: there is no good credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
                     "WWW-Authenticate"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden`: the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6669,7 +7056,7 @@ export interface operations {
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6680,7 +7067,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6691,7 +7078,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6699,10 +7086,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6715,7 +7113,7 @@ export interface operations {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6726,7 +7124,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6734,10 +7132,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6745,12 +7143,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6772,7 +7170,7 @@ export interface operations {
             /** @description The database answers */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6780,10 +7178,32 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+            /** @description `validation_error`: `Host` or a parameter is not valid */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden`: the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6794,7 +7214,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6805,7 +7225,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6813,10 +7233,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6827,7 +7258,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6835,10 +7266,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6846,12 +7277,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description The database is away */
+            /** @description The database does not answer */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6870,21 +7301,43 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is */
+            /** @description The process answers */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Probe"];
+                    "application/json": components["schemas"]["ProbeStatus"];
+                };
+            };
+            /** @description `validation_error`: `Host` or a parameter is not valid */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden`: the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6895,7 +7348,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6906,7 +7359,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6914,10 +7367,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6928,7 +7392,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6936,10 +7400,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6947,12 +7411,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6974,18 +7438,40 @@ export interface operations {
             /** @description The database answers */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Probe"];
+                    "application/json": components["schemas"]["ProbeStatus"];
+                };
+            };
+            /** @description `validation_error`: `Host` or a parameter is not valid */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden`: the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -6996,7 +7482,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7007,7 +7493,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7015,10 +7501,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7029,7 +7526,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7037,10 +7534,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7048,12 +7545,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away */
+            /** @description `unavailable`: the database does not answer */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7075,7 +7572,7 @@ export interface operations {
             /** @description Prometheus text */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7083,10 +7580,32 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            /** @description `validation_error`: `Host` or a parameter is not valid */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden`: the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7097,7 +7616,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7108,7 +7627,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7116,10 +7635,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7130,7 +7660,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7138,10 +7668,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7149,12 +7679,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7176,7 +7706,7 @@ export interface operations {
             /** @description OpenAPI 3.1 */
             200: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7184,10 +7714,32 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
+            /** @description `validation_error`: `Host` or a parameter is not valid */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden`: the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             /** @description `request_timeout`: the request did not arrive in time */
             408: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7198,7 +7750,7 @@ export interface operations {
             /** @description `payload_too_large`: the body is over its limit */
             413: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7209,7 +7761,7 @@ export interface operations {
             /** @description `uri_too_long`: path and query are over their limit */
             414: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7217,10 +7769,21 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unsupported_media_type`: the body is no plain JSON */
+            /** @description `unsupported_media_type`: the body is not plain JSON */
             415: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7231,7 +7794,7 @@ export interface operations {
             /** @description `headers_too_large`: the headers are over their limit */
             431: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7239,10 +7802,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `internal`: a defect of ours */
+            /** @description `internal`: an error of the server */
             500: {
                 headers: {
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
@@ -7250,12 +7813,12 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unavailable`: the database is away, or we are overloaded */
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
             503: {
                 headers: {
                     /** @description Seconds to wait */
                     "Retry-After"?: string;
-                    /** @description Names the request in our logs */
+                    /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;
                 };
