@@ -57,6 +57,7 @@ function freshRun(
   return {
     ...made,
     output: null,
+    output_cut: false,
     error: null,
     step_count: 0,
     tool_call_count: 0,

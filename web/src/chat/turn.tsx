@@ -95,6 +95,7 @@ function Outcome(props: { run: Run; parts: Part[]; actions: TurnActions; childre
           <p className="wrap-any text-text">{run.error.message}</p>
         </div>
       )}
+      {run.output_cut && <p className="text-sm text-warn">{t("chat.cut")}</p>}
       {run.status === "cancelled" && <p className="text-sm text-muted">{t("chat.cancelled")}</p>}
       {children}
       {hasEnded(run.status) && (

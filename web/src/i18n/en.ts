@@ -121,6 +121,7 @@ export const en = {
   "chat.running": "Running {tool}",
   "chat.complete": "Response complete",
   "chat.cancelled": "Stopped.",
+  "chat.cut": "The answer is not whole.",
   "chat.recalled": { one: "{n} memory recalled", other: "{n} memories recalled" },
 
   "runs.all": "Any status",
@@ -179,6 +180,8 @@ export const en = {
 
   "failure.model_error": "The model did not answer",
   "failure.model_auth": "The provider refuses the key of the model",
+  "failure.empty_answer": "The model said nothing",
+  "failure.refused": "The model refused to answer",
   "failure.step_limit": "It took as many steps as it may, without an answer",
   "failure.token_limit": "It used as many tokens as it may",
   "failure.cost_limit": "It cost as much as it may",
@@ -388,6 +391,7 @@ export const en = {
   "error.payload_too_large": "The text is too long",
   "error.uri_too_long": "The address is too long",
   "error.unsupported_media_type": "The server does not take this form",
+  "error.misdirected_request": "This address is not one of the server's names",
   "error.idempotency_mismatch": "This was sent before, with other content",
   "error.rate_limited": "Requests come too fast; wait a moment",
   "error.quota_exceeded": "The organisation has reached a limit",

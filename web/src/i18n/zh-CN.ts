@@ -120,6 +120,7 @@ export const zhCN: Dictionary = {
   "chat.running": "正在运行 {tool}",
   "chat.complete": "回答完成",
   "chat.cancelled": "已停止。",
+  "chat.cut": "回答不完整。",
   "chat.recalled": { one: "想起 {n} 条记忆", other: "想起 {n} 条记忆" },
 
   "runs.all": "全部状态",
@@ -178,6 +179,8 @@ export const zhCN: Dictionary = {
 
   "failure.model_error": "模型没有回答",
   "failure.model_auth": "模型服务拒绝了密钥",
+  "failure.empty_answer": "模型没有说任何话",
+  "failure.refused": "模型拒绝回答",
   "failure.step_limit": "步骤数达到上限，仍没有答案",
   "failure.token_limit": "Token 用量达到上限",
   "failure.cost_limit": "费用达到上限",
@@ -384,6 +387,7 @@ export const zhCN: Dictionary = {
   "error.payload_too_large": "内容过长",
   "error.uri_too_long": "地址过长",
   "error.unsupported_media_type": "服务器不接受这种格式",
+  "error.misdirected_request": "这个地址不是服务器的名称",
   "error.idempotency_mismatch": "之前已用其他内容发送过",
   "error.rate_limited": "请求过快，请稍候",
   "error.quota_exceeded": "组织已达到配额上限",
