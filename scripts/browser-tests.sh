@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Tests of the web page in a real Chromium: the one in $CHROMIUM or on the path, else the
-# distribution's, which is installed where we may (root on Debian).
+# Builds the web UI and tests it: its parts by themselves, then the whole in a real Chromium on
+# target/debug/openintern (or OPENINTERN). The browser is the one in $CHROMIUM or on the path, else the
+# distribution's, which is installed where we may (root on Debian), with a font that has Chinese.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,18 +11,21 @@ find_chromium() {
     done
     return 1
 }
-if ! CHROMIUM=$(find_chromium); then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
-    fi
-    CHROMIUM=$(find_chromium) || {
-        echo "error: no Chromium was found (hint: install one, or name it in CHROMIUM)" >&2
-        exit 1
-    }
-fi
+install() {
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then return; fi
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+has_chinese() { [ -n "$(fc-list :lang=zh-cn 2>/dev/null | head -n 1)" ]; }
+
+if ! find_chromium >/dev/null || ! has_chinese; then install chromium fontconfig fonts-noto-cjk; fi
+CHROMIUM=$(find_chromium) || {
+    echo "error: no Chromium was found (hint: install one, or name it in CHROMIUM)" >&2
+    exit 1
+}
 export CHROMIUM
 
+scripts/web.sh check
 cd web
-[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent
-OPENINTERN=${OPENINTERN:-$PWD/../target/debug/openintern} npm test --silent
+npm run --silent test
+OPENINTERN=${OPENINTERN:-$PWD/../target/debug/openintern} npm run --silent test:browser

@@ -59,7 +59,7 @@ printf '\n── Runs so far / 到目前为止的 run\n\n'
 "$openintern" runs list
 cat <<END
 
-  web UI     $AGENT_API_URL/?session=s_tuesday
+  web UI     $AGENT_API_URL/sessions/s_tuesday
   API        $AGENT_API_URL/docs
   try it     AGENT_API_URL=$AGENT_API_URL target/release/openintern run "你好" --stream
 

@@ -29,7 +29,8 @@ pub enum Right {
 }
 
 impl Right {
-    const ALL: [Self; 5] =
+    /// All there are.
+    pub const ALL: [Self; 5] =
         [Self::RunsRead, Self::RunsWrite, Self::MemoryRead, Self::MemoryWrite, Self::Admin];
 
     /// The right as it is written.

@@ -70,22 +70,29 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
     components.security_schemes.insert(BEARER.to_owned(), SecurityScheme::Http(bearer).into());
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
-            let is_protected = operation.security.is_some();
-            if is_protected {
+            let is_in_scope = needs_right(operation);
+            if is_in_scope {
                 add_scope(operation);
             }
-            add_errors(operation, is_protected);
+            add_errors(operation, is_in_scope);
         }
     }
     document
 }
 
 /// Declares the right that the operations need.
-pub(crate) fn needing(mut paths: Paths, right: Right) -> Paths {
+pub(crate) fn needing(mut paths: Paths, right: Option<Right>) -> Paths {
+    let rights: Vec<_> = right.iter().map(|right| right.as_str()).collect();
     for operation in paths.paths.values_mut().flat_map(operations) {
-        operation.security = Some(vec![SecurityRequirement::new(BEARER, [right.as_str()])]);
+        operation.security = Some(vec![SecurityRequirement::new(BEARER, rights.iter().copied())]);
     }
     paths
+}
+
+/// Whoever needs a right reaches for somebody's data; what needs none has no scope.
+fn needs_right(operation: &Operation) -> bool {
+    let needs_none = SecurityRequirement::new(BEARER, [""; 0]);
+    operation.security.iter().flatten().any(|needed| *needed != needs_none)
 }
 
 fn tag(name: &str, description: &str) -> Tag {
@@ -153,7 +160,7 @@ fn scope_header(name: &str, description: &str) -> Parameter {
         .build()
 }
 
-fn add_errors(operation: &mut Operation, is_protected: bool) {
+fn add_errors(operation: &mut Operation, is_in_scope: bool) {
     let takes_a_body = operation.request_body.is_some();
     let mut errors = vec![
         (
@@ -168,11 +175,11 @@ fn add_errors(operation: &mut Operation, is_protected: bool) {
         ("500", "`internal`: an error of the server"),
         ("503", "`unavailable`: the database does not answer, or the server is overloaded"),
     ];
-    if !is_protected {
+    if !is_in_scope {
         errors.push(("400", "`validation_error`: `Host` or a parameter is not valid"));
         errors.push(("403", "`forbidden`: the request came from a page of another site"));
     }
-    if is_protected {
+    if is_in_scope {
         errors.push(("401", "`unauthorized`: there is no valid credential"));
         errors.push(("429", "`rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share"));
         errors.push((

@@ -25,9 +25,11 @@ use crate::{
     middleware::{
         known_query::{KnownQuery, known_query},
         request_guard::guard,
-        require_right::require_right,
+        require_right::{require_credential, require_right},
     },
-    routes::{audit, catalog, health, keys, login, memories, runs, sessions, stream, usage, web},
+    routes::{
+        audit, catalog, health, keys, login, memories, runs, sessions, stream, usage, web, whoami,
+    },
     settings::TenantLimits,
 };
 
@@ -61,6 +63,7 @@ fn routes(access: &AccessControl) -> OpenApiRouter<App> {
         .routes(needs(Admin, routes!(keys::create, keys::list)))
         .routes(needs(Admin, routes!(keys::revoke)))
         .routes(needs(Admin, routes!(audit::list)))
+        .routes(needs_credential(access, routes!(whoami::whoami)))
         .routes(open(routes!(login::login)))
         .routes(open(routes!(login::logout)))
         .routes(open(routes!(health::health)))
@@ -80,7 +83,18 @@ fn needs(
     let checked = from_fn_with_state((access.clone(), right), require_right);
     let known = from_fn_with_state(KnownQuery::with_scope(&paths), known_query);
     let methods = methods.route_layer(known).route_layer(checked); // The last one is asked first.
-    (schemas, document::needing(paths, right), methods)
+    (schemas, document::needing(paths, Some(right)), methods)
+}
+
+/// A route that needs a good credential, whatever its rights. Its handler cannot ask for a scope.
+fn needs_credential(
+    access: &AccessControl,
+    (schemas, paths, methods): UtoipaMethodRouter<App>,
+) -> UtoipaMethodRouter<App> {
+    let checked = from_fn_with_state(access.clone(), require_credential);
+    let known = from_fn_with_state(KnownQuery::new(&paths), known_query);
+    let methods = methods.route_layer(known).route_layer(checked); // The last one is asked first.
+    (schemas, document::needing(paths, None), methods)
 }
 
 /// A route that everybody may ask.

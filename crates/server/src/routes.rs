@@ -12,3 +12,4 @@ pub(crate) mod sessions;
 pub(crate) mod stream;
 pub(crate) mod usage;
 pub(crate) mod web;
+pub(crate) mod whoami;

@@ -1,6 +1,9 @@
-//! The web page: a few files inside the executable.
+//! The web UI: what `npm run build` leaves in `web/dist`, inside the executable. It has routes of its
+//! own, whose paths are all answered with its page.
+//!
+//! A build without Node has no UI, and serves a page that says how to get one.
 
-use std::sync::LazyLock;
+use std::borrow::Cow;
 
 use axum::{
     extract::Request,
@@ -8,45 +11,41 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use protocol::error::ErrorCode;
-use sha2::{Digest, Sha256};
+use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::error::ApiError;
 
-/// Nothing from elsewhere, nothing inline, and nobody may frame us.
-const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; \
-                      form-action 'self'; frame-ancestors 'none'";
+/// Nothing from elsewhere, no script inline, and nobody may frame us. Styles may be inline, since
+/// the library behind dialogs and menus writes some.
+const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      object-src 'none'; base-uri 'none'; form-action 'self'; \
+                      frame-ancestors 'none'";
+/// The name of what lies here changes with its content.
+const HASHED: &str = "assets/";
+const FOREVER: &str = "public, max-age=31536000, immutable";
+/// Kept, and asked about each time: an upgrade is seen at once.
+const ASK: &str = "no-cache";
+const NOT_BUILT: &[u8] = br#"<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>OpenIntern</title></head>
+<body>
+<h1>OpenIntern</h1>
+<p>This build has no web UI. To build one, with Node 20.19 or newer: <code>make build</code>.</p>
+<p>The API is here, and described at <a href="/docs">/docs</a>.</p>
+</body>
+</html>
+"#;
 
-struct Asset {
-    path: &'static str,
-    content_type: &'static str,
-    bytes: &'static [u8],
-    etag: String,
-}
+/// How the paths of the page begin: the routes of `web/src/router.tsx`.
+const PAGES: [&str; 12] = [
+    "", "login", "sessions", "runs", "memory", "queue", "usage", "agents", "tools", "keys",
+    "audit", "settings",
+];
 
-impl Asset {
-    fn new(path: &'static str, content_type: &'static str, bytes: &'static [u8]) -> Self {
-        let digest = Sha256::digest(bytes);
-        let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self { path, content_type, bytes, etag: format!("\"{hex}\"") }
-    }
-}
-
-static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
-    [
-        Asset::new("/", "text/html; charset=utf-8", include_bytes!("../../../../web/index.html")),
-        Asset::new(
-            "/app.js",
-            "text/javascript; charset=utf-8",
-            include_bytes!("../../../../web/app.js"),
-        ),
-        Asset::new(
-            "/style.css",
-            "text/css; charset=utf-8",
-            include_bytes!("../../../../web/style.css"),
-        ),
-        Asset::new("/favicon.svg", "image/svg+xml", include_bytes!("../../../../web/favicon.svg")),
-    ]
-});
+#[derive(RustEmbed)]
+#[folder = "../../web/dist"]
+#[allow_missing = true]
+struct Dist;
 
 /// Answers every path without a route.
 pub(crate) async fn rest(request: Request) -> Response {
@@ -58,37 +57,77 @@ pub(crate) async fn rest(request: Request) -> Response {
         let error = ApiError::new(ErrorCode::MethodNotAllowed, "this path can only be read");
         return ([(header::ALLOW, HeaderValue::from_static("GET,HEAD"))], error).into_response();
     }
-    let path = if is_of_a_run(path) { "/" } else { path };
-    match ASSETS.iter().find(|asset| asset.path == path) {
-        Some(asset) => served(asset, request.headers()),
+    let path = path.strip_prefix('/').unwrap_or(path);
+    if PAGES.contains(&path.split('/').next().unwrap_or(path)) {
+        return page(request.headers());
+    }
+    match Dist::get(path) {
+        Some(file) => served(path, file, request.headers()),
         None => (StatusCode::NOT_FOUND, "there is no such page\n").into_response(),
     }
 }
 
-/// `/runs/{run_id}` is the page, too, which then shows this run.
-fn is_of_a_run(path: &str) -> bool {
-    path.strip_prefix("/runs/").is_some_and(|run| !run.is_empty() && !run.contains('/'))
+fn page(asked: &HeaderMap) -> Response {
+    const NAME: &str = "index.html";
+    match Dist::get(NAME) {
+        Some(file) => served(NAME, file, asked),
+        None => {
+            let headers = [
+                (header::CONTENT_TYPE, content_type(NAME)),
+                (header::CACHE_CONTROL, ASK),
+                (header::CONTENT_SECURITY_POLICY, POLICY),
+            ];
+            (headers, NOT_BUILT).into_response()
+        }
+    }
 }
 
-fn served(asset: &'static Asset, asked: &HeaderMap) -> Response {
+fn served(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
+    let hash = file.metadata.sha256_hash();
+    let hex: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let etag = format!("\"{hex}\"");
     let headers = [
-        (header::CONTENT_TYPE, asset.content_type),
-        // Kept, and asked about each time: an upgrade is seen at once.
-        (header::CACHE_CONTROL, "no-cache"),
-        (header::ETAG, asset.etag.as_str()),
+        (header::CONTENT_TYPE, content_type(path)),
+        (header::CACHE_CONTROL, if path.starts_with(HASHED) { FOREVER } else { ASK }),
+        (header::ETAG, &etag),
+        (header::VARY, "Accept-Encoding"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
     ];
-    if is_kept(asset, asked.get(header::IF_NONE_MATCH)) {
+    if is_kept(&etag, asked.get(header::IF_NONE_MATCH)) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
-    (headers, asset.bytes).into_response()
+    match compressed(path, asked) {
+        Some(bytes) => (headers, [(header::CONTENT_ENCODING, "gzip")], bytes).into_response(),
+        None => (headers, file.data).into_response(),
+    }
 }
 
-fn is_kept(asset: &Asset, tags: Option<&HeaderValue>) -> bool {
+/// The twin that the build wrote beside the file, for whoever takes it.
+fn compressed(path: &str, asked: &HeaderMap) -> Option<Cow<'static, [u8]>> {
+    let encodings = asked.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
+    let takes_gzip = encodings.split(',').any(|encoding| {
+        let (name, weight) = encoding.split_once(';').unwrap_or((encoding, ""));
+        name.trim() == "gzip" && weight.trim() != "q=0"
+    });
+    takes_gzip.then(|| Dist::get(&format!("{path}.gz"))).flatten().map(|file| file.data)
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("woff2") => "font/woff2",
+        Some(_) | None => "application/octet-stream",
+    }
+}
+
+fn is_kept(etag: &str, tags: Option<&HeaderValue>) -> bool {
     tags.and_then(|tags| tags.to_str().ok()).is_some_and(|tags| {
         tags.split(',')
             .map(|tag| tag.trim().trim_start_matches("W/"))
-            .any(|tag| tag == "*" || tag == asset.etag)
+            .any(|tag| tag == "*" || tag == etag)
     })
 }

@@ -60,6 +60,7 @@ fn it_has_every_route() {
             "GET /api/sessions/{session_key}/runs",
             "GET /api/tools",
             "GET /api/usage",
+            "GET /api/whoami",
             "GET /health",
             "GET /health/live",
             "GET /health/ready",
@@ -95,9 +96,9 @@ fn nothing_points_nowhere() {
 fn every_operation_says_how_it_refuses() {
     for (method, path, operation) in operations(&document()) {
         let responses = operation["responses"].as_object().unwrap();
-        let in_scope = operation["security"].is_array();
-        let comes_or_goes = ["/api/login", "/api/logout"].contains(&path.as_str());
-        assert_eq!(in_scope, path.starts_with("/api/") && !comes_or_goes, "{method} {path}");
+        let in_scope = operation["security"][0]["bearer"][0].is_string();
+        let is_identity = ["/api/login", "/api/logout", "/api/whoami"].contains(&path.as_str());
+        assert_eq!(in_scope, path.starts_with("/api/") && !is_identity, "{method} {path}");
         let mut needed = vec!["400", "403", "408", "413", "414", "415", "421", "431", "500", "503"];
         if in_scope {
             needed.extend(["401"]);

@@ -124,6 +124,7 @@ impl Route {
             | "logout"
             | "queue"
             | "usage"
+            | "whoami"
             | "health"
             | "health_live"
             | "health_ready"

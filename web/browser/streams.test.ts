@@ -1,0 +1,115 @@
+// Streams that break: nothing is lost, nothing comes twice, and one is told calmly.
+
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { SILENCE_MAX_MS } from "~/live/stream";
+import { openGate, WHOLE } from "./model";
+import { Server } from "./server";
+import { ask, type Options, type Visit, visit, withBrowser, wordsOf } from "./visit";
+import { Wire } from "./wire";
+
+withBrowser();
+
+const t = wordsOf("en");
+const USER = "user_streams";
+let server: Server;
+let wire: Wire;
+
+beforeAll(async () => {
+  server = await Server.start(inject("model"));
+  wire = await Wire.start(server.address);
+});
+
+afterAll(async () => {
+  wire?.stop();
+  await server?.remove();
+});
+
+/** A run at its gate, watched through the wire. */
+async function watching(gate: string, options: Options = {}) {
+  const session_key = `s_${gate}`;
+  const run = await ask(server.address, USER, "/api/runs", { input: `gate ${gate}`, session_key });
+  const visited = await visit(`/runs/${run.run_id}?tab=chat`, {
+    address: wire.address,
+    user: USER,
+    ...options,
+  });
+  await visited.page.getByText("The first half is").waitFor();
+  return { ...visited, id: run.run_id as string };
+}
+
+const lost = (page: Page) => page.getByText(t("link.lost")).waitFor();
+const live = (page: Page) => page.getByText(/^Reconnected/).waitFor();
+
+/** What the page shows is what was written, all of it and once. */
+async function isWhole({ page, go }: Visit, id: string, gate: string) {
+  await openGate(inject("model"), gate);
+  await page.getByText("And the second half").waitFor();
+  await page.getByText(t("status.completed")).first().waitFor();
+  expect(await page.locator(".prose").innerText()).toBe(WHOLE.replaceAll(/\*\*|`/g, ""));
+  const { events } = await ask(server.address, USER, `/api/runs/${id}/events?limit=500`);
+  await go(`/runs/${id}?tab=events`);
+  await page.getByRole("listitem").filter({ hasText: "run.completed" }).waitFor();
+  const rows = await page.getByRole("listitem").allInnerTexts();
+  const seen = rows.map((row) => Number(/#(\d+)/.exec(row)?.[1])).sort((a, b) => a - b);
+  expect(seen).toEqual(events.map(({ seq }: { seq: number }) => seq));
+}
+
+test("cut connections are made again where they were", async () => {
+  const visited = await watching("cut");
+  wire.cut();
+  await visited.page.getByText(t("link.live"), { exact: true }).waitFor();
+  await isWhole(visited, visited.id, "cut");
+  expect(visited.faults).toEqual([]);
+});
+
+test("a server that is overloaded for a while is waited for", async () => {
+  const visited = await watching("busy");
+  wire.busy(true);
+  await lost(visited.page);
+  wire.busy(false);
+  await visited.page.getByRole("button", { name: t("link.retry") }).click();
+  await live(visited.page);
+  await isWhole(visited, visited.id, "busy");
+});
+
+test("a server that is killed and comes back goes on with the run", async () => {
+  const visited = await watching("killed");
+  await server.stop("SIGKILL");
+  await lost(visited.page);
+  await server.resume();
+  wire.target = server.address;
+  await live(visited.page);
+  await visited.page.getByText("The first half is").waitFor();
+  await isWhole(visited, visited.id, "killed");
+});
+
+test("a connection that has gone silent is noticed, also where workers are not shared", async () => {
+  const visited = await watching("silent", { sharesWorkers: false, clock: true });
+  wire.mute(true);
+  await visited.page.clock.fastForward(SILENCE_MAX_MS + 1_000);
+  await visited.page.clock.fastForward(2_000);
+  await lost(visited.page);
+  wire.mute(false);
+  await visited.page.getByRole("button", { name: t("link.retry") }).click();
+  await isWhole(visited, visited.id, "silent");
+});
+
+test("eight tabs with eight runs are all live", async () => {
+  const gates = Array.from({ length: 8 }, (_, n) => `tab-${n}`);
+  const { context, page } = await watching(gates[0]!);
+  const tabs: Page[] = [page];
+  for (const gate of gates.slice(1)) {
+    const body = { input: `gate ${gate}`, session_key: `s_${gate}` };
+    const { run_id } = await ask(server.address, USER, "/api/runs", body);
+    const tab = await context.newPage();
+    await tab.goto(`${wire.address}/runs/${run_id}?tab=chat`);
+    tabs.push(tab);
+  }
+  const began = Date.now();
+  await Promise.all(tabs.map((tab) => tab.getByText(t("link.live"), { exact: true }).waitFor()));
+  expect(Date.now() - began).toBeLessThan(5_000);
+  await Promise.all(gates.map((gate) => openGate(inject("model"), gate)));
+  await Promise.all(tabs.map((tab) => tab.getByText("And the second half").waitFor()));
+  await Promise.all(tabs.map((tab) => tab.getByText(t("status.completed")).first().waitFor()));
+});

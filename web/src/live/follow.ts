@@ -1,0 +1,103 @@
+// The tab's side of the hub: follow a run, and know how the connection stands.
+
+import { scope } from "~/api/scope";
+import type { Frame, Link, ToHub, ToTab } from "./frames";
+
+export type Watcher = { onFrames(frames: Frame[]): void; onLink(link: Link): void };
+
+let channel: MessagePort | null = null;
+let nextFollower = 1;
+const watchers = new Map<number, Watcher>();
+const links = new Map<number, Link>();
+const linkListeners = new Set<() => void>();
+
+/** Follows a run after the event `cursor`, until the returned function is called. */
+export function follow(runId: string, cursor: number, watcher: Watcher): () => void {
+  const follower = nextFollower++;
+  watchers.set(follower, watcher);
+  say({ type: "follow", follower, topic: { scope: scope(), runId }, cursor });
+  return () => {
+    watchers.delete(follower);
+    links.delete(follower);
+    changed();
+    say({ type: "leave", follower });
+  };
+}
+
+/** Connects again now, where that is being waited for. */
+export function retryNow(): void {
+  say({ type: "retry" });
+}
+
+/** The links of this tab, for the banner. The array is the same as long as nothing changes. */
+export function currentLinks(): Link[] {
+  return snapshot;
+}
+
+export function onLinks(listener: () => void): () => void {
+  linkListeners.add(listener);
+  return () => linkListeners.delete(listener);
+}
+
+let snapshot: Link[] = [];
+
+function changed(): void {
+  snapshot = [...links.values()];
+  for (const listener of linkListeners) listener();
+}
+
+function say(message: ToHub): void {
+  channel ??= connect();
+  channel.postMessage(message);
+}
+
+function connect(): MessagePort {
+  const port = portToHub();
+  port.onmessage = ({ data }: MessageEvent<ToTab>) => {
+    const watcher = watchers.get(data.follower);
+    if (!watcher) return;
+    if (data.type === "frames") return watcher.onFrames(data.frames);
+    links.set(data.follower, data.link);
+    changed();
+    watcher.onLink(data.link);
+  };
+  const send = (message: ToHub) => port.postMessage(message);
+  holdLock((lock) => send({ type: "hello", lock }));
+  document.addEventListener("visibilitychange", () => {
+    send({ type: "visible", visible: document.visibilityState === "visible" });
+    if (document.visibilityState === "visible") send({ type: "retry" });
+  });
+  addEventListener("online", () => send({ type: "retry" }));
+  addEventListener("pagehide", (event) => {
+    if (!event.persisted) send({ type: "bye" });
+  });
+  return port;
+}
+
+/** The hub of all tabs; one of our own where the browser shares no workers. */
+function portToHub(): MessagePort {
+  if (typeof SharedWorker === "function") {
+    const worker = new SharedWorker(new URL("./hub.worker.ts", import.meta.url), {
+      type: "module",
+      name: "openintern-hub",
+    });
+    worker.port.start();
+    return worker.port;
+  }
+  const { port1, port2 } = new MessageChannel();
+  void import("./hub").then(({ Hub }) => {
+    new Hub().join(port2);
+    port2.start();
+  });
+  return port1;
+}
+
+/** Holds a lock that ends with this tab, however it ends. There are none on pages over plain HTTP. */
+function holdLock(onHeld: (lock: string) => void): void {
+  if (!navigator.locks) return;
+  const name = `openintern-tab-${crypto.randomUUID()}`;
+  void navigator.locks.request(name, () => {
+    onHeld(name);
+    return new Promise(() => {});
+  });
+}

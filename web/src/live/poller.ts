@@ -1,0 +1,86 @@
+// Follows a run by asking for its events again and again: for runs beyond the connections that a
+// browser has for one server (six with HTTP/1.1, all tabs together). It sees no words in the making.
+
+import { scopeHeaders } from "~/api/scope";
+import type { RunEvent } from "~/api/types";
+import { type Frame, isTerminal, type Link, type Topic } from "./frames";
+
+const POLL_MS = 1_000;
+const FAILED_MS = 5_000;
+
+type Watcher = { onFrame(frame: Frame): void; onLink(link: Link): void };
+
+export class Poller {
+  link: Link = { kind: "connecting" };
+  private readonly stopped = new AbortController();
+  private wake: () => void = () => {};
+
+  constructor(
+    private readonly topic: Topic,
+    private cursor: number,
+    private readonly watcher: Watcher,
+  ) {
+    void this.run();
+  }
+
+  stop(): void {
+    this.stopped.abort();
+    this.wake();
+  }
+
+  retry(): void {
+    this.wake();
+  }
+
+  private async run(): Promise<void> {
+    const { signal } = this.stopped;
+    while (!signal.aborted) {
+      const status = await this.ask();
+      if (signal.aborted || this.link.kind === "finished") return;
+      if (status >= 400 && status < 500 && status !== 429) {
+        return this.say({ kind: "refused", status });
+      }
+      const isWell = status === 200;
+      this.say(
+        isWell ? { kind: "live", restored: 0 } : { kind: "waiting", until: Date.now() + FAILED_MS },
+      );
+      await new Promise<void>((awake) => {
+        const timer = setTimeout(awake, isWell ? POLL_MS : FAILED_MS);
+        this.wake = () => {
+          clearTimeout(timer);
+          awake();
+        };
+      });
+    }
+  }
+
+  /** Takes the next events; the status of the answer, 0 where there was none. */
+  private async ask(): Promise<number> {
+    try {
+      const response = await fetch(
+        `/api/runs/${this.topic.runId}/events?cursor=${this.cursor}&limit=500`,
+        { headers: scopeHeaders(this.topic.scope), signal: this.stopped.signal },
+      );
+      if (!response.ok) return response.status;
+      const { events }: { events: RunEvent[] } = await response.json();
+      for (const event of events) {
+        this.cursor = event.seq;
+        this.watcher.onFrame({
+          id: String(event.seq),
+          event: event.type,
+          data: JSON.stringify(event),
+        });
+        if (isTerminal(event.type)) this.say({ kind: "finished" });
+      }
+      return response.status;
+    } catch {
+      return 0;
+    }
+  }
+
+  private say(link: Link): void {
+    if (link.kind === "live" && this.link.kind === "live") return;
+    this.link = link;
+    if (!this.stopped.signal.aborted) this.watcher.onLink(link);
+  }
+}

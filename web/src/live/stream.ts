@@ -1,0 +1,74 @@
+// One connection to a stream of server-sent events, until it ends. `fetch` rather than `EventSource`:
+// that one sends no headers, sees no status, and does not notice a connection that has gone silent.
+
+import { createParser } from "eventsource-parser";
+import { scopeHeaders } from "~/api/scope";
+import type { Frame, Topic } from "./frames";
+
+/** The server says something at least every 15 s; after this long the connection is dead. */
+export const SILENCE_MAX_MS = 34_500;
+
+/** How a connection came to its end. */
+export type End =
+  | { kind: "closed" }
+  | { kind: "finished" }
+  | { kind: "refused"; status: number }
+  | { kind: "lost"; retryAfterMs: number | null };
+
+type Watcher = { onOpen(): void; onFrame(frame: Frame): void };
+
+export async function readStream(
+  topic: Topic,
+  lastId: string | null,
+  signal: AbortSignal,
+  watcher: Watcher,
+): Promise<End> {
+  const silent = new AbortController();
+  const abort = () => silent.abort();
+  signal.addEventListener("abort", abort);
+  let watchdog = setTimeout(abort, SILENCE_MAX_MS);
+  try {
+    const response = await fetch(`/api/runs/${topic.runId}/stream`, {
+      headers: {
+        ...scopeHeaders(topic.scope),
+        accept: "text/event-stream",
+        ...(lastId && { "last-event-id": lastId }),
+      },
+      signal: silent.signal,
+      cache: "no-store",
+    });
+    const end = endOf(response);
+    if (end) return end;
+    watcher.onOpen();
+    const parser = createParser({
+      onEvent: ({ id, event, data }) => {
+        if (id && event) watcher.onFrame({ id, event, data });
+      },
+    });
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return { kind: "closed" };
+      clearTimeout(watchdog);
+      watchdog = setTimeout(abort, SILENCE_MAX_MS);
+      parser.feed(value);
+    }
+  } catch {
+    return { kind: "lost", retryAfterMs: null };
+  } finally {
+    clearTimeout(watchdog);
+    signal.removeEventListener("abort", abort);
+    silent.abort();
+  }
+}
+
+/** What a response means that is no stream. */
+function endOf(response: Response): End | null {
+  if (response.status === 204) return { kind: "finished" };
+  if (response.ok) return null;
+  if (response.status === 429 || response.status >= 500) {
+    const seconds = Number(response.headers.get("retry-after"));
+    return { kind: "lost", retryAfterMs: seconds > 0 ? seconds * 1000 : null };
+  }
+  return { kind: "refused", status: response.status };
+}

@@ -1,0 +1,205 @@
+// One conversation: what was said, and the composer below it.
+
+import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { ArrowDown } from "lucide-react";
+import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { answered, api } from "~/api/client";
+import { sessionRunsQuery } from "~/api/queries";
+import { hasEnded, type IfBusy, type Run } from "~/api/types";
+import { useCan } from "~/app/identity";
+import { Composer, type ComposerHandle } from "~/chat/composer";
+import { type Message, newMessageKey, useSend } from "~/chat/send";
+import { Turn } from "~/chat/turn";
+import { useWords } from "~/i18n";
+import { Button } from "~/ui/button";
+import { Empty, Failure, LoadingRows } from "~/ui/states";
+import { useTitle } from "~/ui/title";
+
+/** This near to the end, one follows it. */
+const NEAR_END_PX = 120;
+/** Runs end elsewhere, too: the list is read again while one is at work. */
+const BUSY_MS = 3_000;
+
+export function SessionPage() {
+  const { key } = useParams({ from: "/shell/sessions/$key" });
+  // Another session is another page: its draft, its place, its runs.
+  return <Conversation key={key} session={key} />;
+}
+
+function Conversation({ session }: { session: string }) {
+  const { t } = useWords();
+  useTitle(session);
+  const queries = useQueryClient();
+  const mayWrite = useCan("runs:write");
+  const list = useInfiniteQuery({
+    ...sessionRunsQuery(session),
+    refetchInterval: (query) =>
+      query.state.data?.pages[0]?.runs.some(({ status }) => !hasEnded(status)) ? BUSY_MS : false,
+  });
+  const runs = useMemo(
+    () => (list.data?.pages.flatMap((page) => page.runs) ?? []).toReversed(),
+    [list.data],
+  );
+  const active = runs.find(({ status }) => !hasEnded(status));
+  const composer = useRef<ComposerHandle>(null);
+  const send = useSend();
+  const [held, setHeld] = useState<string | null>(null);
+  const end = useEnd();
+  const { follow } = end;
+
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a turn more is a reason to go to the end
+  useEffect(() => follow(true), [runs.length, follow]);
+
+  const deliver = (message: Message) => {
+    setHeld(null);
+    send.mutate(message, {
+      onError: () => {
+        // What failed to be sent is not lost.
+        if (mayWrite) composer.current?.write(message.input);
+      },
+    });
+  };
+  const say = (input: string, ifBusy: IfBusy = "queue") =>
+    deliver({ input, session, agent: runs.at(-1)?.agent_id, ifBusy, key: newMessageKey() });
+  const stop = async (run: Run) => {
+    const path = { run_id: run.run_id };
+    // A run that has just ended cannot be cancelled: its last event says so, too.
+    await answered(api.POST("/api/runs/{run_id}/cancel", { params: { path } })).catch(() => {});
+    void queries.invalidateQueries({ queryKey: ["session", session] });
+  };
+  const actions = mayWrite
+    ? {
+        onRetry: (run: Run) => say(run.input),
+        onEdit: (run: Run) => composer.current?.write(run.input),
+      }
+    : {};
+
+  return (
+    <div className="flex h-full min-h-0 flex-col">
+      <h1 className="sr-only">{t("session.title", { session })}</h1>
+      <div
+        ref={end.frame}
+        onScroll={end.onScroll}
+        role="log"
+        aria-live="off"
+        aria-label={t("session.title", { session })}
+        tabIndex={0}
+        className="relative min-h-0 grow overflow-y-auto outline-none"
+      >
+        <div className="mx-auto max-w-[760px] px-4 pt-8">
+          {list.hasNextPage && (
+            <div className="grid place-items-center pb-6">
+              <Button disabled={list.isFetchingNextPage} onClick={() => list.fetchNextPage()}>
+                {t("session.earlier")}
+              </Button>
+            </div>
+          )}
+          {list.error && <Failure error={list.error} onRetry={() => list.refetch()} />}
+          {list.isPending && <LoadingRows rows={6} />}
+          {list.data && runs.length === 0 && !send.isPending && (
+            <Empty title={t("session.empty")} />
+          )}
+          {runs.map((run) => (
+            <Turn key={run.run_id} run={run} actions={actions} onGrow={follow} />
+          ))}
+          {send.isPending && (
+            <p className="mb-7 ml-auto w-fit max-w-[80%] rounded-card rounded-br-badge bg-soft px-4 py-2 whitespace-pre-wrap opacity-70 wrap-any">
+              {send.variables.input}
+            </p>
+          )}
+        </div>
+      </div>
+      <div className="relative mx-auto w-full max-w-[760px] px-4 pb-4">
+        {!end.isNear && (
+          <Button
+            className="absolute -top-11 left-1/2 -translate-x-1/2 rounded-full shadow-float"
+            onClick={() => follow(true)}
+          >
+            <ArrowDown size={14} aria-hidden />
+            {t("session.latest")}
+          </Button>
+        )}
+        {send.isError && (
+          <div className="mb-2">
+            <Failure error={send.error} onRetry={() => deliver(send.variables)} />
+          </div>
+        )}
+        {held !== null && active && (
+          <Busy
+            onQueue={() => say(held, "queue")}
+            onInterrupt={() => say(held, "interrupt")}
+            onBack={() => {
+              composer.current?.write(held);
+              setHeld(null);
+            }}
+          />
+        )}
+        {mayWrite ? (
+          <Composer
+            handle={composer}
+            draft={session}
+            isBusy={active !== undefined}
+            last={runs.at(-1)?.input}
+            onSend={(input) => (active ? setHeld(input) : say(input))}
+            onStop={active && (() => void stop(active))}
+            autoFocus
+          />
+        ) : (
+          <p className="py-2 text-center text-sm text-muted">
+            {t("forbidden.right", { right: "runs:write" })}
+          </p>
+        )}
+        <p className="mt-1.5 flex justify-center gap-2 text-meta text-faint">
+          <code className="truncate font-mono">{session}</code>
+          <Link to="/runs" search={{ session }} className="hover:underline">
+            {t("session.runs")}
+          </Link>
+        </p>
+      </div>
+    </div>
+  );
+}
+
+type BusyProps = { onQueue: () => void; onInterrupt: () => void; onBack: () => void };
+
+/** The session is at work: when is the new message to be dealt with? */
+function Busy({ onQueue, onInterrupt, onBack }: BusyProps) {
+  const { t } = useWords();
+  return (
+    <div
+      role="alertdialog"
+      aria-label={t("busy.title")}
+      className="mb-2 flex flex-wrap items-center gap-2 rounded-card border border-line bg-panel px-4 py-2.5"
+    >
+      <p className="mr-auto text-sm">{t("busy.title")}</p>
+      <Button look="ghost" onClick={onBack}>
+        {t("busy.back")}
+      </Button>
+      <Button onClick={onInterrupt}>{t("busy.interrupt")}</Button>
+      <Button look="primary" autoFocus onClick={onQueue}>
+        {t("busy.queue")}
+      </Button>
+    </div>
+  );
+}
+
+/** The end of what scrolls: followed as long as one is near it. */
+function useEnd() {
+  const frame = useRef<HTMLDivElement>(null);
+  const [isNear, setNear] = useState(true);
+  const wasNear = useRef(true);
+  const onScroll = useCallback(() => {
+    const { scrollHeight, scrollTop, clientHeight } = frame.current!;
+    wasNear.current = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    setNear(wasNear.current);
+  }, []);
+  const follow = useCallback((always = false) => {
+    if (!always && !wasNear.current) return;
+    requestAnimationFrame(() => {
+      const element = frame.current;
+      if (element) element.scrollTop = element.scrollHeight;
+    });
+  }, []);
+  return { frame, isNear, onScroll, follow };
+}
