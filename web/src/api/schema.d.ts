@@ -1537,10 +1537,20 @@ export interface components {
             session_key: components["schemas"]["SessionKey"];
             /** @description The agent that does it. */
             agent_id: components["schemas"]["AgentId"];
-            /** @description The task. */
+            /** @description The task; in lists its first 4 KiB. */
             input: string;
-            /** @description The answer, once completed. */
+            /**
+             * Format: int64
+             * @description How long the whole task is.
+             */
+            input_bytes: number;
+            /** @description The answer, once completed: its first 1 MiB, in lists its first 4 KiB. */
             output?: string | null;
+            /**
+             * Format: int64
+             * @description How long the whole answer is.
+             */
+            output_bytes?: number | null;
             /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
             output_cut: boolean;
             error?: components["schemas"]["RunError"] | null;
