@@ -758,10 +758,11 @@ export interface components {
             if_busy?: components["schemas"]["IfBusy"] | null;
         };
         DatabaseHealth: {
-            /** @description Whether it answers. */
+            /** @description Whether it answers and works. */
             ok: boolean;
             /** @description Its version; null while it does not answer. */
             version?: string | null;
+            reason?: components["schemas"]["UnavailableReason"] | null;
         };
         /** @description What the runs of one day used of one model. */
         DayUsage: {
@@ -849,6 +850,7 @@ export interface components {
             message: string;
             /** @description What to do about it, where that is known. */
             hint?: string | null;
+            reason?: components["schemas"]["UnavailableReason"] | null;
             /** @description The fields at fault. */
             details?: components["schemas"]["FieldError"][];
             /** @description Names this request in our logs. */
@@ -1619,7 +1621,7 @@ export interface components {
          * @description Why a run failed.
          * @enum {string}
          */
-        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "no_progress" | "max_attempts" | "internal";
+        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "size_limit" | "no_progress" | "max_attempts" | "internal";
         /**
          * @description Names a run.
          * @example run_01kas5w4z8e5tv3k0v9x2m7qhd
@@ -1790,6 +1792,11 @@ export interface components {
             /** @enum {string} */
             kind: "mcp";
         };
+        /**
+         * @description Why the database does no work, where it says so itself.
+         * @enum {string}
+         */
+        UnavailableReason: "disk_full" | "out_of_memory" | "too_many_connections" | "out_of_resources" | "read_only";
         /** @description What a model call consumed. */
         Usage: {
             /**

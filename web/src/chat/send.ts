@@ -56,6 +56,7 @@ function freshRun(
 ): Run {
   return {
     ...made,
+    input_bytes: new Blob([made.input]).size,
     output: null,
     output_cut: false,
     error: null,

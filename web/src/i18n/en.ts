@@ -186,6 +186,7 @@ export const en = {
   "failure.token_limit": "It used as many tokens as it may",
   "failure.cost_limit": "It cost as much as it may",
   "failure.time_limit": "It took as long as it may",
+  "failure.size_limit": "It wrote as much as it may",
   "failure.no_progress": "It went in circles",
   "failure.max_attempts": "Workers were lost with it again and again",
   "failure.internal": "A defect of the runtime",

@@ -185,6 +185,7 @@ export const zhCN: Dictionary = {
   "failure.token_limit": "Token 用量达到上限",
   "failure.cost_limit": "费用达到上限",
   "failure.time_limit": "运行时间达到上限",
+  "failure.size_limit": "写入的内容达到上限",
   "failure.no_progress": "一直在原地打转",
   "failure.max_attempts": "处理它的工作进程多次丢失",
   "failure.internal": "运行时出现缺陷",

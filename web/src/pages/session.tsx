@@ -5,7 +5,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { ArrowDown } from "lucide-react";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { answered, api } from "~/api/client";
-import { sessionRunsQuery } from "~/api/queries";
+import { runQuery, sessionRunsQuery } from "~/api/queries";
 import { hasEnded, type IfBusy, type Run } from "~/api/types";
 import { useCan } from "~/app/identity";
 import { Composer, type ComposerHandle } from "~/chat/composer";
@@ -68,10 +68,12 @@ function Conversation({ session }: { session: string }) {
     await answered(api.POST("/api/runs/{run_id}/cancel", { params: { path } })).catch(() => {});
     void queries.invalidateQueries({ queryKey: ["session", session] });
   };
+  // Lists cut long messages: what is sent again is read whole.
+  const inputOf = async (run: Run) => (await queries.fetchQuery(runQuery(run.run_id))).input;
   const actions = mayWrite
     ? {
-        onRetry: (run: Run) => say(run.input),
-        onEdit: (run: Run) => composer.current?.write(run.input),
+        onRetry: (run: Run) => void inputOf(run).then((input) => say(input)),
+        onEdit: (run: Run) => void inputOf(run).then((input) => composer.current?.write(input)),
       }
     : {};
 
