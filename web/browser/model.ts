@@ -58,7 +58,7 @@ export const openGate = (model: string, name: string) => fetch(`${model}/gates/$
 
 async function answer(to: Answer, messages: Message[], passed: (gate: string) => Promise<void>) {
   const last = messages.findLastIndex(({ role }) => role === "user");
-  const task = JSON.stringify(messages[last]?.content ?? "");
+  const task = taskIn(messages[last]?.content);
   const steps = messages.slice(last).filter(({ role }) => role === "assistant").length;
   const asked = (pattern: RegExp) => pattern.exec(task);
 
@@ -83,8 +83,16 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
     return to.end("stop");
   }
   if (asked(/fail/)) return to.breakOff();
-  to.say(asked(/hostile/) ? HOSTILE : `You said: ${task}`);
+  to.say(asked(/hostile/) ? HOSTILE : `You said: "${task}"`);
   to.end("stop");
+}
+
+/** What was asked last: questions before it that had no answer stand in the same message. */
+function taskIn(content: unknown): string {
+  const parts = [content].flat() as (string | { text?: string })[];
+  const last = parts.at(-1) ?? "";
+  const text = typeof last === "string" ? last : (last.text ?? "");
+  return text.trimEnd().split("\n").at(-1) ?? "";
 }
 
 /** An answer in the making, as chunks of a chat completion. */
