@@ -86,7 +86,7 @@ async fn the_catalog_lists_agents_and_the_tools_of_living_workers() {
     let served = served().await;
     assert_eq!(
         served.get("/api/tools").await.expect(200),
-        json!({"tools": [], "next_cursor": null})
+        json!({"tools": [], "next_cursor": null, "left_out": [], "taught": []})
     );
     let agents = served.get("/api/agents?limit=1").await.expect(200);
     assert_eq!(agents["agents"][0]["agent_id"], "main");
