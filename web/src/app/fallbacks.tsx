@@ -3,16 +3,17 @@
 import { Link, useRouter } from "@tanstack/react-router";
 import { useWords } from "~/i18n";
 import { buttonClasses } from "~/ui/button";
-import { Empty, Failure } from "~/ui/states";
+import { Failure } from "~/ui/states";
 
 export function NotFound() {
   const { t } = useWords();
   return (
-    <Empty title={t("absent.page")}>
+    <main className="grid h-full place-content-center justify-items-center gap-4 p-6 text-center">
+      <h1 className="text-title font-semibold">{t("absent.page")}</h1>
       <Link to="/" className={buttonClasses("primary")}>
         {t("absent.home")}
       </Link>
-    </Empty>
+    </main>
   );
 }
 
