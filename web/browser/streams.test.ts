@@ -2,7 +2,6 @@
 
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
-import { SILENCE_MAX_MS } from "~/live/stream";
 import { openGate, WHOLE } from "./model";
 import { Server } from "./server";
 import { ask, type Options, type Visit, visit, withBrowser, wordsOf } from "./visit";
@@ -71,28 +70,6 @@ test("a server that is overloaded for a while is waited for", async () => {
   await visited.page.getByRole("button", { name: t("link.retry") }).click();
   await live(visited.page);
   await isWhole(visited, visited.id, "busy");
-});
-
-test("a server that is killed and comes back goes on with the run", async () => {
-  const visited = await watching("killed");
-  await server.stop("SIGKILL");
-  await lost(visited.page);
-  await server.resume();
-  wire.target = server.address;
-  await live(visited.page);
-  await visited.page.getByText("The first half is").waitFor();
-  await isWhole(visited, visited.id, "killed");
-});
-
-test("a connection that has gone silent is noticed, also where workers are not shared", async () => {
-  const visited = await watching("silent", { sharesWorkers: false, clock: true });
-  wire.mute(true);
-  await visited.page.clock.fastForward(SILENCE_MAX_MS + 1_000);
-  await visited.page.clock.fastForward(2_000);
-  await lost(visited.page);
-  wire.mute(false);
-  await visited.page.getByRole("button", { name: t("link.retry") }).click();
-  await isWhole(visited, visited.id, "silent");
 });
 
 test("eight tabs with eight runs are all live", async () => {
