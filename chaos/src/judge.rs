@@ -55,7 +55,8 @@ pub(crate) struct Case {
     pub(crate) reconnects: u64,
     /// Without these the scenario has not tested what it is for.
     pub(crate) must_see: Vec<Sight>,
-    /// The promised 99th percentile of recovery, in seconds.
+    /// The promised 99th percentile of recovery, in seconds. The short form has few recoveries,
+    /// often on a machine that does other work: there the median must not exceed it.
     pub(crate) recovery_max_s: Option<f64>,
 }
 
@@ -185,11 +186,13 @@ pub(crate) async fn judge(
     }
 
     let recovery = Recovery::of(&case.losses, &events);
-    if let Some(max_s) = case.recovery_max_s
-        && recovery.p99_s.is_some_and(|p99_s| p99_s > max_s)
+    let (figure, seen_s) =
+        world.scale.of(("median", recovery.p50_s), ("99th percentile", recovery.p99_s));
+    if let (Some(max_s), Some(seen_s)) = (case.recovery_max_s, seen_s)
+        && seen_s > max_s
     {
-        let detail = format!("recovery p99 is {:.2} s", recovery.p99_s.unwrap_or_default());
-        violations.push(Violation::new("G7", format!("{detail}, promised are {max_s:.2} s")));
+        let detail = format!("the {figure} of recovery is {seen_s:.2} s, at most {max_s:.2} s");
+        violations.push(Violation::new("G7", detail));
     }
 
     let mut sights = sights(&events);
