@@ -71,7 +71,7 @@ async fn serve(program: OsString, arguments: Vec<OsString>) -> io::Result<u8> {
     };
     let let_go = tokio::select! {
         () = tree.until(|tree| tree.ended.is_some()) => false,
-        () = told.to_end() => true,
+        () = told.wait_for_end() => true,
     };
     if let_go {
         tree.signal(Signal::TERM);
@@ -110,7 +110,7 @@ impl Told {
         })
     }
 
-    async fn to_end(&mut self) {
+    async fn wait_for_end(&mut self) {
         tokio::select! {
             _ = &mut self.unheard => {}
             _ = self.terminate.recv() => {}

@@ -34,7 +34,7 @@ rm -rf "$2""#;
 
 enum Cluster {
     Own {
-        server: EmbeddedServer,
+        server: Box<EmbeddedServer>,
         _watch: Child,
     },
     /// By its superuser's URL.
@@ -142,7 +142,7 @@ fn start() -> Cluster {
         .process_group(0)
         .spawn()
         .expect("there is a shell");
-    Cluster::Own { server, _watch: watch }
+    Cluster::Own { server: Box::new(server), _watch: watch }
 }
 
 fn folder() -> PathBuf {
