@@ -29,7 +29,7 @@ pub struct Dependencies {
     pub agents: Vec<AgentInfo>,
     /// How requests are authenticated.
     pub authenticator: Authenticator,
-    /// Each scope has its folder below it, if its files are on this machine.
+    /// The folder that holds the workspaces of all scopes, if it is on this machine.
     pub workspace_root: PathBuf,
     /// Renders the metrics of this process as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -51,7 +51,7 @@ pub(crate) struct AppState {
     pub(crate) settings: ServerSettings,
     /// Cancelled when the server is to end.
     pub(crate) shutdown: CancellationToken,
-    /// What was begun and must be waited for, even if its client is gone.
+    /// Requests under way: a shutdown waits for them even if their clients are gone.
     pub(crate) tasks: TaskTracker,
     pub(crate) access: AccessControl,
     pub(crate) streams: OpenStreams,
@@ -61,7 +61,7 @@ pub(crate) struct AppState {
     pub(crate) database_reason: RecentReason,
 }
 
-/// Why the database did no work, as the last request met it that failed for it.
+/// Why the database refused work, according to the last request that failed for that reason.
 #[derive(Default)]
 pub(crate) struct RecentReason(Mutex<Option<(UnavailableReason, Instant)>>);
 

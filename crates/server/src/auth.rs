@@ -1,5 +1,5 @@
-//! Who asks: from the credential of a request to a principal with bounds and rights. Whose data the
-//! request is then about, within those bounds, is decided in `extract::scope`.
+//! Authentication: from the credential of a request to a principal with a scope and rights. Which
+//! scope the request uses, within that of the principal, is decided in `extract::scope`.
 
 pub(crate) mod access;
 mod api_keys;

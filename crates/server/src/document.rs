@@ -89,7 +89,7 @@ pub(crate) fn needing(mut paths: Paths, right: Option<Right>) -> Paths {
     paths
 }
 
-/// Whoever needs a right reaches for somebody's data; what needs none has no scope.
+/// A route that needs a right works on a tenant's data; a route that needs none has no scope.
 fn needs_right(operation: &Operation) -> bool {
     let needs_none = SecurityRequirement::new(BEARER, [""; 0]);
     operation.security.iter().flatten().any(|needed| *needed != needs_none)
@@ -181,7 +181,7 @@ fn add_errors(operation: &mut Operation, is_in_scope: bool) {
     }
     if is_in_scope {
         errors.push(("401", "`unauthorized`: there is no valid credential"));
-        errors.push(("429", "`rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share"));
+        errors.push(("429", "`rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share"));
         errors.push((
             "403",
             "`forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or \

@@ -106,7 +106,7 @@ impl ApiError {
         self.code
     }
 
-    /// What our log should know and the caller should not.
+    /// The cause, for the log and not for the caller.
     pub(crate) fn cause(&self) -> Option<&(dyn Error + Send + Sync)> {
         self.cause.as_deref()
     }
@@ -117,7 +117,7 @@ impl ApiError {
         ErrorBody { error: ErrorDetail { code, message, hint, reason, details, request_id } }
     }
 
-    /// Whole seconds, rounded up: who waits that long finds it true.
+    /// Whole seconds, rounded up, so that waiting that long is enough.
     fn until(mut self, wait: Duration) -> Self {
         let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.retry_after_s = wait_s.max(RETRY_AFTER_S);
@@ -142,7 +142,7 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// What several requests were told together.
+/// The same error, for each of the requests that shared one read.
 impl From<Arc<StoreError>> for ApiError {
     fn from(error: Arc<StoreError>) -> Self {
         match &*error {
@@ -161,12 +161,12 @@ impl From<Arc<StoreError>> for ApiError {
             }
             StoreError::QueueFull => Self::new(
                 ErrorCode::QuotaExceeded,
-                "the organisation has as many runs in the queue as it may",
+                "the organisation has reached its limit of runs in the queue",
             )
             .hint("try again when some have ended"),
             StoreError::OrgBusy => Self::new(
                 ErrorCode::RateLimited,
-                "the organisation asks for more at once than is its share",
+                "the organisation has reached its share of requests at once",
             )
             .hint("send fewer requests at a time"),
             StoreError::Unstorable(_) => {

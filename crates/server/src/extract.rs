@@ -1,4 +1,4 @@
-//! What handlers ask a request for: its scope, body, query string and path, each parsed and checked.
+//! The extractors of handlers: scope, body, query string and path, each parsed and checked.
 
 pub(crate) mod body;
 pub(crate) mod path;

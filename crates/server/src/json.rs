@@ -1,7 +1,7 @@
-//! Reading JSON strictly: what two readers could understand differently is refused.
+//! Reads JSON strictly: what two parsers could understand differently is refused.
 //!
 //! Refused are keys given twice, NUL characters (the database cannot keep them), nesting deeper
-//! than 64 and numbers that are no `f64`. What the fields mean is not looked at here.
+//! than 64 and numbers that are not an `f64`. What the fields mean is not checked here.
 
 use std::{cell::RefCell, fmt};
 
@@ -67,7 +67,7 @@ fn push(pointer: &mut String, segment: impl fmt::Display) {
 /// Up to here an `f64` holds every integer.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A value that is read as it looks: left alone, serde would take an array for a struct, field by
+/// A value that is read strictly: serde by itself would accept an array for a struct, field by
 /// field.
 #[derive(Clone, Copy)]
 struct StrictValue<'de>(&'de Value);
@@ -227,7 +227,7 @@ impl JsonPath<'_> {
 struct StrictReader<'a> {
     place: JsonPath<'a>,
     depth: usize,
-    /// What we found ourselves, with its place; the parser's own error has none.
+    /// The fault that we found ourselves, with its place; an error of the parser has none.
     fault: &'a RefCell<Option<FieldError>>,
 }
 

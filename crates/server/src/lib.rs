@@ -1,8 +1,7 @@
-//! How we are reached: routes, authentication, scopes, errors, live streams and the web page, over
-//! HTTP.
+//! The HTTP server: routes, authentication, scopes, errors, live streams and the web page.
 //!
-//! A handler parses, calls and answers. Data stands in `store` and `memory`; workers are unknown
-//! here: a run is created as a row, and its events are rows again.
+//! A handler parses, calls and answers. Data belongs to `store` and `memory`. Nothing here knows a
+//! worker: a run is created as a row, and its events are read as rows.
 
 pub mod app;
 pub mod auth;

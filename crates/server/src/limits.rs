@@ -25,13 +25,13 @@ pub const ACCEPT_REST: Duration = Duration::from_millis(100);
 pub const URI_MAX_BYTES: usize = 8 * 1024;
 /// Most bytes of all header names and values.
 pub const HEADERS_MAX_BYTES: usize = 16 * 1024;
-/// Most headers.
+/// Most headers; more are a 431.
 pub const HEADERS_MAX: usize = 100;
 /// Most headers that are read at all; between this and [`HEADERS_MAX`] the 431 is our own.
 pub const HEADERS_READ_MAX: usize = 2 * HEADERS_MAX;
 /// Read and write buffer of a connection, in bytes.
 pub const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
-/// Most query parameters.
+/// Most query parameters; more are a 400.
 pub const QUERY_PARAMETERS_MAX: usize = 64;
 /// How much of a body over its limit is read and thrown away, in bytes.
 pub const DISCARD_MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -39,14 +39,14 @@ pub const DISCARD_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest exponent of a number in a body, as written.
 pub const JSON_EXPONENT_MAX: u32 = 308;
-/// The same of a negative one: the smallest `f64` is written `5e-324`.
+/// The same for a negative exponent: the smallest `f64` is written `5e-324`.
 pub const JSON_NEGATIVE_EXPONENT_MAX: u32 = 324;
 /// Longest name of a field and longest words about it, in characters: they may quote what was sent.
 pub const FIELD_WORDS_MAX_CHARS: usize = 256;
 
 /// Seconds that a client is asked to wait before it tries again.
 pub const RETRY_AFTER_S: u64 = 1;
-/// For so long after a request failed for it, `/health` says why the database does no work.
+/// How long after a request failed for it `/health` says why the database refuses work.
 pub const DATABASE_REASON_LASTS: Duration = Duration::from_secs(60);
 /// Longest wait for the database in a health check.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,7 +61,7 @@ pub const RATE_LIMITED_MAX: usize = 10_000;
 pub const CREDENTIAL_CACHED: Duration = Duration::from_millis(400);
 /// How often a stream checks that its credential is still good.
 pub const CREDENTIAL_POLL: Duration = Duration::from_millis(500);
-// Together they bound how long a revoked key is of use: a second.
+// Together they bound how long a revoked key still works: one second.
 const _: () = assert!(CREDENTIAL_CACHED.as_millis() + CREDENTIAL_POLL.as_millis() < 1000);
 /// How long a stream goes on while its credential cannot be checked.
 pub const CREDENTIAL_OUTAGE_MAX: Duration = STREAM_OUTAGE_MAX;

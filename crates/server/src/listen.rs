@@ -63,7 +63,10 @@ pub async fn serve(
         app.tasks.wait().await;
     };
     if timeout_at(deadline, drained).await.is_err() {
-        tracing::warn!(connections = connections.len(), "not everything ended in time; it is cut");
+        tracing::warn!(
+            connections = connections.len(),
+            "some connections did not end in time and are closed"
+        );
     }
     cut.cancel();
     connections.wait().await;
@@ -103,7 +106,7 @@ async fn next_connection(
     }
 }
 
-/// Notes at every request from whom it comes.
+/// Adds the address of the peer to every request.
 fn named<B>(peer: PeerAddress) -> impl Fn(Request<B>) -> Request<B> + Clone {
     move |mut request| {
         request.extensions_mut().insert(peer);

@@ -1,4 +1,4 @@
-//! What wraps handlers.
+//! Middleware: what every request passes before its handler.
 
 mod browser_guard;
 pub(crate) mod known_query;

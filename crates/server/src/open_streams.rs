@@ -1,5 +1,5 @@
 //! How many streams are open: in all, by organisation, by credential. A slot is
-//! given back when it is dropped. Counted are the streams of this process alone.
+//! given back when it is dropped. Only the streams of this process are counted.
 
 use std::{
     collections::HashMap,
@@ -33,12 +33,12 @@ impl OpenStreams {
     ) -> Result<StreamSlot, ApiError> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let open = |who: &str| {
-            let words = format!("{who} has as many streams open as it may");
+            let words = format!("{who} has reached its limit of open streams");
             ApiError::new(ErrorCode::QuotaExceeded, words).hint("close one")
         };
         let limits = &settings.tenants;
         if counts.all >= settings.streams_max {
-            let words = "too many streams are open";
+            let words = "this server has reached its limit of open streams";
             return Err(ApiError::new(ErrorCode::QuotaExceeded, words).hint("try again"));
         }
         if open_of(&counts.of_org, org_id) >= limits.streams_per_org as usize {
@@ -59,7 +59,7 @@ impl OpenStreams {
     }
 }
 
-/// OpenCounts as one open stream while it lives.
+/// Counts as one open stream while it lives.
 pub(crate) struct StreamSlot {
     open: OpenStreams,
     org_id: OrgId,

@@ -19,7 +19,7 @@ pub struct Rate {
 }
 
 /// Token buckets by key. A full one is as good as none, so they are forgotten when there are too
-/// many; if even then there is no room, late comers share one bucket.
+/// many; if even then there is no room, latecomers share one bucket.
 pub(crate) struct RateLimiter<K> {
     rate: Rate,
     buckets_max: usize,

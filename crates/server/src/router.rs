@@ -97,7 +97,7 @@ fn needs_credential(
     (schemas, document::needing(paths, None), methods)
 }
 
-/// A route that everybody may ask.
+/// A route that needs no credential.
 fn open((schemas, paths, methods): UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
     let known = from_fn_with_state(KnownQuery::new(&paths), known_query);
     (schemas, paths, methods.route_layer(known))

@@ -1,6 +1,6 @@
 //! How many bytes of streams wait for their followers: of a credential, of an organisation, in all.
-//! What followers share counts once, for the one who had it read. Counted are the bytes of this
-//! process alone.
+//! What followers share counts once, for the follower that had it read. Only the bytes of this
+//! process are counted.
 
 use std::{
     collections::HashMap,
@@ -41,7 +41,7 @@ pub(crate) struct StreamReader {
     pub(crate) holder: Option<CredentialHolder>,
 }
 
-/// As many bytes wait as may, and none was taken in time.
+/// The bound on waiting bytes is reached, and no follower read any in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
@@ -95,7 +95,7 @@ pub(crate) struct ByteRoom {
 }
 
 impl ByteRoom {
-    /// The bytes have been read: so many they are.
+    /// Sets the number of bytes, which is known once they have been read.
     pub(crate) fn resize(&mut self, bytes: usize) {
         let mut counts = self.waiting.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.change(&self.reader, self.bytes, bytes);

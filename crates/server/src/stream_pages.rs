@@ -33,7 +33,7 @@ use crate::{
     stream_bytes::{ByteRoom, NoRoom, StreamBytes, StreamReader},
 };
 
-/// The reads of this process that somebody waits for or still sends.
+/// The reads of this process that a follower waits for or still sends.
 #[derive(Clone, Default)]
 pub(crate) struct StreamPages {
     readings: Arc<Mutex<Readings>>,
@@ -64,7 +64,7 @@ pub(crate) struct StreamPage {
     pub(crate) bytes: Bytes,
     /// The cursor of a follower that has seen it.
     pub(crate) next: StreamCursor,
-    /// Nothing will follow.
+    /// The run has ended and no page will follow.
     pub(crate) ended: bool,
     /// There is more already.
     pub(crate) more: bool,
@@ -95,7 +95,7 @@ impl Deref for SharedPage {
     }
 }
 
-/// A page cannot be had.
+/// Why a page cannot be read.
 #[derive(Debug, Clone)]
 pub(crate) enum PageError {
     /// Followers do not take what waits for them.
@@ -115,7 +115,7 @@ impl From<PageError> for ApiError {
     fn from(error: PageError) -> Self {
         match error {
             PageError::NoRoom => {
-                let words = "the followers of the organisation do not take what waits for them";
+                let words = "too much waits for followers of the organisation that do not read";
                 Self::new(ErrorCode::QuotaExceeded, words)
                     .hint("read the streams that are open, or close them")
             }

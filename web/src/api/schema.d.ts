@@ -178,8 +178,8 @@ export interface paths {
         /**
          * Find memories that say the same
          * @description Looks at up to 200 memories that were written or changed since the last time, and compares each
-         *     with those near to it. Proposes which could be one, and marks those that a later one has
-         *     overtaken. Nothing is merged, hidden or deleted.
+         *     with its nearest ones. Reports duplicates, and memories that a later one supersedes. Nothing is
+         *     merged, hidden or deleted.
          */
         post: operations["consolidate_memories"];
         delete?: never;
@@ -1779,7 +1779,7 @@ export interface components {
             next_cursor?: string | null;
             /** @description Tools that are offered and cannot be used; the same on each page. */
             left_out: components["schemas"]["LeftOutTool"][];
-            /** @description Models whose providers want to be asked in a way of their own; the same on each page. */
+            /** @description Models whose requests are adapted to their provider; the same on each page. */
             taught: components["schemas"]["TaughtModel"][];
         };
         /** @description Where a tool comes from. */
@@ -2041,7 +2041,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -2209,7 +2209,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -2377,7 +2377,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -2544,7 +2544,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -2719,7 +2719,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -2883,7 +2883,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: too many bad credentials, or too fast */
+            /** @description `rate_limited`: too many invalid credentials, or requests, in a short time */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -3193,7 +3193,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -3364,7 +3364,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -3535,7 +3535,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -3706,7 +3706,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -3882,7 +3882,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -4053,7 +4053,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -4234,7 +4234,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -4413,7 +4413,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -4598,7 +4598,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -4779,7 +4779,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -4965,7 +4965,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -5132,7 +5132,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -5310,7 +5310,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -5688,7 +5688,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -5880,7 +5880,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -6071,7 +6071,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -6440,7 +6440,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -6626,7 +6626,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -6798,7 +6798,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -6965,7 +6965,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast, or the organisation asks for more at once than its share */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -7046,7 +7046,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `unauthorized`: there is no good credential */
+            /** @description `unauthorized`: there is no valid credential */
             401: {
                 headers: {
                     /** @description `Bearer` */
@@ -7125,7 +7125,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `rate_limited`: requests, or bad credentials, come too fast */
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time */
             429: {
                 headers: {
                     /** @description Seconds to wait */

@@ -1,5 +1,5 @@
-//! Who is let in: a caller whose credential is good and whose requests do not come too fast. Whether
-//! a credential is good, `authenticator` knows; which right a route needs, the router.
+//! Lets a caller in if their credential is valid and they stay within the rate limits. `authenticator`
+//! decides whether a credential is valid; the router says which right a route needs.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -23,12 +23,12 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct PeerAddress(pub(crate) IpAddr);
 
-/// Authentication, and the rates that go with it.
+/// Authentication and its rate limits.
 #[derive(Clone)]
 pub(crate) struct AccessControl {
     authenticator: Authenticator,
     requests: Arc<RateLimiter<CredentialHolder>>,
-    /// Bad credentials, by the address that sends them.
+    /// Invalid credentials, by the address that sends them.
     bad_credentials: Arc<RateLimiter<IpAddr>>,
 }
 
@@ -44,8 +44,8 @@ impl AccessControl {
         }
     }
 
-    /// The principal of a credential that comes from this address. Whatever is wrong with it, the
-    /// error is the same.
+    /// The principal of a credential that was sent from this address. The error is the same
+    /// whatever is wrong with the credential.
     pub(crate) async fn principal(
         &self,
         credential: &Credential<'_>,
@@ -76,7 +76,7 @@ impl AccessControl {
         let principal = found?;
         if let Some(holder) = principal.holder() {
             self.requests.take(holder.clone(), Instant::now()).map_err(|wait| {
-                ApiError::too_fast("the requests of this credential come too fast", wait)
+                ApiError::too_fast("too many requests came with this credential", wait)
             })?;
         }
         Ok(principal)

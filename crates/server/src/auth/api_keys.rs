@@ -41,12 +41,12 @@ impl ApiKeyVerifier {
         })
     }
 
-    /// Whether this key was good when it was asked for last.
+    /// Whether this key was valid when it was last looked up.
     pub(super) fn knows(&self, key: &str) -> bool {
         KeyHash::of(key).is_some_and(|hash| self.recent.knows(&hash))
     }
 
-    /// Who holds the key now, or did a moment ago.
+    /// The holder of the key, as it is now or was a moment ago.
     pub(super) async fn holder(&self, hash: &KeyHash) -> Result<Option<Arc<KeyHolder>>, ApiError> {
         let asked_at = Instant::now(); // Before the answer: it may be old when it comes.
         if let Some(holder) = self.recent.find(hash) {
@@ -56,7 +56,7 @@ impl ApiKeyVerifier {
         if !holder.is_touched
             && let Err(error) = self.store.touch_key(&holder.org_id, holder.key_id).await
         {
-            tracing::warn!(%error, key_id = %holder.key_id, "the use of a key was not noted");
+            tracing::warn!(%error, key_id = %holder.key_id, "the last use of a key could not be recorded");
         }
         let holder = Arc::new(holder);
         self.recent.keep(hash, &holder, asked_at);

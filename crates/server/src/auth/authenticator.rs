@@ -1,6 +1,6 @@
-//! How requests are authenticated: not at all, by API keys, or by tokens that somebody else signs; for
-//! the web page, by a login that either was exchanged for. Whether the principal may then do what it
-//! asks is decided in `access` and by its route's right.
+//! How requests are authenticated: not at all, by API keys, or by tokens of another issuer; for the
+//! web page, by a login that was obtained with a key or token. Rate limits are applied in `access`,
+//! and each route's right is checked in `middleware::require_right`.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -35,7 +35,7 @@ enum Verification {
 }
 
 impl Authenticator {
-    /// Not at all: whoever the request names is believed. Only for loopback.
+    /// Not at all: a request is trusted about whose it is. Only on loopback.
     pub fn none() -> Self {
         Self(Verification::None)
     }
@@ -46,15 +46,15 @@ impl Authenticator {
         Self(Verification::Keys(Arc::new(ApiKeyVerifier::new(store)), logins))
     }
 
-    /// By tokens that somebody else signs; logins are kept in the store. Fails where a setting is
-    /// unusable, or the file of the signing keys cannot be read; an address that does not answer yet
-    /// is tried again.
+    /// By tokens that another issuer signs; logins are kept in the store. Fails where a setting is
+    /// unusable, or the file of the signing keys cannot be read; a URL that does not answer yet is
+    /// tried again.
     pub async fn jwt(settings: JwtSettings, store: Store) -> Result<Self, JwtSettingsError> {
         let logins = Arc::new(LoginVerifier::new(store));
         Ok(Self(Verification::Jwt(Arc::new(JwtVerifier::new(settings).await?), logins)))
     }
 
-    /// Whether anything is authenticated.
+    /// Whether requests are authenticated at all.
     pub(crate) fn is_on(&self) -> bool {
         match self.0 {
             Verification::None => false,
@@ -62,7 +62,7 @@ impl Authenticator {
         }
     }
 
-    /// Who holds a credential. Whatever is wrong with it, the error is the same.
+    /// The principal of a credential. The error is the same whatever is wrong with the credential.
     pub(crate) async fn principal(
         &self,
         credential: &Credential<'_>,
@@ -85,8 +85,8 @@ impl Authenticator {
         }
     }
 
-    /// Whether checking this credential costs nobody else anything: a key or login that was good a
-    /// while ago, or any token, since its signature is checked here.
+    /// Whether checking this credential needs no query: a key or login that was valid a moment ago,
+    /// or any token, since its signature is checked in this process.
     pub(crate) fn knows(&self, credential: &Credential<'_>) -> bool {
         match (&self.0, credential) {
             (Verification::None, _) | (Verification::Jwt(..), Credential::Bearer(_)) => true,
@@ -122,7 +122,7 @@ impl Authenticator {
         }
     }
 
-    /// Returns when a credential that was good no longer is: it was revoked, or has expired.
+    /// Returns when a credential that was valid is revoked or expires.
     pub(crate) async fn lost(&self, principal: &Principal) {
         let mut unknown_since = None;
         loop {
@@ -140,7 +140,7 @@ impl Authenticator {
         }
     }
 
-    /// Makes a change of keys count here at once; other nodes see it within a second.
+    /// Applies a change of keys to this node at once; other nodes see it within a second.
     pub(crate) fn forget_recent(&self) {
         match &self.0 {
             Verification::None => {}
@@ -172,8 +172,8 @@ impl Authenticator {
         }
     }
 
-    /// Whether what a login was exchanged for would still be taken: one of a token is of no use where
-    /// keys are asked for, nor when the key that signed the token was withdrawn.
+    /// Whether the credential behind a login would still be accepted: a login that was obtained with a
+    /// token ends where keys are configured, and when the key that signed the token is withdrawn.
     async fn still_takes(&self, login: &Login) -> Result<bool, ApiError> {
         match (&self.0, &login.holder) {
             (Verification::Keys(..), LoginHolder::Key(_)) => Ok(true),

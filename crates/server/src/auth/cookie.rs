@@ -22,7 +22,7 @@ pub(crate) fn set(secret: &str, lasts: Duration, headers: &HeaderMap) -> Option<
     cookie(secret, lasts, headers)
 }
 
-/// Takes the cookie away.
+/// Deletes the cookie.
 pub(crate) fn cleared(headers: &HeaderMap) -> Option<HeaderValue> {
     cookie("", Duration::ZERO, headers)
 }

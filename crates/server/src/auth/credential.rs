@@ -1,4 +1,4 @@
-//! What a request proves its caller by, and where it carries it.
+//! The credential of a request, and where the request carries it.
 
 use http::{HeaderMap, header};
 
@@ -6,14 +6,14 @@ use crate::auth::cookie;
 
 /// The credential of a request.
 pub(crate) enum Credential<'a> {
-    /// A key or token in `Authorization`: the caller put it there.
+    /// A key or token in `Authorization`, put there by the caller.
     Bearer(&'a str),
-    /// The secret of a login in the cookie: the browser put it there, whichever page made it ask.
+    /// The secret of a login in the cookie, which a browser sends whichever page made the request.
     Login(&'a str),
 }
 
 impl<'a> Credential<'a> {
-    /// The header wins, even when it is bad: two credentials are not both meant.
+    /// The header wins, even when it is invalid: the cookie is not a second try.
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else { return cookie::secret_of(headers).map(Self::Login) };

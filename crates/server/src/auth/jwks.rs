@@ -38,7 +38,7 @@ pub(super) enum JwksSource {
 pub(super) struct JwksCache {
     source: JwksSource,
     set: Lock<Arc<KeySet>>,
-    /// When it was last tried to read the set. Whoever reads it holds this.
+    /// When a read of the set last began. A reader holds this lock.
     tried_at: Mutex<Option<Instant>>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct VerificationKey {
 }
 
 impl JwksSource {
-    /// Where checked settings say that the set is.
+    /// The place that the settings name; they have been checked.
     pub(super) fn new(settings: &JwtSettings) -> Result<Self, JwtSettingsError> {
         match (&settings.jwks_url, &settings.jwks_file) {
             (Some(url), _) => Self::url(url),
@@ -206,8 +206,8 @@ fn keys(text: &[u8]) -> Option<Vec<Arc<VerificationKey>>> {
     Some(keys.filter_map(usable).take(JWKS_KEYS_MAX).map(Arc::new).collect())
 }
 
-/// A key of a supported kind that its owner means for signatures. A shared secret is refused: who can
-/// check with it could sign with it.
+/// A key of a supported kind that is meant for signatures. A shared secret is refused: anyone who can
+/// verify with it can also sign with it.
 fn usable(jwk: Jwk) -> Option<VerificationKey> {
     let (algorithm, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),

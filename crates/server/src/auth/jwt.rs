@@ -1,7 +1,7 @@
-//! Tokens that somebody else signs (JWT, RFC 7519), checked as RFC 8725 advises: the key says which
-//! algorithm is used with it, never the token; issuer, audience and expiry must be there and fit.
+//! Tokens that another issuer signs (JWT, RFC 7519), checked as RFC 8725 advises: the key decides the
+//! algorithm, never the token; issuer, audience and expiry must be present and match.
 //!
-//! Times are those of this machine's clock, with a leeway: the token's come from another's.
+//! Times are compared with this machine's clock, with a leeway for the clock of the issuer.
 
 use std::time::{Duration, SystemTime};
 
@@ -121,7 +121,7 @@ fn rights(claim: Option<&Value>) -> Rights {
     }
 }
 
-/// The caller learns nothing; our log says why, at the level `debug`.
+/// The caller is not told why; the log says so at level `debug`.
 fn unauthorized(why: impl std::fmt::Display) -> ApiError {
     tracing::debug!(%why, "a token was refused");
     ApiError::unauthorized()

@@ -10,9 +10,9 @@ use crate::limits::JWT_LEEWAY_MAX_S;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JwtSettings {
-    /// Who signs: `iss` must be this.
+    /// The issuer: `iss` must be this.
     pub issuer: String,
-    /// For whom: `aud` must be or hold this.
+    /// The audience: `aud` must be this or contain it.
     pub audience: String,
     /// Where the signing keys are; `https`, or `http` on this machine.
     pub jwks_url: Option<String>,
@@ -26,7 +26,7 @@ pub struct JwtSettings {
     pub user_claim: String,
     /// The claim that names the project; a token without it is for all of its user's.
     pub project_claim: String,
-    /// The claim that holds the rights: words between spaces, or a list of words.
+    /// The claim that holds the rights: words separated by spaces, or a list of words.
     pub rights_claim: String,
 }
 
@@ -58,7 +58,7 @@ impl JwtSettingsError {
 }
 
 impl JwtSettings {
-    /// What must be said and is not, by the names of the keys.
+    /// The settings that are required and missing.
     pub fn missing(&self) -> Vec<&'static str> {
         let has_keys = self.jwks_url.is_some() || self.jwks_file.is_some();
         [

@@ -30,7 +30,7 @@ impl LoginVerifier {
         Self { store, recent: RecentlyGood::new() }
     }
 
-    /// Makes a login for a principal that has just shown its credential; answers its secret and how
+    /// Makes a login for a principal that has just shown its credential; returns its secret and how
     /// long it lasts.
     pub(super) async fn create(
         &self,
@@ -74,7 +74,7 @@ impl LoginVerifier {
         })
     }
 
-    /// Whether this login was good when it was asked for last.
+    /// Whether this login was valid when it was last looked up.
     pub(super) fn knows(&self, secret: &str) -> bool {
         LoginHash::of(secret).is_some_and(|hash| self.recent.knows(&hash))
     }
@@ -90,7 +90,7 @@ impl LoginVerifier {
             && !login.is_touched
             && let Err(error) = self.store.touch_key(&login.org_id, key_id).await
         {
-            tracing::warn!(%error, %key_id, "the use of a key was not noted");
+            tracing::warn!(%error, %key_id, "the last use of a key could not be recorded");
         }
         let login = Arc::new(login);
         self.recent.keep(hash, &login, asked_at);

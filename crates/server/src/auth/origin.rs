@@ -1,4 +1,4 @@
-//! Whether a request comes from our own page, as far as a browser says.
+//! Whether a request comes from our own page, as far as the browser tells.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, uri::Authority};
 use protocol::error::ErrorCode;
@@ -7,7 +7,7 @@ use crate::error::ApiError;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses what a page of another site made a browser ask. `Sec-Fetch-Site`, which no script can set
+/// Refuses a request that a page of another site caused. `Sec-Fetch-Site`, which no script can set
 /// (W3C Fetch Metadata), says `same-origin`, or `none` where the user asked in person. A browser that
 /// does not send it (plain HTTP beyond this machine) sends an `Origin` with everything that could
 /// change something, which must name our host. A request with neither comes from no browser that

@@ -1,4 +1,4 @@
-//! The principal of a request: whoever holds its credential, with bounds and rights.
+//! The principal of a request: the holder of its credential, with a scope and rights.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use store::{keys::KeyHash, logins::LoginHash};
 
 use crate::error::ApiError;
 
-/// Who asks, and how far they may reach.
+/// Who sends a request, and what they may do and see.
 #[derive(Clone)]
 pub(crate) struct Principal {
     pub(crate) bounds: ScopeBounds,
@@ -32,7 +32,7 @@ pub(crate) enum CredentialHolder {
     User(OrgId, UserId),
 }
 
-/// What the credential says of the scope; a request can only narrow it.
+/// The scope as far as the credential fixes it; a request can only narrow it.
 #[derive(Clone, Default)]
 pub(crate) struct ScopeBounds {
     pub(crate) org_id: Option<OrgId>,
@@ -54,7 +54,7 @@ pub(super) enum Proof {
 }
 
 impl Principal {
-    /// Without authentication anybody may do anything.
+    /// Without authentication, every caller has every right.
     pub(crate) fn anyone() -> Self {
         Self {
             bounds: ScopeBounds::default(),
@@ -69,7 +69,7 @@ impl Principal {
         self.rights.allow(right)
     }
 
-    /// How many may see what it writes.
+    /// The widest visibility it may give to what it writes.
     pub(crate) fn reach(&self) -> Visibility {
         match (self.allows(Right::Admin), &self.bounds.project_id) {
             (true, _) => Visibility::Org,

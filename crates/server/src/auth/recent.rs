@@ -1,4 +1,4 @@
-//! Credentials that were good a moment ago: believed without asking the database again.
+//! Credentials that were valid a moment ago, which are accepted without another query.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,8 @@ use std::{
 
 use crate::limits::{CREDENTIAL_CACHED, CREDENTIALS_CACHED_MAX};
 
-/// Holders by the hash of their credential. Only good ones: what is unknown is not kept, so that
-/// guessing fills no memory.
+/// Holders by the hash of their credential. Only valid ones are kept, so that guessing does not
+/// fill the memory.
 pub(super) struct RecentlyGood<K, V>(Mutex<HashMap<K, (Arc<V>, Instant)>>);
 
 impl<K: Hash + Eq + Copy, V> RecentlyGood<K, V> {
@@ -18,7 +18,7 @@ impl<K: Hash + Eq + Copy, V> RecentlyGood<K, V> {
         Self(Mutex::default())
     }
 
-    /// Whether this credential was good when it was asked for last.
+    /// Whether this credential was valid when it was last looked up.
     pub(super) fn knows(&self, hash: &K) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(hash)
     }

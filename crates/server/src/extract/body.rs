@@ -17,7 +17,7 @@ pub(crate) struct ScopedJson<T, A = Scope> {
     pub(crate) raw: Value,
 }
 
-/// The scope of a request that needs no body: one that is there may name the scope and nothing else.
+/// The scope of a request whose body is optional: a body may name the scope and nothing else.
 pub(crate) struct ScopedEmpty(pub(crate) Scope);
 
 #[derive(Debug, Deserialize)]
@@ -53,7 +53,7 @@ async fn split<S: Send + Sync>(request: Request, state: &S) -> Result<(Parts, By
     let (parts, body) = request.into_parts();
     let bytes = Bytes::from_request(Request::new(body), state)
         .await
-        .map_err(|_| ApiError::field("", "the body broke off"))?;
+        .map_err(|_| ApiError::field("", "the body was cut off"))?;
     Ok((parts, bytes))
 }
 

@@ -1,4 +1,4 @@
-//! The variable part of a path. A name that cannot exist is an absent row: both are 404, and the same bytes.
+//! The variable part of a path. An invalid name is answered like an absent row: 404, with the same bytes.
 
 use std::str::FromStr;
 

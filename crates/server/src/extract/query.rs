@@ -1,5 +1,5 @@
-//! The query string as a struct, which also documents it. A parameter that is given twice must say
-//! the same twice; unknown ones are refused before, in `middleware::known_query`.
+//! The query string as a struct, which also documents it. A parameter that is given twice must have
+//! the same value both times; unknown ones are refused earlier, in `middleware::known_query`.
 
 use axum::extract::{FromRequestParts, Query};
 use http::{Uri, request::Parts};
@@ -95,7 +95,7 @@ impl TryFrom<String> for BoolParam {
     }
 }
 
-/// A number in decimal digits and nothing else, no larger than the database's.
+/// A number in decimal digits and nothing else, no larger than the database can hold.
 pub(crate) fn decimal(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number: u64 = text.parse().ok().filter(|_| digits)?;

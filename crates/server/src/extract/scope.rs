@@ -1,5 +1,5 @@
-//! Whose data a request is about: what its credential says, narrowed by what it says itself, in
-//! headers, the query string or its body. With `auth = "none"` there is no credential to narrow.
+//! The scope of a request: that of its credential, narrowed by what the request names in headers, the
+//! query string or its body. With `auth = "none"` there is no credential to narrow.
 
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, request::Parts};
@@ -14,7 +14,7 @@ use crate::{auth::principal::Principal, error::ApiError, extract::query::QueryPa
 
 /// Whose data a request can be about.
 pub(crate) trait FromScopeParts: Sized {
-    /// Looks wherever it may be named. Takes its fields out of the body.
+    /// Looks everywhere the scope may be named, and removes its fields from the body.
     fn of(parts: &Parts, body: Option<&mut Map<String, Value>>) -> Result<Self, ApiError>;
 }
 
@@ -36,7 +36,7 @@ impl FromScopeParts for Scope {
     }
 }
 
-/// An organisation as a whole: which user asks is beside the point.
+/// An organisation as a whole, whichever of its users asks.
 impl FromScopeParts for OrgId {
     fn of(parts: &Parts, body: Option<&mut Map<String, Value>>) -> Result<Self, ApiError> {
         let sources = ScopeSources { headers: &parts.headers, query: QueryPairs::of(&parts.uri)? };
@@ -46,7 +46,7 @@ impl FromScopeParts for OrgId {
     }
 }
 
-/// Nobody's data.
+/// No scope: the request concerns no tenant's data.
 impl FromScopeParts for () {
     fn of(_parts: &Parts, _body: Option<&mut Map<String, Value>>) -> Result<Self, ApiError> {
         Ok(())
@@ -71,7 +71,7 @@ struct ScopeSources<'a> {
 }
 
 impl ScopeSources<'_> {
-    /// What the sources and the body say, if any says something.
+    /// The scope that the request names, as far as it names one.
     fn agree<T: PartialEq, E: std::fmt::Display>(
         &self,
         body: Option<&mut Map<String, Value>>,
@@ -137,7 +137,7 @@ fn agreed<T: PartialEq, E: std::fmt::Display>(
         if first.as_ref().is_some_and(|first| *first != value) {
             return Err(ApiError::new(
                 ErrorCode::ScopeConflict,
-                format!("two places name different values for `{header}`"),
+                format!("the request names two different values for `{header}`"),
             ));
         }
         first = Some(value);

@@ -1,6 +1,6 @@
-//! Which hosts the server answers for, and which pages may ask it. A browser sends what any page asks
-//! of any address: a page of another site must neither read nor change anything here, even where its
-//! name was made to point to this machine (DNS rebinding).
+//! Which `Host` names the server answers to, and which pages may send it requests. A browser lets any
+//! page send requests to any address: a page of another site must neither read nor change anything
+//! here, even if its name was made to resolve to this machine (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -13,8 +13,8 @@ use crate::{app::AppState, auth::origin::check_origin, error::ApiError};
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Checks the `Host` of every request. Without authentication it must be a name of this machine, and
-/// the request must not come from a page of another site: whoever asks is believed, so a page that
-/// makes the browser ask would be, too.
+/// the request must not come from a page of another site: every caller is trusted, so such a page
+/// would be trusted too.
 pub(super) fn check(app: &AppState, request: &Request) -> Result<(), ApiError> {
     let host = host_of(request)?;
     if app.authenticator.is_on() {
@@ -37,8 +37,9 @@ fn host_of(request: &Request) -> Result<Authority, ApiError> {
         (Some(host), None) => host.to_str().ok().and_then(authority),
         (None | Some(_), _) => None,
     };
-    host.filter(|host| request.uri().authority().is_none_or(|target| target == host))
-        .ok_or_else(|| ApiError::field("host", "must be there once, as a name and maybe a port"))
+    host.filter(|host| request.uri().authority().is_none_or(|target| target == host)).ok_or_else(
+        || ApiError::field("host", "must be given once, as a name with an optional port"),
+    )
 }
 
 /// A host and a port, and nothing else.

@@ -54,7 +54,7 @@ impl KnownQuery {
     }
 }
 
-/// Lets a request through whose query parameters are all known.
+/// Lets a request through if all its query parameters are known.
 pub(crate) async fn known_query(
     State(KnownQuery(known)): State<KnownQuery>,
     request: Request,

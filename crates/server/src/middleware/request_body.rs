@@ -23,7 +23,7 @@ pub(super) async fn read_whole(body: Body, settings: &ServerSettings) -> Result<
             ApiError::new(ErrorCode::RequestTimeout, "the body did not arrive in time")
         })?;
         let Some(frame) = frame else { return Ok(whole.freeze()) };
-        let frame = frame.map_err(|_| ApiError::field("", "the body broke off"))?;
+        let frame = frame.map_err(|_| ApiError::field("", "the body was cut off"))?;
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > BODY_MAX_BYTES {
             discard(body, whole.len() + data.len()).await;

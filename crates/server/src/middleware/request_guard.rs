@@ -105,10 +105,10 @@ fn check_size(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Of several codings two readers may believe a different one (RFC 9112, section 6.1).
+/// With several codings, two readers may pick different ones (RFC 9112, section 6.1).
 fn check_framing(headers: &HeaderMap) -> Result<(), ApiError> {
     if headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_some() {
-        return Err(ApiError::field("transfer-encoding", "must be there once at most"));
+        return Err(ApiError::field("transfer-encoding", "must be given at most once"));
     }
     Ok(())
 }
@@ -129,7 +129,7 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// The response as it leaves: an error has its JSON, and everything the id of its request.
+/// The response as it leaves: errors have their JSON, and every response the id of its request.
 fn finish(mut response: Response, request_id: &str) -> Response {
     let error = response.extensions_mut().remove::<ApiError>().or_else(|| routing_error(&response));
     if let Some(error) = error {
@@ -145,7 +145,7 @@ fn finish(mut response: Response, request_id: &str) -> Response {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // What is answered to one caller is nobody else's. The files of the page say otherwise.
+    // A response is for its caller alone, except for the files of the page, which set the header.
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -161,8 +161,8 @@ fn routing_error(response: &Response) -> Option<ApiError> {
     match response.status() {
         StatusCode::NOT_FOUND => Some(ApiError::not_found()),
         StatusCode::METHOD_NOT_ALLOWED => Some(
-            ApiError::new(ErrorCode::MethodNotAllowed, "the path does not take this method")
-                .hint("the header `Allow` names the methods that it takes"),
+            ApiError::new(ErrorCode::MethodNotAllowed, "this path does not support the method")
+                .hint("the header `Allow` names the methods that it supports"),
         ),
         _ => None,
     }

@@ -54,7 +54,7 @@ pub(crate) struct ToolPage {
     next_cursor: Option<String>,
     /// Tools that are offered and cannot be used; the same on each page.
     left_out: Vec<LeftOutTool>,
-    /// Models whose providers want to be asked in a way of their own; the same on each page.
+    /// Models whose requests are adapted to their provider; the same on each page.
     taught: Vec<TaughtModel>,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Health {
 enum HealthStatus {
     /// Runs are accepted and executed.
     Ok,
-    /// No worker is alive, or the database answers and does no work.
+    /// No worker is alive, or the database answers but refuses work.
     Degraded,
     /// The database does not answer.
     Unavailable,
@@ -48,7 +48,7 @@ struct DatabaseHealth {
     ok: bool,
     /// Its version; null while it does not answer.
     version: Option<String>,
-    /// Why it does no work, where it said so to this server within the last minute.
+    /// Why it refuses work, if it told this server so within the last minute.
     reason: Option<UnavailableReason>,
 }
 

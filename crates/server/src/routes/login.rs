@@ -40,7 +40,7 @@ pub(crate) struct LoginBody {
         (status = 400, description = "`validation_error`"),
         (status = 401, description = "`unauthorized`: the credential is not valid"),
         (status = 403, description = "`forbidden`: the request came from a page of another site"),
-        (status = 429, description = "`rate_limited`: too many bad credentials, or too fast"),
+        (status = 429, description = "`rate_limited`: too many invalid credentials, or requests, in a short time"),
     )
 )]
 pub(crate) async fn login(

@@ -254,8 +254,8 @@ pub(crate) async fn search(
 /// Find memories that say the same
 ///
 /// Looks at up to 200 memories that were written or changed since the last time, and compares each
-/// with those near to it. Proposes which could be one, and marks those that a later one has
-/// overtaken. Nothing is merged, hidden or deleted.
+/// with its nearest ones. Reports duplicates, and memories that a later one supersedes. Nothing is
+/// merged, hidden or deleted.
 #[utoipa::path(
     post, path = "/api/memories/consolidate", tag = "memories",
     operation_id = "consolidate_memories",

@@ -73,7 +73,7 @@ pub(crate) async fn create(
     let (created, replayed) = match (app.workspaces.check(&asked.scope.org_id).await, key) {
         (Ok(()), Some(key)) => scoped.create_run_once(&asked.body, by, &key).await?,
         (Ok(()), None) => (scoped.create_run(&asked.body, by).await?, false),
-        // What was created before is no new run.
+        // A run that an earlier request created is not recorded again.
         (Err(over), Some(key)) => (scoped.find_run_once(&key).await?.ok_or(over)?, true),
         (Err(over), None) => return Err(over.into()),
     };

@@ -2,8 +2,8 @@
 //!
 //! One task a stream takes the page after its cursor, sends it, and sleeps until a bell rings:
 //! catching up and following are the same loop. It writes into a bounded channel, so that a follower
-//! who does not read is noticed, and slows nobody else. How pages are read and shared is the matter of
-//! `stream_pages`.
+//! who does not read is noticed, and slows nobody else. `stream_pages` reads the pages and shares
+//! them between followers.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -125,11 +125,11 @@ pub(crate) async fn follow(
     PathParam(run_id): PathParam<RunId>,
     QueryParams(query): QueryParams<FollowRun>,
 ) -> Result<Response, ApiError> {
-    // The browser's word is the newer one; the parameter must be good all the same.
+    // The header is newer, since the browser sends it; the parameter must be valid all the same.
     let FrameId(cursor) = last_event_id(&headers)?.unwrap_or(query.cursor);
     let with_deltas = query.deltas.is_none_or(|BoolParam(deltas)| deltas);
     let scoped = app.store.scoped(&scope);
-    let bell = scoped.watch_run(run_id); // Before the first read, so that nothing falls between.
+    let bell = scoped.watch_run(run_id); // Before the first read, so that no event is missed.
     let slot = app.streams.acquire(&scope.org_id, principal.holder(), &app.settings)?;
     let reader = StreamReader { org_id: scope.org_id.clone(), holder: principal.holder().cloned() };
     let first =
@@ -230,7 +230,7 @@ impl StreamWriter {
         loop {
             self.send_page(&page).await?;
             let (ended, more) = (page.ended, page.more);
-            drop(page); // Who waits holds nothing.
+            drop(page); // Its bytes must not count while we wait.
             if ended {
                 return Ok(());
             }
@@ -299,7 +299,7 @@ impl StreamWriter {
                 {
                     let since = *self.away_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= STREAM_OUTAGE_MAX {
-                        tracing::warn!(%error, "a stream ends because the database is away");
+                        tracing::warn!(%error, "a stream ends because the database does not answer");
                         return Err(StreamOver);
                     }
                     // The bell may be what rings: without a rest here this would be a busy loop.
@@ -308,7 +308,7 @@ impl StreamWriter {
                 }
                 Err(PageError::NoRoom) => {
                     let org_id = &self.reader.org_id;
-                    tracing::debug!(%org_id, "a stream ends: others do not take what they have");
+                    tracing::debug!(%org_id, "a stream ends: too much waits for followers that do not read");
                     return Err(StreamOver);
                 }
                 Err(PageError::Store(error)) => {
@@ -324,7 +324,7 @@ impl StreamWriter {
     }
 }
 
-/// Followers that began together should not all look at once.
+/// Followers that began together should not all poll at the same time.
 fn with_jitter(around: Duration) -> Duration {
     let dice = u32::from(Uuid::now_v7().as_bytes().last().copied().unwrap_or(0));
     around * (80 + 40 * dice / 255) / 100

@@ -103,7 +103,7 @@ fn served(path: &str, file: EmbeddedFile, asked: &HeaderMap) -> Response {
     }
 }
 
-/// The twin that the build wrote beside the file, for whoever takes it.
+/// The compressed file that the build wrote beside it, for clients that accept it.
 fn compressed(path: &str, asked: &HeaderMap) -> Option<Cow<'static, [u8]>> {
     let encodings = asked.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
     let takes_gzip = encodings.split(',').any(|encoding| {

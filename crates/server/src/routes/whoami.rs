@@ -31,8 +31,8 @@ pub(crate) struct WhoAmI {
     get, path = "/api/whoami", tag = "identity", operation_id = "whoami",
     responses(
         (status = 200, description = "Who asks", body = WhoAmI),
-        (status = 401, description = "`unauthorized`: there is no good credential"),
-        (status = 429, description = "`rate_limited`: requests, or bad credentials, come too fast"),
+        (status = 401, description = "`unauthorized`: there is no valid credential"),
+        (status = 429, description = "`rate_limited`: too many requests or invalid credentials in a short time"),
     )
 )]
 pub(crate) async fn whoami(State(app): State<App>, principal: Principal) -> Json<WhoAmI> {
