@@ -62,7 +62,7 @@ async fn list(client: &ApiClient, what: &str) -> Result<Value, Failure> {
     Ok(answer.get_mut(what).map(Value::take).unwrap_or_default())
 }
 
-/// What is worth knowing besides the tools, a line each.
+/// Notes about the tools, one a line: those left out, and models that are asked in another way.
 pub(crate) fn told(notes: &CatalogNotes) -> Vec<String> {
     let left_out = notes.left_out.iter();
     let left_out = left_out.map(|tool| format!("`{}` is left out: {}", tool.name, tool.reason));

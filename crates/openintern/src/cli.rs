@@ -1,4 +1,4 @@
-//! What can be typed: commands, flags, and the environment variable of each flag.
+//! The command line: commands, flags, and the environment variable of each flag.
 
 use std::{
     ffi::OsString,
@@ -37,7 +37,7 @@ pub(crate) enum ProcessRole {
     /// What a person asked for.
     #[command(flatten)]
     Command(Command),
-    /// Stand between the runtime and an MCP server, and end what the server leaves behind
+    /// Run an MCP server for the runtime, and end the processes that it leaves behind
     #[command(hide = true)]
     McpReaper {
         /// The server's command line
@@ -86,7 +86,7 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Print a completion script
     Completions {
-        /// For which shell
+        /// The shell to complete for
         shell: clap_complete::Shell,
     },
     /// Print the OpenAPI document of the API
@@ -101,7 +101,7 @@ pub(crate) struct Format {
     pub(crate) json: bool,
 }
 
-/// What every process of the server side shares.
+/// The flags of every process of the server side.
 #[derive(Debug, Default, Args)]
 pub(crate) struct NodeArgs {
     /// Configuration file [default: ./openintern.toml, else ~/.config/openintern/config.toml]
@@ -113,7 +113,7 @@ pub(crate) struct NodeArgs {
     /// How the log on standard error is written [default: text]
     #[arg(long, env = "OPENINTERN_LOG_FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
-    /// Log more; twice: much more (OPENINTERN_LOG or RUST_LOG say it in detail)
+    /// Log more; twice for much more (OPENINTERN_LOG or RUST_LOG set it in detail)
     #[arg(long, short, action = clap::ArgAction::Count, env = "OPENINTERN_VERBOSE")]
     pub(crate) verbose: u8,
 }
@@ -154,7 +154,7 @@ pub(crate) struct ServerArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Serve the API only: other nodes do the work
+    /// Serve the API only: other nodes execute the runs
     #[arg(long, env = "OPENINTERN_NO_WORKER")]
     pub(crate) no_worker: bool,
     #[command(flatten)]
@@ -229,7 +229,7 @@ pub(crate) struct RunRef {
 pub(crate) enum RunsCommand {
     /// The runs of the scope, newest first
     List(ListRunsArgs),
-    /// One run
+    /// Print one run
     Get(RunRef),
 }
 
@@ -311,9 +311,9 @@ pub(crate) enum ScopeMemoryCommand {
     Delete(MemoryRef),
     /// Print whole memories, oldest first, one JSON object a line
     Export(ExportMemoriesArgs),
-    /// Write the memories of a file, one JSON object a line; what is there already stays as it is
+    /// Write the memories of a file, one JSON object a line; those already there are not written again
     Import(ImportArgs),
-    /// Find memories that say the same, or that a later one has overtaken; deletes nothing
+    /// Find memories that say the same, or that a later one supersedes; deletes nothing
     Consolidate(ConsolidateArgs),
 }
 

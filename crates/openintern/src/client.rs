@@ -1,7 +1,8 @@
-//! The client side of the HTTP API: who we are, where the server is, and what its refusals mean.
+//! The client of the HTTP API: scope, credential and address of the server, and its errors as exit
+//! codes and hints.
 //!
-//! Without a key we say which scope we mean, with defaults. With a key we say only what the
-//! environment says: the rest is the key's, and a default would contradict it.
+//! Without a key we send the scope, with defaults. With a key we send only what the environment
+//! names: the key fixes the rest, and a default would contradict it.
 
 pub(crate) mod follow;
 mod sse;
@@ -22,7 +23,7 @@ use crate::exit::{Exit, Failure};
 
 const URL_DEFAULT: &str = "http://localhost:3000";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take that is not a stream.
+/// How long a response may take, unless it is a stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A way to the server, in one scope.
@@ -43,7 +44,7 @@ struct Named {
 pub(crate) type Query<'a> = &'a [(&'a str, String)];
 
 impl ApiClient {
-    /// Reads where the server is and who asks from the environment.
+    /// Reads the server's address, the scope and the key from the environment.
     pub(crate) fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Failure> {
@@ -98,7 +99,7 @@ impl ApiClient {
         self.answer(self.request(Method::POST, path).json(body)).await
     }
 
-    /// A POST that says all in its path.
+    /// A POST without a body.
     pub(crate) async fn post_empty<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -146,7 +147,7 @@ impl ApiClient {
         })
     }
 
-    /// Sends the request; every status but a success is a failure.
+    /// Sends the request; every status other than a success is a failure.
     async fn accepted(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
@@ -190,7 +191,7 @@ impl ApiClient {
         }
     }
 
-    /// What somebody at a terminal does about it, where that is not what the server advises.
+    /// What a person at a terminal can do about it, where that differs from the server's hint.
     fn hint(&self, code: ErrorCode) -> Option<String> {
         let hint = match code {
             ErrorCode::NotFound => format!(
@@ -275,7 +276,7 @@ fn headers(scope: &Named, key: Option<String>) -> Result<HeaderMap, Failure> {
             HeaderValue::from_str(&format!("Bearer {}", key.trim())).map_err(|_| {
                 Failure::new(
                     Exit::Usage,
-                    "OPENINTERN_API_KEY is not a key: it has characters that no key has",
+                    "OPENINTERN_API_KEY is not an API key: it has characters that no key contains",
                 )
             })?;
         bearer.set_sensitive(true);

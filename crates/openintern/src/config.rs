@@ -1,6 +1,6 @@
-//! The configuration: a TOML file, the environment over it; commands lay their flags over both.
+//! The configuration: a TOML file, overridden by the environment, overridden by flags.
 //!
-//! Every table belongs to the crate that obeys it. Secrets are read into types that never show
+//! Every table is a type of the crate that uses it. Secrets are read into types that never show
 //! them. An unknown key is an error that names the nearest known one.
 
 mod fault;
@@ -39,9 +39,9 @@ use crate::{
 const FILE_NAME: &str = "openintern.toml";
 /// What the weights of the offline embedder are called.
 pub(crate) const WEIGHTS: &str = "e5-small-q4.bin";
-/// What every variable begins with that sets a key of the file.
+/// The prefix of every variable that sets a key of the file.
 const VARIABLE_PREFIX: &str = "OPENINTERN__";
-/// What stands between the parts of such a variable's name.
+/// The separator between the parts of such a variable's name.
 const VARIABLE_SEPARATOR: &str = "__";
 
 /// All that can be configured.
@@ -68,9 +68,9 @@ pub(crate) struct Config {
 pub(crate) struct DatabaseUrls {
     /// For requests and workers; may be a pooler's.
     pub(crate) url: String,
-    /// Past the pooler.
+    /// For what needs a session of its own: it goes past a pooler.
     pub(crate) direct: Option<String>,
-    /// For migrations.
+    /// The URL with the right to migrate.
     pub(crate) migrate: String,
 }
 
@@ -84,16 +84,16 @@ pub(crate) struct ServerTable {
     #[serde(deserialize_with = "choice")]
     pub(crate) auth: AuthMode,
     /// Names of this server besides those of loopback, while `auth` is `none`: a list, or words
-    /// between commas.
+    /// separated by commas.
     #[serde(deserialize_with = "names")]
     pub(crate) allowed_hosts: Vec<String>,
     /// The embedded database and the workspaces; the platform's data folder when absent.
     pub(crate) data_dir: Option<PathBuf>,
-    /// A `postgres://` URL; `DATABASE_URL` is over it.
+    /// A `postgres://` URL; `DATABASE_URL` overrides it.
     pub(crate) database_url: Option<SecretString>,
-    /// Past the pooler, where `database_url` is one; `DATABASE_DIRECT_URL` is over it.
+    /// Past the pooler, where `database_url` is one; `DATABASE_DIRECT_URL` overrides it.
     pub(crate) database_direct_url: Option<SecretString>,
-    /// For migrations, where the runtime's own login may not; `OPENINTERN_MIGRATE_URL` is over it.
+    /// For migrations, where the runtime's login lacks the rights; `OPENINTERN_MIGRATE_URL` overrides it.
     pub(crate) migrate_url: Option<SecretString>,
     /// Most connections of this process to the database.
     pub(crate) database_connections: u32,
@@ -102,10 +102,10 @@ pub(crate) struct ServerTable {
     pub(crate) log_format: LogFormat,
 }
 
-/// A variable of the environment holds no list, so words between commas do as well.
+/// An environment variable cannot hold a list, so words separated by commas are accepted too.
 fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a list of names, or names between commas")]
+    #[serde(untagged, expecting = "a list of names, or names separated by commas")]
     enum Names {
         List(Vec<String>),
         Words(String),
@@ -124,7 +124,7 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MemoryTable {
-    /// What becomes of a completed run; `OPENINTERN_MEMORY_AFTER_RUN` is over it.
+    /// How memories are made of a completed run; `OPENINTERN_MEMORY_AFTER_RUN` overrides it.
     #[serde(deserialize_with = "choice")]
     pub(crate) after_run: AfterRun,
     /// Hours between two passes that look for memories which say the same; 0 for none.
@@ -144,7 +144,7 @@ pub(crate) enum AuthMode {
     /// Not at all: only for loopback.
     None,
     Keys,
-    /// By tokens that somebody else signs; needs `[auth.jwt]`.
+    /// By tokens that another issuer signs; needs `[auth.jwt]`.
     Jwt,
 }
 
@@ -177,7 +177,7 @@ impl Default for ServerTable {
 pub(crate) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// That of this process. What is no Unicode is none of ours.
+    /// That of this process. A variable that is not Unicode is not one of ours.
     pub(crate) fn of_process() -> Self {
         let pairs = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -221,7 +221,7 @@ pub(crate) fn load(args: &NodeArgs, environment: &Environment) -> Result<Loaded,
 }
 
 impl Config {
-    /// What the auth mode needs and the configuration does not say.
+    /// What the auth mode requires and the configuration lacks.
     pub(crate) fn missing_identity(&self) -> Option<String> {
         match self.server.auth {
             AuthMode::None | AuthMode::Keys => None,
@@ -238,7 +238,7 @@ impl Config {
     /// The folder of the embedded database and the workspaces.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
         self.server.data_dir.clone().or_else(folders::data_dir).ok_or_else(|| {
-            Failure::new(Exit::Usage, "there is no home folder to keep data in")
+            Failure::new(Exit::Usage, "there is no home folder to keep the data in")
                 .hint("name a folder with --data-dir")
         })
     }
@@ -270,14 +270,14 @@ impl Config {
         Some(DatabaseUrls { migrate: migrate.unwrap_or_else(|| url.clone()), direct, url })
     }
 
-    /// Masks every secret that we were told, and those in the URL of the database that is used.
+    /// Masks every configured secret, and the password in the URL of the database that is used.
     pub(crate) fn redactor(&self, database_url: Option<&str>) -> Redactor {
         Redactor::new(
             self.secrets().into_iter().chain(database_url.into_iter().flat_map(passwords)),
         )
     }
 
-    /// Every secret that we were told: keys, passwords, and what MCP servers are given.
+    /// Every configured secret: keys, passwords, and what MCP servers are given.
     fn secrets(&self) -> Vec<SecretString> {
         let keys = self.model.providers.values().filter_map(|provider| provider.api_key.clone());
         let server = &self.server;
@@ -292,7 +292,7 @@ impl Config {
     }
 }
 
-/// What of a setting is secret: the value, by its name or by its looks, and passwords in URLs.
+/// What is secret in a setting: its value, judged by name or form, and passwords in URLs.
 fn secrets_of(name: &str, value: &str) -> Vec<SecretString> {
     let mut secrets = passwords(value);
     let looks_like_one =
@@ -348,7 +348,7 @@ fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Co
         let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
         let key = key_of(name);
         layers = layers.set_override(&key, value.as_str()).map_err(|_| {
-            Failure::new(Exit::Usage, format!("the variable `{variable}` names no key"))
+            Failure::new(Exit::Usage, format!("the variable `{variable}` does not name a key"))
                 .hint("it should look like OPENINTERN__SERVER__PORT")
         })?;
     }
@@ -382,7 +382,7 @@ fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Co
     }
     let secret = environment.0.iter().filter(|(name, _)| is_secret_name(name));
     config.environment_secrets = secret.map(|(_, value)| value.as_str().into()).collect();
-    config.agents.entry(AgentId::default()).or_default(); // Runs that name no agent mean it.
+    config.agents.entry(AgentId::default()).or_default(); // For runs that name no agent.
     Ok(config)
 }
 
@@ -392,7 +392,7 @@ fn after_run_of(word: &str) -> Result<AfterRun, Failure> {
         .map_err(|error| fault::of_key("OPENINTERN_MEMORY_AFTER_RUN", &error.to_string(), |_| None))
 }
 
-/// Reads one of a few words. The crate `config` would not say which there are.
+/// Reads one of a few words. The crate `config` would not say which are valid.
 fn choice<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     let word = String::deserialize(from)?;
     T::deserialize(word.as_str().into_deserializer())
@@ -675,14 +675,14 @@ mod tests {
             "[mcp_servers.a]\ncommand = 'x'\nenv = 'TOKEN=sk-secret'",
             &[],
             expect![[r#"
-            `mcp_servers.a.env` in `openintern.toml`: expected a map, found a text
+            `mcp_servers.a.env` in `openintern.toml`: expected a map, found a string
         "#]],
         );
         check_fault(
             "[model.providers]\nopenai = 'sk-secret'",
             &[],
             expect![[r#"
-            `model.providers.openai` in `openintern.toml`: expected struct ProviderSettings, found a text
+            `model.providers.openai` in `openintern.toml`: expected struct ProviderSettings, found a string
         "#]],
         );
         check_fault(
@@ -703,7 +703,7 @@ mod tests {
             "",
             &[("OPENINTERN__A/B", "x")],
             expect![[r#"
-            the variable `OPENINTERN__A/B` names no key
+            the variable `OPENINTERN__A/B` does not name a key
             it should look like OPENINTERN__SERVER__PORT"#]],
         );
     }

@@ -84,7 +84,7 @@ async fn start(
 
 async fn say_stopping(shutdown: CancellationToken) {
     shutdown.cancelled().await;
-    say("stopping: runs in hand may end first; Ctrl-C again stops at once");
+    say("stopping once the current runs have ended; Ctrl-C again stops at once");
 }
 
 /// The database: one that is named, or our own.
@@ -135,8 +135,8 @@ impl DatabaseHandle {
     }
 }
 
-/// Adds the Python skills where the configuration names no MCP server. Answers what to say if they
-/// cannot be had.
+/// Adds the Python skills where the configuration names no MCP server. Returns what to tell the user
+/// if they cannot be started.
 async fn offer_skills(config: &mut Config) -> Option<String> {
     if !config.mcp_servers.is_empty() {
         return None;
@@ -208,7 +208,7 @@ fn say_addresses(address: SocketAddr, auth: AuthMode) {
     say("Press Ctrl-C to stop.");
 }
 
-/// Asks the default model's provider whether it would answer; says so if not.
+/// Asks the default model's provider whether it would answer, and tells the user if not.
 async fn probe(models: Models, redactor: Redactor) {
     let default = models.default_model();
     if default.provider == "demo" {

@@ -1,4 +1,4 @@
-//! `doctor`: looks at everything a node needs, changes nothing, and says what to do.
+//! `doctor`: checks everything that a node needs, changes nothing, and says what to do.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -33,14 +33,14 @@ use crate::{
     skills::{self, Skills},
 };
 
-/// Less free space than this needs a look.
+/// Less free space than this is reported.
 const DISK_LOW_BYTES: u64 = 1 << 30;
 /// With less free space than this the database may stop.
 const DISK_FULL_BYTES: u64 = 200 << 20;
 /// How long the embedder may take for one short text.
 const EMBED_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was found of one part.
+/// The result of checking one part.
 #[derive(Debug, Serialize)]
 struct Check {
     part: &'static str,
@@ -150,7 +150,7 @@ async fn database(config: &Config) -> (Check, Option<Inspection>) {
 const TENANCY_HINT: &str = "as the owner of the table: alter table T enable row level security; \
      alter table T force row level security; and create the policies `tenant` and `scope` again, \
      as docs/operations.md shows them";
-const ROLE_HINT: &str = "it steps down in every transaction; let it log in as a role of its own: \
+const ROLE_HINT: &str = "each transaction gives the extra rights up; let it log in as a role of its own: \
      create role … login password '…' in role openintern_app";
 
 async fn inspected(url: &str, kind: &str) -> (Check, Option<Inspection>) {
@@ -352,7 +352,7 @@ async fn server(environment: &Environment) -> Check {
             let text =
                 |key: &str| health.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
             let mut line = format!("version {}, {}", text("version"), text("status"));
-            // What its workers have learnt of models; without a right to ask it stays unsaid.
+            // How its workers adapt to models; without the right to ask, this is left out.
             if let Ok(notes) = client.get::<CatalogNotes>(&["api", "tools"], &[]).await {
                 for taught in &notes.taught {
                     line.push_str(&format!("; {}: {}", taught.model, taught.lessons.join(", ")));

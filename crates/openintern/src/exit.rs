@@ -1,13 +1,13 @@
-//! How a command ends: the exit code, and what is said on the way out. It prints nothing.
+//! How a command ends: its exit code, its error and hint. It prints nothing.
 
 use std::fmt;
 
 /// The exit codes that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It is done; a run that was watched is completed.
+    /// Success; a run that was watched is completed.
     Done = 0,
-    /// Something went wrong that has no code of its own.
+    /// A failure without a code of its own.
     Failed = 1,
     /// The command line, the configuration or the request is wrong.
     Usage = 2,
@@ -34,7 +34,7 @@ impl From<Exit> for std::process::ExitCode {
 /// Why a command stopped early.
 #[derive(Debug)]
 pub(crate) enum Abort {
-    /// Whoever read our output went away: nothing to say, nobody to say it to.
+    /// The reader of our output went away: there is nobody to tell.
     OutputClosed,
     Failure(Failure),
 }

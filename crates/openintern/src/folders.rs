@@ -1,4 +1,4 @@
-//! Where things lie on this machine by default.
+//! The default folders on this machine.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ const NAME: &str = "openintern";
 /// As root the platform's folder lies in root's home, which Postgres' own account cannot enter.
 const DATA_DIR_OF_ROOT: &str = "/var/lib/openintern";
 
-/// The configuration of a person, for when there is none in the current folder.
+/// The user's configuration, for when there is none in the current folder.
 pub(crate) fn config_file() -> Option<PathBuf> {
     let folders = base_strategy::Xdg::new().ok()?;
     Some(folders.config_dir().join(NAME).join("config.toml"))

@@ -1,4 +1,4 @@
-//! What was typed, made into values of the API.
+//! From arguments to values of the API.
 
 use std::io::Read;
 

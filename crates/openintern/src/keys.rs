@@ -1,5 +1,5 @@
-//! `keys`: API keys from the shell. All of it asks a server, but for the first key of an
-//! organisation: before there is one, nobody could ask.
+//! `keys`: API keys from the shell. Every command asks a server, except the one that makes the first
+//! key of an organisation: without a key, no request would be accepted.
 
 use protocol::{
     key::{ApiKey, CreateKey, KeyCreated, KeyPage, Right},
@@ -21,7 +21,7 @@ use crate::{
     serve::database_urls,
 };
 
-/// Who made a key that no server was asked for, in the audit.
+/// The actor in the audit of a key that was made without a server.
 const OPERATOR: &str = "operator";
 
 pub(crate) async fn keys(
@@ -65,11 +65,11 @@ async fn create(
     }
     let ApiKey { key_id, org_id, rights, .. } = &created.info;
     say(&format!("{key_id} of {org_id}, for {}", rights.words().join(", ")));
-    say("this is the only time that the key is shown:");
+    say("the key is shown only this once:");
     output.line(&created.key)
 }
 
-/// Whoever can write the database needs no key to make one.
+/// Makes the key in the database itself: the right to write there takes the place of a key.
 async fn create_in_database(
     org: &OrgId,
     body: &CreateKey,

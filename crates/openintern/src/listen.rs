@@ -30,7 +30,7 @@ impl ListenAddress {
         }
     }
 
-    /// What is missing for others than this machine to be served.
+    /// What is missing before clients on other machines may be served.
     pub(crate) fn missing_auth(&self, auth: AuthMode) -> Option<String> {
         let is_loopback = self.addresses.iter().all(|address| address.ip().is_loopback());
         match auth {
@@ -43,7 +43,7 @@ impl ListenAddress {
         }
     }
 
-    /// Takes the port. From now on clients wait rather than being refused.
+    /// Binds the port. From now on clients wait instead of being refused.
     pub(crate) async fn bind(&self) -> Result<TcpListener, Failure> {
         TcpListener::bind(self.addresses.as_slice()).await.map_err(|error| {
             let port = self.addresses.first().map_or(0, SocketAddr::port);
@@ -54,7 +54,7 @@ impl ListenAddress {
                         .hint("stop it, or choose another port with --port (0 takes any free one)")
                 }
                 std::io::ErrorKind::PermissionDenied => {
-                    Failure::new(Exit::Failed, format!("may not listen on {at}: {error}"))
+                    Failure::new(Exit::Failed, format!("no permission to listen on {at}: {error}"))
                         .hint("choose a port above 1023 with --port")
                 }
                 _ => Failure::new(Exit::Failed, format!("cannot listen on {at}: {error}"))

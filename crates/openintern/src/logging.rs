@@ -17,9 +17,9 @@ use crate::{
 /// How much is logged when nobody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Usual {
-    /// Only what needs a look: a person watches.
+    /// Warnings and errors: for a person at a terminal.
     Warnings,
-    /// What happens, too: an operator reads it later.
+    /// Events as well: for an operator who reads the log later.
     Events,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn start(
         LogFormat::Json => log.json().flatten_event(true).try_init(),
     };
     result.map_err(|error| Failure::new(Exit::Failed, format!("cannot log: {error}")))?;
-    // A panic would print its words by itself, as they are.
+    // A panic would print its message itself, unmasked.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(backtrace = %Backtrace::capture(), "{panic}");
     }));
@@ -54,7 +54,7 @@ pub(crate) fn start(
 fn level(usual: Usual, verbose: u8) -> &'static str {
     match (usual, verbose) {
         (Usual::Warnings, 0) => "warn",
-        // PostgreSQL notices, such as "already exists, skipping", are for nobody.
+        // PostgreSQL notices, such as "already exists, skipping", help nobody.
         (Usual::Warnings, 1) | (Usual::Events, 0) => "info,sqlx=warn,rmcp=warn",
         (Usual::Warnings | Usual::Events, _) => {
             "debug,hyper=info,h2=info,sqlx=warn,reqwest=info,rmcp=warn"

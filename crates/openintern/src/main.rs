@@ -2,10 +2,10 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `cli`, `input` | what can be typed, and its values |
-//! | `config`, `folders`, `logging` | what is configured, where things lie, what is logged |
+//! | `cli`, `input` | the command line, and its arguments as values |
+//! | `config`, `folders`, `logging` | configuration, default folders, the log |
 //! | `dev`, `serve`, `doctor`, `embedder`, `reindex` | commands of the server side |
-//! | `node`, `listen`, `skills`, `shutdown` | what they are wired from |
+//! | `node`, `listen`, `skills`, `shutdown` | what those commands are made of |
 //! | `run`, `runs`, `memory`, `catalog`, `keys` | commands that ask a server |
 //! | `client`, `render` | how they ask, and how events look |
 //! | `output`, `exit` | what is printed, and how a command ends |
@@ -68,14 +68,14 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// Where the fault harness wants this process to die.
+/// Where the chaos tests want this process to die.
 #[cfg(feature = "failpoints")]
 fn arm_failpoints() -> Result<(), String> {
     let points = Environment::of_process().get("FAILPOINTS");
     points.map_or(Ok(()), |points| store::failpoint::arm(&points))
 }
 
-/// Stands between the runtime and an MCP server, and says by its exit code how the server ended.
+/// Runs between the runtime and an MCP server; its exit code says how the server ended.
 fn reap(server: Vec<OsString>) -> ExitCode {
     let mut words = server.into_iter();
     let program = words.next().unwrap_or_default(); // clap asks for one.

@@ -1,4 +1,4 @@
-//! `memory`: the memory service from the shell.
+//! `memory`: memories from the shell.
 
 mod export;
 mod import;

@@ -43,11 +43,11 @@ use crate::{
 };
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What stands for an embedder where memories are to be found by their words alone.
+/// The name that says there is no embedder: memories are found by their words alone.
 pub(crate) const NO_EMBEDDER: &str = "none";
-/// How long runs in hand may go on once we are told to stop; then they are handed back.
+/// How long current runs may go on after we are told to stop; then they are handed back.
 const WORKER_GRACE: Duration = Duration::from_secs(25);
-/// How often the metrics recorder drops what it has summed up.
+/// How often the metrics recorder drops samples that it has aggregated.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a node rests between looking for chunks without a vector.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -118,7 +118,7 @@ impl Node {
         }
         let authenticator = match role {
             Role::ServesAndWorks | Role::ServesOnly => authenticator(&config, &store).await?,
-            Role::WorksOnly => Authenticator::none(), // Nobody can ask it.
+            Role::WorksOnly => Authenticator::none(), // It serves no API.
         };
         let memory = MemoryService::new(store.clone(), embedder);
         let work = match role {
@@ -180,9 +180,9 @@ impl Node {
         self.work.as_ref().map(|work| work.servers.status()).unwrap_or_default()
     }
 
-    /// Works, and serves the API where there is a listener, until it is asked to stop. Then runs in
-    /// hand may end, or are handed back, while what is open at the listener ends, too; then all parts
-    /// stop. If somebody insists, nothing is waited for.
+    /// Executes runs, and serves the API where there is a listener, until it is asked to stop. Then
+    /// current runs may end, or are handed back, while open requests end, too; then all parts stop.
+    /// A second request to stop waits for nothing.
     pub(crate) async fn run(
         mut self,
         listener: Option<TcpListener>,
@@ -228,7 +228,7 @@ impl Node {
 
 /// How MCP servers are started: behind a process of this executable, which ends what they leave.
 pub(crate) fn launcher() -> Launcher {
-    // The file may be replaced or gone by now; this is what we are.
+    // The file may have been replaced or removed since; this is the executable that runs.
     let this = PathBuf::from("/proc/self/exe");
     let this = if this.exists() { this } else { std::env::current_exe().unwrap_or(this) };
     Launcher::reaper(this, &["mcp-reaper"])
@@ -302,7 +302,7 @@ fn name_of(id: &str) -> &str {
     if id.starts_with(HASHED) { HASHED } else { id.split('@').next().unwrap_or(id) }
 }
 
-/// Who may ask, as configured.
+/// The authenticator, as configured.
 async fn authenticator(config: &Config, store: &Store) -> Result<Authenticator, Failure> {
     match config.server.auth {
         AuthMode::None => Ok(Authenticator::none()),
@@ -315,7 +315,7 @@ async fn authenticator(config: &Config, store: &Store) -> Result<Authenticator, 
     }
 }
 
-/// Why the database is of no use.
+/// Why the database cannot be used.
 pub(crate) fn database_failure(error: ConnectError) -> Failure {
     let exit = match error {
         ConnectError::Url(_) => Exit::Usage,
@@ -343,9 +343,13 @@ pub(crate) async fn fill_in(memory: MemoryService) {
     loop {
         let mut chunks = 0;
         match memory.embed_stale(Stale::Missing, REST, |more| chunks += more).await {
-            Ok(()) if chunks > 0 => tracing::info!(chunks, "embedded what had no vector"),
+            Ok(()) if chunks > 0 => {
+                tracing::info!(chunks, "embedded the chunks that had no vector")
+            }
             Ok(()) | Err(ReindexError::NoEmbedder) => {}
-            Err(error) => tracing::warn!(%error, chunks, "cannot embed what has no vector"),
+            Err(error) => {
+                tracing::warn!(%error, chunks, "cannot embed the chunks that have no vector")
+            }
         }
         sleep(LOOK_EVERY).await;
     }

@@ -1,7 +1,7 @@
-//! The only place that writes to the terminal: data to stdout, talk to stderr.
+//! The only place that writes to the terminal: data to stdout, messages to stderr.
 //!
 //! Styles are dropped where they would not be understood (`NO_COLOR`, a pipe, `TERM=dumb`). When
-//! the reader of stdout has gone, writing answers [`Abort::OutputClosed`], which ends the command
+//! the reader of stdout has gone, writing returns [`Abort::OutputClosed`], which ends the command
 //! quietly.
 
 use std::io::{self, IsTerminal, Write};
@@ -12,13 +12,13 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::exit::{Abort, Exit, Failure};
 
-/// Faint, for what is read second.
+/// Faint, for details.
 pub(crate) const FAINT: Style = Style::new().dimmed();
-/// For what went well.
+/// For success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// For what needs a look.
+/// For warnings.
 pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
-/// For what went wrong.
+/// For errors.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
 
 const COLUMN_GAP: &str = "  ";
@@ -47,14 +47,14 @@ impl Output {
         written(writeln!(anstream::stdout().lock(), "{text}"))
     }
 
-    /// Text of others, as it is and at once; on a terminal without what would steer it.
+    /// Text that others wrote, as it is and at once; on a terminal, without control sequences.
     pub(crate) fn text(&mut self, text: &str) -> Result<(), Abort> {
         let mut stdout = io::stdout().lock();
         let harmless = if self.is_terminal() { without_controls(text) } else { text.into() };
         written(stdout.write_all(harmless.as_bytes()).and_then(|()| stdout.flush()))
     }
 
-    /// A value for machines: JSON on one line, or spread out for whoever looks at a terminal.
+    /// A value for machines: JSON on one line, or indented on a terminal.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<(), Abort> {
         let text = if self.is_terminal() {
             serde_json::to_string_pretty(value)
@@ -124,12 +124,12 @@ impl Output {
     }
 }
 
-/// A line of talk, which may hold styles of ours. That nobody listens is no fault.
+/// A line on standard error, which may hold styles of ours. It may fail: nobody may be reading.
 pub(crate) fn say(text: &str) {
     writeln!(anstream::stderr().lock(), "{text}").ok();
 }
 
-/// What went wrong, in up to three lines.
+/// An error, in up to three lines.
 pub(crate) fn say_failure(failure: &Failure) {
     say(&format!("{}: {}", styled(BAD, "error"), failure.message));
     if let Some(hint) = &failure.hint {

@@ -1,5 +1,5 @@
-//! `memory reindex`: new vectors for all memories, of the embedder that is configured now; then it
-//! is the one of this database.
+//! `memory reindex`: gives all memories new vectors by the configured embedder, which then becomes
+//! the embedder of this database.
 
 use std::{
     sync::Arc,
@@ -24,7 +24,7 @@ use store::{
     settings::StoreSettings,
 };
 
-/// How often it is said how far it is.
+/// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) async fn reindex(
@@ -35,9 +35,8 @@ pub(crate) async fn reindex(
     let Loaded { config, .. } = config::load(&args, environment)?;
     let format = config.server.log_format;
     logging::start(format, Usual::Warnings, args.verbose, environment, config.redactor(None))?;
-    let embedder = node::embedder(&config, &node::models(&config)?)?.ok_or_else(|| {
-        Failure::new(Exit::Usage, "no vectors can be made: the embedder is `none`")
-    })?;
+    let embedder = node::embedder(&config, &node::models(&config)?)?
+        .ok_or_else(|| Failure::new(Exit::Usage, "cannot make vectors: the embedder is `none`"))?;
     say(&format!("embedding with {}, {VECTOR_DIMENSIONS} dimensions", embedder.id()));
     let shutdown = shutdown::listen()?;
     let database = DatabaseHandle::open(&config).await?;
@@ -53,7 +52,7 @@ pub(crate) async fn reindex(
         store.close().await;
         ended.map_err(|error| {
             let failure = Failure::from_error(Exit::Failed, &error);
-            failure.hint("what is done stays done; run it again to go on")
+            failure.hint("what was embedded is kept; run it again to go on")
         })?;
         Ok::<_, Failure>(progress)
     };
@@ -63,15 +62,15 @@ pub(crate) async fn reindex(
     };
     database.close().await;
     let Some(progress) = ended.transpose()? else {
-        say("stopped; what is done stays done, run it again to go on");
+        say("stopped; what was embedded is kept, run it again to go on");
         return Ok(Exit::Interrupted);
     };
     output.line(&format!("chunks embedded: {}", progress.chunks))?;
     Ok(Exit::Done)
 }
 
-/// Everything gets a vector of the new embedder, which then is the database's. Nodes of another may
-/// go on all the while; what they have written before they were passed over is embedded, too.
+/// Every chunk gets a vector of the new embedder, which then becomes the database's. Nodes with
+/// another embedder may go on meanwhile; what they write until the change is embedded, too.
 async fn change_over(
     store: &Store,
     memory: &MemoryService,

@@ -26,7 +26,7 @@ pub(crate) struct Renderer<'a> {
     drawn: String,
     /// The words of the last model call that is complete.
     last_text: String,
-    /// The last line is not ended.
+    /// Whether the last line has no line break yet.
     mid_line: bool,
 }
 
@@ -45,7 +45,7 @@ impl<'a> Renderer<'a> {
             return Ok(());
         }
         self.end_line()?;
-        self.output.line(&styled(FAINT, "(the model starts its answer again)"))
+        self.output.line(&styled(FAINT, "(the model starts its answer over)"))
     }
 
     pub(crate) fn event(&mut self, json: &str) -> Result<(), Abort> {
@@ -101,7 +101,7 @@ impl<'a> Renderer<'a> {
         self.output.line(&format!("     {}  {payload}", styled(FAINT, format_args!("{name:<16}"))))
     }
 
-    /// Draws what is missing of the text, which is whole now.
+    /// Draws the rest of the text, which is complete now.
     fn complete_text(&mut self, whole: &str) -> Result<(), Abort> {
         let drawn = std::mem::take(&mut self.drawn);
         self.last_text = whole.to_owned();
@@ -209,7 +209,7 @@ pub(crate) fn error_line(error: &RunError) -> String {
     format!("{}: {}", code.as_ref().and_then(Value::as_str).unwrap_or("error"), error.message)
 }
 
-/// Milliseconds for people.
+/// A duration in milliseconds, for people: `1.88 s`.
 pub(crate) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),

@@ -28,14 +28,14 @@ use crate::{
 /// A second Ctrl-C within this time cancels the run.
 const CANCEL_WINDOW: Duration = Duration::from_secs(2);
 
-/// What somebody who watches wants to see.
+/// What is shown of a run that is watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watch {
     /// Every event, for people.
     Lines,
-    /// Every event, as it is.
+    /// Every event, as JSON.
     Json,
-    /// Nothing but the end.
+    /// Only the end.
     End,
 }
 
@@ -162,7 +162,7 @@ async fn interrupted(
     Ok(Exit::Interrupted)
 }
 
-/// What became of a request to cancel.
+/// The result of a request to cancel.
 pub(crate) fn cancel_line(answer: &RunCancelled) -> String {
     match answer.status.is_terminal() {
         true => format!("{} is {}", answer.run_id, answer.status),
@@ -202,7 +202,7 @@ async fn whole_output(client: &ApiClient, run_id: RunId) -> Result<String, Failu
     let page: EventPage = client.get(&path, &[("type", "run.completed".into())]).await?;
     match page.events.into_iter().next().map(|event| event.fact) {
         Some(Fact::RunCompleted { output, .. }) => Ok(output),
-        _ => Err(Failure::new(Exit::Failed, "the run has no `run.completed` event any more")),
+        _ => Err(Failure::new(Exit::Failed, "the run no longer has a `run.completed` event")),
     }
 }
 

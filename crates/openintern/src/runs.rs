@@ -1,4 +1,4 @@
-//! `runs`, `events`, `cancel`, `export`: reading runs that are there, and asking them to stop.
+//! `runs`, `events`, `cancel`, `export`: reading existing runs, and asking them to stop.
 
 use protocol::{
     id::RunId,
@@ -155,10 +155,10 @@ async fn get(client: &ApiClient, output: &mut Output, args: RunRef) -> Result<Ex
     Ok(Exit::Done)
 }
 
-/// Says how to read on, where there is more.
+/// Says how to get the next page, if there is one.
 pub(crate) fn say_more(next_cursor: Option<&str>) {
     if let Some(cursor) = next_cursor {
-        say(&format!("there are more: --cursor {cursor}"));
+        say(&format!("for the next page: --cursor {cursor}"));
     }
 }
 

@@ -1,4 +1,4 @@
-//! `serve`, `worker`, `migrate`: production, on a database that others may share.
+//! `serve`, `worker`, `migrate`: production, on a database that several nodes may share.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const DATABASE_HINT: &str = "set DATABASE_URL to postgres://user:password@host:5
 (PostgreSQL 15 or newer with pgvector), or use `openintern dev`, which brings its own";
 /// How long a start waits for a PostgreSQL that is being restarted.
 const DATABASE_WAIT: Duration = Duration::from_secs(60);
-/// How often it looks meanwhile.
+/// How often it tries meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn serve(
@@ -90,7 +90,7 @@ enum Waited {
     ToldToStop,
 }
 
-/// Waits while PostgreSQL is away for a moment. Whatever else is wrong is said at once.
+/// Waits while PostgreSQL is away for a moment. Any other fault is reported at once.
 async fn wait_for_database(urls: &DatabaseUrls, shutdown: &Shutdown) -> Result<Waited, Failure> {
     let began = Instant::now();
     let mut is_said = false;
@@ -124,7 +124,7 @@ pub(crate) fn database_urls(config: &Config) -> Result<DatabaseUrls, Failure> {
     })
 }
 
-/// The database's URLs, if nothing is missing; all that is missing, if something is.
+/// The database's URLs, or everything that is missing.
 fn everything_needed(config: &Config, place: &ListenAddress) -> Result<DatabaseUrls, Failure> {
     let no_database = || "`DATABASE_URL`: a production server brings no database".to_owned();
     let auth = place.missing_auth(config.server.auth).or_else(|| config.missing_identity());

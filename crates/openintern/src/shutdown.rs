@@ -15,15 +15,15 @@ use crate::{
 
 /// How long runs in hand and open connections may take to end.
 const STOP_MAX: Duration = Duration::from_secs(30);
-/// How long the rest may take then, such as our own database.
+/// How long the rest may then take, such as our own database.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
-/// What somebody asked of this process.
+/// How this process was asked to stop.
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown {
-    /// Stop: what is in hand may end first.
+    /// Stop: current work may end first.
     pub(crate) asked: CancellationToken,
-    /// Stop now: what is in hand is picked up later. Only what would stay behind is still closed.
+    /// Stop now: another worker resumes current runs. Only child processes are still ended.
     pub(crate) insisted: CancellationToken,
 }
 
@@ -40,8 +40,8 @@ pub(crate) fn listen() -> Result<Shutdown, Failure> {
         signals.next().await;
         told.asked.cancel();
         tokio::select! {
-            () = signals.next() => say("stopped at once; what was in hand is picked up later"),
-            () = sleep(STOP_MAX) => say("stopping took too long; what was in hand is picked up later"),
+            () = signals.next() => say("stopped at once; unfinished runs will be resumed later"),
+            () = sleep(STOP_MAX) => say("stopping took too long; unfinished runs will be resumed later"),
         }
         told.insisted.cancel();
         tokio::select! {

@@ -17,9 +17,9 @@ const TEXTKIT_TOOLS: [&str; 4] = ["text_stats", "extract_dates", "date_add", "da
 /// How long Python may take to say whether it has the MCP SDK.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What there is of the skills.
+/// Whether the skills can be started.
 pub(crate) enum Skills {
-    /// They can be started so.
+    /// They can be started, with this configuration.
     Ready(Box<ServerConfig>),
     /// There is the folder, but no Python that could run it.
     NoPython { folder: PathBuf },

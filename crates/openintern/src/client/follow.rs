@@ -20,7 +20,7 @@ use super::{
 };
 use crate::exit::{Exit, Failure};
 
-/// The server says something every 15 s: after this long in silence the connection is lost.
+/// The server sends something every 15 s: after this long in silence the connection is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(40);
 /// The wait before the first new try; it doubles.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -45,7 +45,7 @@ pub(crate) struct RunFollower<'a> {
 struct Away {
     since: Instant,
     tries: u32,
-    /// To be waited before the next try.
+    /// The wait before the next try.
     wait: Duration,
 }
 
@@ -68,14 +68,14 @@ pub(crate) enum StreamItem {
     Lost { wait: Duration },
     /// There is a connection again; nothing after this event was missed.
     Resumed { cursor: u64 },
-    /// The run has ended so; there is nothing more.
+    /// The run has ended with this status; nothing follows.
     End(RunStatus),
 }
 
 enum Frayed {
-    /// Worth another try.
+    /// A fault that another try may not meet again.
     Again(Failure),
-    /// The server has answered, and will answer the same again.
+    /// A fault that another try would meet again: the server has answered.
     Final(Failure),
 }
 
@@ -178,7 +178,7 @@ impl<'a> RunFollower<'a> {
             }
             name => {
                 let Some(seq) = frame.id.as_deref().and_then(|id| id.parse().ok()) else {
-                    return Ok(None); // No event has such an id: a newer kind of frame.
+                    return Ok(None); // Not the id of an event: a newer kind of frame.
                 };
                 if seq <= self.cursor {
                     return Ok(None);
@@ -201,7 +201,7 @@ impl<'a> RunFollower<'a> {
 }
 
 impl OpenStream {
-    /// Reads on. Answers whether the connection is still there.
+    /// Reads on. Returns whether the connection is still open.
     async fn read(&mut self) -> bool {
         let Ok(Ok(Some(chunk))) = timeout(SILENCE_MAX, self.response.chunk()).await else {
             return false;

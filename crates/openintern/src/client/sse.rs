@@ -1,4 +1,4 @@
-//! Server-sent events: bytes in, frames out, whatever the cuts between the chunks.
+//! Server-sent events: bytes in, frames out, wherever the chunks are cut.
 //!
 //! Reads what our own server writes: lines end in `\n`, `retry` and comments carry nothing.
 
@@ -25,7 +25,7 @@ pub(crate) struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    /// Takes a chunk and answers the frames that it completes.
+    /// Takes a chunk and returns the frames that it completes.
     pub(crate) fn feed(&mut self, chunk: &[u8]) -> Result<Vec<SseFrame>, LineTooLong> {
         let mut frames = Vec::new();
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, in words for whoever wrote it. Shows no values of secrets.
+//! What is wrong with a configuration, for the person who wrote it. It never shows a secret.
 
 use config::ConfigError;
 use protocol::decode_error::DecodeError;
@@ -53,7 +53,7 @@ pub(crate) fn of_key(
         }
         // What stands there may be a secret.
         DecodeError::UnexpectedText { expected, .. } if may_be_secret(path) => {
-            wrong(format!("expected {expected}, found a text"))
+            wrong(format!("expected {expected}, found a string"))
         }
         DecodeError::UnexpectedText { .. }
         | DecodeError::MissingField(_)

@@ -1,5 +1,5 @@
-//! `[limits]`: what one organisation and one credential may have. It says nothing of what happens
-//! beyond: each crate is handed the part that it obeys.
+//! `[limits]`: the limits of one organisation and one credential. They are enforced elsewhere: each
+//! crate is handed the part that it enforces.
 
 use std::num::NonZeroU32;
 

@@ -1,6 +1,6 @@
 //! `memory export`: every memory of the scope, one JSON object a line, oldest first.
 //!
-//! A page is in memory at a time. The lines are what `memory import` reads.
+//! Only one page is held at a time. `memory import` reads the same lines.
 
 use protocol::{limits::PAGE_LIMIT_MAX, memory::WholeMemoryPage};
 

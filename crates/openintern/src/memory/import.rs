@@ -1,7 +1,7 @@
 //! `memory import`: writes the memories of a file, one JSON object a line, batch by batch.
 //!
-//! A batch is written whole or not at all, and what is there already is not written again: so an
-//! import that was broken off, by whatever, is finished by running it again.
+//! A batch is written whole or not at all, and a memory that is already there is not written again:
+//! running an interrupted import again finishes it.
 
 use std::{
     fs::File,
@@ -26,16 +26,16 @@ use crate::{
     output::{Output, say},
 };
 
-/// What a line may say that is not ours to choose: it is passed over.
+/// Fields of an exported line that a writer cannot choose; they are ignored.
 const PASSED_OVER: [&str; 4] = ["id", "origin", "created_at", "updated_at"];
-/// How often it is said how far it is.
+/// How often progress is reported.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
-/// Longest line: what a request may hold, and what is passed over.
+/// Longest line: the body of a request, and the fields that are ignored.
 const LINE_MAX_BYTES: usize = BODY_MAX_BYTES + 1024;
 /// Largest batch of more than one line. A server could take 1 MiB, but has to write a row for each
 /// term of it, while other writers of the scope wait, 2 s at most.
 const BATCH_MAX_BYTES: usize = 128 * 1024;
-/// What a bulk write has around its memories.
+/// What surrounds the memories of a bulk write.
 const AROUND: &str = r#"{"memories":[]}"#;
 /// How much deeper a memory stands in a bulk write than by itself.
 const AROUND_DEPTH: usize = 2;
@@ -80,7 +80,7 @@ struct Import<'a> {
     client: &'a ApiClient,
     is_dry: bool,
     done: ImportTally,
-    /// When it was last said how far it is.
+    /// When progress was last reported.
     said: Instant,
 }
 
@@ -121,8 +121,8 @@ impl ImportTally {
         let hint = match self.written {
             0 => "nothing was written; fix the line and run it again".to_owned(),
             written => format!(
-                "written before it: {written}; fix the line and run it again: what is there \
-                 already is not written twice"
+                "written before it: {written}; fix the line and run it again: memories that are \
+                already there are not written twice"
             ),
         };
         Failure::new(Exit::Usage, format!("line {number}: {}", each.join("; "))).hint(hint)
