@@ -1,4 +1,4 @@
-"""What only the running server knows, for the requests of scripts/fuzz.sh: whose data a token is for, and which agents there are."""
+"""What only the running server knows, for the requests of scripts/fuzz.sh: whose data a token is for, which agents there are, and which time zones."""
 
 import re
 
@@ -6,6 +6,7 @@ import schemathesis
 
 SCOPE = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
 AGENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}")
 
 
 @schemathesis.hook
@@ -20,8 +21,9 @@ def map_headers(context, headers):
 
 @schemathesis.hook
 def map_body(context, body):
-    """A good name of an agent is one that is there; a bad one stays."""
-    agent = body.get("agent_id") if isinstance(body, dict) else None
-    if isinstance(agent, str) and AGENT.fullmatch(agent):
-        body["agent_id"] = "main"
+    """A good name of an agent or of a time zone is one that is there; a bad one stays."""
+    good = (("agent_id", AGENT, "main"), ("timezone", ZONE, "Asia/Shanghai"))
+    for field, form, name in good if isinstance(body, dict) else ():
+        if isinstance(body.get(field), str) and form.fullmatch(body[field]):
+            body[field] = name
     return body

@@ -18,6 +18,7 @@ use protocol::{
     id::MemoryId,
     memory::{Hit, MemoryType, OccurredAt, WriteMemory},
     page::PageLimit,
+    time::Zone,
     tool::Outcome,
 };
 use serde_json::{Value, json};
@@ -168,7 +169,8 @@ impl<'a> AfterRuns<'a> {
         // Nobody has asked to keep these words: what only looks like a credential goes, too.
         let clean =
             |text: &str| self.parts.redactor.redacted(text, Reach::Credentials).into_owned();
-        let (task, answer) = (clean(&run.input), clean(&run.output));
+        let answer = if model::demo::is_introduction(&run.output) { "" } else { &run.output };
+        let (task, answer) = (clean(&run.input), clean(answer));
         let named = match self.parts.after_run {
             AfterRun::Model => {
                 let began = Instant::now();
@@ -179,14 +181,17 @@ impl<'a> AfterRuns<'a> {
             AfterRun::Extractive | AfterRun::Off => None,
         };
         let texts = run_blocking(move || {
-            let known = KnownTexts::of(known.iter().map(String::as_str));
+            let known = KnownTexts::of(known.texts.iter().map(String::as_str));
             match named {
                 Some(facts) => facts.into_iter().filter(|fact| known.lacks(fact)).collect(),
                 None => extract(&task, &answer, &known).into_iter().collect::<Vec<_>>(),
             }
         })
         .await;
-        let memories: Vec<_> = texts.into_iter().map(|text| memory(run, clean(&text))).collect();
+        let agent = self.parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
+        let zone = agent.zone(run.timezone.as_ref(), &self.parts.zone);
+        let memories: Vec<_> =
+            texts.into_iter().map(|text| memory(run, zone, clean(&text))).collect();
         let done = self.parts.memory.remember_run(run, &memories, vectors).await?;
         let outcome = match (done.written, done.merged) {
             (0, 0) => "nothing",
@@ -197,29 +202,32 @@ impl<'a> AfterRuns<'a> {
         Ok(())
     }
 
-    /// The texts that the run had before it, and those that it wrote by itself.
-    async fn known(&self, run: &ToRemember) -> Result<Vec<String>, RememberError> {
+    /// What the run had before it, and what it wrote by itself.
+    async fn known(&self, run: &ToRemember) -> Result<RunKnowledge, RememberError> {
         let core = self.parts.memory.core(&run.scope, CORE_MAX_CHARS).await?;
-        let mut texts: Vec<_> = core.into_iter().map(|memory| memory.text).collect();
-        let mut ids = Vec::new();
+        let mut known = RunKnowledge {
+            texts: core.into_iter().map(|memory| memory.text).collect(),
+            memory_ids: Vec::new(),
+        };
         let scoped = self.parts.store.scoped(&run.scope);
         let types = KNOWING.map(str::to_owned);
         let mut cursor = 0;
         for _ in 0..PAGES_MAX {
             let page = scoped.list_events(run.run_id, cursor, PageLimit::default(), &types).await?;
             for event in &page.items {
-                note(event, &mut ids, &mut texts);
+                known.note(event);
                 cursor = event.seq;
             }
             if page.next_cursor.is_none() {
                 break;
             }
         }
+        let mut ids = std::mem::take(&mut known.memory_ids);
         ids.sort_unstable();
         ids.dedup();
         ids.truncate(RECALLED_MAX);
-        texts.extend(scoped.memory_texts(&ids, RECALLED_MAX_CHARS).await?);
-        Ok(texts)
+        known.texts.extend(scoped.memory_texts(&ids, RECALLED_MAX_CHARS).await?);
+        Ok(known)
     }
 
     async fn forget(&self) {
@@ -236,36 +244,48 @@ impl<'a> AfterRuns<'a> {
     }
 }
 
-fn memory(run: &ToRemember, text: String) -> WriteMemory {
+fn memory(run: &ToRemember, zone: &Zone, text: String) -> WriteMemory {
     WriteMemory {
         importance: IMPORTANCE,
         group_key: Some(run.session_key.as_str().to_owned()),
-        occurred_at: Some(OccurredAt::Instant(run.ended_at)),
+        occurred_at: Some(OccurredAt::in_zone(run.ended_at, zone)),
         ..WriteMemory::new(MemoryType::Episodic, text)
     }
 }
 
-/// What an event says of memories that the run has seen or written.
-fn note(event: &StoredEvent, ids: &mut Vec<MemoryId>, texts: &mut Vec<String>) {
-    let payload: Value = serde_json::from_str(event.payload.get()).unwrap_or_default();
-    let fact = serde_json::from_value(json!({"type": event.type_name, "payload": payload}));
-    let mut see = |hits: Vec<Hit>| {
-        for hit in hits {
-            ids.push(hit.id);
-            texts.push(hit.snippet);
-        }
-    };
-    let text_of = |value: &Value| value.get("text").and_then(Value::as_str).map(str::to_owned);
-    match fact {
-        Ok(Fact::MemoryRecalled { hits, .. }) => see(hits),
-        Ok(Fact::ToolCalled { tool, args, .. }) if tool == MEMORY_WRITE => {
-            texts.extend(text_of(&args));
-        }
-        Ok(Fact::ToolResult { tool, result, outcome: Outcome::Ok, .. }) => match tool.as_str() {
-            MEMORY_SEARCH => see(serde_json::from_value(result).unwrap_or_default()),
-            MEMORY_GET => texts.extend(text_of(&result)),
+/// What a run knew: the texts of memories that it has seen or written.
+struct RunKnowledge {
+    texts: Vec<String>,
+    /// Memories of which only a part was seen.
+    memory_ids: Vec<MemoryId>,
+}
+
+impl RunKnowledge {
+    /// Takes in what an event says.
+    fn note(&mut self, event: &StoredEvent) {
+        let payload: Value = serde_json::from_str(event.payload.get()).unwrap_or_default();
+        let fact = serde_json::from_value(json!({"type": event.type_name, "payload": payload}));
+        let text_of = |value: &Value| value.get("text").and_then(Value::as_str).map(str::to_owned);
+        match fact {
+            Ok(Fact::MemoryRecalled { hits, .. }) => self.see(hits),
+            Ok(Fact::ToolCalled { tool, args, .. }) if tool == MEMORY_WRITE => {
+                self.texts.extend(text_of(&args));
+            }
+            Ok(Fact::ToolResult { tool, result, outcome: Outcome::Ok, .. }) => {
+                match tool.as_str() {
+                    MEMORY_SEARCH => self.see(serde_json::from_value(result).unwrap_or_default()),
+                    MEMORY_GET => self.texts.extend(text_of(&result)),
+                    _ => {}
+                }
+            }
             _ => {}
-        },
-        _ => {}
+        }
+    }
+
+    fn see(&mut self, hits: Vec<Hit>) {
+        for hit in hits {
+            self.memory_ids.push(hit.id);
+            self.texts.push(hit.snippet);
+        }
     }
 }

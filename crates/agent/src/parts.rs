@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use protocol::name::AgentId;
+use protocol::{name::AgentId, time::Zone};
 
 use crate::{
     redactor::Redactor,
@@ -27,6 +27,8 @@ pub struct WorkerParts {
     pub after_run: AfterRun,
     /// How large a run may become.
     pub size_limits: RunSizeLimits,
+    /// Says what day it is for runs and agents that name no time zone.
+    pub zone: Zone,
     /// Below it each scope has its folder.
     pub workspace_root: PathBuf,
     /// Our version, as other nodes see it.

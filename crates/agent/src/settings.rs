@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use protocol::{
     name::AgentId,
     run::{AgentInfo, RunLimits},
+    time::Zone,
 };
 use serde::Deserialize;
 
@@ -46,6 +47,8 @@ pub struct AgentSettings {
     pub recall_top_k: u32,
     /// How turns that no longer fit into the prompt are summarised.
     pub history_summary: HistorySummary,
+    /// The time zone that says what day it is for its runs; the operator's when absent.
+    pub timezone: Option<Zone>,
 }
 
 /// How turns that no longer fit into the prompt are summarised.
@@ -89,6 +92,7 @@ impl Default for AgentSettings {
             context_tokens: CONTEXT_TOKENS,
             recall_top_k: 6,
             history_summary: HistorySummary::default(),
+            timezone: None,
         }
     }
 }
@@ -101,6 +105,11 @@ impl AgentSettings {
             max_wall_s: self.limits.max_wall_s.or(Some(MAX_WALL_S)),
             ..self.limits
         }
+    }
+
+    /// The zone of a run that asks for one or none.
+    pub fn zone<'a>(&'a self, asked: Option<&'a Zone>, default: &'a Zone) -> &'a Zone {
+        asked.or(self.timezone.as_ref()).unwrap_or(default)
     }
 
     /// Whether the agent may call a tool of this name.

@@ -3,11 +3,16 @@
 //!
 //! It knows words and not meanings: what is said anew in other words is news to it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet},
+    sync::LazyLock,
+};
 
+use regex::{Captures, Regex};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::analysis::{Analyzer, dates, han};
+use crate::analysis::{Analyzer, dates, han, numerals::numeral};
 
 /// A sentence with less than this share of new words says what a known one says.
 const NEWS_SHARE: f64 = 1.0 / 3.0;
@@ -23,9 +28,7 @@ const NEGATIONS_HAN: [&str; 16] = [
     "不", "没", "没有", "未", "无", "别", "不是", "不要", "不能", "不会", "不再", "不用", "从不",
     "从未", "并非", "不可",
 ];
-/// Chinese digits.
-const DIGITS_HAN: &str = "〇零一二两三四五六七八九十百千万亿";
-/// What is counted with them.
+/// What is counted with Chinese numerals.
 const COUNTED_HAN: &str = "点天个号月日年次岁人周级层楼元块";
 
 /// The words, figures and negation of a text.
@@ -39,12 +42,16 @@ pub struct Gist {
 impl Gist {
     /// What a text says. The first call of a process loads dictionaries and blocks meanwhile.
     pub fn of(text: &str) -> Self {
-        let mut gist = Self { negated: is_negated(text), ..Self::default() };
-        for term in Analyzer::load().text_terms(text, None).into_keys() {
+        let figures = with_raised_digits(text).collect();
+        let mut gist = Self { negated: is_negated(text), figures, ..Self::default() };
+        for term in Analyzer::load().text_terms(&in_digits(text), None).into_keys() {
             if han::is_pair(&term) {
                 continue;
             }
-            if dates::is_date(&term) || is_figure(&term) {
+            if let Some((number, counted)) = figure(&term) {
+                gist.figures.insert(number);
+                gist.words.extend(counted.map(String::from));
+            } else if dates::is_date(&term) {
                 gist.figures.insert(term);
             } else if NEGATIONS_HAN.contains(&term.as_str()) {
                 gist.negated = true;
@@ -93,6 +100,11 @@ impl Gist {
         quoted.is_empty() || around >= NEWS_WORDS
     }
 
+    /// Whether it has no word and no figure that the other does not have.
+    pub fn is_within(&self, other: &Gist) -> bool {
+        self.words.is_subset(&other.words) && self.figures.is_subset(&other.figures)
+    }
+
     /// How many of its words and figures stand in none of `known`.
     pub fn news_count(&self, known: &[Gist]) -> usize {
         let words = self.words.iter().filter(|word| known.iter().all(|k| !k.words.contains(*word)));
@@ -114,12 +126,41 @@ impl Gist {
     }
 }
 
-/// A number; in Chinese also with what is counted, but for the many words that begin with `一`.
-fn is_figure(term: &str) -> bool {
-    let counted = term.strip_suffix(|c| COUNTED_HAN.contains(c));
-    let digits = counted.filter(|digits| !digits.starts_with('一')).unwrap_or(term);
-    term.chars().all(|c| c.is_ascii_digit())
-        || !digits.is_empty() && digits.chars().all(|c| DIGITS_HAN.contains(c))
+/// A number, in digits however it is written, and in Chinese what is counted: `三点` is `3` and `点`,
+/// as `3点` is. Not so the many words that begin with `一`.
+fn figure(term: &str) -> Option<(String, Option<char>)> {
+    if term.chars().all(|c| c.is_ascii_digit()) {
+        return Some((term.to_owned(), None));
+    }
+    let counted = term.chars().next_back().filter(|c| COUNTED_HAN.contains(*c));
+    let digits = counted.and_then(|counted| term.strip_suffix(counted));
+    let digits = digits.filter(|digits| !digits.starts_with('一'));
+    let number = numeral(digits.unwrap_or(term))?;
+    Some((number.to_string(), counted.filter(|_| digits.is_some())))
+}
+
+/// Numbers of several Chinese numerals in digits: the dictionary cuts 三百零五 in two.
+fn in_digits(text: &str) -> Cow<'_, str> {
+    static NUMERALS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new("[一二两三四五六七八九十廿卅][零〇一二两三四五六七八九十百千万]+")
+            .expect("the pattern is tested")
+    });
+    NUMERALS.replace_all(text, |found: &Captures<'_>| {
+        let run = found.get(0).map_or("", |run| run.as_str());
+        let has_unit = run.contains(['十', '百', '千', '万']);
+        let number = numeral(run).filter(|_| has_unit);
+        number.map_or_else(|| run.to_owned(), |number| number.to_string())
+    })
+}
+
+/// Numbers with digits above or below the line, which terms do not tell from others: `10⁶` is not
+/// `106`.
+fn with_raised_digits(text: &str) -> impl Iterator<Item = String> {
+    let is_raised =
+        |c: char| matches!(c, '²' | '³' | '¹' | '\u{2070}'..='\u{2079}' | '\u{2080}'..='\u{2089}');
+    text.split(move |c: char| !c.is_ascii_digit() && !is_raised(c))
+        .filter(move |run| run.contains(is_raised))
+        .map(str::to_owned)
 }
 
 fn is_negated(text: &str) -> bool {
@@ -172,5 +213,12 @@ mod tests {
         check("李想喜欢喝绿茶", "李想不喜欢喝绿茶", true, true);
         check("上线时间是5月4号", "上线时间是5月6号", true, true);
         check("李想住在北京", "今天下雨", false, false);
+        check("周五三点开会", "周五3点开会", true, false);
+        check("会议在十五楼", "会议在15楼", true, false);
+        check("周五三点开会", "周五4点开会", true, true);
+        check("一共三百零五人", "一共305人", true, false);
+        check("上线时间是五月四号", "上线时间是5月4号", true, false);
+        check("The limit is 10⁶ requests", "The limit is 106 requests", true, true);
+        check("The area is 20 m²", "The area is 20 m2", true, true);
     }
 }

@@ -16,17 +16,19 @@ mod search;
 
 use std::sync::Arc;
 
+use jiff::Zoned;
 use model::embedding::Embedder;
 use protocol::{
     error::FieldError,
     id::MemoryId,
     limits::MEMORY_BULK_MAX,
     memory::{
-        EditMemory, MemoriesWritten, Memory, MemoryFilters, MemorySummary, Visibility, WriteMemory,
-        group_key_fault, version::MemoryVersion,
+        EditMemory, MemoriesWritten, Memory, MemoryFilters, MemorySummary, OccurredAt, Visibility,
+        WriteMemory, group_key_fault, version::MemoryVersion,
     },
     page::{Page, PageLimit},
     scope::Scope,
+    time::Zone,
 };
 use store::{
     Store,
@@ -51,6 +53,8 @@ pub struct MemoryService {
     store: Store,
     embedder: TimedEmbedder,
     layouts: Arc<LayoutCache>,
+    zone: Zone,
+    asked_at: Option<Zoned>,
     reach: Visibility,
     exact_scan_max: u64,
 }
@@ -87,6 +91,8 @@ impl MemoryService {
             store,
             embedder: TimedEmbedder::new(embedder),
             layouts: Arc::default(),
+            zone: Zone::UTC,
+            asked_at: None,
             reach: Visibility::Scope,
             exact_scan_max: EXACT_SCAN_MAX,
         }
@@ -95,6 +101,17 @@ impl MemoryService {
     /// The same service for a caller who may also write and change what this many see.
     pub fn reaching(&self, reach: Visibility) -> Self {
         Self { reach, ..self.clone() }
+    }
+
+    /// The same service, where questions that name no zone are asked in this one.
+    pub fn in_zone(&self, zone: Zone) -> Self {
+        Self { zone, ..self.clone() }
+    }
+
+    /// The same service for questions that were all asked at one time: "yesterday" is seen from
+    /// there.
+    pub fn asked_at(&self, time: Zoned) -> Self {
+        Self { asked_at: Some(time), ..self.clone() }
     }
 
     /// The same service, which asks the index for the vectors of every home of more chunks than this:
@@ -201,8 +218,8 @@ impl MemoryService {
             // Only a run that leaves the old text behind again moves its day meanwhile (see
             // `remember_run`): then the new text is found by the day before.
             Some(text) => {
-                let day = found.occurred_at.map(|at| at.day());
-                contents(&self.embedder, vec![(text.clone(), day)]).await.into_iter().next()
+                let happened = found.occurred_at.and_then(OccurredAt::zoned);
+                contents(&self.embedder, vec![(text.clone(), happened)]).await.into_iter().next()
             }
             None => None,
         };

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     attempt::{AttemptEvent, WholeAnswer},
     chat::ChatRequest,
-    demo::act::Next,
+    demo::{act::Next, plan::Language},
     tokens::estimate_usage,
 };
 
@@ -48,6 +48,13 @@ impl DemoModel {
             _ => None,
         }
     }
+}
+
+/// Whether an answer is the demo speaking of itself, as it does when it has nothing else to say.
+pub fn is_introduction(answer: &str) -> bool {
+    [Language::Chinese, Language::English]
+        .into_iter()
+        .any(|language| answer.starts_with(say::introduction(language)))
 }
 
 /// The demo's answer. It never fails.

@@ -20,7 +20,7 @@ mod answer;
 mod answer_stream;
 mod anthropic;
 mod attempt;
-mod demo;
+pub mod demo;
 mod http;
 mod json;
 mod lessons;

@@ -12,6 +12,7 @@ use protocol::{
     memory::{MemoryType, Visibility},
     name::{AgentId, OrgId, ProjectId, UserId},
     run::RunStatus,
+    time::Zone,
 };
 
 const EXIT_CODES: &str = "\
@@ -198,6 +199,9 @@ pub(crate) struct RunArgs {
     /// The model to ask, `<provider>/<model>`
     #[arg(long, env = "OPENINTERN_MODEL")]
     pub(crate) model: Option<String>,
+    /// The time zone that says what day it is, such as Asia/Shanghai
+    #[arg(long, value_name = "ZONE", env = "OPENINTERN_TIMEZONE")]
+    pub(crate) timezone: Option<Zone>,
     /// Print its events as they happen, from the first to the last
     #[arg(long, env = "OPENINTERN_STREAM")]
     pub(crate) stream: bool,
@@ -354,6 +358,9 @@ pub(crate) struct SearchArgs {
     /// Only this group
     #[arg(long, env = "OPENINTERN_GROUP_KEY")]
     pub(crate) group_key: Option<String>,
+    /// The time zone that says what "yesterday" means, such as Asia/Shanghai
+    #[arg(long, value_name = "ZONE", env = "OPENINTERN_TIMEZONE")]
+    pub(crate) timezone: Option<Zone>,
     /// Show what each score is made of
     #[arg(long, env = "OPENINTERN_EXPLAIN")]
     pub(crate) explain: bool,

@@ -19,7 +19,7 @@ use config::{Config as Layers, File, FileFormat};
 use mcp::config::ServerConfig;
 use model::{embedding::EmbeddingSettings, settings::ModelSettings};
 use percent_encoding::percent_decode_str;
-use protocol::name::AgentId;
+use protocol::{name::AgentId, time::Zone};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{
     Deserialize, Deserializer,
@@ -54,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) model: ModelSettings,
     pub(crate) embedding: EmbeddingSettings,
     pub(crate) memory: MemoryTable,
+    pub(crate) time: TimeTable,
     pub(crate) agents: BTreeMap<AgentId, AgentSettings>,
     pub(crate) mcp_servers: BTreeMap<String, ServerConfig>,
     pub(crate) limits: LimitsTable,
@@ -135,6 +136,14 @@ impl Default for MemoryTable {
     fn default() -> Self {
         Self { after_run: AfterRun::default(), consolidate_every_h: 24 }
     }
+}
+
+/// `[time]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TimeTable {
+    /// Says what day it is where neither a request nor an agent names a time zone.
+    pub(crate) zone: Zone,
 }
 
 /// How requests are authenticated.
@@ -578,7 +587,7 @@ mod tests {
             &[],
             expect![[r#"
             unknown key `sever` in `openintern.toml`
-            did you mean `server`? Known here: server, auth, worker, model, embedding, memory, agents, mcp_servers, limits, retention"#]],
+            did you mean `server`? Known here: server, auth, worker, model, embedding, memory, time, agents, mcp_servers, limits, retention"#]],
         );
         check_fault(
             "[server]\nprot = 1",

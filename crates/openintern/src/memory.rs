@@ -53,6 +53,7 @@ async fn search(client: &ApiClient, output: &mut Output, args: SearchArgs) -> Re
         query: args.query,
         top_k: args.top_k,
         filters: (filters != MemoryFilters::default()).then_some(filters),
+        timezone: args.timezone,
         explain: args.explain,
     };
     body.check().map_err(input::faults)?;
@@ -62,7 +63,8 @@ async fn search(client: &ApiClient, output: &mut Output, args: SearchArgs) -> Re
     }
     let row = |hit: &Hit| {
         [
-            format!("{:.3}", hit.score),
+            format!("{:.2}", hit.score),
+            date(hit),
             hit.kind.as_str().to_owned(),
             hit.id.to_string(),
             hit.snippet.clone(),
@@ -73,17 +75,23 @@ async fn search(client: &ApiClient, output: &mut Output, args: SearchArgs) -> Re
         let score = |of: &RetrieverScore| {
             of.rank.map_or_else(|| "–".to_owned(), |rank| format!("#{rank} {:.2}", of.value))
         };
-        let [total, kind, id, snippet] = row(hit);
+        let [total, date, kind, id, snippet] = row(hit);
         let (lexical, vector) = (score(&explanation.lexical), score(&explanation.vector));
-        [total, lexical, vector, explanation.matched_terms.join(" "), kind, id, snippet]
+        [total, lexical, vector, explanation.matched_terms.join(" "), date, kind, id, snippet]
     };
     if args.explain {
         let rows: Vec<_> = found.hits.iter().map(explained).collect();
-        output.table(["SCORE", "WORDS", "VECTOR", "TERMS", "TYPE", "ID", "SNIPPET"], &rows)
+        output.table(["SCORE", "WORDS", "VECTOR", "TERMS", "DATE", "TYPE", "ID", "SNIPPET"], &rows)
     } else {
         let rows: Vec<_> = found.hits.iter().map(row).collect();
-        output.table(["SCORE", "TYPE", "ID", "SNIPPET"], &rows)
+        output.table(["SCORE", "DATE", "TYPE", "ID", "SNIPPET"], &rows)
     }
+}
+
+/// When it happened or, if that is unknown, was written.
+fn date(hit: &Hit) -> String {
+    let written = || hit.created_at.get().strftime("%Y-%m-%d").to_string();
+    hit.occurred_at.map_or_else(written, |at| at.day().to_string())
 }
 
 async fn get(client: &ApiClient, output: &mut Output, args: MemoryRef) -> Result<(), Abort> {

@@ -120,7 +120,7 @@ impl Node {
             Role::ServesAndWorks | Role::ServesOnly => authenticator(&config, &store).await?,
             Role::WorksOnly => Authenticator::none(), // It serves no API.
         };
-        let memory = MemoryService::new(store.clone(), embedder);
+        let memory = MemoryService::new(store.clone(), embedder).in_zone(config.time.zone.clone());
         let work = match role {
             Role::ServesOnly => None,
             Role::ServesAndWorks | Role::WorksOnly => {
@@ -136,6 +136,7 @@ impl Node {
                     agents: config.agents.clone(),
                     after_run: config.memory.after_run,
                     size_limits: config.limits.run_size(),
+                    zone: config.time.zone,
                     workspace_root: workspace_root.clone(),
                     version: VERSION,
                 };

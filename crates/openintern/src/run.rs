@@ -59,6 +59,7 @@ pub(crate) async fn run(
     }
     body.agent_id = args.agent.unwrap_or_default();
     body.llm_config = args.model.as_deref().map(input::llm_config);
+    body.timezone = args.timezone;
     let created: RunCreated = client.post(&["api", "runs"], &body).await?;
     let run_id = created.run_id;
 

@@ -2,6 +2,7 @@
 
 pub mod version;
 
+use jiff::{Zoned, fmt::temporal::Pieces, tz::Offset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{
@@ -18,7 +19,7 @@ use crate::{
         MEMORY_QUERY_MAX_BYTES, MEMORY_TEXT_MAX_BYTES, MEMORY_TOP_K_DEFAULT, MEMORY_TOP_K_MAX,
         METADATA_MAX_BYTES,
     },
-    time::Timestamp,
+    time::{Timestamp, Zone},
 };
 
 /// The memory layer. (`working`, the fourth, is the checkpoint and is never written here.)
@@ -232,12 +233,12 @@ fn check_importance(importance: f32, at: &str, faults: &mut Vec<FieldError>) {
     }
 }
 
-/// When a remembered thing happened: an instant, or a day.
+/// When a remembered thing happened: an instant, with the offset from UTC where it happened, or a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum OccurredAt {
-    /// An instant.
-    Instant(Timestamp),
+    /// An instant, and what clocks differed from UTC there.
+    Instant(Timestamp, Offset),
     /// A day, without a time zone.
     Day(jiff::civil::Date),
 }
@@ -248,10 +249,15 @@ pub enum OccurredAt {
 pub struct OccurredAtError;
 
 impl OccurredAt {
+    /// An instant, with what clocks show in a zone.
+    pub fn in_zone(at: Timestamp, zone: &Zone) -> Self {
+        Self::Instant(at, zone.at(at).offset())
+    }
+
     /// The instant, midnight UTC for a day.
     pub fn instant(self) -> Timestamp {
         match self {
-            Self::Instant(at) => at,
+            Self::Instant(at, _) => at,
             Self::Day(day) => Timestamp::new(
                 day.to_zoned(jiff::tz::TimeZone::UTC)
                     .map_or(jiff::Timestamp::MIN, |at| at.timestamp()),
@@ -259,11 +265,27 @@ impl OccurredAt {
         }
     }
 
-    /// The day, in UTC.
+    /// The day where it happened.
     pub fn day(self) -> jiff::civil::Date {
         match self {
-            Self::Instant(at) => at.get().to_zoned(jiff::tz::TimeZone::UTC).date(),
+            Self::Instant(at, offset) => offset.to_datetime(at.get()).date(),
             Self::Day(day) => day,
+        }
+    }
+
+    /// What clocks differed from UTC where it happened; nothing for a day.
+    pub fn offset(self) -> Offset {
+        match self {
+            Self::Instant(_, offset) => offset,
+            Self::Day(_) => Offset::UTC,
+        }
+    }
+
+    /// With the time on the clocks where it happened; noon for a day.
+    pub fn zoned(self) -> Option<Zoned> {
+        match self {
+            Self::Instant(at, offset) => Some(at.get().to_zoned(offset.to_time_zone())),
+            Self::Day(day) => day.at(12, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC).ok(),
         }
     }
 }
@@ -274,10 +296,12 @@ impl TryFrom<String> for OccurredAt {
     fn try_from(text: String) -> Result<Self, OccurredAtError> {
         let parsed = match text.len() {
             10 => text.parse().map(Self::Day).map_err(|_| OccurredAtError)?,
-            _ => text
-                .parse()
-                .map(|at| Self::Instant(Timestamp::new(at)))
-                .map_err(|_| OccurredAtError)?,
+            _ => {
+                let at = text.parse().map_err(|_| OccurredAtError)?;
+                let pieces = Pieces::parse(&text).map_err(|_| OccurredAtError)?;
+                let offset = pieces.to_numeric_offset().unwrap_or(Offset::UTC);
+                Self::Instant(Timestamp::new(at), offset)
+            }
         };
         if (1970..=9999).contains(&parsed.day().year()) { Ok(parsed) } else { Err(OccurredAtError) }
     }
@@ -295,9 +319,9 @@ impl PartialSchema for OccurredAt {
                 .examples([example])
         };
         AnyOfBuilder::new()
-            .description(Some("A day, or an instant; from 1970 to 9999"))
+            .description(Some("A day, or an instant, whose offset is kept; from 1970 to 9999"))
             .item(form(KnownFormat::Date, "2026-05-04"))
-            .item(form(KnownFormat::DateTime, "2026-05-04T08:30:00Z"))
+            .item(form(KnownFormat::DateTime, "2026-05-04T08:30:00-05:00"))
             .into()
     }
 }
@@ -305,7 +329,11 @@ impl PartialSchema for OccurredAt {
 impl From<OccurredAt> for String {
     fn from(at: OccurredAt) -> String {
         match at {
-            OccurredAt::Instant(at) => at.to_string(),
+            OccurredAt::Instant(at, Offset::UTC) => at.to_string(),
+            OccurredAt::Instant(at, offset) => {
+                let there = at.get().to_zoned(offset.to_time_zone());
+                there.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+            }
             OccurredAt::Day(day) => day.to_string(),
         }
     }
@@ -538,6 +566,9 @@ pub struct SearchMemories {
     /// What a hit must satisfy besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<MemoryFilters>,
+    /// The time zone that says what "yesterday" in `query` means; the server's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<Zone>,
     /// Say of each hit what the words and the vectors found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub explain: bool,
@@ -556,7 +587,13 @@ fn null_is_default_top_k<'de, D: serde::Deserializer<'de>>(
 impl SearchMemories {
     /// A search without filters for the default number of hits.
     pub fn new(query: impl Into<String>) -> Self {
-        Self { query: query.into(), top_k: MEMORY_TOP_K_DEFAULT, filters: None, explain: false }
+        Self {
+            query: query.into(),
+            top_k: MEMORY_TOP_K_DEFAULT,
+            filters: None,
+            timezone: None,
+            explain: false,
+        }
     }
 
     /// What the types alone cannot say: every field at fault.
@@ -609,17 +646,22 @@ pub struct Hit {
     pub id: MemoryId,
     /// Its best chunk, or a part of it.
     pub snippet: String,
-    /// 0 to 1; comparable within one answer.
+    /// How like the question it is, 0 to 1: how much of its words it has, and how near its meaning is.
+    /// Never more than that of the hit before.
     pub score: f64,
     /// Its layer.
     #[serde(rename = "type")]
     pub kind: MemoryType,
+    /// When it happened.
+    pub occurred_at: Option<OccurredAt>,
+    /// When it was first written.
+    pub created_at: Timestamp,
     /// What the words and the vectors found, where the request asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub explain: Option<Explanation>,
 }
 
-/// How a hit came by its score.
+/// How a hit came by its place.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Explanation {
     /// What the search by words found.
@@ -628,6 +670,8 @@ pub struct Explanation {
     pub vector: RetrieverScore,
     /// Query terms that the chunk or its neighbours have.
     pub matched_terms: Vec<String>,
+    /// What hits are sorted by: both scores together, times the two factors.
+    pub fused_score: f64,
     /// Factor of importance.
     pub importance_factor: f64,
     /// Factor of recency.
@@ -685,10 +729,27 @@ mod tests {
             assert_eq!(got.as_deref(), want, "{text}");
         };
         check("2023-05-04", Some("2023-05-04"));
-        check("2023-05-04T13:56:00+08:00", Some("2023-05-04T05:56:00.000Z"));
+        check("2023-05-04T13:56:00+08:00", Some("2023-05-04T13:56:00.000+08:00"));
+        check("2026-03-02T23:30:00-05:00", Some("2026-03-02T23:30:00.000-05:00"));
+        check("2026-03-02T23:30:00.25+05:45", Some("2026-03-02T23:30:00.250+05:45"));
+        check("2026-03-02T23:30:00Z", Some("2026-03-02T23:30:00.000Z"));
+        check("2026-03-02T23:30:00+00:00", Some("2026-03-02T23:30:00.000Z"));
         check("2023-02-30", None);
         check("1969-12-31", None);
         check("yesterday", None);
+    }
+
+    #[test]
+    fn a_thing_happened_on_the_day_that_it_was_there() {
+        let check = |text: &str, want: &str| {
+            let at = OccurredAt::try_from(text.to_owned()).unwrap();
+            assert_eq!(at.day().to_string(), want, "{text}");
+            assert_eq!(at.zoned().unwrap().date().to_string(), want, "{text}");
+        };
+        check("2026-03-02T23:30:00-05:00", "2026-03-02");
+        check("2026-03-03T04:30:00Z", "2026-03-03");
+        check("2026-03-03T00:30:00+08:00", "2026-03-03");
+        check("2026-03-03", "2026-03-03");
     }
 
     #[test]

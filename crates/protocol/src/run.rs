@@ -9,7 +9,7 @@ use crate::{
     limits::{INPUT_MAX_CHARS, METADATA_MAX_BYTES},
     message::Usage,
     name::{AgentId, SessionKey},
-    time::Timestamp,
+    time::{Timestamp, Zone},
 };
 
 /// Where a run stands.
@@ -103,6 +103,9 @@ pub struct CreateRun {
     /// Bounds of this run; they may only lower the configured ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<RunLimits>,
+    /// The time zone that says what day it is for this run; the agent's or the server's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<Zone>,
     /// What to do if the session has a run that has not ended.
     #[serde(
         default,
@@ -150,6 +153,7 @@ impl CreateRun {
             llm_config: None,
             metadata: None,
             limits: None,
+            timezone: None,
             if_busy: IfBusy::default(),
         }
     }
@@ -346,6 +350,8 @@ pub struct Run {
     pub cost_usd: f64,
     /// The model it asks, `<provider>/<model>`, once started.
     pub model: Option<String>,
+    /// The time zone that was asked for.
+    pub timezone: Option<Zone>,
     /// Yours.
     #[schema(value_type = Object, additional_properties = true)]
     pub metadata: Map<String, Value>,

@@ -1,8 +1,9 @@
-//! Points in time as the outside sees them: RFC 3339, UTC, milliseconds, `Z`.
+//! Points in time as the outside sees them: RFC 3339, UTC, milliseconds, `Z`; and time zones.
 //! It reads no clock: the database decides what time it is.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use jiff::{Zoned, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time, kept to the microsecond and written to the millisecond.
@@ -51,9 +52,83 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A time zone by its IANA name. It says what "today" is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(
+    value_type = String, example = "Asia/Shanghai", min_length = 1, max_length = 64,
+    pattern = "^[A-Za-z][A-Za-z0-9_+/-]*$"
+)]
+pub struct Zone(TimeZone);
+
+/// The text does not name a time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be the IANA name of a time zone, such as `Asia/Shanghai` or `UTC`")]
+pub struct UnknownZone;
+
+impl Zone {
+    /// Coordinated Universal Time.
+    pub const UTC: Self = Self(TimeZone::UTC);
+
+    /// What clocks show in this zone at an instant.
+    pub fn at(&self, at: Timestamp) -> Zoned {
+        at.get().to_zoned(self.0.clone())
+    }
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self::UTC
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.iana_name().unwrap_or("UTC"))
+    }
+}
+
+impl FromStr for Zone {
+    type Err = UnknownZone;
+
+    fn from_str(name: &str) -> Result<Self, UnknownZone> {
+        let zone = TimeZone::get(name).map_err(|_| UnknownZone)?;
+        // `Etc/Unknown` is none, and a zone of this machine may have no name.
+        if zone.iana_name().is_none() || zone.is_unknown() {
+            Err(UnknownZone)
+        } else {
+            Ok(Self(zone))
+        }
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = UnknownZone;
+
+    fn try_from(name: String) -> Result<Self, UnknownZone> {
+        name.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> String {
+        zone.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zones_have_iana_names() {
+        for name in ["UTC", "Asia/Shanghai", "America/Argentina/Buenos_Aires", "Etc/GMT+5"] {
+            assert_eq!(name.parse::<Zone>().map(String::from).as_deref(), Ok(name));
+        }
+        for name in ["", "Mars/Olympus", "+08:00", "../UTC", "Etc/Unknown", "\0"] {
+            assert_eq!(name.parse::<Zone>(), Err(UnknownZone), "{name}");
+        }
+    }
 
     #[test]
     fn writes_milliseconds_and_z() {

@@ -5,7 +5,8 @@
 create or replace function claim_to_remember(p_most int, p_hold_s double precision, p_tries_max int)
 returns table (
     org_id text, user_id text, project_id text, run_id uuid, tries int, session_key text,
-    agent_id text, input text, output text, llm_config jsonb, limits jsonb, step_count int,
+    agent_id text, input text, output text, llm_config jsonb, limits jsonb, timezone text,
+    step_count int,
     input_tokens bigint, output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint,
     cost_usd double precision,
     ended_at timestamptz)
@@ -49,7 +50,7 @@ begin
         returning n.org_id, n.run_id, n.tries
     )
     select r.org_id, r.user_id, r.project_id, r.run_id, t.tries, r.session_key, r.agent_id,
-           r.input, r.output, r.llm_config, r.limits, r.step_count, r.input_tokens,
+           r.input, r.output, r.llm_config, r.limits, r.timezone, r.step_count, r.input_tokens,
            r.output_tokens, r.reasoning_tokens, r.cached_tokens, r.cost_usd, r.ended_at
     from taken t join public.runs r using (org_id, run_id)
     where r.status = 'completed';

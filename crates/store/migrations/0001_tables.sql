@@ -40,6 +40,8 @@ create table runs (
     error jsonb,
     llm_config jsonb,
     limits jsonb,
+    -- Says what day it is for the run; the agent's or the operator's where it is null.
+    timezone text,
     metadata jsonb not null default '{}',
     model text,
     step_count int not null default 0,
@@ -318,6 +320,8 @@ create table memories (
     occurred_at timestamptz,
     -- `occurred_at` is midnight of a day that was given without a time.
     occurred_on_day boolean not null default false,
+    -- By how much clocks were ahead of UTC where it happened: says which day that was.
+    occurred_offset_s int not null default 0,
     -- The run and step that wrote it; null when a person or a program did.
     run_id uuid,
     step int,

@@ -5,7 +5,8 @@
 create or replace function claim_to_remember(p_most int, p_hold_s double precision, p_tries_max int)
 returns table (
     org_id text, user_id text, project_id text, run_id uuid, tries int, session_key text,
-    agent_id text, input text, output text, llm_config jsonb, limits jsonb, step_count int,
+    agent_id text, input text, output text, llm_config jsonb, limits jsonb, timezone text,
+    step_count int,
     input_tokens bigint, output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint,
     cost_usd double precision,
     ended_at timestamptz)
@@ -49,7 +50,7 @@ begin
         returning n.org_id, n.run_id, n.tries
     )
     select r.org_id, r.user_id, r.project_id, r.run_id, t.tries, r.session_key, r.agent_id,
-           r.input, r.output, r.llm_config, r.limits, r.step_count, r.input_tokens,
+           r.input, r.output, r.llm_config, r.limits, r.timezone, r.step_count, r.input_tokens,
            r.output_tokens, r.reasoning_tokens, r.cached_tokens, r.cost_usd, r.ended_at
     from taken t join public.runs r using (org_id, run_id)
     where r.status = 'completed';
@@ -606,7 +607,7 @@ create or replace function claim_runs(
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
-    created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
+    timezone text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
     written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
 language plpgsql security definer set search_path = ''
@@ -691,8 +692,8 @@ begin
     from taken t
     where r.org_id = t.org_id and r.run_id = t.run_id
     returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
-        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.created_at, r.step_count,
-        r.tool_call_count, r.input_tokens, r.output_tokens,
+        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.timezone, r.created_at,
+        r.step_count, r.tool_call_count, r.input_tokens, r.output_tokens,
         r.reasoning_tokens, r.cached_tokens, r.cost_usd,
         r.written_bytes,
         public.claim_verdict(r.attempts, p_attempts_max, p_suspect_at, r.cancel_requested_by),
@@ -811,9 +812,10 @@ begin
     v_now := clock_timestamp();
     created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, metadata, created_at)
+                      limits, timezone, metadata, created_at)
     values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
-            p_new -> 'llm_config', p_new -> 'limits', coalesce(p_new -> 'metadata', '{}'), v_now);
+            p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone',
+            coalesce(p_new -> 'metadata', '{}'), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
     values (p_org, created, p_user, p_project, v_session, v_busy, v_now);
     if p_audit is not null then

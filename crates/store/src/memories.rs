@@ -22,6 +22,7 @@ pub mod versions;
 
 use std::{fmt, str::FromStr};
 
+use jiff::tz::Offset;
 use jiff_sqlx::{Timestamp as DbTimestamp, ToSqlx};
 use protocol::{
     id::{MemoryId, RunId},
@@ -172,9 +173,10 @@ impl FromStr for MemoryCursor {
 }
 
 const MEMORY_COLUMNS: &str = "org_id, user_id, project_id, memory_id, type, text, metadata, \
-     importance, group_key, position, occurred_at, occurred_on_day, run_id, step, created_at, \
-     updated_at";
-const FOUND_COLUMNS: &str = "org_id, user_id, project_id, occurred_at, occurred_on_day";
+     importance, group_key, position, occurred_at, occurred_on_day, occurred_offset_s, run_id, step, \
+     created_at, updated_at";
+const FOUND_COLUMNS: &str =
+    "org_id, user_id, project_id, occurred_at, occurred_on_day, occurred_offset_s";
 
 impl Scoped {
     /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
@@ -219,7 +221,7 @@ impl Scoped {
             // Home by home, each in the order of its index.
             "select org_id, of_home.user_id, of_home.project_id, memory_id, type,
                     left(text, $12) as text, metadata, importance, group_key, position, occurred_at,
-                    occurred_on_day, run_id, step, created_at, updated_at
+                    occurred_on_day, occurred_offset_s, run_id, step, created_at, updated_at
              from unnest($2, $3) as home (user_id, project_id)
              cross join lateral (
                  select * from memories m
@@ -229,8 +231,10 @@ impl Scoped {
                    and ($6::text[] is null or type = any($6))
                    and ($7::text is null or group_key = $7)
                    and ($8::jsonb is null or metadata @> $8)
-                   and ($9::timestamptz is null or occurred_at >= $9)
-                   and ($10::timestamptz is null or occurred_at < $10)
+                   and ($9::timestamptz is null or $9 <= occurred_at
+                        + case when $13 then occurred_offset_s else 0 end * interval '1 s')
+                   and ($10::timestamptz is null or $10 > occurred_at
+                        + case when $14 then occurred_offset_s else 0 end * interval '1 s')
                  order by created_at desc, memory_id desc
                  limit $11
              ) of_home
@@ -248,7 +252,9 @@ impl Scoped {
         .bind(instant(filters.occurred_after))
         .bind(instant(filters.occurred_before))
         .bind(i64::from(limit.get()) + 1)
-        .bind(SUMMARY_CHARS);
+        .bind(SUMMARY_CHARS)
+        .bind(is_day(filters.occurred_after))
+        .bind(is_day(filters.occurred_before));
         let rows = self.read(query).await?;
         let memories = rows
             .iter()
@@ -311,8 +317,10 @@ fn memory_from(row: &PgRow) -> Result<Memory, StoreError> {
 fn occurred_at_from(row: &PgRow) -> Result<Option<OccurredAt>, StoreError> {
     let at: Option<DbTimestamp> = row.try_get("occurred_at")?;
     let on_day: bool = row.try_get("occurred_on_day")?;
+    let offset = Offset::from_seconds(row.try_get("occurred_offset_s")?);
+    let offset = offset.map_err(StoreError::unreadable)?;
     Ok(at.map(|at| {
-        let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()));
+        let at = OccurredAt::Instant(Timestamp::new(at.to_jiff()), offset);
         if on_day { OccurredAt::Day(at.day()) } else { at }
     }))
 }
@@ -346,4 +354,12 @@ fn kinds(filters: &MemoryFilters) -> Option<Vec<&'static str>> {
 
 pub(crate) fn instant(at: Option<OccurredAt>) -> Option<DbTimestamp> {
     at.map(|at| at.instant().get().to_sqlx())
+}
+
+fn offset_s(at: Option<OccurredAt>) -> i32 {
+    at.map_or(0, |at| at.offset().seconds())
+}
+
+fn is_day(at: Option<OccurredAt>) -> bool {
+    matches!(at, Some(OccurredAt::Day(_)))
 }

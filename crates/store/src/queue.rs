@@ -13,7 +13,7 @@ use protocol::{
     name::{AgentId, SessionKey},
     run::{LlmConfig, RunLimits},
     scope::Scope,
-    time::Timestamp,
+    time::{Timestamp, Zone},
 };
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
@@ -23,8 +23,8 @@ use crate::{
     handle::Store,
     notifier::{Subject, Subscription},
     rows::{
-        get_optional_json, get_parsed, get_scope, get_timestamp, get_u32, get_u64, get_usage,
-        to_i32,
+        get_optional_json, get_optional_parsed, get_parsed, get_scope, get_timestamp, get_u32,
+        get_u64, get_usage, to_i32,
     },
 };
 
@@ -59,6 +59,8 @@ pub struct Claim {
     pub llm_config: Option<LlmConfig>,
     /// The bounds asked for.
     pub limits: Option<RunLimits>,
+    /// The time zone asked for.
+    pub timezone: Option<Zone>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// Time since a worker first took it.
@@ -247,6 +249,7 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         input: row.try_get("input")?,
         llm_config: get_optional_json(row, "llm_config")?,
         limits: get_optional_json(row, "limits")?,
+        timezone: get_optional_parsed(row, "timezone")?,
         created_at: get_timestamp(row, "created_at")?,
         elapsed: Duration::try_from_secs_f64(row.try_get("elapsed_s")?).unwrap_or_default(),
         step_count: get_u32(row, "step_count")?,

@@ -23,8 +23,8 @@ use crate::{
     failpoint,
     notifier::Subject,
     rows::{
-        cut_page_at, get_json, get_optional_json, get_optional_timestamp, get_parsed,
-        get_timestamp, get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
+        cut_page_at, get_json, get_optional_json, get_optional_parsed, get_optional_timestamp,
+        get_parsed, get_timestamp, get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -61,7 +61,7 @@ fn run_columns(text_max_bytes: usize) -> String {
          octet_length(input)::bigint as input_bytes, left(output, {text_max_bytes}) as output, \
          octet_length(output)::bigint as output_bytes, output_cut, error, created_at, started_at, ended_at, \
          step_count, tool_call_count, last_seq, input_tokens, output_tokens, \
-         reasoning_tokens, cached_tokens, cost_usd, model, metadata"
+         reasoning_tokens, cached_tokens, cost_usd, model, timezone, metadata"
     )
 }
 
@@ -483,6 +483,7 @@ fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
         usage: get_usage(row)?,
         cost_usd: row.try_get("cost_usd")?,
         model: row.try_get("model")?,
+        timezone: get_optional_parsed(row, "timezone")?,
         metadata: get_json(row, "metadata")?,
     })
 }

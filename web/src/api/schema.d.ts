@@ -754,6 +754,7 @@ export interface components {
             /** @description Yours: kept and given back. */
             metadata?: Record<string, never> | null;
             limits?: components["schemas"]["RunLimits"] | null;
+            timezone?: components["schemas"]["Zone"] | null;
             /** @default queue */
             if_busy?: components["schemas"]["IfBusy"] | null;
         };
@@ -896,7 +897,7 @@ export interface components {
             /** @description Pass it as `cursor` to read on; null at the end. */
             next_cursor?: string | null;
         };
-        /** @description How a hit came by its score. */
+        /** @description How a hit came by its place. */
         Explanation: {
             /** @description What the search by words found. */
             lexical: components["schemas"]["RetrieverScore"];
@@ -904,6 +905,11 @@ export interface components {
             vector: components["schemas"]["RetrieverScore"];
             /** @description Query terms that the chunk or its neighbours have. */
             matched_terms: string[];
+            /**
+             * Format: double
+             * @description What hits are sorted by: both scores together, times the two factors.
+             */
+            fused_score: number;
             /**
              * Format: double
              * @description Factor of importance.
@@ -1169,11 +1175,15 @@ export interface components {
             snippet: string;
             /**
              * Format: double
-             * @description 0 to 1; comparable within one answer.
+             * @description How like the question it is, 0 to 1: how much of its words it has, and how near its meaning is.
+             *     Never more than that of the hit before.
              */
             score: number;
             /** @description Its layer. */
             type: components["schemas"]["MemoryType"];
+            occurred_at?: components["schemas"]["OccurredAt"] | null;
+            /** @description When it was first written. */
+            created_at: components["schemas"]["Timestamp"];
             explain?: components["schemas"]["Explanation"] | null;
         };
         /** @description The answer to `POST /api/memories/search`. */
@@ -1429,7 +1439,7 @@ export interface components {
             /** @description The memory. */
             id: components["schemas"]["MemoryId"];
         };
-        /** @description A day, or an instant; from 1970 to 9999 */
+        /** @description A day, or an instant, whose offset is kept; from 1970 to 9999 */
         OccurredAt: string;
         /**
          * @description Names an organisation: the wall between tenants.
@@ -1589,6 +1599,7 @@ export interface components {
             cost_usd: number;
             /** @description The model it asks, `<provider>/<model>`, once started. */
             model?: string | null;
+            timezone?: components["schemas"]["Zone"] | null;
             /** @description Yours. */
             metadata: Record<string, never>;
         };
@@ -1673,6 +1684,7 @@ export interface components {
              */
             top_k?: number | null;
             filters?: components["schemas"]["MemoryFilters"] | null;
+            timezone?: components["schemas"]["Zone"] | null;
             /** @description Say of each hit what the words and the vectors found. */
             explain?: boolean;
         };
@@ -1910,6 +1922,11 @@ export interface components {
             /** @default scope */
             visibility?: components["schemas"]["Visibility"] | null;
         };
+        /**
+         * @description A time zone by its IANA name. It says what "today" is.
+         * @example Asia/Shanghai
+         */
+        Zone: string;
     };
     responses: never;
     parameters: never;

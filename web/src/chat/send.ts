@@ -30,7 +30,14 @@ export function useSend() {
       const made = await answered(
         api.POST("/api/runs", {
           params: { header: { "Idempotency-Key": key } },
-          body: { input, session_key: session, agent_id: agent, if_busy: ifBusy },
+          body: {
+            input,
+            session_key: session,
+            agent_id: agent,
+            if_busy: ifBusy,
+            // What day it is depends on where somebody sits.
+            timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+          },
         }),
       );
       return { ...made, input, session_key: session, agent_id: agent ?? "main" };

@@ -23,6 +23,16 @@ const NEWS_MIN: usize = 3;
 const MARKS: [&str; 4] = ["- ", "* ", "• ", "> "];
 /// Most sentences that are known: the rest is not compared with.
 const KNOWN_MAX: usize = 1_000;
+/// What people and models say without saying anything: a sentence of such words alone is left out.
+const COURTESIES: &str = "hello hi hey dear good morning afternoon evening night bye goodbye \
+    see later welcome please thank thanks much lot many sure ok okay yes yep right alright great nice \
+    glad pleased happy fine perfect wonderful excellent absolutely certainly course understood got noted \
+    done remember remembered sorry apologise apologize help helping assist assistance assistant question \
+    questions ask feel free let know like need want anything something else today day how doing \
+    meet there here im ill id \
+    你好 您好 大家 好 早上 上午 中午 下午 晚上 早上好 下午好 晚上好 早安 晚安 再见 拜拜 回头见 谢谢 多谢 感谢 \
+    不客气 不用谢 没关系 没事 对不起 抱歉 好的 好吧 可以 行 明白 明白了 知道 知道了 收到 记住 记住了 已 没问题 \
+    当然 请 请问 帮助 帮 帮忙 协助 需要 问题 随时 告诉 高兴 很高兴 为您 服务 欢迎 今天 吗 嗨 哈喽 嘿 在吗 在";
 
 /// What the run could know before it answered, sentence by sentence.
 pub(super) struct KnownTexts {
@@ -32,7 +42,7 @@ pub(super) struct KnownTexts {
 impl KnownTexts {
     /// Of the texts of memories that were before it.
     pub(super) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut gists = Vec::new();
+        let mut gists = vec![Gist::of(COURTESIES)];
         for text in texts {
             let pieces = plain_sentences(text);
             if pieces.len() > 1 {
@@ -55,18 +65,27 @@ impl KnownTexts {
 /// The memory of a run: sentences of its task and its answer. None where the answer says nothing
 /// that was not known.
 pub(super) fn extract(task: &str, answer: &str, known: &KnownTexts) -> Option<String> {
-    let answer: Vec<_> =
-        plain_sentences(answer).into_iter().filter(|one| known.lacks(one.text)).collect();
-    if answer.is_empty() {
+    let courtesies = Gist::of(COURTESIES);
+    let says = |one: &Sentence<'_>| !Gist::of(one.text).is_within(&courtesies);
+    let task: Vec<_> = plain_sentences(task).into_iter().filter(says).collect();
+    let answer: Vec<_> = plain_sentences(answer)
+        .into_iter()
+        .filter(|one| says(one) && known.lacks(one.text))
+        .collect();
+    // What answers a greeting is one.
+    if task.is_empty() || answer.is_empty() {
         return None;
     }
-    let task = plain_sentences(task);
     let new: Vec<_> = task.iter().copied().filter(|one| known.lacks(one.text)).collect();
+    let news = [fitting(&new, TASK_MAX_CHARS), fitting(&answer, TEXT_MAX_CHARS)].join("\n");
+    if Gist::of(&news).news_count(&known.gists) < NEWS_MIN {
+        return None;
+    }
+    // A task that only says what was known stands there so that the answer can be understood.
     let task = if new.is_empty() { task.into_iter().take(1).collect() } else { new };
     let asked = fitting(&task, TASK_MAX_CHARS);
     let answered = fitting(&answer, TEXT_MAX_CHARS - asked.chars().count() - 1);
-    let text = format!("{asked}\n{answered}").trim().to_owned();
-    (Gist::of(&text).news_count(&known.gists) >= NEWS_MIN).then_some(text)
+    Some(format!("{asked}\n{answered}").trim().to_owned())
 }
 
 /// A sentence, and the line that it stands in.
@@ -183,21 +202,21 @@ mod tests {
     fn lines_stay_lines_and_blanks_stand_where_they_should() {
         check(
             "Greet me.",
-            "Say “hello” or “hi there”.\nSo I can:\n- greet “you”\n- greet “them”",
+            "Say “ahoy” or “moin moin”.\nSo I can:\n- greet “you”\n- greet “them”",
             &[],
             expect![[r#"
                 Greet me.
-                Say “hello” or “hi there”.
+                Say “ahoy” or “moin moin”.
                 greet “you”
                 greet “them”"#]],
         );
         check(
             "怎么打招呼？",
-            "可以说“你好。”也可以说“早上好！”晚上说晚安。 Or say “good evening.” Both are fine.",
+            "可以说“你好。”也可以说“早上好！”晚上说晚安。 Or say “good evening.” Both are polite.",
             &[],
             expect![[r#"
                 怎么打招呼？
-                可以说“你好。”也可以说“早上好！”晚上说晚安。Or say “good evening.” Both are fine."#]],
+                可以说“你好。”也可以说“早上好！”晚上说晚安。Or say “good evening.” Both are polite."#]],
         );
     }
 
@@ -239,6 +258,45 @@ mod tests {
         check("", "", &[], expect!["nothing"]);
         check("x", "(nothing)", &[], expect!["nothing"]);
         check("hi", "Hi!", &[], expect!["nothing"]);
+        check("Good morning!", "Hello! How can I help you today?", &[], expect!["nothing"]);
+        check(
+            "hello there",
+            "Hello! I am an assistant that knows trains.",
+            &[],
+            expect!["nothing"],
+        );
+        check("你好", "你好！很高兴为您服务。请问需要什么帮助？", &[], expect!["nothing"]);
+        check("谢谢你", "不客气！", &[], expect!["nothing"]);
+        check(
+            "Thanks a lot!",
+            "You're welcome. Let me know if you need anything else.",
+            &[],
+            expect!["nothing"],
+        );
+        let office = "the office is in Hangzhou";
+        let asked = "Please remember: the office is in Hangzhou.";
+        for answer in [
+            "Noted. I will remember: “the office is in Hangzhou”.",
+            "Sure! Done.",
+            "Got it, the office is in Hangzhou. Let me know if there is anything else!",
+            "OK, I've noted that your office is in Hangzhou.",
+        ] {
+            check(asked, answer, &[office], expect!["nothing"]);
+        }
+        check(
+            "请记住：办公室在杭州。",
+            "好的，我记住了：“办公室在杭州”。",
+            &["办公室在杭州"],
+            expect!["nothing"],
+        );
+        check(
+            "Hello! When does the museum open?",
+            "Hi! The museum opens at nine. Let me know if you need anything else.",
+            &[],
+            expect![[r#"
+                When does the museum open?
+                The museum opens at nine."#]],
+        );
         check("…", "```\ncode\n```", &[], expect!["nothing"]);
     }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Zoned;
 use model::chat::ModelRef;
 use protocol::{
     event::Fact,
@@ -55,6 +56,8 @@ pub(super) struct ActiveRun<'a> {
     pub(super) agent: AgentSettings,
     pub(super) model: ModelRef,
     pub(super) limits: RunLimits,
+    /// When the run was accepted, in its time zone: what "today" is to it, whoever works on it.
+    pub(super) asked_at: Zoned,
     pub(super) recorder: Recorder,
     /// Earlier turns of the session.
     pub(super) history: Vec<Message>,
@@ -108,6 +111,8 @@ impl<'a> ActiveRun<'a> {
         known: Restored,
     ) -> Result<Self, StoreError> {
         let agent = agent(runtime, claim);
+        let zone = agent.zone(claim.timezone.as_ref(), &runtime.parts.zone);
+        let asked_at = zone.at(claim.created_at);
         let state = match known.state {
             Value::Null => WorkingState::default(), // No step was completed.
             state => serde_json::from_value(state)
@@ -128,6 +133,7 @@ impl<'a> ActiveRun<'a> {
             claim,
             limits: limits(runtime, claim),
             agent,
+            asked_at,
             model: ModelRef { provider: String::new(), model: String::new() },
             recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
             history: Vec::new(),

@@ -168,6 +168,7 @@ mod tests {
     fn prompt(task: Option<&Message>, messages: &[Message], left_out: usize) -> Prompt {
         assemble(&Ingredients {
             system_prompt: "S",
+            asked_at: &"2026-03-11T01:30:00+08:00[Asia/Shanghai]".parse().unwrap(),
             core: &[],
             recalled: &[],
             summary: None,

@@ -62,6 +62,7 @@ impl ActiveRun<'_> {
         let tools = self.runtime.toolbox.of(&self.agent);
         let prompt = assemble(&Ingredients {
             system_prompt: &self.agent.system_prompt,
+            asked_at: &self.asked_at,
             core: &core,
             recalled: &recalled,
             summary: self.state.history_summary.as_deref(),
@@ -184,7 +185,7 @@ impl ActiveRun<'_> {
     /// Looks memories up for the task and the latest turn. Without an answer the step goes on.
     async fn recall(&mut self) -> (Vec<Memory>, Vec<Hit>) {
         let began = Instant::now();
-        let memory = &self.runtime.parts.memory;
+        let memory = self.runtime.parts.memory.asked_at(self.asked_at.clone());
         let scope = &self.claim.scope;
         let query = recall_query(&self.claim.input, self.conversation.recent());
         let mut search = SearchMemories::new(query.clone());
@@ -378,6 +379,7 @@ impl ActiveRun<'_> {
             run_id: self.claim.run_id,
             step: self.step,
             call_id: call.id,
+            asked_at: &self.asked_at,
         };
         let answer =
             self.runtime.toolbox.call(tool, &call.args, &caller, &self.signals.cancel).await?;

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
+use jiff::Zoned;
 use memory::service::MemoryService;
 use protocol::{
     id::{CallId, RunId},
@@ -39,6 +40,8 @@ pub(crate) struct ToolCaller<'a> {
     pub(crate) run_id: RunId,
     pub(crate) step: u32,
     pub(crate) call_id: CallId,
+    /// When the run was asked for, in its time zone.
+    pub(crate) asked_at: &'a Zoned,
 }
 
 /// A built-in tool failed.

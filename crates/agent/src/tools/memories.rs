@@ -6,7 +6,7 @@ use memory::service::MemoryError;
 use protocol::{
     error::FieldError,
     id::MemoryId,
-    memory::{MemoryType, SearchMemories, WriteMemory},
+    memory::{MemoryType, OccurredAt, SearchMemories, WriteMemory},
     tool::Effect,
 };
 use serde::Deserialize;
@@ -79,7 +79,10 @@ pub(super) fn write() -> Builtin {
                 "text": {"type": "string", "minLength": 1, "maxLength": 65536,
                          "description": "One fact or event, understandable on its own."},
                 "metadata": {"type": "object"},
-                "importance": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.5}
+                "importance": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.5},
+                "occurred_at": {"type": "string",
+                                "description": "When it happened or will: YYYY-MM-DD or RFC 3339. \
+                                                \"Tomorrow\" in the text is seen from there."}
             }),
             &["type", "text"],
         ),
@@ -93,7 +96,8 @@ async fn search_memories(
     args: &Value,
 ) -> Result<Value, ToolError> {
     let search: SearchMemories = parse(args)?;
-    let hits = parts.memory.search(caller.scope, &search).await?;
+    let memory = parts.memory.asked_at(caller.asked_at.clone());
+    let hits = memory.search(caller.scope, &search).await?;
     serde_json::to_value(hits).map_err(|error| ToolError::Told(error.to_string()))
 }
 
@@ -113,7 +117,8 @@ async fn get_memory(
     match found {
         Ok(found) => Ok(json!({
             "id": found.id, "type": found.kind, "text": found.text, "metadata": found.metadata,
-            "importance": found.importance, "created_at": found.created_at,
+            "importance": found.importance, "occurred_at": found.occurred_at,
+            "created_at": found.created_at,
             "updated_at": found.updated_at,
         })),
         Err(MemoryError::NotFound) => Err(absent()),
@@ -128,6 +133,7 @@ struct MemoryWriteArgs {
     text: String,
     metadata: Option<Map<String, Value>>,
     importance: Option<f32>,
+    occurred_at: Option<OccurredAt>,
 }
 
 async fn write_memory(
@@ -139,6 +145,7 @@ async fn write_memory(
     let mut new = WriteMemory::new(args.kind, args.text);
     new.metadata = args.metadata;
     new.importance = args.importance.unwrap_or(new.importance);
+    new.occurred_at = args.occurred_at;
     let origin = Origin { run_id: caller.run_id, step: caller.step };
     // The call names the memory: the same call again, after a crash, writes nothing new.
     let id = MemoryId::from_uuid(caller.call_id.uuid());

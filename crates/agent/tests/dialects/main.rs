@@ -27,6 +27,7 @@ use protocol::{
     page::PageLimit,
     run::{CreateRun, Run, RunLimits, RunStatus},
     scope::Scope,
+    time::Zone,
 };
 use serde_json::json;
 use server::Server;
@@ -84,6 +85,7 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
         agents: agents.collect(),
         after_run: AfterRun::Off,
         size_limits: RunSizeLimits::default(),
+        zone: Zone::UTC,
         workspace_root: workspace.path().to_owned(),
         version: "test",
     };

@@ -8,11 +8,12 @@ use model::{
 use protocol::{
     event::Fact,
     id::RunId,
-    memory::{Memory, MemoryFilters, MemoryType, WriteMemory},
-    message::Usage,
+    memory::{Memory, MemoryFilters, MemoryType, SearchMemories, WriteMemory},
+    message::{FinishReason, Usage},
     page::PageLimit,
     run::{CreateRun, LlmConfig, Run, RunStatus},
     scope::Scope,
+    time::Zone,
 };
 use secrecy::SecretString;
 use serde_json::json;
@@ -91,9 +92,9 @@ fn texts(memories: &[Memory]) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_run_is_remembered_and_the_next_one_recalls_it() {
-    let world = world(AfterRun::Extractive, Scripted::in_order([])).await;
+    let world = world(AfterRun::Extractive, always("On Sundays it opens at noon.")).await;
     let worker = world.worker();
-    let mut new = demo("The museum opens at nine on Mondays.");
+    let mut new = CreateRun::new("The museum opens at nine on Mondays.");
     new.session_key = "s_museum".parse().unwrap();
     let run = world.remembered(&new).await;
     assert_eq!(run.status, RunStatus::Completed);
@@ -223,6 +224,63 @@ async fn what_the_run_wrote_by_itself_is_not_remembered_twice() {
     let memories = world.memories().await;
     let kinds: Vec<_> = memories.iter().map(|memory| memory.kind).collect();
     assert_eq!(kinds, [MemoryType::Archival; 2], "{:?}", texts(&memories));
+}
+
+/// As the README tells: the fact itself is what a search finds, and no copy of it.
+#[tokio::test]
+async fn what_the_demo_notes_and_finds_is_there_once() {
+    let world = world(AfterRun::Extractive, Scripted::in_order([])).await;
+    let worker = world.worker();
+    world.remembered(&demo("Please remember: the office is in Hangzhou.")).await;
+    let mut asked = demo("Where is the office?");
+    asked.session_key = "s_other".parse().unwrap();
+    let asked = world.remembered(&asked).await;
+    assert!(asked.output.unwrap().contains("Hangzhou"));
+    let hits = world.memory.search(&world.scope, &SearchMemories::new("office")).await.unwrap();
+    let [hit] = hits.as_slice() else { panic!("{hits:?}") };
+    assert_eq!((hit.snippet.as_str(), hit.score), ("the office is in Hangzhou", 1.0));
+    // Nor are its greetings, or what it says of itself where it has no answer.
+    for input in ["Hello!", "你好", "Write me a poem about trains.", "写一首关于火车的诗"]
+    {
+        world.remembered(&demo(input)).await;
+        assert_eq!(texts(&world.memories().await), ["the office is in Hangzhou"], "{input}");
+    }
+    worker.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_off_or_withheld_is_not_remembered() {
+    for (reason, is_kept) in [
+        (FinishReason::Length, false),
+        (FinishReason::ContentFilter, false),
+        (FinishReason::Stop, true),
+    ] {
+        let reply = move |_: &_| Reply::text(ANSWER).with_finish_reason(reason);
+        let world = world(AfterRun::Extractive, Scripted::new(reply)).await;
+        let worker = world.worker();
+        let run = world.remembered(&CreateRun::new("When does the museum open?")).await;
+        worker.stop(PATIENCE).await;
+        let is_there = !world.memories().await.is_empty();
+        assert_eq!(is_there, is_kept, "{reason:?}: {run:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_remembered_happened_on_the_day_of_the_runs_zone() {
+    // At any time it is another day in one of them.
+    for name in ["Pacific/Kiritimati", "Pacific/Pago_Pago"] {
+        let world = world(AfterRun::Extractive, always(ANSWER)).await;
+        let worker = world.worker();
+        let zone: Zone = name.parse().unwrap();
+        let new = CreateRun {
+            timezone: Some(zone.clone()),
+            ..CreateRun::new("When does the museum open?")
+        };
+        let run = world.remembered(&new).await;
+        worker.stop(PATIENCE).await;
+        let at = world.memories().await[0].occurred_at.unwrap();
+        assert_eq!(at.day(), zone.at(run.ended_at.unwrap()).date(), "{name}");
+    }
 }
 
 #[tokio::test]

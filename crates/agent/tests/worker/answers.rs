@@ -8,7 +8,7 @@ use mcp::{config::ServerConfig, process::Launcher, servers::Servers};
 use model::scripted::{Reply, Scripted};
 use protocol::{
     event::Fact,
-    message::{FinishReason, Message},
+    message::{FinishReason, Message, Usage},
     run::{CreateRun, RunErrorCode, RunStatus},
 };
 use serde_json::json;
@@ -16,12 +16,17 @@ use serde_json::json;
 use crate::{PATIENCE, World, told};
 
 fn length(reply: Reply) -> Reply {
-    reply.with_finish_reason(FinishReason::Length)
+    counted(reply).with_finish_reason(FinishReason::Length)
+}
+
+/// What a prompt is estimated at depends on the day that it names.
+fn counted(reply: Reply) -> Reply {
+    reply.with_usage(Usage::new(7, 2, 0))
 }
 
 #[tokio::test]
 async fn an_empty_answer_is_asked_for_again() {
-    let script = [Reply::text(""), Reply::text(" \n"), Reply::text("here")];
+    let script = [Reply::text(""), Reply::text(" \n"), counted(Reply::text("here"))];
     let world = World::new(Scripted::in_order(script)).await;
     let story = world.story(&CreateRun::new("x")).await;
     for attempt in [1, 2] {
@@ -31,7 +36,7 @@ async fn an_empty_answer_is_asked_for_again() {
         );
         assert!(story.contains(&warning), "{story}");
     }
-    assert!(story.ends_with("completed \"here\" tokens 869\n"), "{story}");
+    assert!(story.ends_with("completed \"here\" tokens 9\n"), "{story}");
 }
 
 #[tokio::test]
@@ -78,9 +83,9 @@ async fn an_answer_that_was_cut_says_so_and_is_not_remembered() {
         step 1
         recalled "What is my favourite colour?" []
         warning answer_cut scripted/script: the answer was cut at `max_tokens` = 9
-        model "My favourite colour is teal, wai" [] Length tokens 884 attempts 1
+        model "My favourite colour is teal, wai" [] Length tokens 9 attempts 1
         step 1 completed FinalAnswer
-        completed "My favourite colour is teal, wai" tokens 884
+        completed "My favourite colour is teal, wai" tokens 9
     "#]]
     .assert_eq(&told(&events));
     assert!(matches!(events.last().unwrap().fact, Fact::RunCompleted { output_cut: true, .. }));
@@ -93,7 +98,7 @@ async fn calls_of_an_answer_that_was_cut_are_not_made_and_the_model_is_told() {
     let script = [
         length(Reply::text("I write it down.").and_call("memory_write", json!(""))),
         length(Reply::call("memory_write", json!("{\"type\": \"core\", \"te"))),
-        Reply::text("done"),
+        counted(Reply::text("done")),
     ];
     let world = World::new(Scripted::in_order(script)).await;
     expect![[r#"
@@ -101,18 +106,18 @@ async fn calls_of_an_answer_that_was_cut_are_not_made_and_the_model_is_told() {
         step 1
         recalled "x" []
         warning answer_cut scripted/script: the answer was cut at the longest that the model may say; its call of `memory_write` was not made
-        model "I write it down." [] Length tokens 878 attempts 1
+        model "I write it down." [] Length tokens 9 attempts 1
         step 1 completed ToolCalls
         step 2
         recalled "x\nI write it down." []
         warning answer_cut scripted/script: the answer was cut at the longest that the model may say; its call of `memory_write` was not made
-        model "" [] Length tokens 953 attempts 1
+        model "" [] Length tokens 9 attempts 1
         step 2 completed ToolCalls
         step 3
         recalled "x\nI write it down." []
-        model "done" [] Stop tokens 1002 attempts 1
+        model "done" [] Stop tokens 9 attempts 1
         step 3 completed FinalAnswer
-        completed "done" tokens 2833
+        completed "done" tokens 27
     "#]].assert_eq(&world.story(&CreateRun::new("x")).await);
     let requests = world.script.requests();
     let [.., Message::User { content }] = &requests[1].messages[..] else { panic!() };

@@ -20,6 +20,7 @@ mod secrets;
 mod steps;
 mod stream;
 mod tenancy;
+mod today;
 mod tools;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -40,6 +41,7 @@ use protocol::{
     page::PageLimit,
     run::{CreateRun, Run},
     scope::Scope,
+    time::Zone,
 };
 use store::{
     Store,
@@ -103,6 +105,7 @@ impl World {
             agents,
             after_run: self.after_run,
             size_limits: self.size_limits,
+            zone: Zone::UTC,
             workspace_root: self.workspace.path().to_owned(),
             version: "test",
         }

@@ -4,7 +4,7 @@
 //! every pair of neighbouring characters, tagged so that a pair is no word. Measured: both
 //! together are the most robust, see docs/memory.md.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use ferrous_opencc::{OpenCC, config::BuiltinConfig};
 use jieba_rs::Jieba;
@@ -48,13 +48,24 @@ impl Han {
     }
 }
 
+impl Han {
+    /// The text in simplified characters.
+    pub(super) fn simplified<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if text.chars().any(is_han) {
+            Cow::Owned(self.simplified.convert(text))
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
+}
+
 impl Script for Han {
     fn owns(&self, letter: char) -> bool {
         is_unspaced(letter)
     }
 
     fn terms(&self, run: &str, found: &mut dyn FnMut(String)) {
-        let run = self.simplified.convert(run);
+        let run = self.simplified(run);
         if run.chars().any(is_han) {
             for token in self.dictionary.cut(&run, true) {
                 if token.word.chars().all(is_han) && !self.stop_words.contains(token.word) {

@@ -1,11 +1,12 @@
 //! Words between blanks: letters and digits of every script that `han` does not read.
 //!
-//! English words are stemmed (Porter2) and stop words dropped; words in other letters stay as
-//! they are.
+//! Accents and vowel signs are folded away where texts are also written without them. English words
+//! are stemmed (Porter2) and stop words dropped; words in other letters stay as they are.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use rust_stemmers::{Algorithm, Stemmer};
+use unicode_normalization::UnicodeNormalization;
 
 use super::{han, script::Script};
 
@@ -41,6 +42,7 @@ impl Script for Words {
     }
 
     fn terms(&self, run: &str, found: &mut dyn FnMut(String)) {
+        let run = &*folded(run);
         if self.stop_words.contains(run) {
             return;
         }
@@ -50,6 +52,31 @@ impl Script for Words {
             found(run.to_owned());
         }
     }
+}
+
+/// `café` as `cafe`, `كِتَاب` as `كتاب`: without the marks that writers leave out.
+fn folded(run: &str) -> Cow<'_, str> {
+    if run.is_ascii() {
+        return Cow::Borrowed(run);
+    }
+    let mut base = None;
+    let bare = run.nfd().filter(|&c| {
+        let is_left_out = is_optional(c) && !(c == '\u{306}' && base == Some('и'));
+        if !is_mark(c) {
+            base = Some(c);
+        }
+        !is_left_out
+    });
+    Cow::Owned(bare.nfc().collect())
+}
+
+/// Accents of Latin, Greek and Cyrillic letters, but not that of `й`, which is a letter of its own;
+/// the points of Hebrew; the vowel signs, hamzas and strokes of Arabic. In other scripts (Devanagari,
+/// Thai) a vowel sign is a part of the word.
+fn is_optional(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}' | '\u{591}'..='\u{5bd}' | '\u{5bf}'..='\u{5c7}'
+        | '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}'
+        | '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e8}' | '\u{6ea}'..='\u{6ed}')
 }
 
 /// Accents and vowel signs that NFKC leaves apart from their letters.

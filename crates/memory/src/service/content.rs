@@ -1,9 +1,9 @@
 //! From a text to what is kept of it: chunks, terms, vectors, hash; and what is wrong with one.
 
-use jiff::civil::Date;
+use jiff::Zoned;
 use protocol::{
     error::FieldError,
-    memory::{EditMemory, MemoryFilters, WriteMemory},
+    memory::{EditMemory, MemoryFilters, OccurredAt, WriteMemory},
 };
 use sha2::{Digest, Sha256};
 use store::memories::{Content, NewChunk};
@@ -11,10 +11,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{analysis::Analyzer, chunk::chunks, embed::TimedEmbedder};
 
-/// Cuts, analyses and embeds texts, each with the day that it happened on.
+/// Cuts, analyses and embeds texts, each with when it happened.
 pub(super) async fn contents(
     embedder: &TimedEmbedder,
-    texts: Vec<(String, Option<Date>)>,
+    texts: Vec<(String, Option<Zoned>)>,
 ) -> Vec<Content> {
     let mut contents = contents_by_words(texts).await;
     let Some(embedding_model) = embedder.id() else { return contents };
@@ -30,15 +30,18 @@ pub(super) async fn contents(
     contents
 }
 
-/// The text of a memory to write, with the day that it happened on.
-pub(super) fn dated(memory: &WriteMemory) -> (String, Option<Date>) {
-    (memory.text.clone(), memory.occurred_at.map(|at| at.day()))
+/// The text of a memory to write, with when it happened.
+pub(super) fn dated(memory: &WriteMemory) -> (String, Option<Zoned>) {
+    (memory.text.clone(), memory.occurred_at.and_then(OccurredAt::zoned))
 }
 
 /// Cuts and analyses texts, and leaves their vectors to be made later.
-pub(super) async fn contents_by_words(texts: Vec<(String, Option<Date>)>) -> Vec<Content> {
+pub(super) async fn contents_by_words(texts: Vec<(String, Option<Zoned>)>) -> Vec<Content> {
     run_blocking(move || {
-        texts.into_iter().map(|(text, day)| by_words(text, day)).collect::<Vec<_>>()
+        texts
+            .into_iter()
+            .map(|(text, happened)| by_words(text, happened.as_ref()))
+            .collect::<Vec<_>>()
     })
     .await
 }
@@ -51,13 +54,13 @@ pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
     }
 }
 
-fn by_words(text: String, day: Option<Date>) -> Content {
+fn by_words(text: String, happened: Option<&Zoned>) -> Content {
     let analyzer = Analyzer::load();
     let chunks = chunks(&text)
         .into_iter()
         .map(|chunk| NewChunk {
             text: chunk.text.to_owned(),
-            terms: analyzer.text_terms(chunk.text, day).into_iter().collect(),
+            terms: analyzer.text_terms(chunk.text, happened).into_iter().collect(),
             embedding: None,
         })
         .collect();
@@ -65,9 +68,9 @@ fn by_words(text: String, day: Option<Date>) -> Content {
     Content { text, text_hash, chunks, embedding_model: None }
 }
 
-/// The text without differences of spacing and of Unicode form, which nobody sees.
+/// The text without differences of spacing and of Unicode form that nobody sees: `10⁶` is not `106`.
 fn without_form(text: &str) -> String {
-    let text: String = text.nfkc().collect();
+    let text: String = text.nfc().collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Retrieved {
 /// What may become a hit, before importance and age are known.
 pub(super) struct Candidates {
     retrieved: Retrieved,
+    /// What words and vectors counted.
+    weights: Weights,
     top_k: usize,
     /// Memories, each by the chunk for which it is found.
     fused: HashMap<i64, Fused<Uuid>>,
@@ -90,7 +92,7 @@ impl Candidates {
             .filter_map(|fused| Some((*chunk_of.get(&fused.key)?, fused)))
             .collect();
         let chunk_ids = fused.keys().copied().collect();
-        Self { retrieved, top_k, fused, chunk_ids }
+        Self { retrieved, weights, top_k, fused, chunk_ids }
     }
 
     /// The chunks that the hits are made of, and some more.
@@ -101,7 +103,7 @@ impl Candidates {
     /// Best first and newest first among equals. With `explain`, which says how vectors were
     /// scanned, each says how it came by its score.
     pub(super) fn hits(self, found: Vec<FoundChunk>, explain: Option<VectorScan>) -> Vec<Hit> {
-        let Self { retrieved, top_k, mut fused, .. } = self;
+        let Self { retrieved, weights, top_k, mut fused, .. } = self;
         let mut ranked: Vec<Ranked> = found
             .into_iter()
             .filter_map(|chunk| {
@@ -112,13 +114,21 @@ impl Candidates {
         ranked.sort_by(|a, b| {
             b.score
                 .total_cmp(&a.score)
-                .then(b.chunk.at.cmp(&a.chunk.at))
+                .then(b.chunk.at().cmp(&a.chunk.at()))
                 .then(b.chunk.memory_id.cmp(&a.chunk.memory_id))
         });
         ranked.truncate(top_k);
-        let (analyzer, weights) = (Analyzer::load(), retrieved.term_weights().collect());
-        let hit = |ranked| retrieved.hit(ranked, explain, &weights, analyzer);
-        ranked.into_iter().map(hit).collect()
+        let (analyzer, term_weights) = (Analyzer::load(), retrieved.term_weights().collect());
+        let weighed = retrieved.query_weights();
+        let mut score = 1.0;
+        ranked
+            .into_iter()
+            .map(|ranked| {
+                // The ranking knows more than two numbers: it is not contradicted.
+                score = retrieved.likeness(&ranked, &weighed, weights).clamp(0.0, score);
+                retrieved.hit(ranked, score, explain, &term_weights, analyzer)
+            })
+            .collect()
     }
 }
 
@@ -179,24 +189,41 @@ impl Retrieved {
         self.layouts.iter().find_map(|layout| Some((&**layout, layout.slot_of(chunk_id)?)))
     }
 
-    /// How much of what the question's words say the best hits have, on average, 0 to 1. Where
-    /// there are words, pairs of characters have no weight of their own: most pairs across two words
-    /// are found nowhere.
+    /// How much of what the question's words say the best hits have, on average, 0 to 1.
     fn coverage(&self, best: &[BestChunk]) -> f64 {
+        let weights = self.query_weights();
+        let hits = best.get(..COVERAGE_HITS).unwrap_or(best);
+        let covered = hits.iter().map(|hit| self.covered(hit.chunk_id, &weights));
+        covered.sum::<f64>() / hits.len().max(1) as f64
+    }
+
+    /// How much of what the question's words say a chunk and its neighbours have, 0 to 1.
+    fn covered(&self, chunk_id: i64, weights: &[(&str, f64)]) -> f64 {
+        let terms: HashSet<String> = self.matched_terms(chunk_id).into_iter().collect();
+        let all: f64 = weights.iter().map(|(_, weight)| weight).sum();
+        let has: f64 = weights.iter().map(|(term, weight)| weight * share(term, &terms)).sum();
+        if all > 0.0 { has / all } else { 0.0 }
+    }
+
+    /// How like the question a hit is, 0 to 1: how much of its words it has, and how near its meaning
+    /// is, each as much as it counted in the ranking.
+    fn likeness(&self, ranked: &Ranked, weighed: &[(&str, f64)], weights: Weights) -> f64 {
+        let words = self.covered(ranked.chunk.chunk_id, weighed);
+        let nearness = ranked.fused.vector.value.clamp(0.0, 1.0);
+        weights.lexical * words + weights.vector * nearness
+    }
+
+    /// What the words of the question weigh, those that occur nowhere as the rarest. Where there are
+    /// words, pairs of characters have no weight of their own: most pairs across two words are found
+    /// nowhere.
+    fn query_weights(&self) -> Vec<(&str, f64)> {
         let mut weights: Vec<(&str, f64)> = self.term_weights().collect();
         let rarest = inverse_document_frequency(self.chunk_count as f64, 0.0);
         weights.extend(self.absent.iter().map(|term| (term.as_str(), rarest)));
         if weights.iter().any(|(term, _)| !is_pair(term)) {
             weights.retain(|(term, _)| !is_pair(term));
         }
-        let all: f64 = weights.iter().map(|(_, weight)| weight).sum();
-        let hits = best.get(..COVERAGE_HITS).unwrap_or(best);
-        let covered = hits.iter().map(|hit| -> f64 {
-            let terms: HashSet<String> = self.matched_terms(hit.chunk_id).into_iter().collect();
-            weights.iter().map(|(term, weight)| weight * share(term, &terms)).sum()
-        });
-        let of = all * hits.len() as f64;
-        if of > 0.0 { covered.sum::<f64>() / of } else { 0.0 }
+        weights
     }
 
     fn matched_terms(&self, chunk_id: i64) -> Vec<String> {
@@ -215,6 +242,7 @@ impl Retrieved {
     fn hit(
         &self,
         ranked: Ranked,
+        score: f64,
         explain: Option<VectorScan>,
         term_weights: &HashMap<&str, f64>,
         analyzer: &Analyzer,
@@ -223,12 +251,15 @@ impl Retrieved {
         Hit {
             id: chunk.memory_id,
             snippet: snippet(&chunk.text, term_weights, analyzer),
-            score: ranked.score.clamp(0.0, 1.0),
+            score,
             kind: chunk.kind,
+            occurred_at: chunk.occurred_at,
+            created_at: chunk.created_at,
             explain: explain.map(|vector_scan| Explanation {
                 lexical: ranked.fused.lexical,
                 vector: ranked.fused.vector,
                 matched_terms: self.matched_terms(chunk.chunk_id),
+                fused_score: ranked.score,
                 importance_factor: ranked.importance_factor,
                 recency_factor: ranked.recency_factor,
                 vector_scan,
@@ -249,7 +280,7 @@ struct Ranked {
 impl Ranked {
     fn new(chunk: FoundChunk, fused: Fused<Uuid>, now: Timestamp) -> Self {
         const DAY_MS: f64 = 86_400_000.0;
-        let age_days = now.millis_since(chunk.at) as f64 / DAY_MS;
+        let age_days = now.millis_since(chunk.at()) as f64 / DAY_MS;
         let (importance_factor, recency_factor) =
             (importance_factor(chunk.importance), recency_factor(age_days));
         let score = fused.score * importance_factor * recency_factor;

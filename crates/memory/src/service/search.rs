@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use jiff::Zoned;
 use protocol::{
     memory::{Hit, Memory, MemoryFilters, SearchMemories, VectorScan},
     scope::Scope,
@@ -74,8 +75,13 @@ impl MemoryService {
         }
         let store = self.store.scoped(scope);
         // No transaction is open meanwhile.
+        let asked_at = match (&self.asked_at, &search.timezone) {
+            (Some(time), None) => time.clone(),
+            (Some(time), Some(zone)) => zone.at(Timestamp::new(time.timestamp())),
+            (None, zone) => zone.as_ref().unwrap_or(&self.zone).at(totals.now),
+        };
         let (query, terms) =
-            tokio::join!(self.embedder.query(&search.query), terms(&search.query, totals.now));
+            tokio::join!(self.embedder.query(&search.query), terms(&search.query, asked_at));
         let mut reader = store.read_memories().await?;
         let (retrieved, scan) =
             self.retrieve(&mut reader, &query, terms, &filters, totals.now).await?;
@@ -220,11 +226,10 @@ async fn built(kept: Option<Arc<Layout>>, chunks: Vec<ChunkPlace>) -> Arc<Layout
 }
 
 /// The terms of a question that is asked at a time.
-async fn terms(query: &str, now: Timestamp) -> Vec<String> {
+async fn terms(query: &str, asked_at: Zoned) -> Vec<String> {
     let query = query.to_owned();
-    let today = now.get().to_zoned(jiff::tz::TimeZone::UTC).date();
     run_blocking(move || {
-        let mut terms = Analyzer::load().query_terms(&query, today);
+        let mut terms = Analyzer::load().query_terms(&query, &asked_at);
         terms.truncate(QUERY_TERMS_MAX);
         terms
     })

@@ -4,6 +4,7 @@
 
 mod bounds;
 mod consolidation;
+mod dates;
 mod editing;
 mod listing;
 mod moving;

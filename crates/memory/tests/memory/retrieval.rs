@@ -11,7 +11,7 @@ use std::{
     time::Instant,
 };
 
-use memory::service::MemoryService;
+use memory::service::{MemoryService, reindex::ReindexError};
 use model::embedding::{Embedder, Hashed};
 use protocol::{
     id::MemoryId,
@@ -112,7 +112,15 @@ async fn check(embedder: Option<Arc<dyn Embedder>>, floors: &[Floor]) {
         let memories: Vec<_> = corpus.passages.iter().map(Passage::memory).collect();
         let written = service.write_bulk(&scope, &memories).await.unwrap();
         if has_vectors {
-            service.embed_stale(Stale::Missing, 0, |_| {}).await.unwrap(); // What came too late.
+            // What came too late for a write, and on a busy machine for a pass, too.
+            let mut is_left = true;
+            while is_left {
+                is_left = false;
+                match service.embed_stale(Stale::Missing, 0, |_| is_left = true).await {
+                    Err(ReindexError::Unanswered) => is_left = true,
+                    passed => passed.unwrap(),
+                }
+            }
         }
         let names = corpus.passages.iter().map(|passage| passage.id.as_str());
         let ids: HashMap<&str, MemoryId> = names.zip(written.ids).collect();

@@ -257,3 +257,20 @@ async fn explain_says_what_words_and_vectors_found() {
     assert_eq!(explain.vector_scan, VectorScan::Exact);
     assert_eq!((explain.lexical.weight, explain.vector.weight), (0.9, 0.1));
 }
+
+#[tokio::test]
+async fn scores_say_how_much_of_the_question_a_hit_has() {
+    let service = service().await;
+    write(&service, fact("The office is in Hangzhou.")).await;
+    write(&service, fact("The office plants are watered by Li on Mondays.")).await;
+    write(&service, fact("The canteen opens at noon.")).await;
+    let scores = async |query: &str| -> Vec<f64> {
+        find(&service, query).await.iter().map(|hit| (hit.score * 100.0).round() / 100.0).collect()
+    };
+    assert_eq!(scores("office").await, [1.0, 1.0], "all that was asked for");
+    let both = scores("Where are the office plants?").await;
+    assert_eq!(both[0], 1.0);
+    assert!((0.2..0.6).contains(&both[1]), "one word of two: {both:?}");
+    let unknown = scores("office in Lisbon").await;
+    assert!(unknown[0] < 0.6, "a word that nobody wrote: {unknown:?}");
+}

@@ -161,8 +161,9 @@ async fn words_are_weighed_over_all_that_is_seen() {
     }
     write(&service, fact("lemon on fish")).await;
     let score = async |scope: &Scope| {
-        let hits = service.search(scope, &SearchMemories::new("honey")).await.unwrap();
-        hits[0].score
+        let asked = SearchMemories { explain: true, ..SearchMemories::new("honey") };
+        let hits = service.search(scope, &asked).await.unwrap();
+        hits[0].explain.as_ref().unwrap().fused_score
     };
     let [_, other_user, _] = strangers();
     assert!(score(&mine()).await > score(&other_user).await, "rarer among four than among three");

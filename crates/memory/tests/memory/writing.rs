@@ -41,13 +41,20 @@ async fn a_written_memory_is_read_back_whole() {
 async fn exact_duplicates_are_kept_once() {
     let service = service().await;
     let first = write(&service, fact("Tea at four")).await;
-    assert_eq!(write(&service, fact(" Ｔea  at\nfour ")).await, first, "form is no difference");
+    assert_eq!(write(&service, fact(" Tea  at\nfour ")).await, first, "spacing is no difference");
+    let composed = write(&service, fact("Café at four")).await;
+    assert_eq!(write(&service, fact("Cafe\u{301} at four")).await, composed, "nor is its form");
+    let power = write(&service, fact("The limit is 10⁶ requests")).await;
+    assert_ne!(write(&service, fact("The limit is 106 requests")).await, power);
     for different in [
         fact("tea at four"),
+        fact("Ｔea at four"),
         WriteMemory { kind: MemoryType::Core, ..fact("Tea at four") },
         turn("g", 1, "Tea at four"),
         turn("g", 2, "Tea at four"),
         on("2023-05-04", "Tea at four"),
+        on("2023-05-04T23:00:00-05:00", "Tea at four"),
+        on("2023-05-05T04:00:00Z", "Tea at four"),
         WriteMemory { metadata: Some(object(json!({"a": 1}))), ..fact("Tea at four") },
     ] {
         assert_ne!(write(&service, different.clone()).await, first, "{different:?}");

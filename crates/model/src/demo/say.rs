@@ -25,6 +25,14 @@ pub(super) const fn disclaimer(language: Language) -> &'static str {
     }
 }
 
+/// How the demo begins when it speaks of itself.
+pub(super) const fn introduction(language: Language) -> &'static str {
+    match language {
+        Language::Chinese => "你好！我是演示模型，不是语言模型",
+        Language::English => "Hello! I am the demo model, not a language model",
+    }
+}
+
 /// What the demo is and can do with the tools that it is offered.
 pub(super) fn about_myself(language: Language, tools: &[ToolInfo]) -> String {
     let has = |name: &str| tools.iter().any(|tool| tool.name == name);
@@ -61,23 +69,16 @@ pub(super) fn about_myself(language: Language, tools: &[ToolInfo]) -> String {
             Language::English => format!("- call a tool that you name: {}", others.join(", ")),
         });
     }
-    let lines = lines.join("\n");
+    let (lines, begins) = (lines.join("\n"), introduction(language));
     match (language, lines.is_empty()) {
-        (Language::Chinese, true) => {
-            "你好！我是演示模型，不是语言模型；这次也没有可用的工具。".into()
-        }
-        (Language::English, true) => {
-            "Hello! I am the demo model, not a language model; and I have no tools here.".into()
-        }
+        (Language::Chinese, true) => format!("{begins}；这次也没有可用的工具。"),
+        (Language::English, true) => format!("{begins}; and I have no tools here."),
         (Language::Chinese, false) => {
-            format!(
-                "你好！我是演示模型，不是语言模型，不会闲聊，但会真的使用工具。我可以：\n{lines}"
-            )
+            format!("{begins}，不会闲聊，但会真的使用工具。我可以：\n{lines}")
         }
-        (Language::English, false) => format!(
-            "Hello! I am the demo model, not a language model. I cannot chat, but I really use the \
-             tools. I can:\n{lines}"
-        ),
+        (Language::English, false) => {
+            format!("{begins}. I cannot chat, but I really use the tools. I can:\n{lines}")
+        }
     }
 }
 

@@ -55,11 +55,13 @@ fn what_is_exported_can_be_imported() {
                "position": -1, "metadata": {"n": 1.5, "deep": {"list": [null, true, "ß"]}}}),
         json!({"type": "episodic", "text": "went there", "occurred_at": "2023-05-04"}),
         json!({"type": "episodic", "text": "went there", "occurred_at": "2023-05-04T05:56:00.000Z"}),
+        json!({"type": "episodic", "text": "went there",
+               "occurred_at": "2023-05-03T23:30:00.000-05:00"}),
         json!({"type": "archival", "text": "x".repeat(300_000), "importance": 0.1}),
     ];
     let lines: String = written.iter().map(|memory| format!("{memory}\n")).collect();
     let done = import(&dev, "first", &[], &lines).expect(0);
-    assert_eq!(done, "memories written: 5, there already: 0\n");
+    assert_eq!(done, "memories written: 6, there already: 0\n");
     let first = export(&dev, "first");
     for (memory, written) in first.iter().zip(&written) {
         for (key, value) in written.as_object().unwrap() {
@@ -72,21 +74,21 @@ fn what_is_exported_can_be_imported() {
     write!(file, "\u{feff}{}\r\n\n", text.trim_end()).unwrap();
     let path = file.path().to_str().unwrap();
     let checked = answer(of(&dev, "second", &["memory", "import", path, "--dry-run"])).expect(0);
-    assert_eq!(checked, "memories checked, none written: 5\n");
+    assert_eq!(checked, "memories checked, none written: 6\n");
     assert_eq!(export(&dev, "second"), [] as [Value; 0]);
     let done = answer(of(&dev, "second", &["memory", "import", path])).expect(0);
-    assert_eq!(done, "memories written: 5, there already: 0\n");
+    assert_eq!(done, "memories written: 6, there already: 0\n");
     let second = export(&dev, "second");
     assert_eq!(bare(second.clone()), bare(first), "in the same order");
     let again = answer(of(&dev, "second", &["memory", "import", path, "--json"])).expect(0);
     assert_eq!(
         serde_json::from_str::<Value>(&again).unwrap(),
-        json!({"written": 0, "there_already": 5})
+        json!({"written": 0, "there_already": 6})
     );
     assert_eq!(export(&dev, "second"), second);
 
     let part = answer(of(&dev, "second", &["memory", "export", "--type", "episodic"])).expect(0);
-    assert_eq!(part.lines().count(), 2);
+    assert_eq!(part.lines().count(), 3);
     let part = answer(of(&dev, "second", &["memory", "export", "--group-key", "文档"])).expect(0);
     assert_eq!(part.lines().count(), 1);
     bad_lines(&dev);

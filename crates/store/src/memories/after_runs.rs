@@ -13,19 +13,19 @@ use protocol::{
     name::{AgentId, SessionKey},
     run::{LlmConfig, RunLimits},
     scope::Scope,
-    time::Timestamp,
+    time::{Timestamp, Zone},
 };
 use sqlx::{Row, postgres::PgRow};
 
-use super::{NewMemory, home::MemoryHome, instant};
+use super::{NewMemory, home::MemoryHome, instant, offset_s};
 use crate::{
     error::StoreError,
     handle::Store,
     homes::Seen,
     notifier::Subject,
     rows::{
-        get_optional_json, get_parsed, get_scope, get_timestamp, get_u32, get_u64, get_usage,
-        to_i32, to_i64,
+        get_optional_json, get_optional_parsed, get_parsed, get_scope, get_timestamp, get_u32,
+        get_u64, get_usage, to_i32, to_i64,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -59,6 +59,8 @@ pub struct ToRemember {
     pub llm_config: Option<LlmConfig>,
     /// The bounds asked for.
     pub limits: Option<RunLimits>,
+    /// The time zone asked for.
+    pub timezone: Option<Zone>,
     /// Steps completed.
     pub step_count: u32,
     /// What its model calls consumed.
@@ -217,7 +219,8 @@ impl MemoryHome {
         let row = sqlx::query(
             "select memory_id,
                     run_id is not null and not occurred_on_day and occurred_at < $6 as is_earlier,
-                    (occurred_at at time zone 'utc')::date <> ($6 at time zone 'utc')::date
+                    (occurred_at at time zone 'utc' + occurred_offset_s * interval '1 s')::date
+                        <> ($6 at time zone 'utc' + $7 * interval '1 s')::date
                         as is_of_another_day
              from memories
              where org_id = $1 and user_id = $2 and project_id = $3 and text_hash = $4
@@ -231,6 +234,7 @@ impl MemoryHome {
         .bind(memory.content.text_hash.as_slice())
         .bind(memory.kind.as_str())
         .bind(instant(memory.occurred_at))
+        .bind(offset_s(memory.occurred_at))
         .fetch_optional(tx)
         .await?;
         row.map(|row| {
@@ -254,7 +258,8 @@ impl MemoryHome {
         sqlx::query(
             "update memories
              set updated_at = clock_timestamp(),
-                 occurred_at = case when $5 then $6 else occurred_at end
+                 occurred_at = case when $5 then $6 else occurred_at end,
+                 occurred_offset_s = case when $5 then $7 else occurred_offset_s end
              where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4",
         )
         .bind(self.org())
@@ -263,6 +268,7 @@ impl MemoryHome {
         .bind(same.id.uuid())
         .bind(same.moves)
         .bind(instant(memory.occurred_at))
+        .bind(offset_s(memory.occurred_at))
         .execute(&mut *tx)
         .await?;
         if same.changes_day {
@@ -318,6 +324,7 @@ fn to_remember(row: &PgRow) -> Result<ToRemember, StoreError> {
         output: row.try_get::<Option<String>, _>("output")?.unwrap_or_default(),
         llm_config: get_optional_json(row, "llm_config")?,
         limits: get_optional_json(row, "limits")?,
+        timezone: get_optional_parsed(row, "timezone")?,
         step_count: get_u32(row, "step_count")?,
         usage: get_usage(row)?,
         cost_usd: row.try_get("cost_usd")?,

@@ -8,7 +8,7 @@ use protocol::{
 };
 use sqlx::{Row, types::Json};
 
-use super::{MemoryCursor, instant, kinds, memory_from};
+use super::{MemoryCursor, instant, is_day, kinds, memory_from};
 use crate::{error::StoreError, events::PAGE_MAX_BYTES, rows::cut_page_at, scoped::Scoped};
 
 impl Scoped {
@@ -33,8 +33,10 @@ impl Scoped {
                        and ($6::text[] is null or type = any($6))
                        and ($7::text is null or group_key = $7)
                        and ($8::jsonb is null or metadata @> $8)
-                       and ($9::timestamptz is null or occurred_at >= $9)
-                       and ($10::timestamptz is null or occurred_at < $10)
+                       and ($9::timestamptz is null or $9 <= occurred_at
+                            + case when $13 then occurred_offset_s else 0 end * interval '1 s')
+                       and ($10::timestamptz is null or $10 > occurred_at
+                            + case when $14 then occurred_offset_s else 0 end * interval '1 s')
                      order by created_at, memory_id
                      limit $11
                  ) found
@@ -53,7 +55,9 @@ impl Scoped {
         .bind(instant(filters.occurred_after))
         .bind(instant(filters.occurred_before))
         .bind(i64::from(limit.get()) + 1)
-        .bind(PAGE_MAX_BYTES);
+        .bind(PAGE_MAX_BYTES)
+        .bind(is_day(filters.occurred_after))
+        .bind(is_day(filters.occurred_before));
         let rows = self.read(query).await?;
         let found = rows.first().map(|row| row.try_get("found_count")).transpose()?;
         let memories = rows.iter().map(memory_from).collect::<Result<Vec<_>, StoreError>>()?;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff_sqlx::Timestamp as DbTimestamp;
 use protocol::{
     id::MemoryId,
-    memory::{Memory, MemoryType, OccurredAt, Visibility},
+    memory::{Memory, MemoryType, Visibility},
     scope::Scope,
 };
 use serde::Serialize;
@@ -19,7 +19,10 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{MEMORY_COLUMNS, MemoryChange, NewMemory, chunks::MemoryPlace, instant, memory_from};
+use super::{
+    MEMORY_COLUMNS, MemoryChange, NewMemory, chunks::MemoryPlace, instant, is_day, memory_from,
+    offset_s,
+};
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
@@ -210,10 +213,11 @@ impl MemoryHome {
             "select n.place - 1 as place, found.memory_id
              from rows from (jsonb_to_recordset($4::jsonb) as (
                                  memory_id uuid, type text, text_hash bytea, metadata jsonb,
-                                 group_key text, position int, occurred_on_day boolean),
+                                 group_key text, position int, occurred_on_day boolean,
+                                 occurred_offset_s int),
                              unnest($5::timestamptz[]))
                   with ordinality as n (memory_id, type, text_hash, metadata, group_key, position,
-                                        occurred_on_day, occurred_at, place)
+                                        occurred_on_day, occurred_offset_s, occurred_at, place)
              cross join lateral (
                  select m.memory_id, 0 as age_order, m.created_at from memories m
                  where m.org_id = $1 and m.memory_id = n.memory_id
@@ -226,6 +230,7 @@ impl MemoryHome {
                    and m.position is not distinct from n.position
                    and m.occurred_at is not distinct from n.occurred_at
                    and m.occurred_on_day = n.occurred_on_day
+                   and m.occurred_offset_s = n.occurred_offset_s
                  order by age_order, created_at
                  limit 1
              ) found",
@@ -253,18 +258,19 @@ impl MemoryHome {
         sqlx::query(
             "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
                                    metadata, importance, group_key, position, occurred_at,
-                                   occurred_on_day, run_id, step, writer_user_id,
-                                   writer_project_id)
+                                   occurred_on_day, occurred_offset_s, run_id, step,
+                                   writer_user_id, writer_project_id)
              select $1, $2, $3, n.memory_id, n.type, n.text, n.text_hash, n.metadata, n.importance,
-                    n.group_key, n.position, n.occurred_at, n.occurred_on_day, n.run_id, n.step, $6,
-                    $7
+                    n.group_key, n.position, n.occurred_at, n.occurred_on_day, n.occurred_offset_s,
+                    n.run_id, n.step, $6, $7
              from rows from (jsonb_to_recordset($4::jsonb) as (
                                  memory_id uuid, type text, text text, text_hash bytea,
                                  metadata jsonb, importance real, group_key text, position int,
-                                 occurred_on_day boolean, run_id uuid, step int),
+                                 occurred_on_day boolean, occurred_offset_s int, run_id uuid,
+                                 step int),
                              unnest($5::timestamptz[]))
                   as n (memory_id, type, text, text_hash, metadata, importance, group_key, position,
-                        occurred_on_day, run_id, step, occurred_at)",
+                        occurred_on_day, occurred_offset_s, run_id, step, occurred_at)",
         )
         .bind(self.org())
         .bind(self.user())
@@ -307,6 +313,7 @@ struct MemoryRow<'a> {
     group_key: Option<&'a str>,
     position: Option<i32>,
     occurred_on_day: bool,
+    occurred_offset_s: i32,
     run_id: Option<Uuid>,
     step: Option<u32>,
 }
@@ -323,7 +330,8 @@ impl<'a> MemoryRow<'a> {
             importance: memory.importance,
             group_key: memory.group_key.as_deref(),
             position: memory.position,
-            occurred_on_day: matches!(memory.occurred_at, Some(OccurredAt::Day(_))),
+            occurred_on_day: is_day(memory.occurred_at),
+            occurred_offset_s: offset_s(memory.occurred_at),
             run_id: memory.origin.map(|origin| origin.run_id.uuid()),
             step: memory.origin.map(|origin| origin.step),
         }

@@ -1,17 +1,16 @@
 //! What a search reads: counts, postings, the layout of homes, vectors, and the chunks found; all
 //! in one transaction, as of one moment. Scoring is not done here.
 
-use jiff_sqlx::Timestamp as DbTimestamp;
 use pgvector::Vector;
 use protocol::{
     id::MemoryId,
-    memory::{MemoryFilters, MemoryType},
+    memory::{MemoryFilters, MemoryType, OccurredAt},
     time::Timestamp,
 };
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use super::{instant, kinds};
+use super::{instant, is_day, kinds, occurred_at_from};
 use crate::{
     error::StoreError,
     homes::{Home, Seen},
@@ -96,8 +95,15 @@ pub struct FoundChunk {
     pub text: String,
     /// 0 to 1.
     pub importance: f32,
+    pub occurred_at: Option<OccurredAt>,
+    pub created_at: Timestamp,
+}
+
+impl FoundChunk {
     /// When it happened or, if that is unknown, was written.
-    pub at: Timestamp,
+    pub fn at(&self) -> Timestamp {
+        self.occurred_at.map_or(self.created_at, OccurredAt::instant)
+    }
 }
 
 /// The memories that a scope sees, as they are at one moment.
@@ -311,8 +317,10 @@ impl MemoryReader {
              where ($4::text[] is null or m.type = any($4))
                and ($5::text is null or m.group_key = $5)
                and ($6::jsonb is null or m.metadata @> $6)
-               and ($7::timestamptz is null or m.occurred_at >= $7)
-               and ($8::timestamptz is null or m.occurred_at < $8)",
+               and ($7::timestamptz is null or $7 <= m.occurred_at
+                    + case when $9 then m.occurred_offset_s else 0 end * interval '1 s')
+               and ($8::timestamptz is null or $8 > m.occurred_at
+                    + case when $10 then m.occurred_offset_s else 0 end * interval '1 s')",
         )
         .bind(org)
         .bind(users)
@@ -322,6 +330,8 @@ impl MemoryReader {
         .bind(filters.metadata.as_ref().map(Json))
         .bind(instant(filters.occurred_after))
         .bind(instant(filters.occurred_before))
+        .bind(is_day(filters.occurred_after))
+        .bind(is_day(filters.occurred_before))
         .fetch_all(&mut self.tx)
         .await?;
         rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
@@ -408,11 +418,12 @@ impl MemoryReader {
         let (org, users, projects) = self.columns();
         let rows = sqlx::query(
             // Each chunk by its key, for the reason given at `postings`.
-            "select chunk_id, memory_id, type, chunk_text, importance, at
+            "select chunk_id, memory_id, type, chunk_text, importance, occurred_at,
+                    occurred_on_day, occurred_offset_s, created_at
              from unnest($4) as asked (chunk_id)
              cross join lateral (
                  select c.user_id, c.project_id, c.memory_id, m.type, c.chunk_text, m.importance,
-                        coalesce(m.occurred_at, m.created_at) as at
+                        m.occurred_at, m.occurred_on_day, m.occurred_offset_s, m.created_at
                  from memory_chunks c join memories m using (org_id, memory_id)
                  where c.org_id = $1 and c.chunk_id = asked.chunk_id
                  limit 1
@@ -433,7 +444,8 @@ impl MemoryReader {
                     kind: get_parsed(row, "type")?,
                     text: row.try_get("chunk_text")?,
                     importance: row.try_get("importance")?,
-                    at: Timestamp::new(row.try_get::<DbTimestamp, _>("at")?.to_jiff()),
+                    occurred_at: occurred_at_from(row)?,
+                    created_at: get_timestamp(row, "created_at")?,
                 })
             })
             .collect()

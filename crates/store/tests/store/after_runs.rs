@@ -65,7 +65,10 @@ fn note(run: &ToRemember, text: &str) -> NewMemory {
         importance: 0.3,
         group_key: Some(run.session_key.as_str().into()),
         position: None,
-        occurred_at: Some(protocol::memory::OccurredAt::Instant(run.ended_at)),
+        occurred_at: Some(protocol::memory::OccurredAt::Instant(
+            run.ended_at,
+            jiff::tz::Offset::UTC,
+        )),
         parent_id: Uuid::nil(),
         origin: Some(Origin { run_id: run.run_id, step: run.step_count }),
         visibility: protocol::memory::Visibility::Scope,
