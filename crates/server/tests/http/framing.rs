@@ -1,7 +1,7 @@
 //! Below and around HTTP: slow heads and bodies, long lines, unknown paths, an end with open
 //! streams.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use server::settings::ServerSettings;
 use tokio::{io::AsyncWriteExt, time::timeout};
@@ -132,9 +132,7 @@ async fn the_end_does_not_wait_for_streams_or_idle_connections() {
     let idle = served.raw("").await;
     let mut stream = served.ask("GET", &format!("/api/runs/{run_id}/stream")).send().await.unwrap();
     assert_eq!(stream.chunk().await.unwrap().unwrap(), "retry: 1000\n\n");
-    let began = Instant::now();
-    served.stop().await;
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    timeout(PATIENCE, served.stop()).await.expect("the server ends while both are open");
     assert!(stream.chunk().await.unwrap().is_none());
     drop(idle);
 }
