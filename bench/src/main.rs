@@ -21,6 +21,11 @@ struct Cli {
 enum Command {
     /// Runs per second and latency, beside what `pgbench` reaches with the same writes
     Runs,
+    /// Runs per second beside another executable, such as that of an earlier commit
+    Compare {
+        /// The other executable
+        other: std::path::PathBuf,
+    },
     /// How much of the evidence for questions a memory search finds, and how fast
     Memory(memory::Options),
 }
@@ -29,6 +34,7 @@ enum Command {
 async fn main() -> Result<()> {
     match Cli::parse().command {
         Some(Command::Runs) => runs::measure().await,
+        Some(Command::Compare { other }) => runs::compare(other).await,
         Some(Command::Memory(options)) => memory::measure(options).await,
         None => {
             runs::measure().await?;

@@ -27,7 +27,7 @@ use retrieval::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::server::{Machine, ServerProcess, workspace};
+use crate::server::{Machine, ServerProcess, executable, workspace};
 
 /// The embedders that are measured where none is named.
 const EMBEDDINGS: [&str; 3] = ["none", "local/hashed", "local/multilingual-e5-small"];
@@ -91,7 +91,7 @@ pub(crate) async fn measure(options: Options) -> Result<()> {
         // A database for each: one embedder does not fill in what another left.
         let measure =
             async |machine: &Machine| measure_on(machine, &embedding, &corpora, options.grow).await;
-        let outcome = Machine::lend(measure).await?;
+        let outcome = Machine::lend(executable(), measure).await?;
         outcome.print(&format!("embedder {embedding}"), &options);
     }
     Ok(())

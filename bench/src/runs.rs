@@ -1,8 +1,9 @@
 //! Runs per second and latency of the built executable, beside what `pgbench` reaches with the same
-//! writes on the same PostgreSQL in the same minutes.
+//! writes on the same PostgreSQL in the same minutes, or beside another executable.
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,6 +26,8 @@ const ORG: &str = "org_bench";
 const CLIENTS: usize = 32;
 /// Runs of one round.
 const RUNS: u64 = 6_000;
+/// Rounds of each of two executables.
+const COMPARED_ROUNDS: usize = 5;
 /// Seconds of `pgbench` in a round.
 const PGBENCH_S: u32 = 6;
 /// Runs one after another, for latency.
@@ -34,7 +37,46 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Prints the table of runs.
 pub(crate) async fn measure() -> Result<()> {
-    Machine::lend(measure_on).await
+    Machine::lend(executable(), measure_on).await
+}
+
+/// Prints runs a second of the executable beside another one, such as that of an earlier commit:
+/// each works on a database of its own, and they take turns.
+pub(crate) async fn compare(other: PathBuf) -> Result<()> {
+    Machine::lend(other, async |other| {
+        Machine::lend(executable(), async |ours| compare_on(ours, other).await).await
+    })
+    .await
+}
+
+async fn compare_on(ours: &Machine, other: &Machine) -> Result<()> {
+    for machine in [ours, other] {
+        ServerProcess::start(machine, &[]).await?.stop().await?; // Migrates.
+    }
+    let (our_key, other_key) = (admin_key(ours).await?, admin_key(other).await?);
+    println!("{CLIENTS} clients, {RUNS} one-step runs a round of each:");
+    let mut ratios: BTreeMap<RunMode, Vec<f64>> = BTreeMap::new();
+    for round in 0..COMPARED_ROUNDS {
+        for mode in RunMode::ALL {
+            let our_round = async || one_round(ours, mode, &our_key, round).await;
+            let other_round = async || one_round(other, mode, &other_key, round).await;
+            // Each has its turn to go first.
+            let (rate, beside) = if round % 2 == 0 {
+                (our_round().await?, other_round().await?)
+            } else {
+                let beside = other_round().await?;
+                (our_round().await?, beside)
+            };
+            ratios.entry(mode).or_default().push(rate / beside);
+        }
+    }
+    for (mode, mut ratios) in ratios {
+        ratios.sort_by(f64::total_cmp);
+        let all: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        let median = all.get(all.len() / 2).map_or("", String::as_str);
+        println!("  ratios {:40} {}; median {median}", mode.name(), all.join(", "));
+    }
+    Ok(())
 }
 
 async fn measure_on(machine: &Machine) -> Result<()> {
@@ -245,7 +287,7 @@ impl Poster {
 
 /// A key of the organisation that the benchmark works for.
 async fn admin_key(machine: &Machine) -> Result<String> {
-    let output = Command::new(executable()?)
+    let output = Command::new(&machine.executable)
         .args(["keys", "create", "--admin", "--org", ORG, "bench"])
         .env("DATABASE_URL", machine.database.app_url())
         .output()

@@ -16,16 +16,22 @@ use tokio::{
 
 /// An empty database, and a folder for the data of the servers on it.
 pub(crate) struct Machine {
+    /// What is measured here.
+    pub(crate) executable: PathBuf,
     pub(crate) database: postgres::EmbeddedServer,
     folder: TempDir,
 }
 
 impl Machine {
-    /// Works on a machine of its own, which is gone afterwards: also when somebody interrupts.
-    pub(crate) async fn lend<T>(work: impl AsyncFnOnce(&Self) -> Result<T>) -> Result<T> {
+    /// Works on a machine of its own with this executable. It is gone
+    /// afterwards: also when somebody interrupts.
+    pub(crate) async fn lend<T>(
+        executable: PathBuf,
+        work: impl AsyncFnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
         let mut interrupts = signal(SignalKind::interrupt())?;
         let mut terminations = signal(SignalKind::terminate())?;
-        let machine = Self::start().await?;
+        let machine = Self::start(executable).await?;
         let outcome = tokio::select! {
             outcome = work(&machine) => outcome,
             _ = interrupts.recv() => bailed_out(),
@@ -35,12 +41,12 @@ impl Machine {
         outcome
     }
 
-    async fn start() -> Result<Self> {
+    async fn start(executable: PathBuf) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("openintern-bench-").tempdir()?;
         open_for_all(folder.path())?;
         let database =
             postgres::start(&postgres::EmbeddedSettings::new(folder.path().join("pg"))).await?;
-        Ok(Self { database, folder })
+        Ok(Self { executable: std::path::absolute(executable)?, database, folder })
     }
 
     async fn stop(self) -> Result<()> {
@@ -59,10 +65,10 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts the [`executable`], with these variables besides.
+    /// Starts the machine's executable, with these variables besides.
     pub(crate) async fn start(machine: &Machine, variables: &[(&str, String)]) -> Result<Self> {
-        let executable = executable()?;
-        let mut child = Command::new(&executable)
+        let executable = &machine.executable;
+        let mut child = Command::new(executable)
             .args(["serve", "--port", "0", "--data-dir"])
             .arg(machine.folder.path().join("data"))
             .current_dir(machine.folder.path())
@@ -128,10 +134,9 @@ pub(crate) fn cpu_of_family(pid: u32) -> Result<Duration> {
 }
 
 /// The executable that `OPENINTERN` names, or the one that `make build` makes.
-pub(crate) fn executable() -> Result<PathBuf> {
-    let path = std::env::var_os("OPENINTERN")
-        .map_or_else(|| workspace().join("target/release/openintern"), PathBuf::from);
-    Ok(std::path::absolute(path)?)
+pub(crate) fn executable() -> PathBuf {
+    std::env::var_os("OPENINTERN")
+        .map_or_else(|| workspace().join("target/release/openintern"), PathBuf::from)
 }
 
 pub(crate) fn workspace() -> PathBuf {
