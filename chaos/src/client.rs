@@ -33,6 +33,8 @@ pub(crate) const USER: &str = "user";
 pub(crate) struct PersistentClient {
     pub(crate) http: reqwest::Client,
     pub(crate) org: String,
+    /// Who does its runs.
+    agent: &'static str,
     urls: Vec<String>,
     next: AtomicUsize,
     complaints: Mutex<Vec<String>>,
@@ -56,7 +58,19 @@ pub(crate) struct Created {
 impl PersistentClient {
     pub(crate) fn new(org: String, urls: Vec<String>) -> Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
-        Ok(Self { http, org, urls, next: AtomicUsize::new(0), complaints: Mutex::default() })
+        Ok(Self {
+            http,
+            org,
+            agent: "main",
+            urls,
+            next: AtomicUsize::new(0),
+            complaints: Mutex::default(),
+        })
+    }
+
+    /// The same client, with runs of another agent.
+    pub(crate) fn with_agent(self, agent: &'static str) -> Self {
+        Self { agent, ..self }
     }
 
     /// The query string that says who asks.
@@ -103,7 +117,30 @@ impl PersistentClient {
 
     /// Posts a task under this key once, wherever it is this node's turn.
     pub(crate) async fn post_once(&self, task: &Task, key: &str) -> Result<Response> {
-        self.post(self.turn(), task, key, &own_session(task)).await
+        self.post_in_session_once(task, key, &own_session(task)).await
+    }
+
+    /// The same in a session of this name.
+    pub(crate) async fn post_in_session_once(
+        &self,
+        task: &Task,
+        key: &str,
+        session: &str,
+    ) -> Result<Response> {
+        self.post(self.turn(), task, key, session).await
+    }
+
+    /// Gets something once, wherever it is that node's turn. `path` has a query, if only the scope.
+    pub(crate) async fn get_once(&self, path: &str) -> Result<Response> {
+        let url = format!("{}{path}", self.turn());
+        Ok(self.http.get(url).timeout(ANSWER_MAX).send().await?)
+    }
+
+    /// Posts memories once, in the same way.
+    pub(crate) async fn post_memories(&self, memories: &[Value]) -> Result<Response> {
+        let url = format!("{}/api/memories/bulk?{}", self.turn(), self.scope());
+        let body = json!({"memories": memories});
+        Ok(self.http.post(url).timeout(ANSWER_MAX).json(&body).send().await?)
     }
 
     /// Asks a run to stop; the answer says whether it was in time.
@@ -165,7 +202,7 @@ impl PersistentClient {
     }
 
     async fn post(&self, url: &str, task: &Task, key: &str, session: &str) -> Result<Response> {
-        let body = json!({"input": task.prompt(), "session_key": session});
+        let body = json!({"input": task.prompt(), "session_key": session, "agent_id": self.agent});
         let request = self.http.post(format!("{url}/api/runs?{}", self.scope()));
         let request = request.header("idempotency-key", key).timeout(ANSWER_MAX);
         Ok(request.json(&body).send().await?)

@@ -39,6 +39,8 @@ const APIS: usize = 2;
 pub(crate) const WORKERS: usize = 3;
 /// Runs that one of them holds at a time.
 pub(crate) const PLACES: usize = 16;
+/// An agent whose runs can be told apart by a failpoint.
+pub(crate) const POISON: &str = "poison";
 /// Longest start of a node.
 const START_MAX: Duration = Duration::from_secs(60);
 /// Longest stop of a node that was asked to.
@@ -60,8 +62,22 @@ pub(crate) struct Leases {
 }
 
 /// What the product has where nothing is configured.
-pub(crate) const DEFAULT_LEASES: Leases =
+const DEFAULT_LEASES: Leases =
     Leases { lease: Duration::from_secs(10), renew: Duration::from_secs(3) };
+
+/// How the nodes of a scenario are started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    pub(crate) leases: Leases,
+    pub(crate) route: DatabaseRoute,
+    /// Where workers die, if they do by themselves: they are of the build with failpoints then.
+    pub(crate) failpoints: Option<&'static str>,
+}
+
+impl Setup {
+    pub(crate) const USUAL: Self =
+        Self { leases: DEFAULT_LEASES, route: DatabaseRoute::Straight, failpoints: None };
+}
 
 /// How nodes reach the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,27 +170,30 @@ impl Nodes {
     pub(crate) async fn start(
         world: &World,
         name: &str,
-        leases: Leases,
-        way: DatabaseRoute,
+        Setup { leases, route, failpoints }: Setup,
     ) -> Result<Self> {
         let folder = world.folder().join(name);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(USUAL), configuration(world, leases, PLACES))?;
         fs::write(folder.join(SINGLE), configuration(world, leases, 1))?;
-        let pooler = match way {
+        let pooler = match route {
             DatabaseRoute::Pooled => Some(Pooler::start(world.database_url(), &folder).await?),
             DatabaseRoute::Straight | DatabaseRoute::Linked => None,
         };
         let straight = world.database_url();
+        let program = |failpoints: Option<&str>| match failpoints {
+            Some(_) => world.openintern_with_failpoints(),
+            None => Ok(world.openintern.clone()),
+        };
         let usual = NodeCommand {
-            program: world.openintern.clone(),
+            program: program(world.rule_off)?,
             folder,
             database_url: pooler.as_ref().map_or(straight, |pooler| &pooler.database_url).into(),
             direct_url: pooler.as_ref().map(|_| straight.to_owned()),
             marker: world.marker.clone(),
             address: None,
             config: USUAL,
-            failpoints: None,
+            failpoints: world.rule_off.map(|rule| format!("{rule}=return")),
         };
         let mut apis = Vec::new();
         for n in 1..=APIS {
@@ -186,7 +205,11 @@ impl Nodes {
         let (mut workers, mut links) = (Vec::new(), Vec::new());
         for n in 1..=WORKERS {
             let mut command = usual.clone();
-            if way == DatabaseRoute::Linked {
+            if let Some(points) = failpoints {
+                command.program = program(failpoints)?;
+                command.failpoints = Some(points.to_owned());
+            }
+            if route == DatabaseRoute::Linked {
                 let link = Link::open(world.database_url()).await?;
                 command.database_url.clone_from(&link.database_url);
                 links.push(link);
@@ -221,6 +244,30 @@ impl Nodes {
             NodeKind::Worker => node.works(&world.pool, &before).await?,
         }
         Ok(node)
+    }
+
+    /// Starts workers again that died at a failpoint; says how many did.
+    pub(crate) fn revive_workers(&mut self) -> Result<usize> {
+        let mut deaths = 0;
+        for worker in &mut self.workers {
+            let Some(status) = worker.child.try_wait()? else { continue };
+            let at_failpoint = status.signal() == Some(Signal::SIGABRT as i32);
+            ensure!(at_failpoint, "{} ended with {status}", worker.name);
+            worker.child = worker.command.spawn(&worker.name)?;
+            worker.key = None; // It has another one.
+            deaths += 1;
+        }
+        Ok(deaths)
+    }
+
+    /// Waits until every worker works.
+    pub(crate) async fn all_work(&self, pool: &PgPool) -> Result<()> {
+        let began = Instant::now();
+        while keys(pool).await?.len() < self.workers.len() {
+            ensure!(began.elapsed() < START_MAX, "not all workers work");
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     /// Sends a signal to every worker.
@@ -475,6 +522,7 @@ fn configuration(world: &World, Leases { lease, renew }: Leases, places: usize) 
          [model]\ndefault = 'fake/scripted'\n\
          [model.providers.fake]\nkind = 'openai'\nbase_url = '{}'\n\
          [agents.main]\ntools = ['effects__*', '{MEMORY_WRITE}']\n\
+         [agents.{POISON}]\ntools = []\n\
          [mcp_servers.effects]\ncommand = '{}'\nargs = ['tool-server', '--journal', '{}']\n\
          env = {{ {MARKER} = '{}' }}\n\
          [mcp_servers.effects.tools.{ONCE}]\neffect = 'at_most_once'\n\

@@ -23,7 +23,7 @@ use crate::{
     world::World,
 };
 
-use self::recovery::Recovery;
+use self::{recovery::Recovery, rows::MayEnd};
 
 /// The check that a scenario saw what it is for.
 pub(crate) const SOMETIMES: &str = "sometimes";
@@ -43,6 +43,8 @@ pub(crate) struct Case {
     pub(crate) beside: Vec<(PersistentClient, Vec<Acked>)>,
     /// Runs that may end as cancelled.
     pub(crate) may_cancel: Vec<RunId>,
+    /// Runs that may end as failed.
+    pub(crate) may_fail: Vec<RunId>,
     /// Workers that were lost, for the time of recovery.
     pub(crate) losses: Vec<Loss>,
     /// How long a worker may go on that lost its lease and was not told.
@@ -68,6 +70,7 @@ impl Case {
             acked: Vec::new(),
             beside: Vec::new(),
             may_cancel: Vec::new(),
+            may_fail: Vec::new(),
             losses: Vec::new(),
             may_linger_us: 0,
             violations: Vec::new(),
@@ -163,11 +166,12 @@ pub(crate) async fn judge(
     leaks.extend(left_in_database(&world.pool).await?);
     let mut violations = case.violations;
     let (executions, asked) = (world.executions()?, world.model.journal());
+    let may = MayEnd { cancelled: &case.may_cancel, failed: &case.may_fail };
     let mut events = Vec::new();
     for (client, acked) in &tenants {
         let (pool, org) = (&world.pool, &client.org);
         let own = self::events(pool, org).await?;
-        violations.extend(rows::check(pool, org, acked, &case.may_cancel).await?);
+        violations.extend(rows::check(pool, org, acked, &may).await?);
         violations.extend(effects::check(&own, acked, &executions));
         violations.extend(effects::check_ledger(pool, org, &own).await?);
         violations.extend(memories::check(pool, org, acked, &own).await?);

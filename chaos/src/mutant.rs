@@ -1,5 +1,6 @@
 //! The product with one of its rules switched off: a harness that does not see that sees nothing.
-//! Changes SQL functions in the scratch database, once it is migrated and before nodes run.
+//! A rule that SQL keeps is edited in the scratch database, once it is migrated and before nodes run;
+//! one that Rust keeps is switched off in the build with failpoints.
 
 use std::collections::BTreeMap;
 
@@ -16,51 +17,76 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Mutant {
     name: &'static str,
-    /// The SQL function that keeps the rule.
-    function: &'static str,
-    /// The words that keep it, as `pg_get_functiondef` gives them.
-    find: &'static str,
-    /// The words that do not.
-    replace: &'static str,
+    rule: Rule,
     /// What must see that it is missing.
     scenario: Scenario,
+}
+
+/// What keeps a rule.
+#[derive(Debug)]
+enum Rule {
+    /// A function of the database: the words that keep it, as `pg_get_functiondef` gives them, and
+    /// words that do not.
+    Sql { function: &'static str, find: &'static str, replace: &'static str },
+    /// Code of the product that asks `failpoint::is_off` by this name.
+    Code(&'static str),
 }
 
 const MUTANTS: &[Mutant] = &[
     // A worker that lost its run writes all the same.
     Mutant {
         name: "no_fence",
-        function: "commit_entry",
-        find: "and epoch = p_epoch",
-        replace: "and 0 <> p_epoch",
+        rule: Rule::Sql {
+            function: "commit_entry",
+            find: "and epoch = p_epoch",
+            replace: "and 0 <> p_epoch",
+        },
         scenario: Scenario::Partition,
     },
     // Nobody remembers that a call was to be sent.
     Mutant {
         name: "no_ledger",
-        function: "commit_entry",
-        find: "where c.tool is not null;",
-        replace: "where false;",
+        rule: Rule::Sql {
+            function: "commit_entry",
+            find: "where c.tool is not null;",
+            replace: "where false;",
+        },
         scenario: Scenario::Kill,
     },
     // Runs whose worker died wait behind all that are new.
     Mutant {
         name: "not_expired_first",
-        function: "claim_runs",
-        find: "where q.lease_until < (select clock_timestamp())",
-        replace: "where q.lease_until < (select clock_timestamp())
+        rule: Rule::Sql {
+            function: "claim_runs",
+            find: "where q.lease_until < (select clock_timestamp())",
+            replace: "where q.lease_until < (select clock_timestamp())
                     and not exists (select from public.queue w where w.lease_until is null
                                     and w.session_key <> q.session_key)",
+        },
         scenario: Scenario::Backlog,
     },
     // A number is left out at each commit.
     Mutant {
         name: "not_gapless",
-        function: "commit_entry",
-        find: "set last_seq = last_seq + ",
-        replace: "set last_seq = last_seq + 1 + ",
+        rule: Rule::Sql {
+            function: "commit_entry",
+            find: "set last_seq = last_seq + ",
+            replace: "set last_seq = last_seq + 1 + ",
+        },
         scenario: Scenario::Idempotency,
     },
+    // A run that has lost workers is still worked on beside others.
+    Mutant {
+        name: "no_quarantine",
+        rule: Rule::Sql {
+            function: "claim_verdict",
+            find: "when p_attempts >= p_suspect_at then",
+            replace: "when false then",
+        },
+        scenario: Scenario::Poison,
+    },
+    // Whoever comes first is served first, of whatever organisation.
+    Mutant { name: "no_shares", rule: Rule::Code("shares"), scenario: Scenario::Neighbour },
 ];
 
 /// The mutant of this name; all when none is named.
@@ -77,7 +103,7 @@ pub(crate) async fn judge(mutants: &[&Mutant], seed: u64) -> Result<bool> {
     let mut all_are_seen = true;
     for mutant in mutants {
         let mut world = World::build(Scale::Short, seed).await?;
-        mutant.apply(&world).await?;
+        mutant.apply(&mut world).await?;
         let line = mutant.scenario.run(&mut world).await?;
         world.tear_down(false).await?;
         // That something did not happen is no sight of the mutant.
@@ -93,10 +119,16 @@ pub(crate) async fn judge(mutants: &[&Mutant], seed: u64) -> Result<bool> {
 }
 
 impl Mutant {
-    async fn apply(&self, world: &World) -> Result<()> {
-        rewrite(&world.pool, self.function, self.find, self.replace)
-            .await
-            .with_context(|| format!("the mutant `{}`", self.name))
+    async fn apply(&self, world: &mut World) -> Result<()> {
+        match self.rule {
+            Rule::Sql { function, find, replace } => rewrite(&world.pool, function, find, replace)
+                .await
+                .with_context(|| format!("the mutant `{}`", self.name)),
+            Rule::Code(name) => {
+                world.rule_off = Some(name);
+                Ok(())
+            }
+        }
     }
 }
 

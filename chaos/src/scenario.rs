@@ -7,9 +7,11 @@ mod failpoints;
 mod idempotency;
 mod kill;
 mod memories;
+mod neighbour;
 mod partition;
 mod pause;
 mod pgbouncer;
+mod poison;
 mod postgres;
 mod stream;
 
@@ -18,7 +20,7 @@ use clap::ValueEnum;
 
 use crate::{
     client::PersistentClient,
-    cluster::{DEFAULT_LEASES, DatabaseRoute, Leases, Nodes},
+    cluster::{DatabaseRoute, Nodes, Setup},
     judge::{self, Verdict},
     world::World,
 };
@@ -48,6 +50,10 @@ pub(crate) enum Scenario {
     Failpoints,
     /// One organisation has a long backlog beside another, and a worker is killed meanwhile.
     Backlog,
+    /// A run kills whoever opens it, beside runs of another organisation.
+    Poison,
+    /// One organisation does the worst that its limits allow, beside another.
+    Neighbour,
     /// Workers are killed while all go through PgBouncer.
     Pgbouncer,
 }
@@ -71,6 +77,8 @@ impl Scenario {
             Self::Drain => "drain",
             Self::Failpoints => "failpoints",
             Self::Backlog => "backlog",
+            Self::Poison => "poison",
+            Self::Neighbour => "neighbour",
             Self::Pgbouncer => "pgbouncer",
             Self::Memories => "memories",
         }
@@ -78,7 +86,7 @@ impl Scenario {
 
     /// Starts nodes, breaks things, waits for all runs to end, stops the nodes, judges.
     pub(crate) async fn run(self, world: &mut World) -> Result<Verdict> {
-        let mut nodes = Nodes::start(world, self.name(), self.leases(), self.way()).await?;
+        let mut nodes = Nodes::start(world, self.name(), self.setup()).await?;
         let client =
             PersistentClient::new(format!("{}_{}", self.name(), world.seed), nodes.urls())?;
         let case = match self {
@@ -92,42 +100,32 @@ impl Scenario {
             Self::Drain => drain::run(world, &mut nodes, client).await?,
             Self::Failpoints => failpoints::run(world, &mut nodes, client).await?,
             Self::Backlog => backlog::run(world, &mut nodes, client).await?,
+            Self::Poison => poison::run(world, &mut nodes, client).await?,
+            Self::Neighbour => neighbour::run(world, &nodes, client).await?,
             Self::Pgbouncer => pgbouncer::run(world, &mut nodes, client).await?,
             Self::Memories => memories::run(world, &mut nodes, client).await?,
         };
         judge::judge(world, self.name(), case, nodes).await
     }
 
-    fn leases(self) -> Leases {
+    fn setup(self) -> Setup {
         match self {
-            Self::Pause | Self::Partition => pause::LEASES,
-            Self::Failpoints => failpoints::LEASES,
+            Self::Pause => Setup { leases: pause::LEASES, ..Setup::USUAL },
+            Self::Partition => {
+                Setup { leases: pause::LEASES, route: DatabaseRoute::Linked, ..Setup::USUAL }
+            }
+            Self::Failpoints => Setup { leases: failpoints::LEASES, ..Setup::USUAL },
+            Self::Poison => Setup { failpoints: Some(poison::FAILPOINTS), ..Setup::USUAL },
+            Self::Pgbouncer => Setup { route: DatabaseRoute::Pooled, ..Setup::USUAL },
             Self::Kill
+            | Self::Memories
             | Self::Stream
             | Self::Postgres
             | Self::Idempotency
             | Self::Cancel
             | Self::Drain
             | Self::Backlog
-            | Self::Pgbouncer
-            | Self::Memories => DEFAULT_LEASES,
-        }
-    }
-
-    fn way(self) -> DatabaseRoute {
-        match self {
-            Self::Partition => DatabaseRoute::Linked,
-            Self::Pgbouncer => DatabaseRoute::Pooled,
-            Self::Kill
-            | Self::Pause
-            | Self::Stream
-            | Self::Postgres
-            | Self::Idempotency
-            | Self::Cancel
-            | Self::Drain
-            | Self::Failpoints
-            | Self::Backlog
-            | Self::Memories => DatabaseRoute::Straight,
+            | Self::Neighbour => Setup::USUAL,
         }
     }
 }

@@ -49,6 +49,8 @@ impl Scale {
 pub(crate) struct World {
     pub(crate) scale: Scale,
     pub(crate) seed: u64,
+    /// A rule of the product that is switched off, by its failpoint.
+    pub(crate) rule_off: Option<&'static str>,
     pub(crate) model: Model,
     pub(crate) pool: PgPool,
     /// In the environment of every process of ours.
@@ -83,6 +85,7 @@ impl World {
         Ok(Self {
             scale,
             seed,
+            rule_off: None,
             model: Model::start(seed).await?,
             pool,
             marker: format!("{}-{seed}", std::process::id()),

@@ -123,18 +123,20 @@ const CHECKS: &[(&str, &str)] = &[
          from idempotency_keys where org_id = $1
          group by user_id, project_id, key having count(distinct run_id) > 1",
     ),
-    (
-        "outcome",
-        "select run_id, format('%s: %s', status, error) from runs
-         where org_id = $1 and status = 'failed'",
-    ),
 ];
+
+/// Runs that may end otherwise than as completed.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct MayEnd<'a> {
+    pub(crate) cancelled: &'a [RunId],
+    pub(crate) failed: &'a [RunId],
+}
 
 pub(crate) async fn check(
     pool: &PgPool,
     org: &str,
     acked: &[Acked],
-    may_cancel: &[RunId],
+    may: &MayEnd<'_>,
 ) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
     for (check, query) in CHECKS {
@@ -147,7 +149,7 @@ pub(crate) async fn check(
         }));
     }
     violations.extend(lost(pool, org, acked).await?);
-    violations.extend(cancelled(pool, org, may_cancel).await?);
+    violations.extend(not_completed(pool, org, may).await?);
     Ok(violations)
 }
 
@@ -172,18 +174,22 @@ async fn lost(pool: &PgPool, org: &str, acked: &[Acked]) -> Result<Vec<Violation
         .collect())
 }
 
-async fn cancelled(pool: &PgPool, org: &str, may_cancel: &[RunId]) -> Result<Vec<Violation>> {
-    let found: Vec<(Uuid,)> = sqlx::query_as(
-        "select run_id from runs
-         where org_id = $1 and status = 'cancelled' and run_id <> all ($2)",
+/// Runs that failed, or were cancelled though nobody asked for it.
+async fn not_completed(pool: &PgPool, org: &str, may: &MayEnd<'_>) -> Result<Vec<Violation>> {
+    let ids = |runs: &[RunId]| runs.iter().map(|run_id| run_id.uuid()).collect::<Vec<_>>();
+    let found: Vec<(Uuid, String)> = sqlx::query_as(
+        "select run_id, format('%s: %s', status, error) from runs
+         where org_id = $1 and (status = 'cancelled' and run_id <> all ($2)
+                                or status = 'failed' and run_id <> all ($3))",
     )
     .bind(org)
-    .bind(may_cancel.iter().map(|run_id| run_id.uuid()).collect::<Vec<_>>())
+    .bind(ids(may.cancelled))
+    .bind(ids(may.failed))
     .fetch_all(pool)
     .await?;
     Ok(found
         .into_iter()
-        .map(|(run_id,)| Violation::of("outcome", RunId::from_uuid(run_id), "nobody cancelled it"))
+        .map(|(run_id, detail)| Violation::of("outcome", RunId::from_uuid(run_id), detail))
         .collect())
 }
 
@@ -225,7 +231,7 @@ mod tests {
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
         }
         let task = Task { token: "t".into(), steps: 1, words: 1, pace_ms: 1, memories: 0 };
-        let mut checks: Vec<_> = check(&pool, "o", &[Acked { run_id, task }], &[])
+        let mut checks: Vec<_> = check(&pool, "o", &[Acked { run_id, task }], &MayEnd::default())
             .await
             .unwrap()
             .into_iter()

@@ -15,7 +15,10 @@ pub(crate) mod stop;
 use std::time::Duration;
 
 use protocol::run::RunErrorCode;
-use store::queue::{Claim, Verdict};
+use store::{
+    failpoint,
+    queue::{Claim, Verdict},
+};
 use tokio::time::timeout;
 
 use crate::parts::Runtime;
@@ -46,7 +49,10 @@ async fn open_and_work(runtime: &Runtime, claim: &Claim, signals: RunSignals) ->
             Some(stop) => {
                 ActiveRun::open_to_end(runtime, claim, signals).await.map(|run| (run, Some(stop)))
             }
-            None => ActiveRun::open(runtime, claim, signals).await.map(|run| (run, None)),
+            None => {
+                failpoint::pass_for("before_opening", &claim.agent_id);
+                ActiveRun::open(runtime, claim, signals).await.map(|run| (run, None))
+            }
         }
     };
     match timeout(RESTORE_TIMEOUT, open).await {

@@ -16,8 +16,33 @@ pub fn pass(name: &str) {
 #[inline(always)]
 pub fn pass(_name: &str) {}
 
+/// Passes the point `name:which`, of one thing among many of its kind.
+#[cfg(feature = "failpoints")]
+pub fn pass_for(name: &str, which: impl std::fmt::Display) {
+    pass(&format!("{name}:{which}"));
+}
+
+/// Passes the point `name:which`.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn pass_for(_name: &str, _which: impl std::fmt::Display) {}
+
+/// Whether a rule is switched off, so that the harness can show that it would be missed.
+#[cfg(feature = "failpoints")]
+pub fn is_off(rule: &str) -> bool {
+    fail::fail_point!(rule, |_| true);
+    false
+}
+
+/// Whether a rule is switched off: none is.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn is_off(_rule: &str) -> bool {
+    false
+}
+
 /// Arms points, such as `after_claim=2*off->return;before_renew=3%return` (the language of the crate
-/// `fail`; `return` is death). Fails with what it cannot read.
+/// `fail`; `return` is death, of a rule its end). Fails with what it cannot read.
 #[cfg(feature = "failpoints")]
 pub fn arm(points: &str) -> Result<(), String> {
     for point in points.split(';').filter(|point| !point.trim().is_empty()) {

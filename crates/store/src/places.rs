@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::timeout};
 
-use crate::error::StoreError;
+use crate::{error::StoreError, failpoint};
 
 /// Statements of one organisation that may wait for a place; one more is refused.
 const WAITING_PER_ORG: usize = 1024;
@@ -75,6 +75,7 @@ impl Places {
 
     /// A place for a statement or a transaction of the organisation, in its turn.
     pub(crate) async fn take(&self, org: &str) -> Result<Place, StoreError> {
+        let org = if failpoint::is_off("shares") { "" } else { org }; // Then all are one.
         let mut waiter = match self.0.enter(org)? {
             Entered::Served(place) => return Ok(place),
             Entered::Waits(waiter) => waiter,
