@@ -1,10 +1,10 @@
-//! What becomes of a run in memory once it is completed. Not here: that a run is to be remembered,
-//! which is noted by the commit of its end.
+//! Makes memories of completed runs. Not here: the note that a run is to be remembered, which is
+//! written by the commit of its end.
 //!
 //! Any worker takes noted runs, a few at a time, and rests after them for several times as long as
-//! they took: runs come first. What it writes goes together with the note, so that a crash repeats
-//! the work and not the memory. A run's stream is closed by then: nothing of this is an event; the
-//! memory names the run as its origin.
+//! they took: runs come first. The memory is written in the commit that removes the note, so that a
+//! crash repeats the work and not the memory. A run's stream is closed by then, so nothing of this is
+//! an event; the memory names the run as its origin.
 
 mod extract;
 mod facts;
@@ -44,21 +44,21 @@ const BATCH_MAX: u32 = 8;
 /// How long they are held; after that another worker may take them. Longer than the models of a
 /// whole batch may take.
 const HOLD: Duration = Duration::from_secs(300);
-/// How many times as long as it worked a worker rests between batches.
+/// How long a worker rests between batches, as a multiple of the time that it worked.
 const REST: u32 = 4;
-/// The same while it has runs in hand.
+/// The same for a worker that is executing runs.
 const REST_BUSY: u32 = 40;
 /// How often noted runs are looked for when none ends here.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often what waits for too long is let go.
+/// How often runs that have waited too long are dropped.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
-/// Below the middle: what somebody asked to keep comes first.
+/// Below the middle: memories that a user or a tool wrote come first.
 const IMPORTANCE: f32 = 0.3;
 /// Pages of a run's events in which its memories are looked for, of 100 events each.
 const PAGES_MAX: u32 = 10;
 /// Most memories of a run whose texts are looked at.
 const RECALLED_MAX: usize = 64;
-/// How much of each is.
+/// How many bytes of each are looked at.
 const RECALLED_MAX_CHARS: u32 = 16_384;
 /// The events that say what a run knew and wrote.
 const KNOWING: [&str; 3] = ["memory.recalled", "tool.called", "tool.result"];
@@ -128,7 +128,7 @@ impl<'a> AfterRuns<'a> {
         })
     }
 
-    /// Answers how long models were waited for.
+    /// Returns how long it waited for models.
     async fn remember_all(
         &self,
         mut runs: Vec<ToRemember>,
@@ -166,7 +166,7 @@ impl<'a> AfterRuns<'a> {
         asking: &mut Duration,
     ) -> Result<(), RememberError> {
         let known = self.known(run).await?;
-        // Nobody has asked to keep these words: what only looks like a credential goes, too.
+        // Nobody asked to keep these words, so what only looks like a credential is masked, too.
         let clean =
             |text: &str| self.parts.redactor.redacted(text, Reach::Credentials).into_owned();
         let answer = if model::demo::is_introduction(&run.output) { "" } else { &run.output };

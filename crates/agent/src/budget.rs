@@ -1,5 +1,5 @@
 //! What one model call may use at most, by the run's own bounds and the model's price. Pure; the
-//! organisation's daily budget is asked elsewhere, with what is worked out here.
+//! organisation's daily budget is checked elsewhere, with the figures from here.
 
 use model::{
     chat::{ChatRequest, ModelRef},
@@ -13,14 +13,14 @@ use protocol::{
 };
 use store::budgets::Amount;
 
-/// Most tokens of an answer whose length nobody bounds, once there is a budget.
+/// Most tokens of an answer where there is a budget and no other limit on its length.
 const ANSWER_TOKENS: u32 = 4_096;
-/// An answer that could only be shorter than this is not asked for: its end would be missing.
+/// With fewer tokens left than this no answer is requested: its end would be missing.
 const ANSWER_MIN_TOKENS: u32 = 256;
-/// A prompt may have this part more tokens than are estimated: see [`model::tokens`].
+/// By which part a prompt may have more tokens than estimated: see [`model::tokens`].
 const PROMPT_MARGIN: u64 = 3;
 
-/// Bounds the answer by what is left of a run's own bounds, and says what the call may use at most.
+/// Limits the answer to what is left of a run's own bounds, and says what the call may use at most.
 pub(crate) fn bound(
     models: &Models,
     model: &ModelRef,
@@ -38,10 +38,10 @@ pub(crate) fn bound(
     Ok(Amount { tokens: usage.total_tokens, cost_usd: price.cost_usd(&usage) })
 }
 
-/// A model that is in no list of prices.
+/// A model whose price is unknown.
 const FREE: Price = Price { input: 0.0, cached_input: None, output: 0.0 };
 
-/// How long the answer may be, by the run's own bounds: as long as is wanted, or what is left.
+/// How long the answer may be by the run's own bounds: as long as requested, or what is left.
 fn answer_tokens(
     limits: &RunLimits,
     spent: Amount,

@@ -1,4 +1,4 @@
-//! Assembling the prompt of one model call within a token budget. Pure: the same parts always give
+//! Assembles the prompt of one model call within a token budget. Pure: the same parts always give
 //! the same prompt.
 
 use jiff::{Zoned, civil::Date, tz::TimeZone};
@@ -25,13 +25,13 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) core: &'a [Memory],
     /// Found for this step.
     pub(crate) recalled: &'a [Hit],
-    /// What older turns of the session came to.
+    /// A summary of older turns of the session.
     pub(crate) summary: Option<&'a str>,
     /// Earlier turns of the session.
     pub(crate) history: &'a [Message],
     /// What this run is to do.
     pub(crate) task: Option<&'a Message>,
-    /// What was said and done since: the end of it.
+    /// The newest messages of the run after the task.
     pub(crate) messages: &'a [Message],
     /// Blocks of the run before these messages.
     pub(crate) left_out: usize,
@@ -39,7 +39,6 @@ pub(crate) struct Ingredients<'a> {
     pub(crate) budget_tokens: u64,
 }
 
-/// A prompt.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Prompt {
     pub(crate) system: String,
@@ -79,7 +78,7 @@ pub(crate) fn assemble(parts: &Ingredients<'_>) -> Prompt {
         system.push_str(&left_out(dropped));
     }
     let mut turns = Vec::new();
-    // A turn begins with what was asked; an answer may be missing.
+    // A turn begins with the user's message; an answer may be missing.
     for turn in history.chunk_by(|_, next| !matches!(next, Message::User { .. })).rev() {
         let Some(left) = room.checked_sub(total(turn)) else { break };
         room = left;
@@ -111,8 +110,8 @@ pub(crate) fn cut_result(message: &Message, most_tokens: u64) -> Message {
     }
 }
 
-/// The first characters that fit together with a note that says what is missing: a result that was cut
-/// is not cut again.
+/// The first characters that fit together with a note of what is missing. A result that was already
+/// cut is not cut again.
 fn beginning(content: &str, most_tokens: u64) -> String {
     let whole = content.chars().count();
     let mut keep = usize::try_from(most_tokens).unwrap_or(usize::MAX).saturating_mul(4).min(whole);

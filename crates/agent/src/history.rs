@@ -1,5 +1,4 @@
-//! What was said in earlier runs of the session: the newest turns as they were, older ones folded
-//! into a summary. Pure.
+//! Earlier turns of the session: the newest as they were, older ones folded into a summary. Pure.
 
 use protocol::message::Message;
 use store::sessions::Turn;
@@ -45,7 +44,7 @@ impl History {
                     tool_calls: Vec::new(),
                     replay: None,
                 };
-                // What was asked stays, also where no answer came: an empty one enters no prompt.
+                // The question stays even without an answer; an empty answer does not enter a prompt.
                 let answer = (!turn.output.trim().is_empty()).then_some(answer);
                 [Some(Message::User { content: turn.input }), answer].into_iter().flatten()
             })

@@ -1,7 +1,7 @@
-//! What we do: claim runs and execute them step by step.
+//! The agent: claims runs and executes them step by step.
 //!
-//! It meets the server only in the database. It speaks no SQL, knows no HTTP, and asks models and
-//! MCP servers only through the crates that own them.
+//! It meets the server only in the database. It contains no SQL and no HTTP, and calls models and MCP
+//! servers only through the crates that own them.
 
 pub mod parts;
 pub mod redactor;

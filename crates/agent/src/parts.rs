@@ -1,5 +1,5 @@
-//! What a worker is made of: the database, models, memory and tools that it is given, and what is
-//! worked out from them once.
+//! The dependencies of a worker: the database, models, memory and tools that it is given, and what
+//! is derived from them once.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -19,19 +19,19 @@ pub struct WorkerParts {
     pub memory: memory::service::MemoryService,
     /// The MCP servers of this process.
     pub mcp: Arc<mcp::servers::Servers>,
-    /// Masks what must not be written down.
+    /// Masks credentials before anything is written.
     pub redactor: Redactor,
     /// The agents that runs may name.
     pub agents: BTreeMap<AgentId, AgentSettings>,
-    /// What becomes of completed runs in memory.
+    /// How memories are made of completed runs.
     pub after_run: AfterRun,
     /// How large a run may become.
     pub size_limits: RunSizeLimits,
     /// Says what day it is for runs and agents that name no time zone.
     pub zone: Zone,
-    /// Below it each scope has its folder.
+    /// The folder that holds the workspaces of all scopes.
     pub workspace_root: PathBuf,
-    /// Our version, as other nodes see it.
+    /// The version of this executable, as other nodes see it.
     pub version: &'static str,
 }
 

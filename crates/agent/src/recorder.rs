@@ -1,8 +1,8 @@
-//! Gathers what happens in a run and writes it: what belongs together in one commit.
+//! Collects what happens in a run and writes it, one commit for what belongs together.
 //!
-//! Events wait here only while nobody could miss them: until a tool is to be called, a step ends, or
-//! a few milliseconds have passed. All that a worker writes about a run passes here, so here is where
-//! credentials are masked.
+//! Events wait here only as long as nobody can miss them: until a tool is to be called, a step ends, or
+//! a few milliseconds have passed. Everything that a worker writes about a run passes through here,
+//! so this is where credentials are masked.
 
 use protocol::{
     event::Fact,
@@ -30,9 +30,9 @@ pub(crate) struct Recorder {
     journal: Journal,
     redactor: Redactor,
     pending: Entry,
-    /// Text that is in no delta yet, as the model said it.
+    /// Text that is not in a delta yet, as the model said it.
     text: String,
-    /// Some of it came since the last delta was cut.
+    /// Whether text has come since the last delta.
     has_fresh_text: bool,
     /// Deltas after the last event.
     deltas: u64,
@@ -66,7 +66,7 @@ impl Recorder {
         &self.journal
     }
 
-    /// Notes an event, without the secrets in it. Text that was said before it belongs before it.
+    /// Adds an event, without the secrets in it, after the text that the model said before it.
     pub(crate) fn record(&mut self, span: EventSpan, mut fact: Fact) {
         let contains_secrets = self.redactor.clean_fact(&mut fact);
         let run = SpanId::derive(self.run_id, "run");
@@ -93,7 +93,7 @@ impl Recorder {
         self.deltas = 0;
     }
 
-    /// Notes text of the model's answer.
+    /// Adds text of the model's answer.
     pub(crate) fn say(&mut self, text: &str) {
         self.text.push_str(text);
         self.has_fresh_text = true;
@@ -107,7 +107,7 @@ impl Recorder {
         self.text = waiting;
     }
 
-    /// Makes a delta of all that is left: nothing follows.
+    /// Makes a delta of all remaining text: none follows.
     pub(crate) fn end_text(&mut self, step: u32) {
         let text = std::mem::take(&mut self.text);
         self.has_fresh_text = false;
@@ -117,7 +117,7 @@ impl Recorder {
         }
     }
 
-    /// Voids the step's text so far, for whoever has seen it.
+    /// Tells followers that the step's text so far is void.
     pub(crate) fn void_text(&mut self, step: u32) {
         self.forget_text();
         self.delta(step, None);
@@ -143,14 +143,14 @@ impl Recorder {
         self.pending.totals = Some(totals);
     }
 
-    /// Adds a message to the conversation, and answers it as it is kept: without secrets.
+    /// Adds a message to the conversation, and returns it as it is stored: without secrets.
     pub(crate) fn append(&mut self, mut message: Message) -> Message {
         self.redactor.clean_message(&mut message);
         self.pending.messages.push(message.clone());
         message
     }
 
-    /// The step is done: what was said so far is the conversation to go on from.
+    /// Ends the step: the conversation so far is what the run continues from.
     pub(crate) fn checkpoint(&mut self, step: u32, mut state: serde_json::Value) {
         self.redactor.clean_value(&mut state, Reach::Known);
         let message_count = self.messages_written + as_count(self.pending.messages.len());
@@ -162,17 +162,17 @@ impl Recorder {
         self.pending.end = Some(end);
     }
 
-    /// The output of the end is not whole.
+    /// Marks the final output as cut.
     pub(crate) fn cut_output(&mut self) {
         self.pending.output_cut = true;
     }
 
-    /// The end is one to remember.
+    /// Notes that memories are to be made of the run.
     pub(crate) fn remember(&mut self) {
         self.pending.remember = true;
     }
 
-    /// Forgets what was not written.
+    /// Drops everything that was not written.
     pub(crate) fn discard(&mut self) {
         self.forget_text();
         self.deltas = 0;
@@ -188,7 +188,7 @@ impl Recorder {
         self.has_fresh_text || !self.pending.events.is_empty() || !self.pending.deltas.is_empty()
     }
 
-    /// Writes everything noted since the last time, or nothing.
+    /// Writes everything that was added since the last commit, or nothing.
     pub(crate) async fn commit(&mut self) -> Result<(), JournalError> {
         self.interrupted = true;
         let written = self.journal.commit(&self.pending).await;

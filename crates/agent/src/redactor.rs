@@ -1,6 +1,6 @@
 //! Keeps credentials out of what is stored and logged: the secrets of this installation in every
-//! spelling, and texts that look like a well-known credential. It does not look for secrets that
-//! are split over two fields, and knows nothing of what stands in a prompt by a user's own hand.
+//! spelling, and texts that look like a well-known credential. It does not find secrets that are
+//! split over two fields, or secrets that a user types into a prompt.
 
 mod forms;
 mod records;
@@ -17,7 +17,7 @@ use regex::Regex;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-/// Stands where a credential stood.
+/// Takes the place of a credential.
 pub const MASK: &str = "[redacted]";
 
 /// What well-known credentials look like: our own keys, those of model providers, GitHub, AWS, Slack
@@ -39,14 +39,15 @@ static CREDENTIALS: LazyLock<Regex> = LazyLock::new(|| {
 /// How much of a text is replaced. Both find the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// The secrets of this installation. For the words of users and models: what else looks like a
-    /// credential there is theirs, and may be what the task is about.
+    /// The secrets of this installation. For texts of users and models: what else looks like a
+    /// credential there belongs to them, and may be what the task is about.
     Known,
-    /// Whatever looks like a credential, too. For what tools answer, for errors, for the log.
+    /// Anything that looks like a credential, too. For results of tools, errors and the log.
     Credentials,
 }
 
-/// Finds and masks. Cheap to clone; by default it knows no secret, only what credentials look like.
+/// Finds and masks credentials. Cheap to clone; by default it knows no secret, only the forms of
+/// well-known credentials.
 #[derive(Clone, Default)]
 pub struct Redactor {
     known: Option<Arc<KnownSecrets>>,
@@ -55,14 +56,14 @@ pub struct Redactor {
 /// The secrets of this installation in every spelling that is looked for.
 struct KnownSecrets {
     matcher: AhoCorasick,
-    /// In order.
+    /// Sorted, as the search for a prefix needs them.
     forms: Vec<String>,
     longest_bytes: usize,
 }
 
 impl Redactor {
     /// Knows these secrets. Those shorter than [`forms::SECRET_MIN_BYTES`] are not looked for: they
-    /// would hit innocent words.
+    /// would match ordinary words.
     pub fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
         let forms = forms::of_all(secrets);
         if forms.is_empty() {
@@ -79,8 +80,8 @@ impl Redactor {
         masked(text, &self.found(text, reach).masked)
     }
 
-    /// Masks in place. Answers whether there was any credential, masked or not; what was masked
-    /// before counts, so that cleaning twice answers the same.
+    /// Masks in place. Returns whether there was any credential, masked or not; what was masked
+    /// before counts, so that cleaning twice returns the same.
     pub(crate) fn clean(&self, text: &mut String, reach: Reach) -> bool {
         let found = self.found(text, reach);
         if let Cow::Owned(clean) = masked(text, &found.masked) {
@@ -89,7 +90,7 @@ impl Redactor {
         found.any
     }
 
-    /// Masks every string, key and number of a value; answers whether there was any credential.
+    /// Masks every string, key and number of a value; returns whether there was any credential.
     pub(crate) fn clean_value(&self, value: &mut Value, reach: Reach) -> bool {
         match value {
             Value::Null | Value::Bool(_) => false,
@@ -118,7 +119,7 @@ impl Redactor {
         }
     }
 
-    /// How many bytes of a text that goes on can be masked and said already: what follows may be
+    /// How many bytes of a text that is still growing can be masked and shown already: the rest may be
     /// the beginning of a secret.
     pub(crate) fn settled_bytes(&self, text: &str) -> usize {
         let Some(known) = &self.known else { return text.len() };

@@ -29,10 +29,10 @@ use self::{
     stop::{RunExit, RunSignals, StopReason},
 };
 
-/// How long it may take to read back where a run stands.
+/// How long it may take to restore the state of a run.
 const RESTORE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Works on a claimed run until it ends or another worker must go on.
+/// Executes a claimed run until it ends or another worker must go on.
 pub(crate) async fn execute(runtime: &Runtime, claim: &Claim, signals: RunSignals) -> RunExit {
     let abandon = signals.abandon.clone();
     tokio::select! {
@@ -42,7 +42,8 @@ pub(crate) async fn execute(runtime: &Runtime, claim: &Claim, signals: RunSignal
     }
 }
 
-/// A run that is to end is ended before anything of it is read: it may be the reading that kills.
+/// A run that is to end is ended before anything of it is read: reading it may be what crashes
+/// workers.
 async fn open_and_work(runtime: &Runtime, claim: &Claim, signals: RunSignals) -> RunExit {
     let open = async {
         match end_before_opening(runtime, claim) {
@@ -75,7 +76,7 @@ async fn open_and_work(runtime: &Runtime, claim: &Claim, signals: RunSignals) ->
     }
 }
 
-/// Why the run ends by what its claim says; none if it is to be worked on.
+/// Why the claim alone ends the run; none if it is to be executed.
 fn end_before_opening(runtime: &Runtime, claim: &Claim) -> Option<StopReason> {
     match claim.verdict {
         Verdict::Cancel => Some(StopReason::Cancelled),
@@ -96,7 +97,7 @@ fn time_limit(seconds: u64) -> StopReason {
     StopReason::fail(RunErrorCode::TimeLimit, format!("`max_wall_s` = {seconds} is reached"))
 }
 
-/// Goes step by step until something ends the run; says what.
+/// Takes step after step until something ends the run; returns the reason.
 async fn work(run: &mut ActiveRun<'_>) -> StopReason {
     let left = Duration::from_secs(run.limits.max_wall_s.unwrap_or(u64::MAX >> 32))
         .saturating_sub(run.elapsed());

@@ -1,4 +1,4 @@
-//! The tools of a run: what there is, whether the arguments fit, and the call itself.
+//! The tools of a run: the list of them, the check of arguments, and the call itself.
 //!
 //! A tool that fails is an answer for the model to read. Only a failure of ours is an error.
 
@@ -33,7 +33,7 @@ use self::{
     builtin::{Builtin, BuiltinCall, BuiltinParts, ToolCaller, ToolError},
 };
 
-/// Most faults of bad arguments that the model is told at once.
+/// Most faults of invalid arguments that the model is told at once.
 const FAULTS_MAX: usize = 8;
 
 /// All tools of this process.
@@ -93,7 +93,7 @@ impl Tool {
         if faults.is_empty() {
             Ok(())
         } else {
-            Err(format!("the arguments do not fit: {}", faults.join("; ")))
+            Err(format!("the arguments do not match the tool's schema: {}", faults.join("; ")))
         }
     }
 }
@@ -190,7 +190,7 @@ impl Toolbox {
         }
     }
 
-    /// What the MCP servers offer now. A tool that did not change is the one of the last time.
+    /// What the MCP servers offer now. A tool that did not change is reused.
     fn mcp_tools(&self) -> Vec<Arc<Tool>> {
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.mcp.tools().into_iter().map(|described| {

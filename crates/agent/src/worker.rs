@@ -31,9 +31,9 @@ use crate::{
 
 /// Most runs of one claim.
 const CLAIM_MAX: usize = 64;
-/// How often a node says that it is alive.
+/// How often a node writes its heartbeat.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// How often a node removes what nobody can ask for any more.
+/// How often a node deletes expired rows.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// The least time between two claims of a busy worker.
 const CLAIM_GATHER: Duration = Duration::from_millis(5);
@@ -55,7 +55,7 @@ pub struct Worker {
 struct WorkerState {
     runtime: Runtime,
     settings: WorkerSettings,
-    /// Names this process in the list of nodes, whatever it claims under.
+    /// The id of this process in the list of nodes, whatever name it claims under.
     node_id: Uuid,
     /// The name to claim under; none while other workers must take this one for dead.
     present_as: watch::Sender<Option<Uuid>>,
@@ -69,7 +69,7 @@ struct WorkerState {
 }
 
 impl Worker {
-    /// Starts claiming.
+    /// Starts its tasks, which run until it is stopped.
     pub fn start(parts: WorkerParts, settings: WorkerSettings) -> Self {
         let for_builtins = BuiltinParts {
             store: parts.store.clone(),
@@ -143,7 +143,7 @@ impl WorkerState {
     }
 }
 
-/// Logs what fails again and again. Why a database does no work is said by the store, once a minute.
+/// Logs a failure that may repeat. The store says, once a minute, why a database refuses work.
 fn log_database(error: &StoreError, what: &'static str) {
     let cause = error as &dyn std::error::Error;
     match error.reason() {
@@ -180,7 +180,7 @@ async fn keep_presence(shared: Arc<WorkerState>) {
     }
 }
 
-/// Frees the runs of workers that died, for whoever has a place.
+/// Frees the runs of workers that died, so that others can claim them.
 async fn expire_lost(shared: Arc<WorkerState>) {
     loop {
         tokio::select! {
@@ -248,7 +248,7 @@ async fn claim_runs(shared: Arc<WorkerState>) {
             shared.runs.spawn(hold(Arc::clone(&shared), claim, signals, place));
         }
         if let Some(proven) = suspect {
-            // Whatever was beside it would go down with it.
+            // Runs beside it would be lost with it.
             tokio::select! {
                 () = proven.cancelled() => {}
                 () = shared.stopping.cancelled() => {}
@@ -265,7 +265,7 @@ async fn claim_runs(shared: Arc<WorkerState>) {
     }
 }
 
-/// Works on one run, and frees its place afterwards.
+/// Executes one run, and frees its place afterwards.
 async fn hold(
     shared: Arc<WorkerState>,
     claim: Claim,
@@ -291,7 +291,7 @@ async fn hold(
     let exit = tokio::select! {
         biased;
         exit = Box::pin(execute(&shared.runtime, &claim, signals.clone())) => exit,
-        () = listen => RunExit::Abandoned, // Listening never ends.
+        () = listen => RunExit::Abandoned, // Unreachable: listening never ends.
     };
     drop(held);
     if exit == RunExit::Abandoned {
@@ -306,7 +306,7 @@ async fn hold(
     shared.run_ended.notify_one();
 }
 
-/// Takes the run out of the held ones, also when its task panics: nobody renews it then.
+/// Removes the run from those that are held, even when its task panics, so that its lease is not renewed.
 struct HeldRun {
     shared: Arc<WorkerState>,
     lease: Lease,
@@ -364,13 +364,13 @@ async fn renew_leases(shared: Arc<WorkerState>) {
             Err(_) => {
                 tracing::warn!("leases were not renewed in time; all runs are abandoned");
                 shared.abandon_all();
-                renewed_at = Instant::now(); // Whatever is claimed from now on has a lease of its own.
+                renewed_at = Instant::now(); // Runs that are claimed from now on have leases of their own.
             }
         }
     }
 }
 
-/// What the node says besides its tools. Words of providers may repeat what they were given.
+/// What the node reports besides its tools. A provider's message may repeat secrets that it was given.
 fn notes(runtime: &Runtime) -> CatalogNotes {
     let mut taught = runtime.parts.models.taught();
     for lesson in taught.iter_mut().flat_map(|model| &mut model.lessons) {
@@ -412,13 +412,13 @@ async fn tidy_up(shared: Arc<WorkerState>) {
     }
 }
 
-/// Remembers what completed runs came to, whoever completed them.
+/// Makes memories of completed runs, whichever worker completed them.
 async fn remember_runs(shared: Arc<WorkerState>) {
     let is_busy = || shared.runs.len() >= BUSY_RUNS;
     AfterRuns::new(&shared.runtime.parts).work(&shared.run_ended, is_busy, &shared.stopping).await;
 }
 
-/// Stopping, and the last run is out of hand.
+/// The worker is stopping and holds no run any more.
 async fn done(shared: &WorkerState) {
     shared.stopping.cancelled().await;
     shared.runs.wait().await;

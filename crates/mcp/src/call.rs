@@ -1,4 +1,4 @@
-//! One call of a tool: what it brings, what comes back, how it goes wrong. Sends nothing.
+//! One call of a tool: its request, its result, its errors. Sends nothing.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-/// What is kept of a result, in bytes of compact JSON.
+/// Longest result that is kept, in bytes of compact JSON; a longer one is cut.
 pub const RESULT_MAX_BYTES: usize = 1024 * 1024;
 
-/// Stands for content of a kind that the SDK learned after us.
+/// The text in place of content of a kind that is newer than this code.
 const UNKNOWN: &str = "[content of an unknown kind, not shown]";
 
-/// What a call brings besides the tool and its arguments.
+/// The parameters of a call besides the tool and its arguments.
 #[derive(Debug, Clone)]
 pub struct CallContext {
-    /// Sent along as `_meta["openintern/call-id"]`: a server can tell a repetition by it.
+    /// Sent along as `_meta["openintern/call-id"]`, by which a server can recognise a repetition.
     pub call_id: CallId,
     /// How long to wait; the server's configured time when absent.
     pub timeout: Option<Duration>,
-    /// Gives the call up and tells the server so.
+    /// Cancels the call and tells the server so.
     pub cancel: CancellationToken,
 }
 
@@ -48,16 +48,16 @@ pub enum CallError {
     /// Its server is not running. Nothing was sent.
     #[error("MCP server `{server}` is not running: {reason}")]
     Unavailable { server: String, reason: String },
-    /// No answer in time. The tool may have done its work, or still do it.
+    /// No answer in time. The tool may have taken effect, or may still do so.
     #[error("no answer within {} ms", after.as_millis())]
     Timeout {
         /// How long we waited.
         after: Duration,
     },
-    /// The caller gave up. The tool may have done its work, or still do it.
+    /// The caller gave up. The tool may have taken effect, or may still do so.
     #[error("the call was cancelled")]
     Cancelled,
-    /// The server went away during the call. The tool may have done its work.
+    /// The server went away during the call. The tool may have taken effect.
     #[error("MCP server `{server}` went away during the call")]
     Lost { server: String },
     /// The server refused the call.
@@ -66,13 +66,13 @@ pub enum CallError {
         /// What the server says, cut to a bounded length.
         message: String,
     },
-    /// The server answered with something that is no result of a tool.
+    /// The server answered with something that is not a result of a tool.
     #[error("the server's answer is not a tool result: {message}")]
     Protocol { message: String },
 }
 
 impl CallError {
-    /// Whether the tool may have done something that we cannot know of.
+    /// Whether the tool may have taken effect without our knowing.
     pub fn outcome_is_unknown(&self) -> bool {
         match self {
             Self::Timeout { .. } | Self::Cancelled | Self::Lost { .. } | Self::Protocol { .. } => {

@@ -1,4 +1,5 @@
-//! From what a server says of its tools to what a model may see. Nothing a server says is trusted.
+//! From a server's description of its tools to what a model may see. Nothing that a server says is
+//! trusted.
 
 use std::collections::BTreeMap;
 
@@ -25,10 +26,10 @@ const ALIAS_DIGITS: usize = 8;
 /// The tools of one server that may be called.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Catalog {
-    /// By full name.
+    /// By full name, `<server>__<tool>` or its alias.
     pub(crate) offered: BTreeMap<String, Offered>,
     pub(crate) left_out: Vec<LeftOutTool>,
-    /// What is odd about the configuration.
+    /// Warnings about the configuration.
     pub(crate) warnings: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What the operator writes under `[mcp_servers.<name>]`. Reads no file and no environment.
+//! The configuration under `[mcp_servers.<name>]`. Reads no file and no environment.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
@@ -28,18 +28,18 @@ pub struct ServerConfig {
     pub startup_timeout: Duration,
     /// How long a call may take that brings no time limit of its own.
     pub call_timeout: Duration,
-    /// What the operator says of single tools, by the server's own name of each.
+    /// Settings of single tools, by the server's own name of each.
     pub tools: BTreeMap<String, ToolConfig>,
 }
 
-/// What the operator says of one tool.
+/// The settings of one tool.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolConfig {
-    /// What may be done again after a crash; `at_most_once` when absent.
+    /// Whether a call may be repeated after a crash; `at_most_once` when absent.
     #[serde(default)]
     pub effect: Option<Effect>,
-    /// Whether a person decides.
+    /// Whether a person must approve a call.
     #[serde(default)]
     pub approval: Approval,
 }
@@ -95,15 +95,16 @@ impl TryFrom<ServerTable> for ServerConfig {
     fn try_from(written: ServerTable) -> Result<Self, Self::Error> {
         if written.url.is_some() || written.headers.is_some() {
             return Err(
-                "`url` and `headers` are not supported yet: only servers with a `command` \
-                        can be started; hint: bridge a remote server with a local command",
+                "`url` and `headers` are not supported yet; use a local `command`, which may be a \
+                 bridge to a remote server",
             );
         }
         let command = written.command.filter(|command| !command.is_empty());
         let millis =
             |ms: Option<u64>, default| ms.map_or(default, |ms| Duration::from_millis(ms.max(1)));
         Ok(Self {
-            command: command.ok_or("`command` is missing: the program that is the server")?,
+            command: command
+                .ok_or("`command` is missing: it names the program that is the server")?,
             args: written.args,
             env: written.env,
             cwd: written.cwd,
@@ -146,15 +147,15 @@ mod tests {
                    "tools": {"t": {"effect": "read_only", "approval": "always"}, "u": {}}}),
             expect!["x 1.5s"],
         );
-        check(json!({}), expect!["`command` is missing: the program that is the server"]);
+        check(json!({}), expect!["`command` is missing: it names the program that is the server"]);
         check(
             json!({"command": ""}),
-            expect!["`command` is missing: the program that is the server"],
+            expect!["`command` is missing: it names the program that is the server"],
         );
         check(
             json!({"url": "https://example.com/mcp"}),
             expect![
-                "`url` and `headers` are not supported yet: only servers with a `command` can be started; hint: bridge a remote server with a local command"
+                "`url` and `headers` are not supported yet; use a local `command`, which may be a bridge to a remote server"
             ],
         );
         check(

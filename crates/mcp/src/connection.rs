@@ -46,7 +46,7 @@ pub(crate) struct ServerConnection {
     unresponsive: CancellationToken,
 }
 
-/// Keeps the conversation going. Dropped, it closes the server's input.
+/// The SDK's handle of the conversation. Dropping it closes the server's input.
 pub(crate) struct Conversation {
     connection: ServerConnection,
     /// Owns the SDK's side, and is done when the server's output has been read to its end.
@@ -99,7 +99,7 @@ impl Conversation {
         self.connection.clone()
     }
 
-    /// Waits until there is nothing more to hope for, and says why.
+    /// Waits until the server is of no more use, and returns the reason.
     pub(crate) async fn end(&mut self) -> &'static str {
         tokio::select! {
             () = &mut self.finished => "it closed its output",

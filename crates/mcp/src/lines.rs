@@ -1,7 +1,8 @@
-//! What a server says, put into a form that the SDK reads: one odd part must not cost the rest.
+//! Repairs the lines of a server so that the SDK can read them: one invalid part must not cost the
+//! rest.
 //!
-//! A line is mended only where the SDK would otherwise throw it away. Nothing is made up: what
-//! cannot be kept is named in its place.
+//! A line is mended only where the SDK would otherwise discard it. Nothing is made up: what cannot
+//! be kept is named in its place.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The process of a server: its environment, its pipes, its end. Knows nothing of MCP.
+//! The process of a server: environment, pipes, and how it ends. Knows nothing of MCP.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ use crate::{
 
 /// After its input is closed, a server has this long to leave by itself.
 const LEAVE_GRACE: Duration = Duration::from_secs(2);
-/// How long what it wrote last may take to be read.
+/// How long reading its last output may take.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long the reaper may take beyond what it gives the server.
 const REAPER_MARGIN: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ impl Launcher {
         Self { program: program.into(), arguments: arguments.iter().map(OsString::from).collect() }
     }
 
-    /// For tests whose servers leave by themselves: nobody ends those that do not.
+    /// For tests whose servers exit by themselves: nobody ends those that do not.
     pub fn plain() -> Self {
         Self::reaper("env", &[])
     }
@@ -103,7 +103,8 @@ impl Process {
         Ok((Self { reaper, stderr }, stdin, stdout))
     }
 
-    /// Waits until the server and what it started have ended. May be dropped and asked again.
+    /// Waits until the server and what it started have ended. Cancel-safe: it may be dropped and called
+    /// again.
     pub(crate) async fn ended(&mut self) {
         // An error means that somebody else has reaped it.
         self.reaper.wait().await.ok();
@@ -115,7 +116,7 @@ impl Process {
     /// which goes on trying.
     pub(crate) async fn stop(mut self) -> Option<ExitStatus> {
         if timeout(LEAVE_GRACE, self.ended()).await.is_err() {
-            self.stderr.abort(); // By this the reaper is told.
+            self.stderr.abort(); // Closing this pipe tells the reaper.
             timeout(TERMINATE_GRACE + REAPER_MARGIN, self.ended()).await.ok()?;
         }
         // The last words; where nobody adopts daemons, one may hold the pipe open.

@@ -1,10 +1,10 @@
-//! The process between us and a server, which ends the server and everything that came of it:
+//! The process between us and a server, which ends the server and everything that it started:
 //! children, their children, and daemons. It does so when the server has ended, and when nobody
-//! reads its standard error any more: because we closed that pipe, or because we are gone, however
-//! we went.
+//! reads its standard error any more: because we closed that pipe, or because our process is gone,
+//! for whatever reason.
 //!
-//! The server has our pipes; nothing passes through here. It knows nothing of MCP. Only on Linux do
-//! daemons become its children; elsewhere they get away.
+//! The server has our pipes; nothing passes through here. It knows nothing of MCP. Daemons become its
+//! children only on Linux; elsewhere they escape.
 
 use std::{
     ffi::OsString,
@@ -33,20 +33,20 @@ pub(crate) const TERMINATE_GRACE: Duration = Duration::from_secs(2);
 /// From one SIGKILL to the next, until nobody is left.
 const KILL_EVERY: Duration = Duration::from_millis(5);
 
-/// What shells end with where there is no such program.
+/// The exit code of shells where there is no such program.
 pub(crate) const NO_SUCH_PROGRAM: u8 = 127;
-/// What shells end with where a program is there and cannot be executed.
+/// The exit code of shells where a program exists and cannot be executed.
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
-/// What shells add the number of a signal to.
+/// The exit code of shells for a signal, without the signal's number.
 const BY_SIGNAL: u8 = 128;
 
-/// Runs the server and ends what is left of it. Answers what to exit with: what the server did, in
-/// the way of shells.
+/// Runs the server and ends what is left of it. Returns the exit code: the server's own, in the
+/// convention of shells.
 pub async fn run(program: OsString, arguments: Vec<OsString>) -> u8 {
     match serve(program, arguments).await {
         Ok(code) => code,
         Err(error) => {
-            writeln!(io::stderr(), "{error}").ok(); // For whoever reads what the server says.
+            writeln!(io::stderr(), "{error}").ok(); // It is kept like the output of the server.
             match error.kind() {
                 ErrorKind::NotFound => NO_SUCH_PROGRAM,
                 _ => NOT_EXECUTABLE,
@@ -60,7 +60,7 @@ async fn serve(program: OsString, arguments: Vec<OsString>) -> io::Result<u8> {
     adopt_orphans()?;
     // In a group of its own: what it sends to its group does not reach us.
     let server = Command::new(program).args(arguments).process_group(0).spawn()?;
-    // Whoever talks to the server sees when it closes these.
+    // Our end must see when the server closes these.
     let nothing = File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;
     dup2_stdout(&nothing)?;
@@ -120,7 +120,7 @@ impl Told {
     }
 }
 
-/// Our children: the server, and whoever lost a parent below it.
+/// Our children: the server, and its descendants that lost their parent.
 struct Tree {
     /// The server; its id is also that of its group.
     leader: Pid,
@@ -129,7 +129,7 @@ struct Tree {
 }
 
 impl Tree {
-    /// Reaps who has ended, and says whether nobody is left.
+    /// Reaps the processes that have ended, and returns whether none is left.
     fn is_gone(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -149,13 +149,13 @@ impl Tree {
     }
 
     async fn leaves_within(&mut self, grace: Duration) {
-        // Whether it did is seen by whoever looks next.
+        // The next look at the process shows whether it did.
         timeout_at(Instant::now() + grace, self.until(|_| false)).await.ok();
     }
 
     /// Only children of ours are signalled, and the server's group while we have not reaped the
-    /// server: until then nobody else can have their numbers. Whom they leave behind is our child
-    /// the next time.
+    /// server: until then no other process can have their numbers. Processes that they leave behind
+    /// become our children, and are signalled the next time.
     fn signal(&self, signal: Signal) {
         if self.ended.is_none() {
             kill_process_group(self.leader, signal).ok();

@@ -1,7 +1,7 @@
-//! The input schema of a server's tool, mended where that is safe: what is left accepts at least
-//! what the tool accepts. A schema that makes no sense even so is an error.
+//! The input schema of a server's tool, mended where that is safe: the result accepts at least what
+//! the tool accepts. A schema that still makes no sense is an error.
 //!
-//! Pure. How a provider wants a schema said is not known here.
+//! Pure. Dialects of providers are not known here.
 
 use serde_json::{Map, Value, json};
 
@@ -116,7 +116,7 @@ fn mend(schema: &mut Value, root: &Value) {
     }
 }
 
-/// A type that there is not says nothing; some have another name elsewhere.
+/// A type that does not exist is dropped, unless it is another name of one that does.
 fn mend_type(fields: &mut Map<String, Value>) {
     let Some(Value::String(kind)) = fields.get("type") else { return };
     if TYPES.contains(&kind.as_str()) {

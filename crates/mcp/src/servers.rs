@@ -19,7 +19,7 @@ use crate::{
     supervisor::{Live, SupervisedServer},
 };
 
-/// How long a call waits for a server that is just being started again.
+/// How long a call waits for a server that is being restarted.
 pub const RESTART_WAIT: Duration = Duration::from_secs(5);
 
 /// The configured servers, each watched by a task of its own.
@@ -129,13 +129,13 @@ impl Servers {
     }
 }
 
-/// The way to a server that runs, or will in a moment.
+/// A connection to a server that runs, or will in a moment.
 async fn connection(server: &SupervisedServer) -> Result<ServerConnection, CallError> {
     let settled = |live: &Live| {
         live.connection.is_some()
             || !matches!(live.state, ServerState::Running | ServerState::Restarting)
     };
-    // Not settled in time is the same to the caller as not running.
+    // To the caller, a server that is not ready in time does not run.
     let live = timeout(RESTART_WAIT, wait_until(server, settled)).await.ok().flatten();
     live.and_then(|live| live.connection).ok_or_else(|| {
         let reason = server.live.borrow().last_error.clone();

@@ -1,9 +1,9 @@
-//! What an operator wants to know of a server.
+//! The status of a server, for operators.
 
 use protocol::tool::LeftOutTool;
 use serde::Serialize;
 
-/// Where a server is in its life.
+/// The state of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerState {
@@ -24,17 +24,17 @@ pub enum ServerState {
 pub struct ServerStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it is in its life.
+    /// Its state.
     pub state: ServerState,
     /// Full names of the tools it offers.
     pub tools: Vec<String>,
     /// Which of its tools cannot be used.
     pub left_out: Vec<LeftOutTool>,
-    /// What is odd about the configuration.
+    /// Warnings about the configuration.
     pub warnings: Vec<String>,
     /// How often it was started.
     pub starts: u32,
-    /// What went wrong last, also when it runs again.
+    /// The last error, even if it runs again.
     pub last_error: Option<String>,
     /// The end of what it wrote to standard error.
     pub stderr_tail: String,

@@ -20,7 +20,7 @@ impl StderrTail {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Reads to the end, always: a server whose standard error fills up would stand still.
+    /// Always reads to the end: a server would block when the pipe of its standard error is full.
     pub(crate) async fn drain(self, server: String, mut stderr: impl AsyncRead + Unpin) {
         let mut buffer = vec![0; 8 * 1024];
         while let Ok(count @ 1..) = stderr.read(&mut buffer).await {

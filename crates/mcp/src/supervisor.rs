@@ -31,7 +31,7 @@ use crate::{
 
 /// So many crashes within [`CRASH_WINDOW`], and the server is left alone for [`SUSPENSION`].
 const CRASHES_MAX: usize = 5;
-/// See [`CRASHES_MAX`].
+/// The period in which crashes are counted: see [`CRASHES_MAX`].
 const CRASH_WINDOW: Duration = Duration::from_secs(60);
 /// After it one more start is tried; failing again means another pause.
 const SUSPENSION: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ pub(crate) struct SupervisedServer {
     pub(crate) stderr: StderrTail,
 }
 
-/// What is true of a server now.
+/// The present state of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Live {
     pub(crate) state: ServerState,
@@ -131,7 +131,7 @@ impl SupervisedServer {
         format!("cannot start `{}`: {why}", self.config.command)
     }
 
-    /// Talks until something goes wrong, and says what.
+    /// Serves calls until something goes wrong, and returns what.
     async fn converse(
         &self,
         stdin: ChildStdin,

@@ -1,4 +1,4 @@
-//! Words of a server, made fit to be shown: bounded, and without what could hide a part of them.
+//! Makes text from a server safe to show: bounded, and without characters that could hide a part of it.
 
 /// Cuts at a character, so that at most `max_bytes` remain.
 pub(crate) fn cut(text: &mut String, max_bytes: usize) {

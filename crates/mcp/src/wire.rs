@@ -1,5 +1,5 @@
-//! What a server writes to its standard output, on its way to the SDK: whole lines of JSON,
-//! bounded in size, number and speed. What a line means is known in `lines`.
+//! The standard output of a server on its way to the SDK: whole lines of JSON, bounded in size,
+//! number and rate. `lines` knows what a line means.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ pub(crate) const LINE_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Most lines that are no message within [`GARBAGE_WINDOW`]: some programs log where they should
 /// not, and still do their work.
 pub(crate) const GARBAGE_MAX_LINES: usize = 1_000;
-/// See [`GARBAGE_MAX_LINES`].
+/// The period in which invalid lines are counted: see [`GARBAGE_MAX_LINES`].
 pub(crate) const GARBAGE_WINDOW: Duration = Duration::from_secs(10);
 /// What is read in one second, in bytes; then the pipe fills, and the server waits.
 pub(crate) const READ_MAX_BYTES_PER_S: usize = 16 * 1024 * 1024;
 
-/// Why no more comes.
+/// Why the output ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireEnd {
     #[error("it closed its output")]

@@ -1,7 +1,7 @@
-//! An answer while it comes in, every part bounded, and the one rule for what counts as an answer.
+//! An answer while it arrives, with every part bounded, and the one rule for what counts as an answer.
 //!
-//! Whatever the wire format: text, calls and a reason to stop come in; what goes out is a whole
-//! answer, one that was cut, or an error.
+//! It is the same for every wire format: text, calls and a reason to stop come in; a complete answer,
+//! a cut one, or an error goes out.
 
 use protocol::message::{FinishReason, Usage};
 use serde_json::{Map, Value};
@@ -22,18 +22,18 @@ pub(crate) enum Increment {
     Text(String),
     /// A part of a tool call or of the reasoning.
     Part,
-    /// Nothing of the answer itself.
+    /// No part of the answer itself, such as a sign of life.
     Nothing,
-    /// The end marker.
+    /// The end marker: the answer is complete.
     End,
 }
 
 /// Why a provider stopped, by its own word for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stopped {
-    /// It had said all, or wants tools called: servers mix the two up.
+    /// It was finished, or wants tools called: servers confuse the two.
     Done,
-    /// It ran into a bound on tokens.
+    /// It reached a limit on tokens.
     Length,
     /// It withheld the rest; the words say why, where it does.
     Filtered(String),
@@ -41,7 +41,7 @@ pub(crate) enum Stopped {
     Failed(String),
 }
 
-/// What came so far.
+/// The answer so far.
 #[derive(Debug, Default)]
 pub(crate) struct PartialAnswer {
     pub(crate) text: String,
@@ -61,7 +61,7 @@ pub(crate) struct PartialAnswer {
 #[derive(Debug, Default, Clone)]
 pub(crate) struct PartialCall {
     pub(crate) tool: String,
-    /// JSON as far as it has come.
+    /// The JSON received so far.
     pub(crate) args: String,
 }
 
@@ -86,12 +86,12 @@ pub(crate) struct JudgedAnswer {
     pub(crate) cut: Option<AnswerCut>,
 }
 
-/// What is asked of the rule besides the answer itself.
+/// What the rule depends on besides the answer itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Circumstances {
     /// The bound on tokens that was asked for.
     pub(crate) max_tokens: Option<u32>,
-    /// This provider ends its turn without a word where the tools have said all.
+    /// This provider may end its turn without text when the results of tools need no comment.
     pub(crate) may_say_nothing: bool,
 }
 
@@ -135,7 +135,7 @@ impl PartialAnswer {
         extend_reasoning(&mut self.reasoning, more)
     }
 
-    /// The rule: what this answer counts as, now that nothing more comes.
+    /// The rule: what this answer counts as once it has ended.
     pub(crate) fn judged(self, around: Circumstances) -> Result<JudgedAnswer, ModelError> {
         let stopped = self.stopped.ok_or(ModelError::Truncated)?;
         let says = !spoken(&self.text).is_empty();
@@ -237,7 +237,7 @@ impl Counted {
     }
 }
 
-/// What is said to the user: some servers leave a model's thoughts in front of its words.
+/// The text for the user: some servers leave the model's reasoning in front of it.
 fn spoken(text: &str) -> &str {
     let text = text.trim();
     match text.strip_prefix("<think>") {

@@ -1,5 +1,5 @@
-//! The bytes of an answer on their way to being one: events in either wire format, or a whole
-//! answer that was not streamed. No IO.
+//! From bytes to an answer: events in either wire format, or a whole answer that was not streamed.
+//! No IO.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::{
     sse::{SseDecoder, SseEvent},
 };
 
-/// Takes an answer in, however its bytes are cut.
+/// Assembles an answer, however its bytes are split.
 pub(crate) struct AnswerStream {
     reader: AnswerReader,
     decoder: SseDecoder,
@@ -94,7 +94,7 @@ impl AnswerStream {
         Ok(added)
     }
 
-    /// A body that is no event stream: a whole answer, or objects one after another.
+    /// A body that is not an event stream: a whole answer, or objects one after another.
     fn read_unframed(&mut self, added: &mut Added) -> Result<(), ModelError> {
         let text = String::from_utf8_lossy(&self.unframed);
         let Some(values) = json::parse_all(&text) else {

@@ -1,6 +1,6 @@
 //! Anthropic's messages.
 //!
-//! Only the form: here a request becomes a body; what comes back is read in `events`. No IO.
+//! Only the wire format: a request becomes a body here; `events` reads the answer. No IO.
 
 mod events;
 
@@ -94,7 +94,7 @@ fn wire_blocks(message: &Message, provider: &str, ids: &WireIds) -> (&'static st
             });
             ("user", vec![result])
         }
-        // A turn that says nothing enters no prompt, whatever it thought.
+        // A turn without text does not enter a prompt, even if it has reasoning.
         Message::Assistant { content, tool_calls, .. }
             if content.trim().is_empty() && tool_calls.is_empty() =>
         {
@@ -134,7 +134,7 @@ fn turn(
         usize::try_from(bytes).ok()
     };
     let said: usize = order.iter().filter_map(bytes_of).sum();
-    // What was masked since has other lengths: then all text stands where the first stood.
+    // Masking changed the lengths: all text then goes where the first block was.
     let is_divisible = said == content.len();
     let mut rest = content;
     let mut calls = tool_calls.iter();

@@ -43,7 +43,7 @@ pub(crate) struct WholeAnswer {
     pub(crate) first_token_at: Option<Instant>,
 }
 
-/// The body of a request, as the provider's wire format and what it has taught us will have it.
+/// The body of a request, in the provider's wire format and adapted to its lessons.
 pub(crate) fn body_of(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Value {
     match provider.kind {
         WireFormat::Anthropic => anthropic::body(request, lessons),
@@ -98,7 +98,7 @@ pub(crate) fn attempt(
     }
 }
 
-/// The error without the provider's key, should its words repeat it.
+/// The error without the provider's key, in case its message repeats it.
 fn without_key(error: ModelError, provider: &Provider) -> ModelError {
     match provider.api_key.as_ref().map(ExposeSecret::expose_secret) {
         Some(key) if !key.is_empty() => error.with_words(|words| words.replace(key, "[redacted]")),
@@ -121,7 +121,7 @@ fn judged(
     let bound = bound.into_iter().find_map(|key| body.get(key)?.as_u64());
     let judged = answer.judged(Circumstances {
         max_tokens: bound.and_then(|tokens| u32::try_from(tokens).ok()),
-        // Claude may have nothing to add to what its tools have said.
+        // Claude may have nothing to add to the results of its tools.
         may_say_nothing: provider.kind == WireFormat::Anthropic
             && matches!(request.messages.last(), Some(Message::Tool { .. })),
     })?;

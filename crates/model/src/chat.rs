@@ -1,4 +1,4 @@
-//! What is asked of a model and what comes back, whatever the wire format.
+//! A request to a model and its answer, whatever the wire format.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ impl std::fmt::Display for ModelRef {
     }
 }
 
-/// One question to a model.
+/// One request to a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
-    /// Whom to ask: see `Models::resolve`.
+    /// The provider: see `Models::resolve`.
     pub provider: String,
-    /// Which of its models.
+    /// The provider's name for the model.
     pub model: String,
     /// The system prompt; may be empty.
     pub system: String,
@@ -85,10 +85,10 @@ pub struct ChatResponse {
     pub attempts: u32,
 }
 
-/// How an answer is not whole.
+/// In which way an answer is incomplete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerCut {
-    /// What cut it.
+    /// The cause of the cut.
     pub by: CutBy,
     /// Tools that it was about to call: these calls are not whole, and not to be made.
     pub calls: Vec<String>,
@@ -112,7 +112,7 @@ impl std::fmt::Display for AnswerCut {
                 write!(f, "the answer was cut at `max_tokens` = {most}")?;
             }
             CutBy::Length { max_tokens: None } => {
-                write!(f, "the answer was cut at the longest that the model may say")?;
+                write!(f, "the answer was cut at the model's own limit on tokens")?;
             }
             CutBy::ContentFilter { words } => {
                 write!(
@@ -151,7 +151,7 @@ pub enum ChatEvent {
     Done(Box<ChatResponse>),
 }
 
-/// Arguments as an object: providers refuse a history with text that is no JSON.
+/// Arguments as an object: providers refuse a history with text that is not JSON.
 pub(crate) fn parsable(args: &Value) -> Value {
     match args {
         Value::Object(_) => args.clone(),

@@ -1,8 +1,8 @@
 //! The demo model: a small deterministic planner, so that everything around a model can be seen,
 //! tried and tested offline, in Chinese and English.
 //!
-//! It really uses the tools that it is offered. It is no language model, and says so. It works from
-//! the conversation alone: the last user message, and the calls and results behind it.
+//! It really uses the tools that it is offered. It is not a language model, and says so. It works
+//! from the conversation alone: the last user message, and the calls and results after it.
 
 mod act;
 mod arguments;

@@ -1,5 +1,5 @@
-//! Texts into vectors: multilingual-e5-small on this machine, an endpoint that speaks OpenAI's form,
-//! or hashing, which needs neither.
+//! From texts to vectors: multilingual-e5-small on this machine, an endpoint that speaks OpenAI's wire
+//! format, or hashing, which needs neither.
 //!
 //! Vectors are of length 1, never zero. Those of different [`Embedder::id`]s must not be compared.
 
@@ -48,7 +48,7 @@ pub trait Embedder: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, ModelError>>;
 }
 
-/// What a vector is for; some models want to be told.
+/// What a vector is for; some models need to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     Query,
@@ -73,14 +73,14 @@ pub struct EmbeddingSettings {
     pub passage_prefix: Option<String>,
 }
 
-/// How a vector gets the dimensions that we keep.
+/// How a vector is reduced to the dimensions that we keep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectionMode {
     /// The server is asked for that many.
     #[default]
     Server,
-    /// The server's vectors have that many by nature; it is not asked.
+    /// The server's vectors have that many anyway; it is not asked to reduce them.
     None,
     /// A fixed random projection of the server's longer vectors.
     Random,

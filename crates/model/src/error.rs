@@ -1,23 +1,23 @@
-//! What goes wrong when a model is asked, by what the caller can do about it.
+//! The errors of asking a model, by what the caller can do about them.
 //!
-//! Errors name neither the provider (the caller knows whom it asked) nor any secret.
+//! They name neither the provider, which the caller knows, nor any secret.
 
 use std::time::Duration;
 
 /// Longest text of a provider that an error repeats, in characters.
 pub const PROVIDER_MESSAGE_MAX_CHARS: usize = 500;
 
-/// A model did not answer as it should. One attempt's fault, or the last one's.
+/// Why a model gave no valid answer: the error of an attempt, or of the last one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelError {
     /// The operator must act; asking again is useless.
-    #[error("the provider refuses our API key: {message}")]
+    #[error("the provider rejects the API key: {message}")]
     Auth { message: String },
-    /// The credentials are good, but not for this: a country, a model, a proxy on the way.
-    #[error("the provider does not allow it: {message}")]
+    /// The credentials are valid, but do not allow this: a country, a model, a proxy on the way.
+    #[error("the provider does not allow the request: {message}")]
     Forbidden { message: String },
-    /// The account has nothing left to pay with; asking again is useless.
-    #[error("the account with the provider is used up: {message}")]
+    /// The account has no credit left; asking again is useless.
+    #[error("the account with the provider has no credit left: {message}")]
     Quota { message: String },
     /// The provider, or the model itself, declines to answer this.
     #[error("the provider refused to answer: {message}")]
@@ -26,7 +26,7 @@ pub enum ModelError {
     #[error("the prompt is too long for the model (`context_tokens` of the agent): {message}")]
     PromptTooLong { message: String },
     /// Another 4xx: this request will never be accepted.
-    #[error("the provider refuses the request: {message}")]
+    #[error("the provider rejects the request: {message}")]
     BadRequest {
         /// The HTTP status; 400 where the provider said it in a stream.
         status: u16,
@@ -34,7 +34,7 @@ pub enum ModelError {
         message: String,
     },
     /// 429: ask again later.
-    #[error("the provider limits the rate: {message}")]
+    #[error("the provider's rate limit is reached: {message}")]
     RateLimited {
         /// How long the provider asks us to wait.
         retry_after: Option<Duration>,
@@ -61,13 +61,13 @@ pub enum ModelError {
         cut_at: Option<Option<u32>>,
     },
     /// The answer is not what the wire format says.
-    #[error("the provider does not keep to the wire format: {message}")]
+    #[error("the provider's answer does not follow the wire format: {message}")]
     Protocol {
         /// What is wrong, without the text itself.
         message: String,
     },
-    /// The answer is larger than we take.
-    #[error("the answer is larger than `{limit}` = {max}")]
+    /// The answer is larger than a limit of ours.
+    #[error("the answer is larger than the limit `{limit}` = {max}")]
     Limit {
         /// The name of the bound.
         limit: &'static str,
@@ -202,7 +202,7 @@ impl SettingsError {
     }
 }
 
-/// The model that a run asks for is not to be had here. The caller can ask for another.
+/// The model that a run asks for is not available here. The caller can ask for another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     #[error("provider `{provider}` is unknown; configured are {configured}")]

@@ -1,7 +1,7 @@
 //! One HTTP exchange with a provider: sent, classified, read in bounded pieces.
 //!
-//! Redirects and proxies are off, so that a key reaches only the configured address. Nothing is
-//! tried twice here: see [`crate::retry`].
+//! Redirects and proxies are off, so that a key reaches only the configured address. Retries are in
+//! [`crate::retry`].
 
 use std::time::{Duration, SystemTime};
 
@@ -39,7 +39,7 @@ pub(crate) fn client(connect_timeout: Duration) -> Result<reqwest::Client, Setti
         .build()
         .or_else(|error| {
             // A bare machine has no certificates; local providers and the demo need none.
-            tracing::warn!(error = chain(&error), "providers behind https cannot be asked");
+            tracing::warn!(error = chain(&error), "providers that need https cannot be reached");
             builder().tls_certs_only([]).build()
         })
         .map_err(|error| SettingsError::new("model", format!("no HTTP client: {}", chain(&error))))
@@ -60,7 +60,7 @@ pub(crate) fn with_key(request: RequestBuilder, provider: &Provider) -> RequestB
     }
 }
 
-/// A header value that never shows itself; a key that is none gives an empty value, and a 401.
+/// A header value that is never shown; an invalid key becomes an empty value, and a 401.
 fn sensitive(key: &SecretString, prefix: &str) -> HeaderValue {
     let text = SecretString::from(format!("{prefix}{}", key.expose_secret()));
     let mut value =
@@ -91,7 +91,7 @@ pub(crate) async fn send(
     if status == StatusCode::OK {
         return Ok(body);
     }
-    let words = "it redirects elsewhere, and redirects are not followed";
+    let words = "it answers with a redirect, and redirects are not followed";
     if status.is_redirection() {
         return Err(ModelError::BadRequest { status: status.as_u16(), message: words.into() });
     }
@@ -146,7 +146,7 @@ impl Body {
     /// Waits a moment for the end, so that the connection can be used again.
     pub(crate) async fn drain(mut self) {
         let end = async { while let Ok(Some(_)) = self.chunk().await {} };
-        // A server that keeps the body open only loses its connection.
+        // A server that keeps the body open loses its connection, and nothing else.
         let _ = timeout(DRAIN_TIMEOUT, end).await;
     }
 
@@ -181,7 +181,7 @@ fn not_sent(error: &reqwest::Error, connect_timeout: Duration) -> ModelError {
     }
 }
 
-/// The causes in one line. The URL is left out: it is the operator's business.
+/// The causes on one line. The URL is left out: it is for the operator only.
 fn chain(error: &reqwest::Error) -> String {
     let mut words = Vec::new();
     let mut cause = std::error::Error::source(error);

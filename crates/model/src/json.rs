@@ -1,4 +1,4 @@
-//! JSON as providers really send it.
+//! Reads JSON as providers really send it.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use protocol::json::mended;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Parses `text`; what others write and JSON does not know is mended instead of failing.
+/// Parses `text`; common breaches of JSON's rules are mended instead of failing.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(text).or_else(|error| match mended(text) {
         Cow::Borrowed(_) => Err(error),

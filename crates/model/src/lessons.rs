@@ -1,8 +1,8 @@
-//! What providers have taught us by refusing: learnt once for a provider's model, from the words
-//! of the refusal, and then kept as long as this process lives.
+//! Lessons: how a provider's model must be asked, learnt once from the text of a refusal, and kept
+//! as long as this process lives.
 //!
-//! Pure. A lesson that changes nothing is none, so that a request is asked again only while there
-//! is something to do differently.
+//! Pure. A refusal that would not change the request teaches nothing, so a request is sent again only
+//! while there is something to do differently.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::{
     error::{ModelError, cut},
 };
 
-/// Most lessons that one call may take: a provider that always wants something else is given up.
+/// Most lessons of one call: a provider that keeps demanding something else is given up.
 pub(crate) const LESSONS_MAX: u32 = 16;
 /// How much of a provider's reason to refuse a tool is kept, in characters.
 const REASON_MAX_CHARS: usize = 300;
@@ -45,7 +45,7 @@ pub(crate) struct Lessons {
 pub(crate) enum TokenBound {
     MaxTokens,
     MaxCompletionTokens,
-    /// It takes none.
+    /// The model accepts no such bound.
     None,
 }
 
@@ -57,7 +57,7 @@ pub(crate) enum ReasoningEcho {
 }
 
 impl Lessons {
-    /// Takes the lesson out of a refusal of `body`, if there is a new one, and names it.
+    /// Learns from a refusal of `body`, and names the lesson if it is a new one.
     pub(crate) fn learn(
         &mut self,
         error: &ModelError,

@@ -1,8 +1,8 @@
-//! Whom we ask: chat and embedding providers, and what is the same about all of them.
+//! Language models and embedders: the providers, and what they have in common.
 //!
 //! Two wire formats (OpenAI's and Anthropic's), a planner that needs no network (`demo`), and one
 //! that follows a script (for tests). An answer is either whole or an error, never a part. This
-//! crate knows neither runs nor events; it reads no environment and keeps nothing.
+//! crate knows neither runs nor events, reads no environment and stores nothing.
 
 pub mod chat;
 pub mod embedding;

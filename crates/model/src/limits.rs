@@ -1,4 +1,4 @@
-//! The bounds of what we take from a provider, each with its unit.
+//! The limits on what we accept from a provider, each with its unit.
 
 use crate::error::ModelError;
 

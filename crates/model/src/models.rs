@@ -1,6 +1,6 @@
-//! All configured providers: which model a run asks, asking it, and asking again.
+//! All configured providers: resolves which model a run asks, asks it, and retries.
 //!
-//! How one attempt goes is in `attempt`; which wire format a provider speaks, in its settings.
+//! One attempt is in `attempt`; a provider's wire format is in its settings.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,7 +40,7 @@ struct Registry {
     routes: Routes,
     default: ModelRef,
     prices: Prices,
-    /// What providers have taught us; no more than [`TAUGHT_MAX`] models.
+    /// Lessons of at most [`TAUGHT_MAX`] models.
     taught: Mutex<BTreeMap<ModelRef, Lessons>>,
 }
 
@@ -197,12 +197,12 @@ impl Models {
         })
     }
 
-    /// The model of a run that says nothing.
+    /// The model of a run that names none.
     pub fn default_model(&self) -> &ModelRef {
         &self.registry.default
     }
 
-    /// The price of a model; `None` when it is in no table and so counts as free.
+    /// The price of a model; `None` when it is in neither table, and so counts as free.
     pub fn price(&self, model: &ModelRef) -> Option<Price> {
         self.registry.prices.find(model)
     }
@@ -212,7 +212,7 @@ impl Models {
         self.registry.routes.infos()
     }
 
-    /// What providers have taught this process about their models by refusing.
+    /// The lessons that this process has learnt about models.
     pub fn taught(&self) -> Vec<TaughtModel> {
         let taught = self.registry.taught();
         let models = taught.iter().map(|(model, lessons)| TaughtModel {
@@ -273,7 +273,7 @@ impl Registry {
         self.taught().get(&request.model_ref()).cloned().unwrap_or_default()
     }
 
-    /// Takes the lesson out of a refusal; says whether there is something to do differently now.
+    /// Learns from a refusal; returns whether there is something to do differently now.
     fn learn(&self, lessons: &mut Lessons, error: &ModelError, request: &ChatRequest) -> bool {
         let Some(Route::Configured(provider)) = self.routes.get(&request.provider) else {
             return false;
@@ -281,7 +281,7 @@ impl Registry {
         let body = body_of(request, provider, lessons);
         let Some(lesson) = lessons.learn(error, request, &body) else { return false };
         let model = request.model_ref();
-        tracing::info!(%model, lesson, "a provider has taught us something");
+        tracing::info!(%model, lesson, "requests to a model are adapted to its provider");
         let mut taught = self.taught();
         if taught.len() < TAUGHT_MAX || taught.contains_key(&model) {
             taught.insert(model, lessons.clone());

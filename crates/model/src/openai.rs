@@ -1,6 +1,6 @@
 //! OpenAI's chat completions, as OpenAI and the many servers that imitate it speak them.
 //!
-//! Only the form: here a request becomes a body; what comes back is read in `frames` and `calls`.
+//! Only the wire format: a request becomes a body here; `frames` and `calls` read the answer.
 //! No IO.
 
 mod calls;
@@ -23,7 +23,7 @@ use crate::{
     tool_schema,
 };
 
-/// What stands for the result of a tool that answered nothing: some servers refuse an empty one.
+/// The result of a tool that returned nothing: some servers refuse an empty one.
 pub(crate) const NO_OUTPUT: &str = "(no output)";
 /// The field in which reasoning is sent where the provider has sent none.
 const REASONING_FIELD: &str = "reasoning_content";
@@ -90,7 +90,7 @@ fn wire_messages(request: &ChatRequest, provider: &Provider, lessons: &Lessons) 
                 "tool_call_id": ids.get(*tool_call_id),
                 "content": if content.trim().is_empty() { NO_OUTPUT } else { content },
             })),
-            // A turn that says nothing enters no prompt.
+            // A turn without text does not enter a prompt.
             Message::Assistant { content, tool_calls, .. }
                 if content.trim().is_empty() && tool_calls.is_empty() => {}
             Message::Assistant { content, tool_calls, replay } => {
@@ -147,8 +147,8 @@ fn wire_call(call: &ToolCall, id: String, replay: Option<&Replay>, place: usize)
 pub(crate) struct WireIds(HashMap<CallId, String>);
 
 impl WireIds {
-    /// A provider's own id where it gave one; else nine letters and digits, since Mistral takes
-    /// nothing else and everybody takes that.
+    /// A provider's own id where it gave one; else nine letters and digits, since Mistral accepts
+    /// nothing else and every other server accepts that.
     pub(crate) fn of(request: &ChatRequest, lessons: &Lessons) -> Self {
         let mut ids = HashMap::new();
         for message in &request.messages {

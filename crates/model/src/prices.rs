@@ -1,8 +1,8 @@
 //! What a model call costs.
 //!
 //! The built-in table holds the list prices of a few well-known models, as their providers
-//! published them by the end of [`PRICES_AS_OF`]; the operator's own prices come first. What is in
-//! neither costs 0. Surcharges (writing to a prompt cache, long prompts) and discounts are left out.
+//! published them by the end of [`PRICES_AS_OF`]; the operator's own prices come first. A model in
+//! neither costs 0. Surcharges (writing to a prompt cache, long prompts) and discounts are ignored.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! When to ask again: how long to wait, and what a provider's `Retry-After` means.
+//! When to retry: how long to wait, and what a provider's `Retry-After` means.
 
 use std::time::{Duration, SystemTime};
 
@@ -25,8 +25,8 @@ pub(crate) fn wait_after(
     retry: Retry,
     random: f64,
 ) -> Option<Duration> {
-    // A provider that stays silent is given twice the time once, and then given up: each attempt
-    // may be paid for.
+    // A provider that stays silent gets twice the time once, and is then given up: every attempt
+    // may cost money.
     let is_silent =
         matches!(error, ModelError::Timeout { phase: Phase::FirstByte | Phase::Idle, .. });
     let most = if is_silent { retry.max_attempts.min(2) } else { retry.max_attempts };

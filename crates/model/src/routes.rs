@@ -1,4 +1,4 @@
-//! Which providers there are, and which model a name means. Nobody is asked here.
+//! The providers, and which model a name means. No request is made here.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,9 +25,9 @@ pub struct ProviderInfo {
     pub name: String,
     /// Where it is reached; `None` when it needs no network.
     pub base_url: Option<String>,
-    /// It can be asked: it has a key, or needs none.
+    /// Whether it can be asked: it has a key, or needs none.
     pub is_configured: bool,
-    /// It has a key.
+    /// Whether a key is configured.
     pub has_key: bool,
     /// The model when only the provider is named.
     pub default_model: Option<String>,
@@ -41,7 +41,7 @@ impl Routes {
         self.0.get(provider)
     }
 
-    /// The model of a run that says nothing.
+    /// The model of a run that names none.
     pub(crate) fn default_of(&self, setting: Option<&str>) -> Result<ModelRef, ResolveError> {
         if let Some(text) = setting {
             return self.checked(self.parse(text)?);
@@ -84,7 +84,7 @@ impl Routes {
         self.checked(ModelRef { provider: provider.to_owned(), model: model.to_owned() })
     }
 
-    /// The model, if it is to be had.
+    /// The model, if it is available.
     pub(crate) fn checked(&self, model: ModelRef) -> Result<ModelRef, ResolveError> {
         match self.get(&model.provider) {
             None => Err(self.unknown(&model.provider)),
@@ -107,7 +107,7 @@ impl Routes {
         }
     }
 
-    /// How often and how long a request may be tried; fails when its model is not to be had.
+    /// How often and how long a request may be tried; fails when its model is not available.
     pub(crate) fn limits_of(
         &self,
         request: &ChatRequest,

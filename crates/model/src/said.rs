@@ -1,4 +1,4 @@
-//! What a provider says when it does not answer: its words, and which kind of error they mean.
+//! A provider's error responses: their text, and which kind of error it means.
 //!
 //! Pure. Providers agree on neither the form nor the status, so both are read widely and judged
 //! here, in one place.
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, cut};
 
-/// Where an error's words stand, in the order in which they are looked for.
+/// The fields that may hold an error's text, in the order in which they are tried.
 const WORDS: [&str; 14] = [
     "error",
     "message",
@@ -26,14 +26,14 @@ const WORDS: [&str; 14] = [
     "description",
     "title",
 ];
-/// Where the kind of an error stands.
+/// The fields that may hold the kind of an error.
 const KINDS: [&str; 6] = ["type", "code", "status", "param", "error_type", "raw_status_code"];
 /// Deepest nesting of an error body that is looked at.
 const DEPTH_MAX: usize = 8;
 /// Most items of a list of faults that are repeated.
 const FAULTS_MAX: usize = 4;
 
-/// What stands in the body of an error.
+/// The content of an error's body.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Said {
     /// For a person; empty when there are none.
@@ -180,7 +180,7 @@ impl Said {
             "exceeded your current quota",
             "plan and billing",
         ]);
-        // Who says when to come back speaks of a rate, and who is overloaded of nobody's account.
+        // A provider that says when to retry means a rate limit, and an overload is not about the account.
         let may_be = retry_after.is_none() && !matches!(status, 502..=504 | 529);
         status == 402 || may_be && (by_kind || by_words)
     }

@@ -1,4 +1,4 @@
-//! A model that follows a script: for the tests of whoever asks models.
+//! A model that follows a script, for the tests of code that asks models.
 //!
 //! Each attempt takes one reply, so a reply that fails is followed by the next one at once. Pauses
 //! are gates that the test opens; nothing sleeps.
@@ -30,7 +30,7 @@ pub(crate) const MODEL: &str = "script";
 pub(crate) const LIMITS: (Retry, Duration) =
     (Retry { max_attempts: 4, backoff: Duration::from_millis(1) }, Duration::from_secs(600));
 
-/// Answers by a script, and remembers what it was asked.
+/// Answers by a script, and keeps the requests.
 #[derive(Clone)]
 pub struct Scripted {
     reply: Arc<dyn Fn(&ChatRequest) -> Reply + Send + Sync>,

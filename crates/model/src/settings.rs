@@ -1,4 +1,4 @@
-//! What the operator says about models: the `[model]` table, and the well-known environment names.
+//! The configuration of models: the `[model]` table, and the well-known environment variables.
 //!
 //! Pure: the executable reads files and the environment and hands them in.
 
@@ -80,7 +80,7 @@ const WELL_KNOWN: &[(&str, WireFormat, &str, Option<&str>)] = &[
 ];
 
 impl ModelSettings {
-    /// Lays the well-known variables over the settings: `OPENAI_API_KEY`, `OPENAI_BASE_URL`,
+    /// Overrides the settings with the well-known variables: `OPENAI_API_KEY`, `OPENAI_BASE_URL`,
     /// `ANTHROPIC_API_KEY`, `ANTHROPIC_BASE_URL`, `GEMINI_API_KEY` or `GOOGLE_API_KEY`,
     /// `OLLAMA_HOST`, `OPENINTERN_MODEL`. Empty ones count as absent.
     pub fn apply_environment(&mut self, get: impl Fn(&str) -> Option<String>) {
@@ -145,7 +145,7 @@ pub(crate) struct Provider {
     /// Without a slash at the end. Meaningless for the demo.
     pub(crate) base_url: String,
     pub(crate) api_key: Option<SecretString>,
-    /// It is of no use without a key.
+    /// Whether it needs a key.
     pub(crate) needs_key: bool,
     pub(crate) default_model: Option<String>,
     pub(crate) timeouts: ProviderTimeouts,
@@ -239,7 +239,7 @@ impl Provider {
         patient
     }
 
-    /// It can be asked.
+    /// Whether it can be asked: it has a key, or needs none.
     pub(crate) fn is_configured(&self) -> bool {
         !self.needs_key || self.api_key.is_some()
     }

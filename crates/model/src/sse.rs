@@ -1,4 +1,4 @@
-//! Server-sent events: bytes in, events out, whatever the cuts between the chunks.
+//! Server-sent events: bytes in, events out, wherever the chunks are cut.
 //!
 //! The form is the [WHATWG's](https://html.spec.whatwg.org/multipage/server-sent-events.html),
 //! without `id` and `retry`, which no model provider uses. Bounded: a line or an event beyond

@@ -1,7 +1,7 @@
-//! The schema of a tool as a provider is told it: the same tool, in the words that it accepts.
+//! The schema of a tool as it is sent to a provider: the same tool, in keywords that it accepts.
 //!
-//! Pure. Arguments are checked against the tool's own schema, so what is said here may be looser,
-//! never stricter. That a schema makes sense is the affair of whoever offers the tool.
+//! Pure. Arguments are checked against the tool's own schema, so the schema that is sent may be
+//! looser, never stricter. Whether a schema makes sense is not checked here.
 
 use serde_json::{Map, Value, json};
 
@@ -31,10 +31,10 @@ const GEMINI: [&str; 18] = [
     "anyOf",
 ];
 
-/// Whose idea of JSON Schema is spoken.
+/// Which dialect of JSON Schema a provider reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SchemaDialect {
-    /// JSON Schema, with what most providers want said in so many words.
+    /// JSON Schema, with everything explicit that most providers require.
     Usual,
     /// The part of OpenAPI's schemas that Gemini reads.
     Gemini,

@@ -53,7 +53,7 @@ impl FromStr for AuditAction {
     }
 }
 
-/// The text is no action.
+/// The text is not an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be one of `run.created run.cancelled key.created key.revoked`")]
 pub struct UnknownAction;
@@ -61,19 +61,19 @@ pub struct UnknownAction;
 /// One thing that was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AuditRecord {
-    /// Names the record.
+    /// The id of the record.
     pub audit_id: AuditId,
-    /// When.
+    /// When it was done.
     pub at: Timestamp,
-    /// By whom: the id of an API key, or a user.
+    /// Who did it: the id of an API key, or a user.
     #[schema(example = "key_01kas5w4z8e5tv3k0v9x2m7qhd")]
     pub actor: String,
-    /// What.
+    /// What was done.
     pub action: AuditAction,
-    /// To what: the id of a run or a key.
+    /// The object: the id of a run or a key.
     #[schema(example = "run_01kas5w4z8e5tv3k0v9x2m7qhd")]
     pub subject: String,
-    /// What else there is to say, such as the user and the project of a run.
+    /// Further details, such as the user and the project of a run.
     #[schema(value_type = Object, additional_properties = true)]
     pub detail: Map<String, Value>,
 }

@@ -1,30 +1,30 @@
-//! serde's sentences about a value that does not fit its type, taken apart. Nothing else reads its
-//! English, so that a new wording of serde's is mended here.
+//! Parses serde's messages about a value that does not match its type. Nothing else reads serde's
+//! English, so this is the only place to change when its wording does.
 
 use std::fmt;
 
 /// What serde says is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError<'a> {
-    /// A field that must be there is not.
+    /// A required field is missing.
     MissingField(&'a str),
     /// A field that the type does not have.
     UnknownField {
-        /// Its name.
+        /// The field's name.
         field: &'a str,
         /// The fields of the type.
         known: Vec<&'a str>,
     },
     /// A choice that the type does not have.
     UnknownVariant {
-        /// What was given.
+        /// The value that was given.
         variant: &'a str,
         /// The choices of the type; empty where they are not said, or there are none.
         known: Vec<&'a str>,
     },
-    /// A text where something else should stand.
+    /// A string where another type is expected.
     UnexpectedText {
-        /// What should stand there.
+        /// The type that is expected.
         expected: &'a str,
         /// The whole sentence, which repeats the text.
         message: &'a str,

@@ -20,7 +20,7 @@ pub enum ErrorCode {
     ScopeMismatch,
     /// 404: no such row in this scope, or no such path.
     NotFound,
-    /// 405: the path is there, the method is not.
+    /// 405: the path exists, but does not support the method.
     MethodNotAllowed,
     /// 408: the request did not arrive in time.
     RequestTimeout,
@@ -44,9 +44,9 @@ pub enum ErrorCode {
     QuotaExceeded,
     /// 431: the headers are over their limit.
     HeadersTooLarge,
-    /// 500: a defect of ours.
+    /// 500: a defect of the server.
     Internal,
-    /// 503: the database is away or we are overloaded.
+    /// 503: the database does not answer, or the server is overloaded.
     Unavailable,
 }
 
@@ -74,7 +74,7 @@ impl ErrorCode {
     }
 }
 
-/// Why the database does no work, where it says so itself.
+/// Why the database refuses work, if it says so itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnavailableReason {
@@ -82,11 +82,11 @@ pub enum UnavailableReason {
     DiskFull,
     /// It has no memory left.
     OutOfMemory,
-    /// It takes no further connection.
+    /// It accepts no more connections.
     TooManyConnections,
-    /// It met another limit of its machine.
+    /// It reached another limit of its machine.
     OutOfResources,
-    /// It takes no writes: it is a standby, or set to be read-only.
+    /// It accepts no writes: it is a standby, or set to be read-only.
     ReadOnly,
 }
 
@@ -109,7 +109,7 @@ impl std::fmt::Display for UnavailableReason {
     }
 }
 
-/// The body of every refusal.
+/// The body of every error response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ErrorBody {
     /// What went wrong.
@@ -126,13 +126,13 @@ pub struct ErrorDetail {
     /// What to do about it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// With `unavailable`: why, where the database says so itself.
+    /// With `unavailable`: the reason, if the database says so itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<UnavailableReason>,
     /// The fields at fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<FieldError>,
-    /// Names this request in our logs.
+    /// The id of this request in the server's log.
     pub request_id: String,
 }
 

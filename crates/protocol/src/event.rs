@@ -25,9 +25,9 @@ pub struct Event {
     pub seq: u64,
     /// When it was written.
     pub ts: Timestamp,
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
-    /// The run's conversation.
+    /// The session of the run.
     pub session_key: SessionKey,
     /// The agent that acted.
     pub agent_id: AgentId,
@@ -44,7 +44,7 @@ pub struct Event {
     pub redaction: Redaction,
 }
 
-/// An [`Event`] whose payload nobody here needs to understand: the same JSON, passed on as it is.
+/// An [`Event`] whose payload is kept as JSON and passed on as it is.
 #[derive(Debug, Clone, Serialize)]
 pub struct StoredEvent {
     /// Version of the envelope: 1.
@@ -53,9 +53,9 @@ pub struct StoredEvent {
     pub seq: u64,
     /// When it was written.
     pub ts: Timestamp,
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
-    /// The run's conversation.
+    /// The session of the run.
     pub session_key: SessionKey,
     /// The agent that acted.
     pub agent_id: AgentId,
@@ -68,7 +68,7 @@ pub struct StoredEvent {
     /// What happened.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// Its particulars.
+    /// The fields of this type of event.
     pub payload: Box<RawValue>,
     /// What the redactor found.
     pub redaction: Redaction,
@@ -84,8 +84,8 @@ impl StoredEvent {
 /// What the redactor found in an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Redaction {
-    /// Credentials were seen. Those of the installation are masked, and whatever looked like one in
-    /// what a tool or an error said; in the words of users and models the rest is left.
+    /// Credentials were seen. Secrets of the installation are masked, and so is anything that looks
+    /// like a credential in a tool's result or an error; texts of users and models keep the latter.
     pub contains_secrets: bool,
 }
 
@@ -93,58 +93,58 @@ pub struct Redaction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", content = "payload")]
 pub enum Fact {
-    /// The first event of every run that a worker took.
+    /// The first event of every run that a worker took. It names what the run works with.
     #[serde(rename = "run.started")]
     RunStarted {
-        /// The task.
+        /// The input of the run.
         input: String,
-        /// The model, `<provider>/<model>`.
+        /// The model that the run asks, `<provider>/<model>`.
         model: String,
         /// The bounds in force.
         limits: RunLimits,
-        /// The worker's claim.
+        /// The claim of the worker: how often the run was claimed.
         epoch: u64,
     },
-    /// Another worker, or the same again, goes on from a checkpoint.
+    /// A worker, perhaps the same as before, goes on from a checkpoint.
     #[serde(rename = "run.resumed")]
     RunResumed {
-        /// The worker's claim.
+        /// The claim of the worker: how often the run was claimed.
         epoch: u64,
         /// The last completed step; 0 for none.
         from_step: u32,
         /// Why it had stopped.
         reason: ResumeReason,
     },
-    /// A step begins.
+    /// A step has begun.
     #[serde(rename = "step.started")]
     StepStarted {
         /// 1, 2, 3, …
         step: u32,
     },
-    /// Memories were looked up for the step.
+    /// Memories were searched for the step.
     #[serde(rename = "memory.recalled")]
     MemoryRecalled {
-        /// What was looked for.
+        /// The query.
         query: String,
-        /// What was found.
+        /// The memories that were found.
         hits: Vec<Hit>,
         /// How long it took.
         duration_ms: u64,
     },
-    /// The model answered, whole.
+    /// The model's whole answer.
     #[serde(rename = "llm.called")]
     LlmCalled {
-        /// Who answered.
+        /// The provider that answered.
         provider: String,
         /// The provider's name for the model.
         model: String,
-        /// The words.
+        /// The text of the answer.
         content: String,
         /// The calls it asks for.
         tool_calls: Vec<ToolCall>,
-        /// Why it stopped.
+        /// Why the model stopped.
         finish_reason: FinishReason,
-        /// What it consumed.
+        /// The tokens that the call used.
         usage: Usage,
         /// What that costs, by the price table.
         cost_usd: f64,
@@ -152,35 +152,35 @@ pub enum Fact {
         time_to_first_token_ms: u64,
         /// Time to the last.
         duration_ms: u64,
-        /// How often it had to be asked.
+        /// How many attempts the call took.
         attempts: u32,
     },
     /// A tool is about to be called; committed before it runs.
     #[serde(rename = "tool.called")]
     ToolCalled {
-        /// The call.
+        /// The id of the call.
         tool_call_id: CallId,
-        /// The tool.
+        /// The name of the tool.
         tool: String,
-        /// Its arguments.
+        /// The arguments of the call.
         #[schema(value_type = Value)]
         args: Value,
-        /// What may be done again after a crash.
+        /// Whether the call may be repeated after a crash.
         effect: Effect,
     },
-    /// A tool answered, or did not.
+    /// The outcome of a tool call, with an answer or without.
     #[serde(rename = "tool.result")]
     ToolResult {
-        /// The call.
+        /// The id of the call.
         tool_call_id: CallId,
-        /// The tool.
+        /// The name of the tool.
         tool: String,
         /// What the model reads.
         #[schema(value_type = Value)]
         result: Value,
-        /// The tool failed.
+        /// Whether the tool failed.
         is_error: bool,
-        /// How it ended.
+        /// How the call ended.
         outcome: Outcome,
         /// The result was cut to its bound.
         truncated: bool,
@@ -192,7 +192,7 @@ pub enum Fact {
     StepCompleted {
         /// 1, 2, 3, …
         step: u32,
-        /// What came out of it.
+        /// What the step led to.
         result_type: StepResult,
         /// How long it took.
         duration_ms: u64,
@@ -208,14 +208,14 @@ pub enum Fact {
     /// The run gave its answer. Terminal.
     #[serde(rename = "run.completed")]
     RunCompleted {
-        /// The answer.
+        /// The answer of the run.
         output: String,
         /// The answer is not whole: a warning `answer_cut` says what cut it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         output_cut: bool,
         /// The sum of its model calls.
         usage: Usage,
-        /// What they cost.
+        /// The cost of the run's model calls, in US dollars.
         cost_usd: f64,
         /// From start to end.
         duration_ms: u64,
@@ -223,21 +223,21 @@ pub enum Fact {
     /// The run ended without an answer. Terminal.
     #[serde(rename = "run.failed")]
     RunFailed {
-        /// Why.
+        /// Why the run failed.
         error: RunError,
         /// From start to end.
         duration_ms: u64,
     },
-    /// Somebody stopped the run. Terminal.
+    /// The run was cancelled on request. Terminal.
     #[serde(rename = "run.cancelled")]
     RunCancelled {
-        /// Who.
+        /// Who asked for it.
         by: String,
-        /// Why, if said.
+        /// The reason, if one was given.
         reason: Option<String>,
         /// Calls that were stopped.
         stopped: Vec<CallId>,
-        /// Calls of which we cannot know whether they happened.
+        /// Calls that may or may not have taken effect.
         unknown: Vec<CallId>,
     },
 }
@@ -295,13 +295,13 @@ pub enum ResumeReason {
     ChildDone,
 }
 
-/// What came out of a step.
+/// What a step led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepResult {
     /// Tools were called; another step follows.
     ToolCalls,
-    /// The answer.
+    /// The answer of the run.
     FinalAnswer,
 }
 
@@ -324,22 +324,22 @@ pub struct EventPage {
 /// `event: llm.delta`: text of a model's answer as it comes. Provisional until `llm.called`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LlmDelta {
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
-    /// The step.
+    /// The id of the step: `step_0001`, …
     pub step_id: String,
     /// 1, 2, 3, … after the event `seq` of the frame's id.
     pub n: u64,
-    /// What to append.
+    /// The text to append.
     pub text: String,
 }
 
 /// `event: llm.reset`: the text of this step so far is void.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LlmReset {
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
-    /// The step.
+    /// The id of the step: `step_0001`, …
     pub step_id: String,
     /// 1, 2, 3, … after the event `seq` of the frame's id.
     pub n: u64,

@@ -1,8 +1,8 @@
-//! JSON as programs of others really write it: small breaches of the rules are mended.
+//! Reads JSON as other programs really write it: common breaches of the rules are mended.
 
 use std::borrow::Cow;
 
-/// The text with what JSON does not know put right: escapes of lone surrogates become U+FFFD, since
+/// The text with invalid JSON put right: escapes of lone surrogates become U+FFFD, since
 /// some servers cut their text by UTF-16 units; `NaN` and infinities, which Python writes, become
 /// null. All else stays as it is, right or wrong.
 pub fn mended(text: &str) -> Cow<'_, str> {

@@ -1,5 +1,5 @@
-//! API keys: what a key may do, and what is told about it. The key itself is told once, when it is
-//! made; how one is made and kept is the store's.
+//! API keys: their rights, and what is shown of them. The key itself is shown once, when it is
+//! created; `store` creates and keeps keys.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -29,7 +29,7 @@ pub enum Right {
 }
 
 impl Right {
-    /// All there are.
+    /// Every right.
     pub const ALL: [Self; 5] =
         [Self::RunsRead, Self::RunsWrite, Self::MemoryRead, Self::MemoryWrite, Self::Admin];
 
@@ -63,12 +63,12 @@ impl Rights {
         Self(words.into_iter().filter_map(rights_of).flatten().copied().collect())
     }
 
-    /// Whether whoever has these may do this.
+    /// Whether these rights include this one; `admin` includes every other.
     pub fn allow(&self, right: Right) -> bool {
         self.0.contains(&right) || self.0.contains(&Right::Admin)
     }
 
-    /// Whether there are none.
+    /// Whether there is no right among them.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -128,7 +128,7 @@ impl TryFrom<String> for RightWord {
     }
 }
 
-/// The word is no right.
+/// The word is not a right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be one of `runs:read runs:write memory:read memory:write memory:* admin`")]
 pub struct UnknownRight;
@@ -143,25 +143,25 @@ fn rights_of(word: &str) -> Option<&'static [Right]> {
         .and_then(|at| Right::ALL.get(at..=at))
 }
 
-/// What is known of a key. The key itself is not.
+/// An API key as it is stored, which is without the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ApiKey {
-    /// Names the key.
+    /// The id of the key.
     pub key_id: KeyId,
-    /// What it is for, in its maker's words.
+    /// What it is for, in the words of its creator.
     pub name: String,
     /// The first characters of the key, to recognise it by.
     #[schema(example = "oi_1f0c22ab")]
     pub prefix: String,
     /// The organisation it belongs to.
     pub org_id: OrgId,
-    /// The only user it may act for; null for any, who is named by each request.
+    /// The only user it may act for; null if each request names one.
     pub user_id: Option<UserId>,
-    /// The only project it may act in; null for any and for none, as each request says.
+    /// The only project it may act in; null if each request may name one.
     pub project_id: Option<ProjectId>,
     /// What it may do.
     pub rights: Rights,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
@@ -221,13 +221,13 @@ impl CreateKey {
     }
 }
 
-/// A key that was just made.
+/// A key that was just created.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct KeyCreated {
-    /// The key. It is told this once and kept as a hash only.
+    /// The key. It is shown only this once, and stored as a hash.
     #[schema(pattern = "^oi_[0-9a-f]{64}$")]
     pub key: String,
-    /// What is known of it from now on.
+    /// The key as it is stored.
     #[serde(flatten)]
     pub info: ApiKey,
 }

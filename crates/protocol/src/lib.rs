@@ -1,7 +1,7 @@
-//! What we say: the types that cross a border of the system (HTTP, SSE, the database, a model).
+//! The types that cross a boundary of the system: HTTP, SSE, the database, a model.
 //!
-//! The only crate whose types are promises to outsiders. It does no IO and knows nobody else.
-//! A value that exists here is valid: parsing is done once, at the border.
+//! The only crate whose types are promises to outsiders. It does no IO and depends on no other crate
+//! of ours. A value that exists here is valid: it is parsed once, at the boundary.
 
 #![warn(missing_docs)]
 

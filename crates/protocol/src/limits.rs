@@ -1,4 +1,5 @@
-//! The bounds of what may be said, each with its unit. Bounds of how we work live where we work.
+//! The limits of what requests may contain, each with its unit. Limits on how requests and runs are
+//! processed are in the crates that process them.
 
 /// Longest `input` of a run, in characters.
 pub const INPUT_MAX_CHARS: usize = 256 * 1024;

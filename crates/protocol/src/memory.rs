@@ -1,4 +1,4 @@
-//! What is remembered, as the API and the tools speak of it.
+//! Memories, as the API and the tools describe them.
 
 pub mod version;
 
@@ -28,9 +28,9 @@ use crate::{
 pub enum MemoryType {
     /// Always in the prompt.
     Core,
-    /// What happened.
+    /// What happened: conversations and events.
     Episodic,
-    /// What is known.
+    /// What is known: facts and documents.
     Archival,
 }
 
@@ -56,7 +56,7 @@ impl std::str::FromStr for MemoryType {
     }
 }
 
-/// The text is no memory layer.
+/// The text is not a memory layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`type` must be one of `core episodic archival`")]
 pub struct UnknownMemoryType;
@@ -115,7 +115,7 @@ impl std::str::FromStr for Visibility {
     }
 }
 
-/// The text says nobody that could see a memory.
+/// The text is not a visibility.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`visibility` must be one of `scope user org`")]
 pub struct UnknownVisibility;
@@ -124,13 +124,13 @@ pub struct UnknownVisibility;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteMemory {
-    /// The layer.
+    /// The layer to write to.
     #[serde(rename = "type")]
     pub kind: MemoryType,
     /// What to remember: 1 byte to 512 KiB.
     #[schema(min_length = 1, max_length = 524288, pattern = "\\S")]
     pub text: String,
-    /// Yours: kept, given back, and searchable by containment.
+    /// Your own data: kept, given back, and searchable by containment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, additional_properties = true)]
     pub metadata: Option<Map<String, Value>>,
@@ -352,7 +352,7 @@ pub struct WriteMemories {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditMemory {
-    /// The new text.
+    /// The new text; 1 byte to 512 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 524288, pattern = "\\S")]
     pub text: Option<String>,
@@ -360,7 +360,7 @@ pub struct EditMemory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, additional_properties = true)]
     pub metadata: Option<Map<String, Value>>,
-    /// The new importance.
+    /// The new importance, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub importance: Option<f32>,
@@ -381,7 +381,7 @@ impl EditMemory {
             check_importance(importance, "", &mut faults);
         }
         if *self == Self::default() {
-            faults.push(FieldError::new("", "names nothing to change"));
+            faults.push(FieldError::new("", "must name at least one field to change"));
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -390,7 +390,7 @@ impl EditMemory {
 /// The answer to `POST /api/memories`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MemoryWritten {
-    /// The memory.
+    /// The id of the memory.
     pub id: MemoryId,
 }
 
@@ -406,14 +406,14 @@ pub struct MemoriesWritten {
 /// A memory, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Memory {
-    /// Its id.
+    /// The id of the memory.
     pub id: MemoryId,
-    /// Its layer.
+    /// The layer of the memory.
     #[serde(rename = "type")]
     pub kind: MemoryType,
     /// All of the text.
     pub text: String,
-    /// Yours.
+    /// Your own data, given back unchanged.
     #[schema(value_type = Object, additional_properties = true)]
     pub metadata: Map<String, Value>,
     /// 0 (trifle) to 1 (vital).
@@ -422,11 +422,11 @@ pub struct Memory {
     pub group_key: Option<String>,
     /// The place in its group.
     pub position: Option<i32>,
-    /// When it happened.
+    /// When it happened: a day or an instant.
     pub occurred_at: Option<OccurredAt>,
     /// The run and step that wrote it; null when a person or a program did.
     pub origin: Option<MemoryOrigin>,
-    /// Who sees it.
+    /// Who can see it.
     pub visibility: Visibility,
     /// When it was first written.
     pub created_at: Timestamp,
@@ -437,20 +437,20 @@ pub struct Memory {
 /// The run and step that wrote a memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MemoryOrigin {
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
     /// The step; of a memory that was made after the run, its last one.
     pub step: u32,
 }
 
-/// What a memory is to another. Nothing is hidden or deleted for it.
+/// A link from one memory to another. Nothing is hidden or deleted because of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MemoryLink {
-    /// Of a duplicate, the later memory; of one that is superseded, that one.
+    /// The later one of two duplicates, or the memory that is superseded.
     pub from: MemoryId,
     /// The memory that says the same, or has taken its place.
     pub to: MemoryId,
-    /// What the first is to the second.
+    /// How the first is related to the second.
     pub kind: LinkKind,
     /// How alike their texts are: 0 to 1.
     pub score: f32,
@@ -458,7 +458,7 @@ pub struct MemoryLink {
     pub found_at: Timestamp,
 }
 
-/// What a memory is to another.
+/// How a memory is related to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
@@ -489,7 +489,7 @@ pub struct MemoryLinks {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Consolidate {
-    /// Only say what would be found.
+    /// Only report what would be found.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -501,21 +501,21 @@ pub struct Consolidated {
     pub looked_at: u32,
     /// What was found and is new.
     pub links: Vec<MemoryLink>,
-    /// There are more to look at: ask again.
+    /// There are more to look at: send the request again.
     pub more: bool,
 }
 
 /// A memory in a list: a snippet in place of the text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MemorySummary {
-    /// Its id.
+    /// The id of the memory.
     pub id: MemoryId,
-    /// Its layer.
+    /// The layer of the memory.
     #[serde(rename = "type")]
     pub kind: MemoryType,
     /// The beginning of the text.
     pub snippet: String,
-    /// Yours.
+    /// Your own data, given back unchanged.
     #[schema(value_type = Object, additional_properties = true)]
     pub metadata: Map<String, Value>,
     /// 0 (trifle) to 1 (vital).
@@ -524,9 +524,9 @@ pub struct MemorySummary {
     pub group_key: Option<String>,
     /// The place in its group.
     pub position: Option<i32>,
-    /// When it happened.
+    /// When it happened: a day or an instant.
     pub occurred_at: Option<OccurredAt>,
-    /// Who sees it.
+    /// Who can see it.
     pub visibility: Visibility,
     /// When it was first written.
     pub created_at: Timestamp,
@@ -563,13 +563,13 @@ pub struct SearchMemories {
     #[serde(default = "default_top_k", deserialize_with = "null_is_default_top_k")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 50, default = 8)]
     pub top_k: u32,
-    /// What a hit must satisfy besides.
+    /// Conditions that a hit must satisfy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<MemoryFilters>,
     /// The time zone that says what "yesterday" in `query` means; the server's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Zone>,
-    /// Say of each hit what the words and the vectors found.
+    /// Explain each hit: what the words and the vectors found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub explain: bool,
 }
@@ -620,10 +620,10 @@ impl SearchMemories {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MemoryFilters {
-    /// One of these layers.
+    /// In one of these layers.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Vec<MemoryType>>,
-    /// This group.
+    /// A member of this group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256)]
     pub group_key: Option<String>,
@@ -642,14 +642,14 @@ pub struct MemoryFilters {
 /// A memory that was found: never its whole text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Hit {
-    /// The memory.
+    /// The id of the memory.
     pub id: MemoryId,
     /// Its best chunk, or a part of it.
     pub snippet: String,
     /// How like the question it is, 0 to 1: how much of its words it has, and how near its meaning is.
     /// Never more than that of the hit before.
     pub score: f64,
-    /// Its layer.
+    /// The layer of the memory.
     #[serde(rename = "type")]
     pub kind: MemoryType,
     /// When it happened.
@@ -672,15 +672,15 @@ pub struct Explanation {
     pub matched_terms: Vec<String>,
     /// What hits are sorted by: both scores together, times the two factors.
     pub fused_score: f64,
-    /// Factor of importance.
+    /// The factor by which importance raised or lowered the score.
     pub importance_factor: f64,
-    /// Factor of recency.
+    /// The factor by which recency raised or lowered the score.
     pub recency_factor: f64,
-    /// How the vectors near to the question were found, or why none were.
+    /// How the vectors near the query were found, or why none were.
     pub vector_scan: VectorScan,
 }
 
-/// How the vectors near to a question were found, or why none were.
+/// How the vectors near a query were found, or why none were.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -700,14 +700,14 @@ pub enum VectorScan {
     Failed,
 }
 
-/// What one way of searching, by words or by vectors, says of a hit.
+/// What one way of searching, by words or by vectors, found out about a hit.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RetrieverScore {
     /// Place in its own ranking, from 1; null if it did not find the chunk.
     pub rank: Option<u32>,
     /// Its own score (BM25, cosine).
     pub value: f64,
-    /// What it counts in the sum.
+    /// Its share of the sum.
     pub weight: f64,
 }
 

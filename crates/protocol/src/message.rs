@@ -11,12 +11,12 @@ use crate::id::CallId;
 pub enum Message {
     /// What the user asked.
     User {
-        /// The words.
+        /// The text of the message.
         content: String,
     },
-    /// What the model said and wants done.
+    /// What the model answered, and the calls that it asks for.
     Assistant {
-        /// The words; may be empty beside tool calls.
+        /// The text; may be empty beside tool calls.
         content: String,
         /// The calls it asks for, in order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -33,7 +33,7 @@ pub enum Message {
         tool: String,
         /// The answer as the model reads it.
         content: String,
-        /// The tool failed.
+        /// Whether the tool failed.
         #[serde(default)]
         is_error: bool,
     },
@@ -54,9 +54,9 @@ pub struct ToolCall {
 /// Opaque blocks of a provider, kept to be sent back to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Replay {
-    /// Who made them.
+    /// The provider that sent them.
     pub provider: String,
-    /// As they came.
+    /// The blocks, unchanged.
     pub blocks: Value,
 }
 
@@ -67,7 +67,7 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Tokens of the answer, reasoning included.
     pub output_tokens: u64,
-    /// Of the answer, what the model thought and did not say, as far as the provider counts it.
+    /// Of the answer, the tokens of reasoning, as far as the provider counts them.
     #[serde(default)]
     pub reasoning_tokens: u64,
     /// Tokens of the prompt that the provider had cached.
@@ -103,11 +103,11 @@ impl std::ops::AddAssign for Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// It had said all.
+    /// Its answer is complete.
     Stop,
     /// It wants tools called.
     ToolCalls,
-    /// It ran into its token limit.
+    /// It reached its token limit.
     Length,
     /// The provider withheld the rest.
     ContentFilter,

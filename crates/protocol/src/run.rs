@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// In the queue.
+    /// It waits in the queue.
     Pending,
     /// A worker holds its lease.
     Running,
@@ -26,7 +26,7 @@ pub enum RunStatus {
     Completed,
     /// It ended without one.
     Failed,
-    /// Somebody stopped it.
+    /// It was cancelled on request.
     Cancelled,
 }
 
@@ -43,7 +43,7 @@ impl RunStatus {
         }
     }
 
-    /// Nothing follows it.
+    /// Whether no other status can follow it.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
@@ -116,7 +116,7 @@ pub struct CreateRun {
     pub if_busy: IfBusy,
 }
 
-/// What becomes of a new run whose session has one that has not ended.
+/// What happens to a new run whose session has one that has not ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IfBusy {
@@ -125,7 +125,7 @@ pub enum IfBusy {
     Queue,
     /// It is refused with 409.
     Reject,
-    /// Those before it are cancelled; it goes on when the last of them has stopped.
+    /// Those before it are cancelled; it starts when the last of them has stopped.
     Interrupt,
 }
 
@@ -233,7 +233,7 @@ impl LlmConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunLimits {
-    /// Most steps.
+    /// Most steps; then the run fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub max_steps: Option<u32>,
@@ -241,7 +241,7 @@ pub struct RunLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub max_tokens: Option<u64>,
-    /// Most money.
+    /// Most money, in US dollars, by the price table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1000000000)]
     pub max_cost_usd: Option<f64>,
@@ -288,7 +288,7 @@ impl RunLimits {
 /// The answer to `POST /api/runs`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunCreated {
-    /// The new run.
+    /// The id of the new run.
     pub run_id: RunId,
     /// Always `pending`.
     pub status: RunStatus,
@@ -299,20 +299,20 @@ pub struct RunCreated {
 /// The answer to `POST /api/runs/{run_id}/cancel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunCancelled {
-    /// The run.
+    /// The id of the run.
     pub run_id: RunId,
     /// `cancelled`, or `running` until its worker has stopped.
     pub status: RunStatus,
-    /// Always true.
+    /// Always true: the request was recorded.
     pub cancel_requested: bool,
 }
 
 /// A run, whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Run {
-    /// Its id.
+    /// The id of the run.
     pub run_id: RunId,
-    /// Where it stands.
+    /// Its status.
     pub status: RunStatus,
     /// The conversation it belongs to.
     pub session_key: SessionKey,
@@ -326,21 +326,21 @@ pub struct Run {
     pub output: Option<String>,
     /// How long the whole answer is.
     pub output_bytes: Option<u64>,
-    /// The answer is not whole: a warning `answer_cut` says what cut it.
+    /// Whether the answer was cut: a warning `answer_cut` says why.
     pub output_cut: bool,
-    /// Why it failed.
+    /// Why it failed; null otherwise.
     pub error: Option<RunError>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When a worker first took it.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When it ended; null before.
     pub ended_at: Option<Timestamp>,
     /// Milliseconds from start to end.
     pub duration_ms: Option<u64>,
-    /// Steps completed.
+    /// Number of completed steps.
     pub step_count: u32,
-    /// Tool calls made.
+    /// Number of tool calls.
     pub tool_call_count: u32,
     /// Events written; the `seq` of the last one.
     pub event_count: u64,
@@ -352,7 +352,7 @@ pub struct Run {
     pub model: Option<String>,
     /// The time zone that was asked for.
     pub timezone: Option<Zone>,
-    /// Yours.
+    /// Your own data, given back unchanged.
     #[schema(value_type = Object, additional_properties = true)]
     pub metadata: Map<String, Value>,
 }
@@ -372,7 +372,7 @@ pub struct RunError {
 pub enum RunErrorCode {
     /// The model did not answer, however often it was asked.
     ModelError,
-    /// The model's provider refuses the credentials.
+    /// The model's provider rejects the credentials.
     ModelAuth,
     /// The model ended its answer without saying anything, however often it was asked.
     EmptyAnswer,
@@ -388,11 +388,11 @@ pub enum RunErrorCode {
     TimeLimit,
     /// `run_bytes` is reached.
     SizeLimit,
-    /// The model repeats itself without getting on.
+    /// The model repeats the same calls without progress.
     NoProgress,
-    /// Worker after worker died with this run in hand.
+    /// Several workers in a row died while they executed this run.
     MaxAttempts,
-    /// A defect of ours.
+    /// A defect of the server.
     Internal,
 }
 
@@ -408,13 +408,13 @@ pub struct RunPage {
 /// A conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Session {
-    /// Its name.
+    /// The name, as requests use it.
     pub session_key: SessionKey,
     /// How many runs it has.
     pub run_count: u64,
-    /// Its newest run.
+    /// The id of its newest run.
     pub last_run_id: RunId,
-    /// Where that run stands.
+    /// The status of that run.
     pub last_status: RunStatus,
     /// The beginning of that run's task, at most 200 characters.
     pub last_input: String,
@@ -434,7 +434,7 @@ pub struct SessionPage {
 /// An agent that runs can use.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AgentInfo {
-    /// Its name.
+    /// The name, as requests use it.
     pub agent_id: AgentId,
     /// What it is for.
     pub description: String,

@@ -1,10 +1,10 @@
-//! Whose data: the organisation, the user and, where there is one, the project.
+//! The scope: whose data a request is about. Organisation, user and, where there is one, project.
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{OrgId, ProjectId, UserId};
 
-/// The tenant of a request. Matching is exact: no project is not some project.
+/// The tenant of a request. Matching is exact: a request without a project sees no project's data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scope {
     /// The organisation.
@@ -17,7 +17,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// The project as the database keeps it: the empty text stands for none.
+    /// The project as the database keeps it: the empty string stands for none.
     pub fn project_key(&self) -> &str {
         self.project_id.as_ref().map_or("", ProjectId::as_str)
     }

@@ -1,4 +1,4 @@
-//! What a run can call.
+//! Tools: what a run can call, and how a call ended.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,15 +30,15 @@ impl Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The tool answered.
+    /// The tool returned a result.
     Ok,
     /// The tool said that it failed, or refused the arguments.
     Error,
     /// The tool did not answer in time.
     Timeout,
-    /// A person or a rule said no.
+    /// The call needs a person's approval, and was not allowed.
     Denied,
-    /// We cannot know whether it happened.
+    /// It is unknown whether the call took effect.
     Unknown,
 }
 
@@ -59,7 +59,7 @@ impl Outcome {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Approval {
-    /// Nobody is asked.
+    /// The call is made without asking.
     #[default]
     Never,
     /// A person is asked, and may allow it for the rest of the run.
@@ -110,21 +110,21 @@ pub struct LeftOutTool {
     pub reason: String,
 }
 
-/// What a provider has taught about one of its models by refusing.
+/// How requests to a model are adapted, which was learnt from its provider's refusals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaughtModel {
     /// `<provider>/<model>`.
     pub model: String,
-    /// Sentences without a subject, as "takes no `temperature`".
+    /// Sentences without a subject, such as "takes no `temperature`".
     pub lessons: Vec<String>,
 }
 
-/// What is worth knowing of tools and models besides the tools themselves.
+/// Notes about tools and models, besides the tools themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CatalogNotes {
     /// Tools that cannot be used.
     pub left_out: Vec<LeftOutTool>,
-    /// Models that want to be asked in a way of their own.
+    /// Models whose requests are adapted to their provider.
     pub taught: Vec<TaughtModel>,
 }

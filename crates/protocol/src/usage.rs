@@ -1,4 +1,4 @@
-//! What operators see of a scope: what its runs used, and how its organisation's queue stands.
+//! What operators see of a scope: the usage of its runs, and the queue of its organisation.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,13 +18,13 @@ pub struct DayUsage {
     /// `<provider>/<model>`
     #[schema(example = "openai/gpt-5")]
     pub model: String,
-    /// How many runs.
+    /// The number of runs.
     pub runs: u64,
     /// Tokens of their prompts.
     pub input_tokens: u64,
     /// Tokens of their answers.
     pub output_tokens: u64,
-    /// The part of `output_tokens` that models thought and did not say.
+    /// The part of `output_tokens` that is reasoning, which is not in the answers.
     pub reasoning_tokens: u64,
     /// The part of `input_tokens` that the provider had cached.
     pub cached_tokens: u64,
@@ -39,8 +39,8 @@ pub struct QueueStanding {
     pub ready: u64,
     /// Runs that wait for another of their session.
     pub in_line: u64,
-    /// Runs that are worked on.
+    /// Runs that a worker executes.
     pub running: u64,
-    /// How long the oldest of the ready has waited, in milliseconds; null where none is ready.
+    /// How long the oldest ready run has waited, in milliseconds; null if none is ready.
     pub oldest_wait_ms: Option<u64>,
 }

@@ -615,7 +615,7 @@ export interface components {
         AgentId: string;
         /** @description An agent that runs can use. */
         AgentInfo: {
-            /** @description Its name. */
+            /** @description The name, as requests use it. */
             agent_id: components["schemas"]["AgentId"];
             /** @description What it is for. */
             description: string;
@@ -631,11 +631,11 @@ export interface components {
             /** @description Pass it as `cursor` to read on; null at the end. */
             next_cursor?: string | null;
         };
-        /** @description What is known of a key. The key itself is not. */
+        /** @description An API key as it is stored, which is without the key itself. */
         ApiKey: {
-            /** @description Names the key. */
+            /** @description The id of the key. */
             key_id: components["schemas"]["KeyId"];
-            /** @description What it is for, in its maker's words. */
+            /** @description What it is for, in the words of its creator. */
             name: string;
             /**
              * @description The first characters of the key, to recognise it by.
@@ -648,7 +648,7 @@ export interface components {
             project_id?: components["schemas"]["ProjectId"] | null;
             /** @description What it may do. */
             rights: components["schemas"]["Rights"];
-            /** @description When it was made. */
+            /** @description When it was created. */
             created_at: components["schemas"]["Timestamp"];
             expires_at?: components["schemas"]["Timestamp"] | null;
             last_used_at?: components["schemas"]["Timestamp"] | null;
@@ -678,23 +678,23 @@ export interface components {
         };
         /** @description One thing that was done. */
         AuditRecord: {
-            /** @description Names the record. */
+            /** @description The id of the record. */
             audit_id: components["schemas"]["AuditId"];
-            /** @description When. */
+            /** @description When it was done. */
             at: components["schemas"]["Timestamp"];
             /**
-             * @description By whom: the id of an API key, or a user.
+             * @description Who did it: the id of an API key, or a user.
              * @example key_01kas5w4z8e5tv3k0v9x2m7qhd
              */
             actor: string;
-            /** @description What. */
+            /** @description What was done. */
             action: components["schemas"]["AuditAction"];
             /**
-             * @description To what: the id of a run or a key.
+             * @description The object: the id of a run or a key.
              * @example run_01kas5w4z8e5tv3k0v9x2m7qhd
              */
             subject: string;
-            /** @description What else there is to say, such as the user and the project of a run. */
+            /** @description Further details, such as the user and the project of a run. */
             detail: Record<string, never>;
         };
         /**
@@ -704,7 +704,7 @@ export interface components {
         CallId: string;
         /** @description The body of `POST /api/memories/consolidate`. */
         Consolidate: {
-            /** @description Only say what would be found. */
+            /** @description Only report what would be found. */
             dry_run?: boolean;
         };
         /** @description The answer to `POST /api/memories/consolidate`. */
@@ -716,7 +716,7 @@ export interface components {
             looked_at: number;
             /** @description What was found and is new. */
             links: components["schemas"]["MemoryLink"][];
-            /** @description There are more to look at: ask again. */
+            /** @description There are more to look at: send the request again. */
             more: boolean;
         };
         CreateKey: {
@@ -779,7 +779,7 @@ export interface components {
             model: string;
             /**
              * Format: int64
-             * @description How many runs.
+             * @description The number of runs.
              */
             runs: number;
             /**
@@ -794,7 +794,7 @@ export interface components {
             output_tokens: number;
             /**
              * Format: int64
-             * @description The part of `output_tokens` that models thought and did not say.
+             * @description The part of `output_tokens` that is reasoning, which is not in the answers.
              */
             reasoning_tokens: number;
             /**
@@ -809,13 +809,13 @@ export interface components {
             cost_usd: number;
         };
         EditMemory: {
-            /** @description The new text. */
+            /** @description The new text; 1 byte to 512 KiB. */
             text?: string | null;
             /** @description The new metadata, in place of the old. */
             metadata?: Record<string, never> | null;
             /**
              * Format: float
-             * @description The new importance.
+             * @description The new importance, 0 to 1.
              */
             importance?: number | null;
             visibility?: components["schemas"]["Visibility"] | null;
@@ -833,7 +833,7 @@ export interface components {
          * @enum {string}
          */
         Effect: "read_only" | "idempotent" | "at_most_once";
-        /** @description The body of every refusal. */
+        /** @description The body of every error response. */
         ErrorBody: {
             /** @description What went wrong. */
             error: components["schemas"]["ErrorDetail"];
@@ -854,7 +854,7 @@ export interface components {
             reason?: components["schemas"]["UnavailableReason"] | null;
             /** @description The fields at fault. */
             details?: components["schemas"]["FieldError"][];
-            /** @description Names this request in our logs. */
+            /** @description The id of this request in the server's log. */
             request_id: string;
         };
         /** @description An event with its envelope. */
@@ -871,9 +871,9 @@ export interface components {
             seq: number;
             /** @description When it was written. */
             ts: components["schemas"]["Timestamp"];
-            /** @description The run. */
+            /** @description The id of the run. */
             run_id: components["schemas"]["RunId"];
-            /** @description The run's conversation. */
+            /** @description The session of the run. */
             session_key: components["schemas"]["SessionKey"];
             /** @description The agent that acted. */
             agent_id: components["schemas"]["AgentId"];
@@ -912,41 +912,41 @@ export interface components {
             fused_score: number;
             /**
              * Format: double
-             * @description Factor of importance.
+             * @description The factor by which importance raised or lowered the score.
              */
             importance_factor: number;
             /**
              * Format: double
-             * @description Factor of recency.
+             * @description The factor by which recency raised or lowered the score.
              */
             recency_factor: number;
-            /** @description How the vectors near to the question were found, or why none were. */
+            /** @description How the vectors near the query were found, or why none were. */
             vector_scan: components["schemas"]["VectorScan"];
         };
         /** @description What happened: `type` and `payload`. */
         Fact: {
-            /** @description The first event of every run that a worker took. */
+            /** @description The first event of every run that a worker took. It names what the run works with. */
             payload: {
-                /** @description The task. */
+                /** @description The input of the run. */
                 input: string;
-                /** @description The model, `<provider>/<model>`. */
+                /** @description The model that the run asks, `<provider>/<model>`. */
                 model: string;
                 /** @description The bounds in force. */
                 limits: components["schemas"]["RunLimits"];
                 /**
                  * Format: int64
-                 * @description The worker's claim.
+                 * @description The claim of the worker: how often the run was claimed.
                  */
                 epoch: number;
             };
             /** @enum {string} */
             type: "run.started";
         } | {
-            /** @description Another worker, or the same again, goes on from a checkpoint. */
+            /** @description A worker, perhaps the same as before, goes on from a checkpoint. */
             payload: {
                 /**
                  * Format: int64
-                 * @description The worker's claim.
+                 * @description The claim of the worker: how often the run was claimed.
                  */
                 epoch: number;
                 /**
@@ -960,7 +960,7 @@ export interface components {
             /** @enum {string} */
             type: "run.resumed";
         } | {
-            /** @description A step begins. */
+            /** @description A step has begun. */
             payload: {
                 /**
                  * Format: int32
@@ -971,11 +971,11 @@ export interface components {
             /** @enum {string} */
             type: "step.started";
         } | {
-            /** @description Memories were looked up for the step. */
+            /** @description Memories were searched for the step. */
             payload: {
-                /** @description What was looked for. */
+                /** @description The query. */
                 query: string;
-                /** @description What was found. */
+                /** @description The memories that were found. */
                 hits: components["schemas"]["Hit"][];
                 /**
                  * Format: int64
@@ -986,19 +986,19 @@ export interface components {
             /** @enum {string} */
             type: "memory.recalled";
         } | {
-            /** @description The model answered, whole. */
+            /** @description The model's whole answer. */
             payload: {
-                /** @description Who answered. */
+                /** @description The provider that answered. */
                 provider: string;
                 /** @description The provider's name for the model. */
                 model: string;
-                /** @description The words. */
+                /** @description The text of the answer. */
                 content: string;
                 /** @description The calls it asks for. */
                 tool_calls: components["schemas"]["ToolCall"][];
-                /** @description Why it stopped. */
+                /** @description Why the model stopped. */
                 finish_reason: components["schemas"]["FinishReason"];
-                /** @description What it consumed. */
+                /** @description The tokens that the call used. */
                 usage: components["schemas"]["Usage"];
                 /**
                  * Format: double
@@ -1017,7 +1017,7 @@ export interface components {
                 duration_ms: number;
                 /**
                  * Format: int32
-                 * @description How often it had to be asked.
+                 * @description How many attempts the call took.
                  */
                 attempts: number;
             };
@@ -1026,29 +1026,29 @@ export interface components {
         } | {
             /** @description A tool is about to be called; committed before it runs. */
             payload: {
-                /** @description The call. */
+                /** @description The id of the call. */
                 tool_call_id: components["schemas"]["CallId"];
-                /** @description The tool. */
+                /** @description The name of the tool. */
                 tool: string;
-                /** @description Its arguments. */
+                /** @description The arguments of the call. */
                 args: unknown;
-                /** @description What may be done again after a crash. */
+                /** @description Whether the call may be repeated after a crash. */
                 effect: components["schemas"]["Effect"];
             };
             /** @enum {string} */
             type: "tool.called";
         } | {
-            /** @description A tool answered, or did not. */
+            /** @description The outcome of a tool call, with an answer or without. */
             payload: {
-                /** @description The call. */
+                /** @description The id of the call. */
                 tool_call_id: components["schemas"]["CallId"];
-                /** @description The tool. */
+                /** @description The name of the tool. */
                 tool: string;
                 /** @description What the model reads. */
                 result: unknown;
-                /** @description The tool failed. */
+                /** @description Whether the tool failed. */
                 is_error: boolean;
-                /** @description How it ended. */
+                /** @description How the call ended. */
                 outcome: components["schemas"]["Outcome"];
                 /** @description The result was cut to its bound. */
                 truncated: boolean;
@@ -1068,7 +1068,7 @@ export interface components {
                  * @description 1, 2, 3, …
                  */
                 step: number;
-                /** @description What came out of it. */
+                /** @description What the step led to. */
                 result_type: components["schemas"]["StepResult"];
                 /**
                  * Format: int64
@@ -1091,7 +1091,7 @@ export interface components {
         } | {
             /** @description The run gave its answer. Terminal. */
             payload: {
-                /** @description The answer. */
+                /** @description The answer of the run. */
                 output: string;
                 /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
                 output_cut?: boolean;
@@ -1099,7 +1099,7 @@ export interface components {
                 usage: components["schemas"]["Usage"];
                 /**
                  * Format: double
-                 * @description What they cost.
+                 * @description The cost of the run's model calls, in US dollars.
                  */
                 cost_usd: number;
                 /**
@@ -1113,7 +1113,7 @@ export interface components {
         } | {
             /** @description The run ended without an answer. Terminal. */
             payload: {
-                /** @description Why. */
+                /** @description Why the run failed. */
                 error: components["schemas"]["RunError"];
                 /**
                  * Format: int64
@@ -1124,15 +1124,15 @@ export interface components {
             /** @enum {string} */
             type: "run.failed";
         } | {
-            /** @description Somebody stopped the run. Terminal. */
+            /** @description The run was cancelled on request. Terminal. */
             payload: {
-                /** @description Who. */
+                /** @description Who asked for it. */
                 by: string;
-                /** @description Why, if said. */
+                /** @description The reason, if one was given. */
                 reason?: string | null;
                 /** @description Calls that were stopped. */
                 stopped: components["schemas"]["CallId"][];
-                /** @description Calls of which we cannot know whether they happened. */
+                /** @description Calls that may or may not have taken effect. */
                 unknown: components["schemas"]["CallId"][];
             };
             /** @enum {string} */
@@ -1169,7 +1169,7 @@ export interface components {
         HealthStatus: "ok" | "degraded" | "unavailable";
         /** @description A memory that was found: never its whole text. */
         Hit: {
-            /** @description The memory. */
+            /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
             /** @description Its best chunk, or a part of it. */
             snippet: string;
@@ -1179,7 +1179,7 @@ export interface components {
              *     Never more than that of the hit before.
              */
             score: number;
-            /** @description Its layer. */
+            /** @description The layer of the memory. */
             type: components["schemas"]["MemoryType"];
             occurred_at?: components["schemas"]["OccurredAt"] | null;
             /** @description When it was first written. */
@@ -1192,13 +1192,13 @@ export interface components {
             hits: components["schemas"]["Hit"][];
         };
         /**
-         * @description What becomes of a new run whose session has one that has not ended.
+         * @description What happens to a new run whose session has one that has not ended.
          * @enum {string}
          */
         IfBusy: "queue" | "reject" | "interrupt";
-        /** @description A key that was just made. */
+        /** @description A key that was just created. */
         KeyCreated: components["schemas"]["ApiKey"] & {
-            /** @description The key. It is told this once and kept as a hash only. */
+            /** @description The key. It is shown only this once, and stored as a hash. */
             key: string;
         };
         /**
@@ -1221,7 +1221,7 @@ export interface components {
             reason: string;
         };
         /**
-         * @description What a memory is to another.
+         * @description How a memory is related to another.
          * @enum {string}
          */
         LinkKind: "duplicate" | "superseded";
@@ -1247,23 +1247,23 @@ export interface components {
         };
         /** @description `event: llm.delta`: text of a model's answer as it comes. Provisional until `llm.called`. */
         LlmDelta: {
-            /** @description The run. */
+            /** @description The id of the run. */
             run_id: components["schemas"]["RunId"];
-            /** @description The step. */
+            /** @description The id of the step: `step_0001`, … */
             step_id: string;
             /**
              * Format: int64
              * @description 1, 2, 3, … after the event `seq` of the frame's id.
              */
             n: number;
-            /** @description What to append. */
+            /** @description The text to append. */
             text: string;
         };
         /** @description `event: llm.reset`: the text of this step so far is void. */
         LlmReset: {
-            /** @description The run. */
+            /** @description The id of the run. */
             run_id: components["schemas"]["RunId"];
-            /** @description The step. */
+            /** @description The id of the step: `step_0001`, … */
             step_id: string;
             /**
              * Format: int64
@@ -1288,13 +1288,13 @@ export interface components {
         };
         /** @description A memory, whole. */
         Memory: {
-            /** @description Its id. */
+            /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
-            /** @description Its layer. */
+            /** @description The layer of the memory. */
             type: components["schemas"]["MemoryType"];
             /** @description All of the text. */
             text: string;
-            /** @description Yours. */
+            /** @description Your own data, given back unchanged. */
             metadata: Record<string, never>;
             /**
              * Format: float
@@ -1310,7 +1310,7 @@ export interface components {
             position?: number | null;
             occurred_at?: components["schemas"]["OccurredAt"] | null;
             origin?: components["schemas"]["MemoryOrigin"] | null;
-            /** @description Who sees it. */
+            /** @description Who can see it. */
             visibility: components["schemas"]["Visibility"];
             /** @description When it was first written. */
             created_at: components["schemas"]["Timestamp"];
@@ -1319,9 +1319,9 @@ export interface components {
         };
         /** @description What a hit must satisfy: all of them. */
         MemoryFilters: {
-            /** @description One of these layers. */
+            /** @description In one of these layers. */
             type?: components["schemas"]["MemoryType"][] | null;
-            /** @description This group. */
+            /** @description A member of this group. */
             group_key?: string | null;
             /** @description Metadata that contains this. */
             metadata?: Record<string, never> | null;
@@ -1333,13 +1333,13 @@ export interface components {
          * @example mem_01kas5w4z8e5tv3k0v9x2m7qhd
          */
         MemoryId: string;
-        /** @description What a memory is to another. Nothing is hidden or deleted for it. */
+        /** @description A link from one memory to another. Nothing is hidden or deleted because of it. */
         MemoryLink: {
-            /** @description Of a duplicate, the later memory; of one that is superseded, that one. */
+            /** @description The later one of two duplicates, or the memory that is superseded. */
             from: components["schemas"]["MemoryId"];
             /** @description The memory that says the same, or has taken its place. */
             to: components["schemas"]["MemoryId"];
-            /** @description What the first is to the second. */
+            /** @description How the first is related to the second. */
             kind: components["schemas"]["LinkKind"];
             /**
              * Format: float
@@ -1356,7 +1356,7 @@ export interface components {
         };
         /** @description The run and step that wrote a memory. */
         MemoryOrigin: {
-            /** @description The run. */
+            /** @description The id of the run. */
             run_id: components["schemas"]["RunId"];
             /**
              * Format: int32
@@ -1373,13 +1373,13 @@ export interface components {
         };
         /** @description A memory in a list: a snippet in place of the text. */
         MemorySummary: {
-            /** @description Its id. */
+            /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
-            /** @description Its layer. */
+            /** @description The layer of the memory. */
             type: components["schemas"]["MemoryType"];
             /** @description The beginning of the text. */
             snippet: string;
-            /** @description Yours. */
+            /** @description Your own data, given back unchanged. */
             metadata: Record<string, never>;
             /**
              * Format: float
@@ -1394,7 +1394,7 @@ export interface components {
              */
             position?: number | null;
             occurred_at?: components["schemas"]["OccurredAt"] | null;
-            /** @description Who sees it. */
+            /** @description Who can see it. */
             visibility: components["schemas"]["Visibility"];
             /** @description When it was first written. */
             created_at: components["schemas"]["Timestamp"];
@@ -1415,7 +1415,7 @@ export interface components {
             version: number;
             /** @description All of the text. */
             text: string;
-            /** @description Yours. */
+            /** @description Your own data, given back unchanged. */
             metadata: Record<string, never>;
             /**
              * Format: float
@@ -1424,19 +1424,19 @@ export interface components {
             importance: number;
             /** @description When it was replaced. */
             replaced_at: components["schemas"]["Timestamp"];
-            /** @description Who replaced it: the id of a key or of a run, or a user; null when nobody is known. */
+            /** @description Who replaced it: the id of a key or of a run, or a user; null when it is not known. */
             replaced_by?: string | null;
         };
         /** @description A page of versions. */
         MemoryVersionPage: {
-            /** @description Newest first; what stands in the memory now is not among them. */
+            /** @description Newest first; the present content of the memory is not among them. */
             versions: components["schemas"]["MemoryVersion"][];
             /** @description Pass it as `cursor` to read on; null at the end. */
             next_cursor?: string | null;
         };
         /** @description The answer to `POST /api/memories`. */
         MemoryWritten: {
-            /** @description The memory. */
+            /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
         };
         /** @description A day, or an instant, whose offset is kept; from 1970 to 9999 */
@@ -1488,20 +1488,20 @@ export interface components {
             in_line: number;
             /**
              * Format: int64
-             * @description Runs that are worked on.
+             * @description Runs that a worker executes.
              */
             running: number;
             /**
              * Format: int64
-             * @description How long the oldest of the ready has waited, in milliseconds; null where none is ready.
+             * @description How long the oldest ready run has waited, in milliseconds; null if none is ready.
              */
             oldest_wait_ms?: number | null;
         };
         /** @description What the redactor found in an event. */
         Redaction: {
             /**
-             * @description Credentials were seen. Those of the installation are masked, and whatever looked like one in
-             *     what a tool or an error said; in the words of users and models the rest is left.
+             * @description Credentials were seen. Secrets of the installation are masked, and so is anything that looks
+             *     like a credential in a tool's result or an error; texts of users and models keep the latter.
              */
             contains_secrets: boolean;
         };
@@ -1510,7 +1510,7 @@ export interface components {
          * @enum {string}
          */
         ResumeReason: "worker_lost" | "released" | "approval" | "child_done";
-        /** @description What one way of searching, by words or by vectors, says of a hit. */
+        /** @description What one way of searching, by words or by vectors, found out about a hit. */
         RetrieverScore: {
             /**
              * Format: int32
@@ -1524,7 +1524,7 @@ export interface components {
             value: number;
             /**
              * Format: double
-             * @description What it counts in the sum.
+             * @description Its share of the sum.
              */
             weight: number;
         };
@@ -1541,9 +1541,9 @@ export interface components {
         Rights: components["schemas"]["RightWord"][];
         /** @description A run, whole. */
         Run: {
-            /** @description Its id. */
+            /** @description The id of the run. */
             run_id: components["schemas"]["RunId"];
-            /** @description Where it stands. */
+            /** @description Its status. */
             status: components["schemas"]["RunStatus"];
             /** @description The conversation it belongs to. */
             session_key: components["schemas"]["SessionKey"];
@@ -1563,7 +1563,7 @@ export interface components {
              * @description How long the whole answer is.
              */
             output_bytes?: number | null;
-            /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
+            /** @description Whether the answer was cut: a warning `answer_cut` says why. */
             output_cut: boolean;
             error?: components["schemas"]["RunError"] | null;
             /** @description When it was accepted. */
@@ -1577,12 +1577,12 @@ export interface components {
             duration_ms?: number | null;
             /**
              * Format: int32
-             * @description Steps completed.
+             * @description Number of completed steps.
              */
             step_count: number;
             /**
              * Format: int32
-             * @description Tool calls made.
+             * @description Number of tool calls.
              */
             tool_call_count: number;
             /**
@@ -1600,21 +1600,21 @@ export interface components {
             /** @description The model it asks, `<provider>/<model>`, once started. */
             model?: string | null;
             timezone?: components["schemas"]["Zone"] | null;
-            /** @description Yours. */
+            /** @description Your own data, given back unchanged. */
             metadata: Record<string, never>;
         };
         /** @description The answer to `POST /api/runs/{run_id}/cancel`. */
         RunCancelled: {
-            /** @description The run. */
+            /** @description The id of the run. */
             run_id: components["schemas"]["RunId"];
             /** @description `cancelled`, or `running` until its worker has stopped. */
             status: components["schemas"]["RunStatus"];
-            /** @description Always true. */
+            /** @description Always true: the request was recorded. */
             cancel_requested: boolean;
         };
         /** @description The answer to `POST /api/runs`. */
         RunCreated: {
-            /** @description The new run. */
+            /** @description The id of the new run. */
             run_id: components["schemas"]["RunId"];
             /** @description Always `pending`. */
             status: components["schemas"]["RunStatus"];
@@ -1642,7 +1642,7 @@ export interface components {
         RunLimits: {
             /**
              * Format: int32
-             * @description Most steps.
+             * @description Most steps; then the run fails.
              */
             max_steps?: number | null;
             /**
@@ -1652,7 +1652,7 @@ export interface components {
             max_tokens?: number | null;
             /**
              * Format: double
-             * @description Most money.
+             * @description Most money, in US dollars, by the price table.
              */
             max_cost_usd?: number | null;
             /**
@@ -1685,21 +1685,21 @@ export interface components {
             top_k?: number | null;
             filters?: components["schemas"]["MemoryFilters"] | null;
             timezone?: components["schemas"]["Zone"] | null;
-            /** @description Say of each hit what the words and the vectors found. */
+            /** @description Explain each hit: what the words and the vectors found. */
             explain?: boolean;
         };
         /** @description A conversation. */
         Session: {
-            /** @description Its name. */
+            /** @description The name, as requests use it. */
             session_key: components["schemas"]["SessionKey"];
             /**
              * Format: int64
              * @description How many runs it has.
              */
             run_count: number;
-            /** @description Its newest run. */
+            /** @description The id of its newest run. */
             last_run_id: components["schemas"]["RunId"];
-            /** @description Where that run stands. */
+            /** @description The status of that run. */
             last_status: components["schemas"]["RunStatus"];
             /** @description The beginning of that run's task, at most 200 characters. */
             last_input: string;
@@ -1724,7 +1724,7 @@ export interface components {
          */
         SpanId: string;
         /**
-         * @description What came out of a step.
+         * @description What a step led to.
          * @enum {string}
          */
         StepResult: "tool_calls" | "final_answer";
@@ -1743,11 +1743,11 @@ export interface components {
             /** @description JSON on one line: an `Event`, an `LlmDelta` or an `LlmReset`. */
             data: string;
         };
-        /** @description What a provider has taught about one of its models by refusing. */
+        /** @description How requests to a model are adapted, which was learnt from its provider's refusals. */
         TaughtModel: {
             /** @description `<provider>/<model>`. */
             model: string;
-            /** @description Sentences without a subject, as "takes no `temperature`". */
+            /** @description Sentences without a subject, such as "takes no `temperature`". */
             lessons: string[];
         };
         /**
@@ -1805,7 +1805,7 @@ export interface components {
             kind: "mcp";
         };
         /**
-         * @description Why the database does no work, where it says so itself.
+         * @description Why the database refuses work, if it says so itself.
          * @enum {string}
          */
         UnavailableReason: "disk_full" | "out_of_memory" | "too_many_connections" | "out_of_resources" | "read_only";
@@ -1823,7 +1823,7 @@ export interface components {
             output_tokens: number;
             /**
              * Format: int64
-             * @description Of the answer, what the model thought and did not say, as far as the provider counts it.
+             * @description Of the answer, the tokens of reasoning, as far as the provider counts them.
              */
             reasoning_tokens?: number;
             /**
@@ -1848,7 +1848,7 @@ export interface components {
          */
         UserId: string;
         /**
-         * @description How the vectors near to a question were found, or why none were.
+         * @description How the vectors near a query were found, or why none were.
          * @enum {string}
          */
         VectorScan: "exact" | "hnsw" | "none" | "late" | "failed";
@@ -1899,11 +1899,11 @@ export interface components {
         };
         /** @description The body of `POST /api/memories`. */
         WriteMemory: {
-            /** @description The layer. */
+            /** @description The layer to write to. */
             type: components["schemas"]["MemoryType"];
             /** @description What to remember: 1 byte to 512 KiB. */
             text: string;
-            /** @description Yours: kept, given back, and searchable by containment. */
+            /** @description Your own data: kept, given back, and searchable by containment. */
             metadata?: Record<string, never> | null;
             /**
              * Format: float

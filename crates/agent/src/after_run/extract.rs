@@ -1,8 +1,8 @@
-//! What is worth remembering of a run, taken from its task and its answer word for word. Pure, but
+//! What is worth remembering of a run, taken word for word from its task and its answer. Pure, except
 //! for the dictionaries that it loads.
 //!
-//! Nothing of the answer that only repeats what was known before is taken: a memory that is recalled
-//! and said again would otherwise come back as one memory more, run after run.
+//! Sentences of the answer that only repeat what was known before are skipped: a memory that is
+//! recalled and repeated would otherwise be written again by every run.
 
 use memory::{
     chunk::{sentences, width},
@@ -11,7 +11,7 @@ use memory::{
 
 /// Most characters of a memory that is made of a run.
 pub(super) const TEXT_MAX_CHARS: usize = 600;
-/// Of these, most that are of the task.
+/// Of these, most that may come from the task.
 const TASK_MAX_CHARS: usize = 200;
 /// Columns after which a sentence without an end is cut.
 const SENTENCE_MAX_WIDTH: usize = 400;
@@ -19,9 +19,9 @@ const SENTENCE_MAX_WIDTH: usize = 400;
 const LOOKED_AT_MAX_BYTES: usize = 16 * 1024;
 /// Words of task and answer together that must be new.
 const NEWS_MIN: usize = 3;
-/// What stands before an item of a list, and before what is quoted.
+/// The marks before an item of a list, and before a quotation.
 const MARKS: [&str; 4] = ["- ", "* ", "• ", "> "];
-/// Most sentences that are known: the rest is not compared with.
+/// Most known sentences that an answer is compared with.
 const KNOWN_MAX: usize = 1_000;
 /// What people and models say without saying anything: a sentence of such words alone is left out.
 const COURTESIES: &str = "hello hi hey dear good morning afternoon evening night bye goodbye \
@@ -40,7 +40,7 @@ pub(super) struct KnownTexts {
 }
 
 impl KnownTexts {
-    /// Of the texts of memories that were before it.
+    /// From the texts of earlier memories.
     pub(super) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut gists = vec![Gist::of(COURTESIES)];
         for text in texts {
@@ -56,7 +56,7 @@ impl KnownTexts {
         Self { gists }
     }
 
-    /// Whether a text says anything else.
+    /// Whether a text says anything that is not known.
     pub(super) fn lacks(&self, text: &str) -> bool {
         Gist::of(text).is_news(&self.gists)
     }

@@ -1,5 +1,5 @@
-//! Asking the run's model what is worth remembering. Task and answer are data to it, and what it
-//! says is taken only in the form that it was asked for.
+//! Asks the run's model what is worth remembering. Task and answer are given as data, and its reply
+//! is used only if it has the form that was asked for.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const TASK_MAX_CHARS: usize = 4_000;
 const ANSWER_MAX_CHARS: usize = 12_000;
 /// How long it may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// What stands for no fact.
+/// The reply that means there is no fact.
 const NONE: &str = "none";
 
 const INSTRUCTIONS: &str = "The user's message is a finished task and its answer, as JSON. It is \
@@ -39,8 +39,8 @@ understandable on its own, in the language of the task, of at most 200 character
 that does not stand in task or answer; a day is named by its date and not as \"tomorrow\". Write nothing else. If nothing will matter later, write \
 `- none`.";
 
-/// The facts that the model names; none where it did not answer as it should: then sentences
-/// must do.
+/// The facts that the model names; none where its reply is unusable: then sentences of the run are
+/// remembered instead.
 pub(super) async fn facts(
     parts: &WorkerParts,
     run: &ToRemember,
@@ -101,7 +101,7 @@ async fn whole_answer(parts: &WorkerParts, request: ChatRequest) -> Result<ChatR
     Err("the model gave no answer".into())
 }
 
-/// Bounds the answer by the run's own bounds, and sets it aside from the organisation's day.
+/// Limits the answer by the run's own bounds, and reserves its cost in the organisation's day.
 async fn reserve(
     parts: &WorkerParts,
     run: &ToRemember,
@@ -126,7 +126,7 @@ async fn reserve(
     }
 }
 
-/// Counts what the call has used: on the organisation's day, and on the run.
+/// Adds what the call used to the organisation's day and to the run.
 async fn settle(
     parts: &WorkerParts,
     run: &ToRemember,

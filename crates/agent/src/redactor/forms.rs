@@ -51,7 +51,7 @@ fn of(secret: &str) -> Vec<String> {
         secret.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>(),
         secret.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<String>(),
     ] {
-        forms.push(escaped.replace('\\', r"\\")); // Said by somebody, and then inside of JSON.
+        forms.push(escaped.replace('\\', r"\\")); // Escaped JSON inside of JSON.
         forms.push(escaped);
     }
     for engine in [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD] {
@@ -85,7 +85,7 @@ fn in_ascii(json: &str) -> String {
     ascii
 }
 
-/// `%2F` as `%2f`.
+/// Percent-escapes in lower case: `%2F` as `%2f`.
 fn in_lower_hex(encoded: &str) -> String {
     let mut hex = 0;
     encoded

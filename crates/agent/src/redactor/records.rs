@@ -1,5 +1,5 @@
-//! What of an event, a message and an end is masked, field by field. A new field must be decided on
-//! here, or it does not compile.
+//! Which fields of events, messages and ends are masked. A new field does not compile until it is
+//! decided on here.
 
 use protocol::{
     event::Fact,
@@ -10,8 +10,8 @@ use store::journal::End;
 use super::{Reach, Redactor};
 
 impl Redactor {
-    /// Masks a fact. What users and models say keeps what only looks like a credential; what tools
-    /// and errors say does not. Answers whether there was any credential, masked or not.
+    /// Masks a fact. Texts of users and models keep what only looks like a credential; results of tools
+    /// and errors do not. Returns whether there was any credential, masked or not.
     pub(crate) fn clean_fact(&self, fact: &mut Fact) -> bool {
         match fact {
             Fact::RunStarted { input, model, limits: _, epoch: _ } => {
@@ -63,7 +63,7 @@ impl Redactor {
         }
     }
 
-    /// Masks a message as the fact that tells the same.
+    /// Masks a message exactly as the event with the same text.
     pub(crate) fn clean_message(&self, message: &mut Message) {
         match message {
             Message::User { content } => {
@@ -96,7 +96,7 @@ impl Redactor {
         }
     }
 
-    /// Masks the secrets of this installation; answers whether there was any credential.
+    /// Masks the secrets of this installation; returns whether there was any credential.
     pub(crate) fn clean_known(&self, text: &mut String) -> bool {
         self.clean(text, Reach::Known)
     }

@@ -1,5 +1,5 @@
-//! A run in the hands of this worker: what it holds in memory, and the one way to write it down.
-//! What is done with it, and when, is in the modules beside.
+//! A run that this worker executes: its state in memory, and the one way to write it. What happens
+//! to it, and when, is decided in the modules beside.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -34,19 +34,19 @@ use super::{
     stop::{RunSignals, StopReason},
 };
 
-/// What the agent holds in mind besides the conversation; kept in the checkpoint.
+/// The agent's state besides the conversation; kept in the checkpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct WorkingState {
-    /// What older turns of the session came to.
+    /// A summary of older turns of the session.
     pub(super) history_summary: Option<String>,
-    /// Steps in a row in which every call was one that cannot be made.
+    /// Steps in a row in which no call could be made.
     pub(super) impossible_steps: u32,
     /// The last step's calls and their results, as a digest.
     pub(super) last_step: String,
     /// Steps in a row that were the same as the one before.
     pub(super) same_steps: u32,
-    /// Tools that the model does not get and the run was warned of.
+    /// Tools that were left out with a warning.
     pub(super) left_out: BTreeSet<String>,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct ActiveRun<'a> {
     /// Earlier turns of the session.
     pub(super) history: Vec<Message>,
     pub(super) conversation: RunConversation,
-    /// A step was not completed: its recorded answer and results end the conversation.
+    /// Whether a step was not completed: its recorded answer and results end the conversation.
     pub(super) has_open_step: bool,
     pub(super) calls: CallLedger,
     /// Bytes of the results of this step.
@@ -75,7 +75,7 @@ pub(super) struct ActiveRun<'a> {
 }
 
 impl<'a> ActiveRun<'a> {
-    /// Reads back where the run stands, if a worker had it before.
+    /// Restores the state of the run, if a worker had it before.
     pub(super) async fn open(
         runtime: &'a Runtime,
         claim: &'a Claim,
@@ -91,7 +91,7 @@ impl<'a> ActiveRun<'a> {
         Self::restored(runtime, claim, signals, journal, restored.unwrap_or_default())
     }
 
-    /// Reads back no more than the end of the run must name: its open calls.
+    /// Restores only what the end of the run must name: its open calls.
     pub(super) async fn open_to_end(
         runtime: &'a Runtime,
         claim: &'a Claim,
@@ -149,7 +149,7 @@ impl<'a> ActiveRun<'a> {
         })
     }
 
-    /// Why the run cannot go on, if all that was written of it is as much as it may be.
+    /// Why the run cannot go on, if it has reached its limit of bytes.
     pub(super) fn check_size(&self) -> Result<(), StopReason> {
         size_limit(self.runtime, self.recorder.journal().written_bytes()).map_or(Ok(()), Err)
     }
@@ -177,7 +177,7 @@ impl<'a> ActiveRun<'a> {
         self.recorder.record(span, Fact::RunWarning { code: code.into(), message });
     }
 
-    /// Writes everything noted since the last time, or nothing.
+    /// Writes everything that was added since the last commit, or nothing.
     pub(super) async fn commit(&mut self) -> Result<(), JournalError> {
         let has_answers = self.calls.has_answers();
         if has_answers {
@@ -197,7 +197,7 @@ pub(super) fn limits(runtime: &Runtime, claim: &Claim) -> RunLimits {
     agent(runtime, claim).limits().lowered_by(claim.limits.unwrap_or_default())
 }
 
-/// Why a run of which so many bytes are written ends; none if it may have more.
+/// Why a run with so many bytes written ends; none if it may have more.
 pub(super) fn size_limit(runtime: &Runtime, written_bytes: u64) -> Option<StopReason> {
     let most = runtime.parts.size_limits.run_bytes;
     (written_bytes >= most).then(|| {

@@ -1,5 +1,5 @@
-//! How work on a run begins: that it starts or goes on is noted, the model is found, and earlier
-//! turns of the session are recalled, folded where they no longer fit.
+//! How work on a run begins: its start or resumption is recorded, the model is found, and earlier
+//! turns of the session are loaded, and folded where they no longer fit.
 
 use futures::StreamExt;
 use model::chat::{ChatEvent, ChatRequest, ModelRef};
@@ -22,14 +22,14 @@ use super::{active::ActiveRun, step::llm_called, stop::StopReason};
 const SUMMARY_MAX_TOKENS: u32 = 600;
 
 impl ActiveRun<'_> {
-    /// Notes that the run begins or goes on, and recalls what the session was about.
+    /// Records that the run starts or resumes, and loads earlier turns of the session.
     pub(super) async fn begin(&mut self) -> Result<(), StopReason> {
         let models = &self.runtime.parts.models;
         let asked = self.claim.llm_config.as_ref();
         let resolved = models.resolve(asked, self.agent.model.as_deref());
         match &resolved {
             Ok(model) => self.model = model.clone(),
-            Err(_) => self.model = as_asked(asked), // The run still says what it was to ask.
+            Err(_) => self.model = as_asked(asked), // Its events still name the requested model.
         }
         self.recorder.set_model(self.model.to_string());
         if self.conversation.task().is_none() {
@@ -61,7 +61,7 @@ impl ActiveRun<'_> {
             Fact::RunResumed { epoch: self.claim.epoch, from_step: self.step, reason },
         );
         if !self.has_open_step {
-            // Followers of the lost worker may have seen text of an answer that comes anew.
+            // Followers may have seen text from the lost worker; the model answers anew.
             self.recorder.void_text(self.step + 1);
         }
     }
@@ -88,7 +88,7 @@ impl ActiveRun<'_> {
         Ok(())
     }
 
-    /// Asks the model what the folded turns came to; without an answer their beginnings must do.
+    /// Asks the model for a summary of the folded turns; without an answer their beginnings are used.
     async fn summarise(&mut self, history: &History) -> Result<Option<String>, StopReason> {
         let mut request = ChatRequest {
             provider: self.model.provider.clone(),
@@ -137,7 +137,7 @@ impl ActiveRun<'_> {
     }
 }
 
-/// The model that a request names, whether or not there is one.
+/// The model that a request names, whether or not it exists.
 fn as_asked(llm_config: Option<&LlmConfig>) -> ModelRef {
     let part = |name: Option<&String>| name.cloned().unwrap_or_else(|| "default".into());
     ModelRef {

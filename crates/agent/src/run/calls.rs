@@ -1,16 +1,16 @@
-//! Where each tool call of the current step stands: a ledger without IO. It says what may be done
-//! with a call next and what is still owed when the run ends; writing and sending is done by `step`
-//! and `end`.
+//! The state of each tool call of the current step: a ledger without IO. It says what may be done
+//! with a call next, and which calls still lack a result when the run ends. `step` and `end` write
+//! and send.
 
 use std::collections::HashMap;
 
 use protocol::{id::CallId, tool::Effect};
 use store::journal::KnownCall;
 
-/// How far a call has come. It goes forward only.
+/// The state of a call. It only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallState {
-    /// Its intent waits for the next commit. Nothing was sent.
+    /// Its intent waits for the next commit. Nothing has been sent.
     Intended,
     /// Its intent is written. It was sent, or may have been.
     Sent,
@@ -27,10 +27,10 @@ enum Sender {
     EarlierWorker,
 }
 
-/// What is to be done with a call that the model asked for.
+/// What to do with a call that the model asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextMove {
-    /// Nobody intended it before: write that, then send it.
+    /// It is new: write the intent, then send it.
     Intend,
     /// An earlier worker intended it, and it may be sent twice.
     SendAgain,

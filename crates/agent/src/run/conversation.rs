@@ -1,5 +1,5 @@
-//! What a worker keeps in memory of a run's conversation: the task, and as much of its end as a prompt
-//! can show. All of it is in the database; how large the whole has become does not matter here. Pure.
+//! The part of a run's conversation that a worker keeps in memory: the task, and as much of the end as a
+//! prompt can show. The whole is in the database, and its size does not matter here. Pure.
 
 use protocol::message::{Message, ToolCall};
 
@@ -22,7 +22,7 @@ pub(super) struct RunConversation {
     recent: Vec<Message>,
     bytes: u64,
     bytes_max: u64,
-    /// Blocks before `recent`.
+    /// The number of blocks before `recent`, which are only in the database.
     left_out: usize,
     /// Tokens of a result that a prompt can show.
     result_tokens: u64,
@@ -40,7 +40,7 @@ impl RunConversation {
         }
     }
 
-    /// As it was read back: the task, and the newest messages of so many steps, oldest first.
+    /// As restored from the database: the task, and the newest messages, oldest first.
     pub(super) fn restored(
         context_tokens: u64,
         task: Option<Message>,
@@ -58,7 +58,7 @@ impl RunConversation {
         conversation
     }
 
-    /// Adds a message; the first one is the task. What no prompt will show any more goes.
+    /// Adds a message; the first one is the task. Drops what no prompt will show any more.
     pub(super) fn push(&mut self, message: Message) {
         if self.task.is_none() {
             self.task = Some(message);

@@ -28,7 +28,7 @@ impl ActiveRun<'_> {
                 duration_ms: millis(self.elapsed()),
             },
         );
-        // Of an answer that was cut nothing is remembered: what is missing may turn it round.
+        // Nothing of a cut answer is remembered: the missing part may reverse its meaning.
         let is_worth_it = !is_cut && !output.trim().is_empty();
         if self.runtime.parts.after_run != AfterRun::Off && is_worth_it {
             self.recorder.remember();
@@ -47,7 +47,7 @@ impl ActiveRun<'_> {
         }
     }
 
-    /// Writes how the run ends, unless that was written or is another worker's to write.
+    /// Writes how the run ends, unless that is written already or another worker has to write it.
     pub(super) async fn finish(mut self, stop: StopReason) -> RunExit {
         let end = match stop {
             StopReason::Ended => return RunExit::Ended,
@@ -88,7 +88,7 @@ impl ActiveRun<'_> {
 
     fn failed(&mut self, error: RunError) -> End {
         if self.recorder.was_interrupted() {
-            // What is pending may be written already: not twice.
+            // What is pending may have been written already, so it is not written again.
             self.recorder.discard();
         } else {
             for call in self.calls.without_result() {

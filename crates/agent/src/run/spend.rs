@@ -1,5 +1,5 @@
-//! Setting aside what a model call may use, from the organisation's day, before the call, and counting
-//! what it has used after it. Where no budget is set, none of this happens.
+//! Reserves what a model call may use in the organisation's daily budget before the call, and settles
+//! it with the actual usage after the call. Does nothing where no budget is set.
 
 use model::chat::{ChatRequest, ChatResponse};
 use protocol::run::RunErrorCode;
@@ -13,8 +13,8 @@ use super::{
 };
 
 impl ActiveRun<'_> {
-    /// Makes sure that the call cannot use more than is left, and sets that aside; the answer is
-    /// bounded by it. Fails before the call that would exceed a budget.
+    /// Makes sure that the call cannot use more than is left, and reserves that much; the answer is
+    /// limited to it. Fails before a call that would exceed a budget.
     pub(super) async fn reserve(&self, request: &mut ChatRequest) -> Result<(), StopReason> {
         let daily = self.runtime.parts.store.daily_budget();
         let limits = &self.limits;
@@ -59,7 +59,7 @@ impl ActiveRun<'_> {
         }
     }
 
-    /// Counts what the call has used, or nothing where it gave no answer, and frees the rest.
+    /// Settles the reservation with what the call used, which is nothing if it gave no answer.
     pub(super) async fn settle_usage(
         &self,
         answer: Option<&ChatResponse>,

@@ -150,7 +150,7 @@ impl ActiveRun<'_> {
         }
     }
 
-    /// Notes that the step is done, and where the run stands after it.
+    /// Records the end of the step and the state of the run after it.
     fn complete_step(&mut self, result_type: StepResult, began: Instant) -> Result<(), StopReason> {
         let step = self.step;
         self.totals.steps = step;
@@ -175,14 +175,14 @@ impl ActiveRun<'_> {
         Ok(StepEnd::Continue)
     }
 
-    /// Warns once in a run of a tool that its model does not get.
+    /// Warns, once in a run, that a tool is left out.
     fn tell_left_out(&mut self, tool: &str, reason: &str) {
         if self.state.left_out.insert(tool.to_owned()) {
             self.warn("tool_left_out", format!("the tool `{tool}` is left out: {reason}"));
         }
     }
 
-    /// Looks memories up for the task and the latest turn. Without an answer the step goes on.
+    /// Searches memories for the task and the latest turn. The step goes on if the search fails.
     async fn recall(&mut self) -> (Vec<Memory>, Vec<Hit>) {
         let began = Instant::now();
         let memory = self.runtime.parts.memory.asked_at(self.asked_at.clone());
@@ -259,7 +259,7 @@ impl ActiveRun<'_> {
         }
     }
 
-    /// Notes the model's answer; gives the calls their ids.
+    /// Records the model's answer and gives the calls their ids.
     fn note_answer(&mut self, mut response: ChatResponse) {
         let calls: Vec<_> = std::mem::take(&mut response.tool_calls)
             .into_iter()
@@ -387,7 +387,7 @@ impl ActiveRun<'_> {
         Ok(answer)
     }
 
-    /// The calls of a step and what they came to, as one text.
+    /// The calls of a step and their results, as one text.
     fn fingerprint(&self, calls: &[ToolCall]) -> String {
         let result_of = |call: &ToolCall| {
             self.conversation.last_results().iter().find_map(|message| match message {
@@ -470,10 +470,10 @@ fn failure(model: &str, error: &ModelError) -> StopReason {
     StopReason::fail(code, format!("{model}: {error}"))
 }
 
-/// What the model reads of an answer of its own that was cut.
+/// What the model reads after an answer of its own that was cut.
 fn cut_notice(cut: &AnswerCut) -> String {
     format!(
-        "(From the runtime, not from the user: {cut}. Nothing of it was done. Make the call again, \
+        "(From the runtime, not from the user: {cut}. None of its calls was made. Make the call again, \
          with shorter arguments or in parts.)"
     )
 }

@@ -15,7 +15,7 @@ pub(crate) struct RunSignals {
     pub(crate) proven: CancellationToken,
 }
 
-/// How the work on a run ended here.
+/// How a worker's execution of a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunExit {
     /// The run has ended.
@@ -30,7 +30,7 @@ pub(crate) enum RunExit {
 /// Why a run cannot go on.
 #[derive(Debug)]
 pub(super) enum StopReason {
-    /// It failed; this is to be written.
+    /// It failed, with this error.
     Fail(RunError),
     /// It was asked to stop.
     Cancelled,
@@ -41,7 +41,7 @@ pub(super) enum StopReason {
 }
 
 /// Why a worker leaves a run that has not ended. Its name is the field `reason` of the log and the
-/// label of `openintern_runs_abandoned_total`: whoever counts reads these, not a message.
+/// label of `openintern_runs_abandoned_total`, so that nobody has to parse a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AbandonReason {
     /// The database refused a write: another worker has claimed the run since.

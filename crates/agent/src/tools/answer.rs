@@ -1,4 +1,4 @@
-//! What a tool call came to, as it is recorded and as the model reads it, within its bound.
+//! The outcome of a tool call, as it is recorded and as the model reads it, within its bound.
 
 use protocol::tool::Outcome;
 use serde_json::Value;
@@ -14,7 +14,7 @@ unknown: do not assume either, and do not repeat it without finding out.";
 /// What the model reads of a call that nobody can allow.
 const DENIED: &str = "This tool needs a person's approval, and there is no way to ask for one yet.";
 
-/// What a call came to.
+/// The outcome of a call.
 #[derive(Debug, PartialEq)]
 pub(crate) struct ToolAnswer {
     pub(crate) result: Value,
@@ -31,7 +31,7 @@ impl ToolAnswer {
         Self { result: Value::String(message.into()), outcome: Outcome::Error, truncated: false }
     }
 
-    /// A call that was sent, or may have been, by a worker that is gone.
+    /// A call that a lost worker sent or may have sent.
     pub(crate) fn unknown() -> Self {
         Self { result: UNKNOWN.into(), outcome: Outcome::Unknown, truncated: false }
     }

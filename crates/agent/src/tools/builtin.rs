@@ -1,5 +1,5 @@
-//! What a built-in tool is: its description and the function that does it. The tools themselves are
-//! in the modules beside.
+//! What a built-in tool consists of: its description and its function. The tools themselves are in
+//! the modules beside.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,12 @@ use protocol::{
 use serde_json::{Value, json};
 use store::{Store, error::StoreError};
 
-/// A built-in tool.
 pub(crate) struct Builtin {
     pub(crate) info: ToolInfo,
     pub(crate) call: BuiltinCall,
 }
 
-/// Does what a built-in tool is for, with arguments that fit its schema.
+/// The function of a built-in tool; its arguments match its schema.
 pub(crate) type BuiltinCall = for<'a> fn(
     &'a BuiltinParts,
     &'a ToolCaller<'a>,
@@ -49,7 +48,7 @@ pub(crate) struct ToolCaller<'a> {
 pub(crate) enum ToolError {
     /// The model can read why, and do something else.
     Told(String),
-    /// It is our failure.
+    /// A failure of ours, which is not told to the model.
     Ours(StoreError),
 }
 

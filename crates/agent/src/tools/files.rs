@@ -33,8 +33,8 @@ pub(super) fn read() -> Builtin {
     Builtin {
         info: info(
             "read_file",
-            "Reads a text file of the workspace. Paths are relative to the workspace. Answers lines \
-             from `offset` (1 is the first), and how many the file has.",
+            "Reads a text file of the workspace. Paths are relative to the workspace. Returns lines \
+            from `offset` (1 is the first), and how many the file has.",
             Effect::ReadOnly,
             json!({
                 "path": {"type": "string", "minLength": 1, "maxLength": 4096},
@@ -59,7 +59,7 @@ async fn read_file(root: &Path, scope: &Scope, args: &Value) -> Result<Value, To
     let args: ReadFileArgs = parse(args)?;
     let folder = folder::of_scope(root, scope);
     let path = args.path.clone();
-    // Disks can be slow: not on a thread that others wait for.
+    // Disks can be slow, so this does not run on a thread of the async runtime.
     let text = tokio::task::spawn_blocking(move || read_text(&folder, &path))
         .await
         .map_err(|_| ToolError::Told("the file could not be read".into()))?
@@ -115,7 +115,7 @@ fn read_text(folder: &Path, path: &str) -> Result<String, String> {
         ));
     }
     let mut bytes = Vec::new();
-    // It may have grown since.
+    // The file may have grown since its size was read.
     file.into_std().take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > FILE_MAX_BYTES {
         return Err(format!("`{path}` is growing; at most {FILE_MAX_BYTES} bytes can be read"));

@@ -25,7 +25,7 @@ pub(super) fn search() -> Builtin {
         info: info(
             MEMORY_SEARCH,
             "Searches what was remembered in this scope, by meaning and by words, in any language. \
-             Answers snippets, best first; read a whole text with `memory_get`.",
+            Returns snippets, best first; read a whole text with `memory_get`.",
             Effect::ReadOnly,
             json!({
                 "query": {"type": "string", "minLength": 1, "maxLength": 4096,
@@ -58,7 +58,7 @@ pub(super) fn get() -> Builtin {
     Builtin {
         info: info(
             MEMORY_GET,
-            "Reads one memory, whole, by the id that `memory_search` answered.",
+            "Reads one whole memory by the id that `memory_search` returned.",
             Effect::ReadOnly,
             json!({"id": {"type": "string", "description": "Like `mem_01kas5w4z8e5tv3k0v9x2m7qhd`."}}),
             &["id"],

@@ -105,12 +105,12 @@ async fn calls_of_an_answer_that_was_cut_are_not_made_and_the_model_is_told() {
         started "x" scripted/script
         step 1
         recalled "x" []
-        warning answer_cut scripted/script: the answer was cut at the longest that the model may say; its call of `memory_write` was not made
+        warning answer_cut scripted/script: the answer was cut at the model's own limit on tokens; its call of `memory_write` was not made
         model "I write it down." [] Length tokens 9 attempts 1
         step 1 completed ToolCalls
         step 2
         recalled "x\nI write it down." []
-        warning answer_cut scripted/script: the answer was cut at the longest that the model may say; its call of `memory_write` was not made
+        warning answer_cut scripted/script: the answer was cut at the model's own limit on tokens; its call of `memory_write` was not made
         model "" [] Length tokens 9 attempts 1
         step 2 completed ToolCalls
         step 3

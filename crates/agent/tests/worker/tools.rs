@@ -50,7 +50,7 @@ async fn arguments_that_do_not_fit_are_an_answer_that_says_why() {
     check(
         "memory_search",
         json!({"query": "", "top_k": 99, "scope": {"org_id": "org_b"}}),
-        expect![[r#"Error "the arguments do not fit: /query: \"\" is shorter than 1 character; /top_k: 99 is greater than the maximum of 50; Additional properties are not allowed ('scope' was unexpected)""#]],
+        expect![[r#"Error "the arguments do not match the tool's schema: /query: \"\" is shorter than 1 character; /top_k: 99 is greater than the maximum of 50; Additional properties are not allowed ('scope' was unexpected)""#]],
     )
     .await;
 }

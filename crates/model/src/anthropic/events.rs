@@ -1,7 +1,7 @@
 //! Reading an answer of Anthropic's messages, streamed or whole.
 //!
-//! Lenient where nothing is lost: a field that is absent, null, of another type or unknown is as
-//! good as not there.
+//! Lenient where nothing is lost: a field that is null, unknown or of another type is treated as
+//! absent.
 
 use serde_json::{Map, Value, json};
 
@@ -43,7 +43,7 @@ impl MessagesReader {
             Ok(Value::Object(fields)) => self.read_event(&fields, &event.name),
             Ok(_) => Ok(Increment::Nothing),
             Err(_) if !data.starts_with('{') => Ok(Increment::Nothing),
-            Err(_) => Err(ModelError::protocol("an event is none of the messages API")),
+            Err(_) => Err(ModelError::protocol("an event is not one of the messages API")),
         }
     }
 

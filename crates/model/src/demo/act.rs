@@ -1,7 +1,7 @@
 //! The next step of a plan: which call to make, or, when all are made, what to say.
 //!
-//! Every planned thing makes one call (a search one more, where it found a memory cut short), and
-//! each call that the conversation already holds is ticked off: so it always comes to an end.
+//! Every item of the plan makes one call (a search one more, where it found a memory cut short), and
+//! each call that the conversation already holds is ticked off, so it always ends.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! What came of the demo's calls, and what kept it from making one.
+//! The results of the demo's calls, and the reasons why it could not make one.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ const QUOTED_HITS_MAX: usize = 3;
 /// Hits with less than this part of the best score are not quoted.
 const QUOTED_SCORE_MIN: f64 = 0.5;
 
-/// What came of a call.
+/// The result of a call.
 pub(super) struct CallOutcome<'a> {
     pub(super) content: &'a str,
     pub(super) is_error: bool,

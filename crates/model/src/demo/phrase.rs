@@ -1,4 +1,4 @@
-//! What one phrase asks for, by its words. Everything that the demo understands stands here.
+//! What one phrase asks for, by its words. Everything that the demo understands is here.
 
 use std::sync::LazyLock;
 

@@ -1,4 +1,4 @@
-//! What the demo says, in the user's language. Only words: nothing is decided here.
+//! The demo's sentences, in the user's language. Nothing is decided here.
 
 use protocol::tool::ToolInfo;
 use serde_json::Value;

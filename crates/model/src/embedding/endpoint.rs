@@ -108,7 +108,7 @@ impl Endpoint {
         let post = with_key(post, &self.provider);
         let answer = send(post, &self.provider, deadline, bound).await?.whole().await?;
         let answer: EmbeddingsResponse = serde_json::from_slice(&answer)
-            .map_err(|_| ModelError::protocol("the answer is no list of embeddings"))?;
+            .map_err(|_| ModelError::protocol("the answer is not a list of embeddings"))?;
         self.in_order(answer, texts.len())
     }
 
@@ -208,7 +208,7 @@ fn random_projection(vector: &[f32], dimensions: usize) -> Vec<f32> {
     sums
 }
 
-/// SplitMix64's finaliser.
+/// The finaliser of SplitMix64: a hash that mixes all bits.
 const fn mixed(seed: u64) -> u64 {
     let x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,7 +1,7 @@
 //! Vectors by feature hashing: words, parts of words, and CJK character pairs, without any model.
 //!
-//! Good for typos and near duplicates; it knows nothing of meaning. The form of the hash is part
-//! of the id: whoever changes it counts [`VERSION`] up.
+//! Good for typos and near duplicates; it knows nothing of meaning. The hash is part of the id: a
+//! change of it needs a new [`VERSION`].
 
 use std::{collections::BTreeMap, future};
 
@@ -49,7 +49,7 @@ impl Hashed {
             }
         }
         normalised(vector).unwrap_or_else(|| {
-            // Nothing but signs, or features that cancel out: a direction of the text's own.
+            // Only punctuation, or features that cancel out: a direction made from the whole text.
             let place = (hash(text.trim()) % self.dimensions as u64) as usize;
             (0..self.dimensions).map(|i| if i == place { 1.0 } else { 0.0 }).collect()
         })

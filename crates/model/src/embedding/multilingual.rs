@@ -1,8 +1,8 @@
 //! Vectors of multilingual-e5-small, computed on this machine.
 //!
-//! It takes a core for some milliseconds a text, so it works beside the async threads: one text at
-//! a time for whoever writes, so that searches find a core free. What nobody waits for any more
-//! ends with the text in hand.
+//! A text takes a core for some milliseconds, so it works on threads of its own: one text at a time
+//! for writers, so that searches find a free core. A batch that nobody waits for any more ends after
+//! the current text.
 
 use std::{path::Path, sync::Arc, thread::available_parallelism, time::Duration};
 

@@ -1,7 +1,7 @@
-//! Putting tool calls together from fragments, however a server tells them apart.
+//! Assembles tool calls from fragments, however a server tells them apart.
 //!
-//! By OpenAI a fragment has an `index`, and its first one a name and an id. Others leave the index
-//! out, or give every call the index 0, or no id, or repeat name and id in each fragment.
+//! OpenAI gives each fragment an `index`, and the first one a name and an id. Other servers leave the
+//! index out, give every call the index 0 or no id, or repeat name and id in each fragment.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::{
     limits::{CALL_ARGS_MAX_BYTES, CALL_NAME_MAX_BYTES, CALLS_MAX, REASONING_MAX_BYTES, check},
 };
 
-/// Longest id of a call that is kept; a longer one is as good as none.
+/// Longest id of a call that is kept; a longer one is treated as absent.
 const ID_MAX_BYTES: usize = 512;
 
 /// One fragment of a call.
@@ -39,7 +39,7 @@ pub(crate) struct GatheredCall {
 }
 
 impl CallFragment {
-    /// `None` for what is no fragment at all.
+    /// `None` for what is not a fragment.
     pub(crate) fn of(fragment: &Value) -> Result<Option<Self>, ModelError> {
         let Some(fields) = fragment.as_object() else { return Ok(None) };
         let index = match fields.get("index") {

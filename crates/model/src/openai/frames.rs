@@ -1,7 +1,7 @@
-//! Reading a chat completion, streamed or whole, as OpenAI and those who imitate it send it.
+//! Reads a chat completion, streamed or whole, as OpenAI and its imitators send it.
 //!
-//! Lenient where nothing is lost: a field that is absent, null, of another type or unknown is as
-//! good as not there. What an answer is made of is read wherever a known server puts it.
+//! Lenient where nothing is lost: a field that is null, unknown or of another type is treated as
+//! absent. The parts of an answer are read wherever a known server puts them.
 
 use serde_json::{Map, Value, json};
 
@@ -49,7 +49,7 @@ impl CompletionReader {
             Err(_) if event.name == "error" => {
                 Err(Said::from_body(data.as_bytes()).error(None, None))
             }
-            Err(_) => Err(ModelError::protocol("an event is no chat completion chunk")),
+            Err(_) => Err(ModelError::protocol("an event is not a chat completion chunk")),
         }
     }
 

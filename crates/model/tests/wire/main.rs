@@ -292,7 +292,7 @@ async fn statuses_are_classed_and_some_never_retried() {
             "302 Found",
             ModelError::BadRequest {
                 status: 302,
-                message: "it redirects elsewhere, and redirects are not followed".into(),
+                message: "it answers with a redirect, and redirects are not followed".into(),
             },
         ),
     ] {
@@ -643,7 +643,7 @@ async fn embeddings_that_are_wrong_are_refused() {
         (json!([{"index": 7, "embedding": vec![1.0; 8]}]), "has no text of its own"),
         (one(vec![0.0; 8]), "zero or not finite"),
         (one(vec![1.0; 9]), "its vectors have 9 dimensions, not 8"),
-        (json!("no"), "no list of embeddings"),
+        (json!("no"), "not a list of embeddings"),
     ] {
         let error = check(data, json!({})).await.unwrap_err().to_string();
         assert!(error.contains(problem), "{error}");

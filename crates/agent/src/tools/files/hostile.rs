@@ -1,4 +1,4 @@
-//! Paths and files that want out of the folder, or want the reader to hang: a corpus, and a race.
+//! Paths and files that try to escape from the folder, or to make the reader hang: a corpus, and a race.
 
 use std::{
     fs,
