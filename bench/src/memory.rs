@@ -37,16 +37,16 @@ const BATCH: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(1800);
 /// How often we look whether they are there.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// So often a question is asked until its vector comes in time: what is found shall not depend on
-/// how busy the machine is.
+/// How often a question is asked again until its vector comes in time, so that the figures do not
+/// depend on how busy the machine is.
 const TRIES: usize = 10;
 
-/// What to measure.
+/// The options of `bench memory`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Options {
     /// Files of a set, one corpus a line (see bench/memory/src/set.rs); ours when none is named
     sets: Vec<PathBuf>,
-    /// What to start a server with, one after another: `none`, or what OPENINTERN_EMBEDDING may be
+    /// Embedders to measure, one after another: `none`, or a value of OPENINTERN_EMBEDDING
     /// [default: none, local/hashed, local/multilingual-e5-small]
     #[arg(long, value_name = "EMBEDDER", value_delimiter = ',')]
     embedding: Vec<String>,
@@ -56,8 +56,8 @@ pub(crate) struct Options {
     /// Print a row without the questions of this category, too
     #[arg(long, value_name = "CATEGORY")]
     without: Option<String>,
-    /// Then write so many more texts into each scope, and see what a search takes among them, and
-    /// straight after a write
+    /// Then write this many more texts into each scope, and measure searches among them and straight
+    /// after a write
     #[arg(long, value_name = "TEXTS")]
     grow: Option<usize>,
     /// Name the questions whose evidence is not all among the first 10 hits

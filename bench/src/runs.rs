@@ -20,7 +20,7 @@ use tokio::process::Command;
 
 use crate::server::{Machine, ServerProcess, cpu_of_family, executable, workspace};
 
-/// Whose runs they are.
+/// The user of the runs.
 const ORG: &str = "org_bench";
 /// Clients that post at once.
 const CLIENTS: usize = 32;
@@ -153,10 +153,10 @@ async fn one_round(machine: &Machine, mode: RunMode, key: &str, round: usize) ->
     Ok(rate)
 }
 
-/// What a server does beyond doing runs.
+/// What a server does besides executing runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum RunMode {
-    /// Nothing.
+    /// Nothing more.
     Plain,
     /// It asks for API keys, and keeps the audit.
     Key,

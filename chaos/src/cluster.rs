@@ -61,7 +61,7 @@ pub(crate) struct Leases {
     pub(crate) renew: Duration,
 }
 
-/// What the product has where nothing is configured.
+/// The product's defaults.
 const DEFAULT_LEASES: Leases =
     Leases { lease: Duration::from_secs(10), renew: Duration::from_secs(3) };
 
@@ -82,7 +82,7 @@ impl Setup {
 /// How nodes reach the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DatabaseRoute {
-    /// By its socket.
+    /// Directly, by its socket.
     Straight,
     /// By a link that can break.
     Linked,
@@ -90,7 +90,7 @@ pub(crate) enum DatabaseRoute {
     Pooled,
 }
 
-/// The nodes of one scenario.
+/// All nodes of one scenario.
 pub(crate) struct Nodes {
     pub(crate) apis: Vec<NodeProcess>,
     pub(crate) workers: Vec<NodeProcess>,

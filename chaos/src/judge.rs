@@ -1,5 +1,5 @@
-//! The invariants, checked after every scenario: by the database, by what really reached the tool
-//! servers, and by what the model was asked. A check says what is wrong, never what is right.
+//! The invariants, checked after every scenario against the database, the calls that really reached the
+//! tool servers, and the requests to the model. A check reports what is wrong, never what is right.
 
 mod effects;
 mod memories;
@@ -25,11 +25,11 @@ use crate::{
 
 use self::{recovery::Recovery, rows::MayEnd};
 
-/// The check that a scenario saw what it is for.
+/// The check that a scenario really caused what it is meant to cause.
 pub(crate) const SOMETIMES: &str = "sometimes";
-/// Runs may stand still for so long before they count as lost.
+/// A run without progress for this long counts as lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
-/// The database may take so long to see that a node is gone.
+/// How long the database may take to notice that a node is gone.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Violations of one scenario whose events are written to disk.
@@ -55,7 +55,7 @@ pub(crate) struct Case {
     pub(crate) faults: String,
     /// How often a stream was taken up again.
     pub(crate) reconnects: u64,
-    /// Without these the scenario has not tested what it is for.
+    /// What must have happened, or the scenario has not tested what it is meant to test.
     pub(crate) must_see: Vec<Sight>,
     /// The promised 99th percentile of recovery, in seconds. The short form has few recoveries,
     /// often on a machine that does other work: there the median must not exceed it.
@@ -63,7 +63,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// Of a client that did nothing yet.
+    /// The result of a client that has not done anything yet.
     pub(crate) fn new(client: PersistentClient) -> Self {
         Self {
             client,
@@ -82,7 +82,7 @@ impl Case {
     }
 }
 
-/// What came out of one scenario.
+/// The outcome of one scenario.
 pub(crate) struct Verdict {
     pub(crate) scenario: &'static str,
     pub(crate) runs: usize,

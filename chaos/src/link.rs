@@ -1,5 +1,5 @@
-//! A worker's way to the database, which can fall silent, lose its answers, or break. What was
-//! held while it was silent arrives late, as packets do after an outage.
+//! A worker's connection to the database, which can fall silent, lose answers, or break. Data that
+//! was held while it was silent arrives late, as packets do after an outage.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

@@ -40,7 +40,7 @@ struct Cli {
     /// The number that the whole schedule follows from; random when absent.
     #[arg(long)]
     seed: Option<u64>,
-    /// Only these scenarios.
+    /// Run only these scenarios.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Scenario>,
     /// Everything in full; the short form takes less than two minutes.
@@ -49,16 +49,16 @@ struct Cli {
     /// The form that `make test` takes; it is the default.
     #[arg(long, conflicts_with = "long")]
     short: bool,
-    /// Switch this rule of the product off: an error unless the harness sees that.
+    /// Switch this rule of the product off: an error unless the judge notices.
     #[arg(long, conflicts_with_all = ["only", "long"])]
     mutant: Option<String>,
-    /// The same with every rule that can be, one after another.
+    /// The same with every rule that can be switched off, one after another.
     #[arg(long, conflicts_with_all = ["only", "long", "mutant"])]
     mutants: bool,
     /// Write the table into this file, too.
     #[arg(long)]
     results: Option<PathBuf>,
-    /// Keep the logs also when nothing failed.
+    /// Keep the logs even if nothing failed.
     #[arg(long)]
     keep: bool,
 }

@@ -204,7 +204,7 @@ fn memories(task: &Task, turn: u64) -> Vec<(String, Value)> {
     task.texts_of(turn).map(call).collect()
 }
 
-/// FNV-1a.
+/// A hash of the text (FNV-1a), the same on every machine.
 fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,4 +1,4 @@
-//! The product with one of its rules switched off: a harness that does not see that sees nothing.
+//! The product with one of its rules switched off: a judge that does not notice would notice nothing.
 //! A rule that SQL keeps is edited in the scratch database, once it is migrated and before nodes run;
 //! one that Rust keeps is switched off in the build with failpoints.
 
@@ -94,7 +94,7 @@ pub(crate) fn chosen(name: Option<&str>) -> Result<Vec<&'static Mutant>> {
     let chosen: Vec<_> =
         MUTANTS.iter().filter(|mutant| name.is_none_or(|name| name == mutant.name)).collect();
     let known = MUTANTS.iter().map(|mutant| mutant.name).collect::<Vec<_>>().join(", ");
-    ensure!(!chosen.is_empty(), "there is no such mutant; there are: {known}");
+    ensure!(!chosen.is_empty(), "there is no such mutant; use one of {known}");
     Ok(chosen)
 }
 

@@ -15,7 +15,7 @@ use crate::judge::{Sight, Verdict, recovery::Recovery};
 /// Violations of one scenario that are printed.
 const SHOWN_MAX: usize = 12;
 
-/// What came out of all.
+/// The outcomes of all scenarios.
 pub(crate) struct Report {
     command: String,
     began: Instant,

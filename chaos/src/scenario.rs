@@ -1,4 +1,4 @@
-//! The scenarios, and what each of them has in common: nodes of its own, a judge at the end.
+//! The scenarios, and what they have in common: nodes of their own, and a judge at the end.
 
 mod backlog;
 mod cancel;
@@ -25,7 +25,7 @@ use crate::{
     world::World,
 };
 
-/// What goes wrong.
+/// The scenarios, by what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     /// Workers are killed while they work.

@@ -1,4 +1,4 @@
-//! What all scenarios stand on: a folder, PostgreSQL, the model, the journal of the tool servers.
+//! What all scenarios use: a folder, PostgreSQL, the model, the journal of the tool servers.
 //! Nodes are not here: each scenario starts its own (see `cluster`).
 
 use std::{
@@ -30,7 +30,7 @@ const CONNECTIONS_MAX: u16 = 200;
 /// How much is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Within two minutes.
+    /// For every build: within two minutes.
     Short,
     Long,
 }
@@ -45,7 +45,7 @@ impl Scale {
     }
 }
 
-/// What all scenarios stand on.
+/// What all scenarios use.
 pub(crate) struct World {
     pub(crate) scale: Scale,
     pub(crate) seed: u64,

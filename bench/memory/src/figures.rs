@@ -1,4 +1,4 @@
-//! What a search found of the evidence, as figures and as a table.
+//! How much of the evidence a search found, as figures and as a table.
 //!
 //! R@k is the share of the evidence among the first k hits; MRR the mean of one over the place of
 //! the first evidence; nDCG@10 counts evidence less the later it comes, 1 where all stands first.

@@ -14,7 +14,7 @@ use jiff::civil::{Date, DateTime};
 use protocol::memory::{MemoryType, OccurredAt, WriteMemory};
 use serde::{Deserialize, Deserializer};
 
-/// What one scope remembers, and what is asked of it.
+/// The memories of one scope, and the questions about them.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Corpus {
     #[serde(rename = "corpus")]
@@ -61,7 +61,7 @@ pub enum SetError {
     #[error("line {line} of `{path}` is not a corpus")]
     Line {
         path: PathBuf,
-        /// From 1.
+        /// The line number, from 1.
         line: usize,
         source: serde_json::Error,
     },

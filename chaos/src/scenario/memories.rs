@@ -47,7 +47,7 @@ const OF_A_ROUND: u64 = TURNS * OF_A_TURN + ONE_BY_ONE + BULK;
 const USERS: [&str; 2] = [USER, "other"];
 /// Longest life of a run.
 const LIFE_MAX: Duration = Duration::from_secs(60);
-/// Whoever searches without a pause has a core for himself.
+/// Without a pause, a searcher would take a whole core.
 const BETWEEN_SEARCHES: Duration = Duration::from_millis(20);
 /// The rest after an answer that did not come.
 const REST: Duration = Duration::from_millis(20);

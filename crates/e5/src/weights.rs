@@ -1,4 +1,4 @@
-//! The weights file `e5-small-q4.bin`: where what stands in it. It computes nothing.
+//! The weights file `e5-small-q4.bin`: its layout, and reading it. It computes nothing.
 //!
 //! Little-endian: a header of sizes, the pieces of the tokenizer with their scores, its table of
 //! normalised characters, a directory of tensors, the tensors. Matrices are kept in blocks of 32

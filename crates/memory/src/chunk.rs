@@ -1,7 +1,7 @@
 //! Cutting a text into chunks at the ends of sentences.
 //!
 //! A chunk is what is searched and embedded. It is a piece of one text: two texts are never
-//! joined, and nothing but surrounding blanks is lost. What the words mean is not looked at.
+//! joined, and nothing but surrounding blanks is lost.
 
 use std::ops::Range;
 

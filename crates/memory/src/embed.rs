@@ -1,4 +1,4 @@
-//! Asking the embedder, within a time limit. Where it does not answer, memory goes on by words.
+//! Calls the embedder within a time limit. Where it does not answer, memory works with words alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,12 +7,12 @@ use tracing::warn;
 
 use crate::fuse::Weights;
 
-/// How long a write waits for the vectors of its chunks; what is not there by then is embedded later.
+/// How long a write waits for the vectors of its chunks; missing ones are made later.
 const PASSAGES_TIMEOUT: Duration = Duration::from_secs(10);
 /// Passages in one call of the embedder: the vectors of the calls before the timeout are kept.
 const PASSAGES_BATCH: usize = 32;
 
-/// An embedder that is asked within time limits, or none at all.
+/// An embedder with time limits, or none at all.
 #[derive(Clone)]
 pub(crate) struct TimedEmbedder {
     embedder: Option<Arc<dyn Embedder>>,
@@ -33,7 +33,7 @@ impl TimedEmbedder {
         Self { embedder }
     }
 
-    /// What vectors are kept under; vectors of another id are not compared.
+    /// The id that vectors are stored under; vectors of different ids are never compared.
     pub(crate) fn id(&self) -> Option<&str> {
         self.embedder.as_ref().map(|embedder| embedder.id())
     }
@@ -57,7 +57,7 @@ impl TimedEmbedder {
                 None => QueryVector::Failed,
             },
             Err(_) => {
-                warn!(?timeout, "the embedder took too long; going on by words");
+                warn!(?timeout, "the embedder took too long; searching by words alone");
                 QueryVector::Late
             }
         }
@@ -97,11 +97,11 @@ async fn embed(
             vectors.into_iter().map(|vector| Some(vector).filter(usable)).collect()
         }
         Ok(_) => {
-            warn!("the embedder answered another number of vectors; going on by words");
+            warn!("the embedder returned the wrong number of vectors; going on with words alone");
             vec![None; texts.len()]
         }
         Err(error) => {
-            warn!(%error, "the embedder failed; going on by words");
+            warn!(%error, "the embedder failed; going on with words alone");
             vec![None; texts.len()]
         }
     }

@@ -1,5 +1,5 @@
-//! Score fusion: one ranking out of two, by words and by vectors, and the factors of importance and
-//! age.
+//! Score fusion: makes one ranking of two, by words and by vectors, and applies the factors of
+//! importance and age.
 //!
 //! Pure. Scores are fused, not ranks: reciprocal rank fusion lets a weak ranking by vectors spoil a
 //! good one by words (measured, see docs/memory.md).
@@ -16,7 +16,7 @@ const HALF_SCORE: f64 = 8.0;
 const IMPORTANCE_SPAN: f64 = 0.05;
 /// Half the span of the factor of recency. Source: measured, see docs/memory.md.
 const RECENCY_SPAN: f64 = 0.05;
-/// The least and the most that importance and recency together can make of a score.
+/// The least and the greatest product of the factors of importance and recency.
 pub const FACTORS: RangeInclusive<f64> =
     (1.0 - IMPORTANCE_SPAN) * (1.0 - RECENCY_SPAN)..=(1.0 + IMPORTANCE_SPAN) * (1.0 + RECENCY_SPAN);
 /// Days in which recency halves. Source: measured, see docs/memory.md.
@@ -37,7 +37,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// No vector is to be had. Source: measured, see docs/memory.md.
+    /// Without vectors. Source: measured, see docs/memory.md.
     pub const WORDS_ONLY: Self = Self { lexical: 1.0, vector: 0.0, min_cosine: 1.0, adjacent: 0.0 };
     /// Vectors that only say which letters a text has: they catch misspellings. Weights measured,
     /// bound of the cosine judgement, see docs/memory.md.
@@ -66,7 +66,7 @@ impl Weights {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fused<K> {
     pub key: K,
-    /// 0 to 1.
+    /// The fused score, 0 to 1.
     pub score: f64,
     pub lexical: RetrieverScore,
     pub vector: RetrieverScore,

@@ -1,7 +1,7 @@
-//! What a short text says, roughly: its words, its figures and dates, and whether it says "not".
-//! By these two texts are found to be alike, or to differ in what counts. Pure.
+//! The gist of a short text: its words, its figures and dates, and whether it says "not". It shows
+//! whether two texts say the same, or differ in a detail that matters. Pure.
 //!
-//! It knows words and not meanings: what is said anew in other words is news to it.
+//! It compares words and not meanings: a paraphrase counts as new.
 
 use std::{
     borrow::Cow,
@@ -21,14 +21,14 @@ const NEWS_WORDS: usize = 3;
 /// A known sentence with fewer words is not taken for quoted.
 const QUOTED_WORDS: usize = 3;
 
-/// English words that turn a sentence round. What ends in `n't` does, too.
+/// English words that negate a sentence, besides those that end in `n't`.
 const NEGATIONS: [&str; 7] = ["not", "no", "never", "cannot", "without", "neither", "nor"];
 /// Chinese ones, as the dictionary divides them.
 const NEGATIONS_HAN: [&str; 16] = [
     "不", "没", "没有", "未", "无", "别", "不是", "不要", "不能", "不会", "不再", "不用", "从不",
     "从未", "并非", "不可",
 ];
-/// What is counted with Chinese numerals.
+/// Chinese units that may follow a number.
 const COUNTED_HAN: &str = "点天个号月日年次岁人周级层楼元块";
 
 /// The words, figures and negation of a text.
@@ -40,7 +40,7 @@ pub struct Gist {
 }
 
 impl Gist {
-    /// What a text says. The first call of a process loads dictionaries and blocks meanwhile.
+    /// The gist of a text. The first call of a process loads dictionaries and blocks meanwhile.
     pub fn of(text: &str) -> Self {
         let figures = with_raised_digits(text).collect();
         let mut gist = Self { negated: is_negated(text), figures, ..Self::default() };

@@ -1,4 +1,4 @@
-//! What is remembered, and how it is found again: chunking, text analysis, embedding, hybrid search.
+//! Memory: chunking, text analysis, embedding and hybrid search.
 //!
 //! `analysis`, `chunk`, `fuse`, `gist`, `rank` and `snippet` are pure; [`service`] joins them with the
 //! store and the embedder. It knows nothing of runs, of HTTP, or of how rows are kept.

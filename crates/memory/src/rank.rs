@@ -38,7 +38,7 @@ pub struct Layout {
 struct Slot {
     chunk_id: i64,
     memory_id: Uuid,
-    /// Index into `parents`.
+    /// The parent of the chunk, as an index into `parents`.
     parent: usize,
 }
 
@@ -198,7 +198,7 @@ impl Layout {
     }
 }
 
-/// In terms.
+/// Average lengths of a chunk, a window and a parent, in terms.
 struct AverageLengths {
     chunk: f64,
     window: f64,

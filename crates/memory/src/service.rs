@@ -1,7 +1,7 @@
 //! The memory service: write, get, list, edit, delete, and the core layer. `search` finds.
 //!
-//! Everybody reads what the scope sees. A memory that more than the scope see is written and changed
-//! only by a service that reaches that far.
+//! Everyone can read what their scope sees. A memory that is visible beyond the scope is written and
+//! changed only by a service whose reach allows it.
 //!
 //! Texts are analysed and embedded before a transaction is opened. A memory whose chunks have no
 //! vectors is found by its words.
@@ -68,7 +68,7 @@ pub enum MemoryError {
     /// No such memory in this scope. A foreign tenant's memory is the same.
     #[error("there is no such memory in this scope")]
     NotFound,
-    /// More see it, or would, than the caller may write for.
+    /// The memory is, or would be, visible to more people than the caller may write for.
     #[error("the caller may not write memories of visibility `{0}`")]
     Beyond(Visibility),
     #[error("the memory store failed")]
@@ -98,7 +98,7 @@ impl MemoryService {
         }
     }
 
-    /// The same service for a caller who may also write and change what this many see.
+    /// The same service for a caller who may also write and change memories of this visibility.
     pub fn reaching(&self, reach: Visibility) -> Self {
         Self { reach, ..self.clone() }
     }
@@ -120,7 +120,7 @@ impl MemoryService {
         Self { exact_scan_max: chunks, ..self.clone() }
     }
 
-    /// Remembers a text. An exact duplicate answers the id of what is there.
+    /// Writes a memory. For an exact duplicate it returns the id of the existing memory.
     pub async fn write(
         &self,
         scope: &Scope,
@@ -143,7 +143,7 @@ impl MemoryService {
         Ok(ids.into_iter().next().unwrap_or(id))
     }
 
-    /// Remembers up to 500 texts, all or none, and answers their ids in order.
+    /// Writes up to 500 memories, all or none, and returns their ids in order.
     pub async fn write_bulk(
         &self,
         scope: &Scope,
@@ -166,7 +166,7 @@ impl MemoryService {
         checked(faults)?;
         let named: Vec<_> = memories.iter().map(|memory| (MemoryId::generate(), memory)).collect();
         let ids = self.write_all(scope, &named, None).await?;
-        // What was there already answers its own id.
+        // A memory that existed already keeps its own id.
         let new = named.iter().zip(&ids).filter(|((name, _), id)| name == *id).count();
         Ok(MemoriesWritten { ids, written: u32::try_from(new).unwrap_or(u32::MAX) })
     }
@@ -202,8 +202,8 @@ impl MemoryService {
         Ok(self.store.scoped(scope).export_memories(filters, cursor, limit).await?)
     }
 
-    /// Changes a memory, keeps what stood there, and answers it as it is now. `by` is who does it:
-    /// the id of a key or of a run, or a user.
+    /// Changes a memory, keeps the old content as a version, and returns the memory as it is now.
+    /// `by` is who does it: the id of a key or of a run, or a user.
     pub async fn edit(
         &self,
         scope: &Scope,
@@ -232,7 +232,7 @@ impl MemoryService {
         Ok(found.home.edit_memory(id, &change, by).await?)
     }
 
-    /// What stood in a memory before it was edited, newest first. `cursor` is the `next_cursor` of
+    /// The versions of a memory from before its edits, newest first. `cursor` is the `next_cursor` of
     /// the page before.
     pub async fn versions(
         &self,

@@ -148,7 +148,7 @@ async fn offer_skills(config: &mut Config) -> Option<String> {
             None
         }
         Skills::NoPython { folder } => Some(format!(
-            "{}: no Python with the package `mcp` (hint: scripts/python-env.sh makes one)",
+            "{}: no Python with the package `mcp`; scripts/python-env.sh installs one",
             folder.display()
         )),
         Skills::Absent => None,

@@ -276,7 +276,7 @@ async fn mcp_servers(
                 return vec![Check::odd(
                     "mcp",
                     format!("{}: no Python with the package `mcp`", folder.display()),
-                    "scripts/python-env.sh makes one",
+                    "scripts/python-env.sh installs one",
                 )];
             }
             Skills::Absent => return vec![Check::good("mcp", "none configured")],

@@ -1,5 +1,5 @@
-//! Who Postgres runs as. It refuses to be root; so when we are, it is a lesser account, which owns
-//! the cluster and the socket's folder and nothing else.
+//! The account that Postgres runs as. Postgres refuses to run as root; if we are root, it gets another
+//! account, which owns the cluster and the socket's folder and nothing else.
 
 use std::fs::{self, Metadata};
 use std::io;

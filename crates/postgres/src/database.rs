@@ -6,7 +6,7 @@ use std::str::FromStr;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error};
 
-/// The superuser.
+/// The superuser of the cluster.
 pub(crate) const ADMIN: &str = "openintern_admin";
 /// The login of the runtime: bound by every policy, owner of nothing.
 pub(crate) const APP: &str = "openintern";
@@ -16,7 +16,7 @@ pub(crate) const OWNER: &str = "openintern_owner";
 /// make them itself, if its owner might make roles.
 const ROLES: [&str; 2] = ["openintern_app", "openintern_scheduler"];
 pub(crate) const DATABASE: &str = "openintern";
-/// The one that `initdb` makes.
+/// The database that `initdb` creates.
 const FIRST_DATABASE: &str = "postgres";
 const STATEMENT_TIMEOUT: &str = "30s";
 

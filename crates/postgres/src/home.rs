@@ -1,4 +1,4 @@
-//! The data folder: what lies where, and that one process of ours at a time works in it.
+//! The data folder: its layout, and the lock that lets one process of ours at a time work in it.
 //!
 //! ```text
 //! <data_dir>/lock            held while a process of ours lives

@@ -1,4 +1,4 @@
-//! Where it lives: a private PostgreSQL 18 with pgvector, for when there is no `DATABASE_URL`.
+//! The embedded database: a private PostgreSQL 18 with pgvector, for when there is no `DATABASE_URL`.
 //!
 //! Unpacks the server that is built into the executable, initialises a cluster once, starts it
 //! or adopts one that an earlier process left running, and hands out a URL. The cluster is

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// What `postmaster.pid` says.
+/// The content of `postmaster.pid`.
 pub(crate) struct PidFile {
     pub(crate) pid: u32,
     pub(crate) is_ready: bool,

@@ -1,5 +1,5 @@
-//! The running server: find one that was left running, or spawn it; wait until it is ready; stop
-//! it. No `pg_ctl`: what that does is said here in the signals and files of PostgreSQL's manual.
+//! The running server: find one that was left running, or spawn it; wait until it is ready; stop it.
+//! It does what `pg_ctl` does, by the signals and files that PostgreSQL's manual describes.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! Which processes work in the cluster's folder, whatever its lock files say.
+//! Which processes really work in the cluster's folder, whatever its lock files say.
 //!
 //! A lock file names a process id, and that is no proof: after a `kill -9` the id still answers
 //! until its parent reaps it, which in a container may be never, or it is someone else's by now.

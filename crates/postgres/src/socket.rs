@@ -1,4 +1,4 @@
-//! The Unix socket: in which folder it can lie, and what URL leads to it.
+//! The Unix socket: the folder it can be in, and the URL for it.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

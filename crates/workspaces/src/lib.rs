@@ -1,8 +1,7 @@
-//! Where files for runs lie: which folder belongs to a scope, and whether an organisation keeps
-//! more there than it may.
+//! Workspaces: the folder that holds a scope's files for its runs, and the quota of an organisation.
 //!
-//! Servers ask for the size, workers for the folder; the layout is known here alone. Nothing here
-//! opens, writes or removes a file: operators, and programs beside us, put files there.
+//! Servers ask for the size, workers for the folder; only this crate knows the layout. Nothing here
+//! opens, writes or removes a file: operators and other programs put files there.
 
 pub mod folder;
 pub mod quota;

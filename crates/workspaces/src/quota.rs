@@ -1,6 +1,6 @@
-//! Whether an organisation keeps more in its workspaces than it may. Asking is cheap: a measurement
-//! holds for a while, walks run on blocking threads, and a request waits only briefly for one. An
-//! organisation that cannot be measured is not refused, and the log says so.
+//! The quota of an organisation's workspaces. Checking it is cheap: a measurement is used for a
+//! while, walks run on blocking threads, and a request waits only briefly for one. An organisation
+//! that cannot be measured is not refused, and the log says so.
 
 use std::{
     io,
@@ -96,7 +96,7 @@ struct RunningWalk {
 }
 
 impl Quota {
-    /// So many bytes for each organisation below this folder, which may not be there yet.
+    /// A quota of `bytes_max` bytes for each organisation below this folder, which need not exist yet.
     pub fn new(root: PathBuf, bytes_max: u64, measuring: Measuring) -> Self {
         let walks = Semaphore::new(WALKS_MAX);
         let measurer = Arc::new(Measurer { root, bytes_max, measuring, walks });
@@ -183,7 +183,7 @@ impl Measurer {
         let before = known.state().last.replace(measured);
         drop(ended);
         if before.is_some_and(|before| !before.is_sound) {
-            return; // It was said.
+            return; // It was logged already.
         }
         if let Some(error) = fault {
             tracing::warn!(%org_id, %error, "workspaces cannot be read; what cannot be read is not counted");

@@ -34,7 +34,7 @@ pub enum Excess {
         /// How many are counted.
         most: usize,
     },
-    /// What lies deeper is not looked at.
+    /// Deeper folders are not measured.
     #[error("the workspaces of the organisation have folders more than {DEPTH_MAX} deep")]
     Depth,
 }
@@ -102,7 +102,7 @@ impl SizeWalk {
         Ok(())
     }
 
-    /// Counts an entry; answers it opened if it is a folder.
+    /// Counts an entry; returns it opened if it is a folder.
     fn add(&mut self, parent: &Dir, entry: &DirEntry) -> Result<Option<Dir>, Excess> {
         self.entries += 1;
         if self.entries > self.entries_max {

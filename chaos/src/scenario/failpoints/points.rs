@@ -1,5 +1,5 @@
-//! Every point: how a process comes to it, and what it leaves when it dies there. The table is the
-//! promise; it follows from the order of commits alone, not from what was once observed.
+//! Every failpoint: how a process reaches it, and what it leaves when it dies there. The table is the
+//! promise; it follows from the order of commits alone, not from earlier observations.
 
 use crate::model::Task;
 

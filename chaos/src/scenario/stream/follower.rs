@@ -137,7 +137,7 @@ impl FollowedFrame {
         matches!(self.event.as_str(), "llm.delta" | "llm.reset")
     }
 
-    /// `<seq>` or `<seq>.<n>`.
+    /// The place of the frame: `<seq>`, or `<seq>.<n>` for a delta.
     fn place(&self) -> Option<(u64, u64)> {
         let (seq, n) = self.id.split_once('.').unwrap_or((&self.id, "0"));
         Some((seq.parse().ok()?, n.parse().ok()?))

@@ -2,7 +2,7 @@
 //!
 //! A day gives its year, month, day in the month and month in the year, each a term of its own,
 //! so that a question that names only a part finds it. Texts are NFKC and lower case. Clock times
-//! and days of the week by themselves are no dates; what is named by its distance from today is read
+//! and days of the week by themselves are not dates; what is named by its distance from today is read
 //! by `relative`.
 
 use std::{collections::BTreeSet, sync::LazyLock};
@@ -20,7 +20,7 @@ const MONTH: &str = "(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?
 const NUMERAL: &str = "([0-9]{1,3}|[一二三四五六七八九十廿两]{1,3})";
 const YEAR: &str = "([12][0-9]{3}|[一二三四五六七八九零〇]{4})";
 
-/// `\b` of ASCII, since a Chinese character beside a digit is no word that goes on.
+/// `\b` of ASCII, since a Chinese character beside a digit does not continue a word.
 const EDGE: &str = r"(?-u:\b)";
 
 /// Whether a term is of a date.

@@ -1,7 +1,7 @@
-//! Text without blanks between words: Chinese, and by its bigrams Japanese and Korean.
+//! Scripts without blanks between words: Chinese, and by its bigrams Japanese and Korean.
 //!
 //! A run gives its dictionary words and, so that a name which no dictionary knows is found too,
-//! every pair of neighbouring characters, tagged so that a pair is no word. Measured: both
+//! every pair of neighbouring characters, tagged so that a pair is not a word. Measured: both
 //! together are the most robust, see docs/memory.md.
 
 use std::{borrow::Cow, collections::HashSet};
@@ -77,7 +77,7 @@ impl Script for Han {
     }
 }
 
-/// Whether words of this letter stand side by side without blanks, or as good as that.
+/// Whether words with this letter are mostly written without blanks between them.
 pub(super) fn is_unspaced(c: char) -> bool {
     is_han(c)
         || matches!(c, '\u{3041}'..='\u{30ff}' | '\u{31f0}'..='\u{31ff}' | '\u{ac00}'..='\u{d7a3}')

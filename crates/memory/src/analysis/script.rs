@@ -1,4 +1,4 @@
-//! What a script is to the analyzer: whose letters it reads, and what terms a run of them gives.
+//! The trait of a script: which letters it reads, and which terms a run of them gives.
 
 /// Turns runs of letters into terms. A language with its own rules is one more implementation.
 pub(super) trait Script: Send + Sync {

@@ -1,4 +1,4 @@
-//! Keeping what a run leaves behind. What that is, its caller knows.
+//! Writes the memories that are made of a run. The caller decides what they are.
 
 use protocol::{id::MemoryId, memory::WriteMemory};
 use store::memories::{
@@ -22,8 +22,8 @@ pub enum Vectors {
 }
 
 impl MemoryService {
-    /// Keeps what a run leaves behind, or nothing, and takes the run's note away: doing it again
-    /// changes nothing. What is there already is not written twice.
+    /// Writes the memories of a run, perhaps none, and removes the run's note: doing it again changes
+    /// nothing. Memories that are already there are not written twice.
     pub async fn remember_run(
         &self,
         run: &ToRemember,

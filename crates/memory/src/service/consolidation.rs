@@ -1,5 +1,5 @@
-//! Finding memories that say the same, and those that a later one has overtaken. It proposes and
-//! marks; nothing is merged, hidden or deleted.
+//! Finds memories that say the same, and those that a later one supersedes. It reports and links;
+//! nothing is merged, hidden or deleted.
 //!
 //! A pass looks at what was written or changed since the last one, a bounded number, and compares
 //! each memory with the few that are near to it by vectors or by words.
@@ -27,7 +27,7 @@ use crate::gist::Gist;
 const LOOKED_AT_MAX: u32 = 200;
 /// How long a pass may take; what it has not looked at is left to the next one.
 const PASS_TIME: Duration = Duration::from_secs(10);
-/// A longer text is a document and no note: it is not compared.
+/// A longer text is a document and not a note: it is not compared.
 const TEXT_MAX_CHARS: u32 = 1_000;
 /// Neighbours by vectors, and by words, that each is compared with.
 const NEIGHBOURS_MAX: u32 = 20;
@@ -49,12 +49,12 @@ const COSINE_MIN: f64 = 0.87;
 /// Homes that are listed together.
 const HOMES_MAX: u32 = 100;
 
-/// Whether a pass writes down what it finds.
+/// Whether a pass stores what it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pass {
-    /// It does, and the next one goes on behind it.
+    /// It does, and the next pass goes on where it ended.
     Marks,
-    /// It only says it.
+    /// It only reports it.
     OnlyLooks,
 }
 
@@ -111,7 +111,7 @@ impl MemoryService {
     }
 
     /// Passes over what each scope of all tenants has for itself, until nothing is left to look at.
-    /// Rests after each for as many times as long as it took. Answers how many links it found.
+    /// Rests after each for `rest` times as long as it took. Returns how many links it found.
     pub async fn consolidate_all(&self, rest: u32) -> Result<usize, MemoryError> {
         let mut last_home = None;
         let mut links = 0;
@@ -135,7 +135,7 @@ impl MemoryService {
     }
 }
 
-/// What a memory is to its neighbours: the likest few.
+/// The links of a memory to its neighbours: only the most similar ones.
 fn links(memory: &Compared, neighbours: &[Compared]) -> Vec<NewLink> {
     let gist = Gist::of(&memory.text);
     if gist.len() < WORDS_MIN {

@@ -1,4 +1,4 @@
-//! From a text to what is kept of it: chunks, terms, vectors, hash; and what is wrong with one.
+//! From a text to what is stored of it: chunks, terms, vectors, hash; and the validation of a text.
 
 use jiff::Zoned;
 use protocol::{
@@ -46,7 +46,7 @@ pub(super) async fn contents_by_words(texts: Vec<(String, Option<Zoned>)>) -> Ve
     .await
 }
 
-/// Runs what keeps a core busy for a while on a blocking thread.
+/// Runs work that keeps a core busy on a blocking thread.
 pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

@@ -1,7 +1,7 @@
-//! From what a search has read to its hits: a ranking by words, one by vectors, both fused, one hit a
-//! memory.
+//! From the data that a search has read to its hits: a ranking by words, one by vectors, both fused,
+//! one hit for each memory.
 //!
-//! Pure. Reading is done in `search`.
+//! Pure. `search` reads the data.
 
 use std::{
     cmp::Ordering,
@@ -47,7 +47,7 @@ pub(super) struct Retrieved {
     pub(super) wanted: Option<HashSet<i64>>,
 }
 
-/// What may become a hit, before importance and age are known.
+/// The candidates, before their importance and age are known.
 pub(super) struct Candidates {
     retrieved: Retrieved,
     /// What words and vectors counted.
@@ -77,7 +77,7 @@ impl Candidates {
             best.iter().map(|chunk| (chunk.memory_id, chunk.score)).collect()
         };
         let mut fused = fuse(&ranking(&by_words), &ranking(&by_vectors), weights);
-        // What cannot come among the first, whatever its importance and age, is not looked up.
+        // A candidate that cannot reach the first places with any importance and age is not looked up.
         fused.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
         let last = fused.get(top_k.saturating_sub(1)).map_or(0.0, |last| last.score);
         let enough = last * FACTORS.start() / FACTORS.end();

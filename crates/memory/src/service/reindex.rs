@@ -1,4 +1,4 @@
-//! New vectors for chunks that have none, or one of another embedder: online, batch by batch.
+//! Gives chunks new vectors that have none, or one of another embedder: online, batch by batch.
 //!
 //! No transaction is open while an embedder works. What is edited meanwhile is not overwritten.
 
@@ -18,7 +18,7 @@ const HOMES_MAX: u32 = 100;
 /// After so many batches in a row without one vector the embedder is taken to be away.
 const FAILURES_MAX: u32 = 3;
 
-/// Chunks could not be given new vectors; those of the batches before have theirs.
+/// Why chunks could not be given new vectors; the batches before are done.
 #[derive(Debug, thiserror::Error)]
 pub enum ReindexError {
     #[error("there is no embedder")]
@@ -31,7 +31,7 @@ pub enum ReindexError {
 
 impl MemoryService {
     /// Gives the chunks of all tenants the vectors that they lack. Calls `done` with the number of
-    /// chunks of each batch, and rests after each for as many times as long as it took.
+    /// chunks of each batch, and rests after each for `rest` times as long as it took.
     pub async fn embed_stale(
         &self,
         stale: Stale,

@@ -1,4 +1,4 @@
-//! Finding memories: reading the index for a question. Nothing is ranked here, that is `ranking`'s.
+//! Finds memories: reads the index for a query. `ranking` ranks what was read.
 
 use std::{collections::HashSet, sync::Arc};
 
