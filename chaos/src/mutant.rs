@@ -58,8 +58,8 @@ const MUTANTS: &[Mutant] = &[
         name: "not_expired_first",
         rule: Rule::Sql {
             function: "claim_runs",
-            find: "where q.lease_until < (select clock_timestamp())",
-            replace: "where q.lease_until < (select clock_timestamp())
+            find: "where q.lease_until < v_now",
+            replace: "where q.lease_until < v_now
                     and not exists (select from public.queue w where w.lease_until is null
                                     and w.session_key <> q.session_key)",
         },

@@ -14,22 +14,32 @@ $$;
 -- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
 -- beyond `p_running_max` at once.
 --
+-- Turns are given among the organisations that stand behind `p_after` in the order of their names,
+-- and then from the first one on: among as many as runs are wanted, `p_orgs_min` at least, and
+-- further ones only when these have nothing more to give. So a claim costs the same however many
+-- organisations wait, and takes less than `p_most` only after it has been all the way round. The one
+-- that was served last is in each row, for the next claim to begin behind.
+--
 -- A run that lost several workers in a row may be what kills them. A worker that holds nothing claims
 -- one such run and nothing else. Others leave it; and so that one of them comes to hold nothing, the
 -- one with the lowest name claims nothing while such a run waits.
 --
 -- The run's row is locked together with the queue's, in one order and without waiting, so that a
--- claim never deadlocks with the end of a run. It takes few rows of large tables: only nested loops
--- over keys do not read all of them. A time in a sub-select is read once, and so can bound an index.
+-- claim never deadlocks with the end of a run.
+--
+-- It takes few rows of large tables, whatever the planner believes of them: only nested loops over
+-- keys do not read all of them; a run is looked up for a row of the queue, never the other way round;
+-- and a row that was chosen is found again by its place in the table.
 create or replace function claim_runs(
     p_node uuid, p_most int, p_lease_s double precision, p_running_max int, p_attempts_max int,
-    p_suspect_at int)
+    p_suspect_at int, p_after text, p_orgs_min int)
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
     timezone text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
-    written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision, has_turns boolean)
+    written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision,
+    has_turns boolean, served_last text)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -37,12 +47,28 @@ set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_suspect boolean := exists (
-        select from public.queue q join public.runs r using (org_id, run_id)
-        where q.lease_until < v_now
-          and public.claim_verdict(r.attempts + 1, p_attempts_max, p_suspect_at,
-                                   r.cancel_requested_by) = 'execute_alone');
+        select from public.queue q
+        where q.lease_until < v_now and 'execute_alone' = (
+            select public.claim_verdict(r.attempts + 1, p_attempts_max, p_suspect_at,
+                                        r.cancel_requested_by)
+            from public.runs r where r.org_id = q.org_id and r.run_id = q.run_id));
     v_alone boolean := v_suspect and not exists (
         select from public.queue q where q.lease_until >= v_now and q.lease_owner = p_node);
+    -- What is claimed: the rescued runs, then the others in the order of their turns.
+    v_orgs text[];
+    v_runs uuid[];
+    v_rescued int;
+    -- Runs in hand, by organisation.
+    v_held jsonb;
+    -- Where the walk stands, whether it has begun again at the first name, and whether it is over.
+    v_at text := p_after;
+    v_is_round boolean := false;
+    v_is_over boolean := false;
+    v_available_at timestamptz;
+    v_in_hand int;
+    -- The organisations among which turns are given, and what each has in hand.
+    v_window text[];
+    v_window_held int[];
 begin
     if v_suspect and not v_alone and p_node = (
         select q.lease_owner from public.queue q where q.lease_until >= v_now
@@ -50,65 +76,86 @@ begin
     then
         return;
     end if;
-    return query
-    with recursive expired as (
+    with expired as (
         select q.org_id, q.run_id
         from public.queue q join public.runs r using (org_id, run_id)
-        where q.lease_until < (select clock_timestamp())
+        where q.lease_until < v_now
           and v_alone = (public.claim_verdict(r.attempts + 1, p_attempts_max, p_suspect_at,
                                               r.cancel_requested_by) = 'execute_alone')
         order by q.lease_until
         limit case when v_alone then 1 else p_most end
         for update of q, r skip locked
-    ), orgs as (
-        (select q.org_id from public.queue q
-         where q.lease_until is null and not q.blocked
-         order by q.org_id
-         limit 1)
-        union all
-        select (select q.org_id from public.queue q
-                where q.lease_until is null and not q.blocked and q.org_id > o.org_id
-                order by q.org_id
-                limit 1)
-        from orgs o where o.org_id is not null
-    ), held as (
-        select q.org_id, count(*) as runs from public.queue q
-        where q.lease_until >= (select clock_timestamp())
-        group by q.org_id
-    ), waiting as (
-        select c.org_id, c.run_id, c.available_at,
-               coalesce(h.runs, 0) + row_number() over (
-                   partition by c.org_id order by c.available_at, c.run_id) as turn
-        from orgs o
-        cross join lateral (
-            select q.org_id, q.run_id, q.available_at
+    )
+    select coalesce(array_agg(e.org_id), '{}'), coalesce(array_agg(e.run_id), '{}')
+    into v_orgs, v_runs from expired e;
+    v_rescued := cardinality(v_runs);
+    if not v_alone and v_rescued < p_most then
+        select jsonb_object_agg(h.org_id, h.runs) into v_held
+        from (select q.org_id, count(*) as runs from public.queue q
+              where q.lease_until >= v_now
+              group by q.org_id) h;
+    end if;
+    while not v_alone and not v_is_over and cardinality(v_runs) < p_most loop
+        v_window := '{}';
+        v_window_held := '{}';
+        while cardinality(v_window) < greatest(p_most, p_orgs_min) loop
+            select q.org_id, q.available_at into v_at, v_available_at
             from public.queue q
-            where q.org_id = o.org_id and q.lease_until is null and not q.blocked
-              and q.available_at <= (select clock_timestamp())
-            order by q.available_at
-            limit p_most
-        ) c
-        left join held h on h.org_id = c.org_id
-    ), ready as (
-        select q.org_id, q.run_id
-        from waiting w join public.queue q using (org_id, run_id)
-                       join public.runs r using (org_id, run_id)
-        where q.lease_until is null and not q.blocked and w.turn <= p_running_max
-        order by w.turn, w.available_at
-        limit case when v_alone then 0 else p_most - (select count(*) from expired) end
-        for update of q, r skip locked
-    ), taken as (
+            where q.lease_until is null and not q.blocked and q.org_id > v_at
+            order by q.org_id, q.available_at
+            limit 1;
+            v_is_over := v_is_round and (v_at is null or v_at > p_after);
+            exit when v_is_over;
+            if v_at is null then
+                v_is_round := true;
+                v_at := '';
+                continue;
+            end if;
+            v_in_hand := coalesce((v_held ->> v_at)::int, 0);
+            if v_available_at <= v_now and v_in_hand < p_running_max then
+                v_window := v_window || v_at;
+                v_window_held := v_window_held || v_in_hand;
+            end if;
+        end loop;
+        with waiting as (
+            select c.org_id, c.run_id, c.row_place, o.place,
+                   o.in_hand + row_number() over (
+                       partition by o.place order by c.available_at, c.run_id) as turn
+            from unnest(v_window, v_window_held) with ordinality as o (org_id, in_hand, place)
+            cross join lateral (
+                select q.org_id, q.run_id, q.ctid as row_place, q.available_at
+                from public.queue q
+                where q.org_id = o.org_id and q.lease_until is null and not q.blocked
+                  and q.available_at <= v_now
+                order by q.available_at
+                limit p_most
+            ) c
+        ), ready as (
+            select q.org_id, q.run_id, w.turn, w.place
+            from (select * from waiting where turn <= p_running_max order by turn, place) w
+            join public.queue q on q.ctid = w.row_place
+            join public.runs r on r.org_id = w.org_id and r.run_id = w.run_id
+            where q.lease_until is null and not q.blocked
+            order by w.turn, w.place
+            limit p_most - cardinality(v_runs)
+            for update of q, r skip locked
+        )
+        select v_orgs || array_agg(r.org_id order by r.turn, r.place),
+               v_runs || array_agg(r.run_id order by r.turn, r.place)
+        into v_orgs, v_runs from ready r;
+    end loop;
+    return query
+    with taken as (
         update public.queue q
         set lease_owner = p_node, epoch = q.epoch + 1,
-            lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
-        from (select e.org_id, e.run_id, true as rescued from expired e
-              union all select r.org_id, r.run_id, false from ready r) c
+            lease_until = v_now + make_interval(secs => p_lease_s)
+        from unnest(v_orgs, v_runs) with ordinality as c (org_id, run_id, place)
         where q.org_id = c.org_id and q.run_id = c.run_id
-        returning q.org_id, q.run_id, c.rescued
+        returning q.org_id, q.run_id, c.place <= v_rescued as rescued
     )
     update public.runs r
     set status = 'running', epoch = r.epoch + 1, attempts = r.attempts + t.rescued::int,
-        started_at = coalesce(r.started_at, clock_timestamp())
+        started_at = coalesce(r.started_at, v_now)
     from taken t
     where r.org_id = t.org_id and r.run_id = t.run_id
     returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
@@ -118,7 +165,7 @@ begin
         r.written_bytes,
         public.claim_verdict(r.attempts, p_attempts_max, p_suspect_at, r.cancel_requested_by),
         t.rescued,
-        extract(epoch from clock_timestamp() - r.started_at)::double precision,
+        extract(epoch from v_now - r.started_at)::double precision,
         -- Bounded as in `session_turns`, for the same reason.
         exists (
             select from (
@@ -130,7 +177,8 @@ begin
                       > (r.session_key, '00000000-0000-0000-0000-000000000000')
                   and o.session_key <> ''
                 order by o.session_key desc, o.run_id desc
-                limit 1) earlier);
+                limit 1) earlier),
+        v_orgs[nullif(cardinality(v_orgs), v_rescued)];
 end $$;
 
 create or replace function renew_leases(

@@ -188,8 +188,16 @@ impl Store {
         tenancy::check(&database).await?;
         let notifier = Arc::new(Notifier::start(database.clone(), direct.clone()));
         let StoreSettings { limits, budget, retention, .. } = settings.clone();
-        let admission = Arc::default();
-        Ok(Store { database, direct, limits, admission, budget, retention, notifier })
+        Ok(Store {
+            database,
+            direct,
+            limits,
+            admission: Arc::default(),
+            budget,
+            retention,
+            notifier,
+            claimed_last: Arc::default(),
+        })
     }
 
     /// Closes every connection; pending wake-ups are dropped.

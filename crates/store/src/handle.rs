@@ -1,7 +1,7 @@
 //! The database, as all parts of a process share it. What can be asked of it stands with its
 //! subjects (`runs`, `queue`, `memories`, …); no statement stands here.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -23,4 +23,19 @@ pub struct Store {
     pub(crate) budget: DailyBudget,
     pub(crate) retention: Retention,
     pub(crate) notifier: Arc<Notifier>,
+    pub(crate) claimed_last: Arc<LastServed>,
+}
+
+/// The organisation that was served last: the next turn begins behind it, in the order of names.
+#[derive(Debug, Default)]
+pub(crate) struct LastServed(Mutex<String>);
+
+impl LastServed {
+    pub(crate) fn get(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, org: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = org;
+    }
 }

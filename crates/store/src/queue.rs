@@ -31,6 +31,9 @@ use crate::{
 /// A run that lost so many workers since its last completed step may be what they died of. One loss
 /// says nothing: a worker holds many runs.
 pub const SUSPECT_ATTEMPTS: u32 = 2;
+/// Organisations among which a claim gives turns, at least: while no more of them wait, whichever has
+/// the least in hand is served first, even by a claim of a single run.
+const ORGS_PER_CLAIM_MIN: u32 = 16;
 
 /// A run that this worker may now write to.
 #[derive(Debug, Clone)]
@@ -166,21 +169,31 @@ impl Store {
     ///
     /// Of the ready ones each organisation gets a turn before any gets its next; an organisation
     /// with runs in hand has had its turns, and gets no more than it may have at once. A run is ready
-    /// when it is the first of its session.
+    /// when it is the first of its session. While many organisations wait, a claim looks at some of
+    /// them, behind the one that was served last; fewer than `most` runs come only when no
+    /// organisation has more.
     pub async fn claim(
         &self,
         node: Uuid,
         most: u32,
         lease: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        let query = sqlx::query("select * from claim_runs($1, $2, $3, $4, $5, $6)")
+        let query = sqlx::query("select * from claim_runs($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(node)
             .bind(to_i32(most))
             .bind(lease.as_secs_f64())
             .bind(to_i32(self.limits.running_per_org))
             .bind(to_i32(self.limits.attempts_per_run))
-            .bind(to_i32(SUSPECT_ATTEMPTS));
-        self.database.call(query).await?.iter().map(claim_from).collect()
+            .bind(to_i32(SUSPECT_ATTEMPTS))
+            .bind(self.claimed_last.get())
+            .bind(to_i32(ORGS_PER_CLAIM_MIN));
+        let rows = self.database.call(query).await?;
+        if let Some(row) = rows.first()
+            && let Some(org) = row.try_get("served_last")?
+        {
+            self.claimed_last.set(org);
+        }
+        rows.iter().map(claim_from).collect()
     }
 
     /// Extends the leases that are still ours; those that are missing in the answer are lost.

@@ -1,15 +1,22 @@
 //! Claims and leases.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, ops::Range, time::Duration};
 
 use protocol::run::{CreateRun, RunStatus};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection, types::Json};
 use store::{
+    Store,
     error::StoreError,
     queue::{Claim, Lease},
+    settings::StoreSettings,
 };
 use uuid::Uuid;
 
-use crate::{claim_one, create, create_in, entry, finish, fresh, fresh_with, ours, warning};
+use crate::{
+    claim_one, create, create_in, entry, finish, fresh, fresh_with, fresh_with_database, ours,
+    warning,
+};
 
 const LEASE: Duration = Duration::from_secs(10);
 const NO_LEASE: Duration = Duration::ZERO;
@@ -174,4 +181,112 @@ async fn a_full_queue_takes_no_more_of_its_organisation() {
     create_in(&store, &crate::scope("org_q", "u", None), "s_1").await;
     claim_one(&store).await;
     create_in(&store, &ours(), "s_1").await;
+}
+
+/// Puts `runs` runs of each of the organisations with these numbers into the queue.
+async fn enqueue(admin: &mut PgConnection, orgs: Range<i32>, runs: i32) {
+    sqlx::query(
+        "with created as (
+             insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input)
+             select 'org_' || lpad(org::text, 5, '0'), run, 'u', '', run::text, 'a', 'x'
+             from (select org, gen_random_uuid() as run
+                   from generate_series($1, $2 - 1) as org, generate_series(1, $3)) new
+             returning org_id, run_id, session_key)
+         insert into queue (org_id, run_id, session_key)
+         select org_id, run_id, session_key from created",
+    )
+    .bind(orgs.start)
+    .bind(orgs.end)
+    .bind(runs)
+    .execute(admin)
+    .await
+    .unwrap();
+}
+
+/// Buffers that PostgreSQL looks at for a claim of 16 runs, on a new connection.
+async fn buffers_of_a_claim(url: &str) -> i64 {
+    let mut admin = PgConnection::connect(url).await.unwrap();
+    let mut looked_at = [0; 2];
+    // The first one reads the catalogue, too, and plans.
+    for buffers in &mut looked_at {
+        let mut transaction = admin.begin().await.unwrap();
+        let Json(plan): Json<Value> = sqlx::query_scalar(
+            "explain (analyze, buffers, format json)
+             select * from claim_runs(gen_random_uuid(), 16, 10, 64, 5, 2, 'org_00050', 16)",
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+        transaction.rollback().await.unwrap();
+        let plan = &plan[0]["Plan"];
+        assert_eq!(plan["Actual Rows"].as_f64(), Some(16.0), "{plan}");
+        let count = |key: &str| plan[key].as_i64().unwrap();
+        *buffers = count("Shared Hit Blocks") + count("Shared Read Blocks");
+    }
+    looked_at[1]
+}
+
+#[tokio::test]
+async fn a_claim_costs_the_same_however_many_organisations_wait() {
+    let (_store, database) = fresh_with_database().await;
+    let url = &database.admin_url;
+    let mut admin = PgConnection::connect(url).await.unwrap();
+    enqueue(&mut admin, 0..100, 20).await;
+    let few = buffers_of_a_claim(url).await;
+    enqueue(&mut admin, 100..10_000, 20).await;
+    // With what the planner knew before, and with what it can know.
+    for statement in ["select", "analyze runs, queue"] {
+        sqlx::raw_sql(statement).execute(&mut admin).await.unwrap();
+        let many = buffers_of_a_claim(url).await;
+        assert!(
+            many <= 2 * few,
+            "after `{statement}`: {few} buffers with 100 organisations, {many} with 10,000"
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_many_organisations_each_is_served_once_before_any_is_served_again() {
+    let (store, database) = fresh_with_database().await;
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    enqueue(&mut admin, 0..100, 3).await;
+    for _ in 0..3 {
+        let mut served = HashSet::new();
+        // Runs that end at once: nobody has any in hand at the next claim.
+        for most in [1, 1, 40, 1, 7, 50] {
+            for claim in store.claim(Uuid::now_v7(), most, LEASE).await.unwrap() {
+                finish(&store, &claim).await;
+                assert!(served.insert(claim.scope.org_id.clone()), "{} again", claim.scope.org_id);
+            }
+        }
+        assert_eq!(served.len(), 100);
+    }
+    assert!(store.claim(Uuid::now_v7(), 1, LEASE).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_goes_past_all_who_have_nothing_to_give() {
+    let (store, database) = fresh_with_database().await;
+    store.close().await;
+    let mut settings = StoreSettings::new(&database.app_url);
+    settings.limits.running_per_org = 2;
+    let store = Store::connect(&settings).await.unwrap();
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    enqueue(&mut admin, 0..100, 3).await;
+    let claims = store.claim(Uuid::now_v7(), 300, LEASE).await.unwrap();
+    assert_eq!(claims.len(), 200, "each has what it may have at once");
+    enqueue(&mut admin, 100..200, 1).await;
+    let later = "update queue set available_at = available_at + interval '1 hour'
+                 where org_id >= 'org_00100'";
+    sqlx::query(later).execute(&mut admin).await.unwrap();
+    enqueue(&mut admin, 200..300, 1).await;
+    let mut other = PgConnection::connect(&database.admin_url).await.unwrap();
+    let mut claiming = other.begin().await.unwrap();
+    let locked = "select from queue where org_id >= 'org_00200' for update";
+    sqlx::query(locked).execute(&mut *claiming).await.unwrap();
+    assert_eq!(store.claim(Uuid::now_v7(), 1, LEASE).await.unwrap().len(), 0);
+    enqueue(&mut admin, 300..302, 1).await;
+    assert_eq!(store.claim(Uuid::now_v7(), 5, LEASE).await.unwrap().len(), 2);
+    claiming.rollback().await.unwrap();
+    assert_eq!(store.claim(Uuid::now_v7(), 200, LEASE).await.unwrap().len(), 100);
 }
