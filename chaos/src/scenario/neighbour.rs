@@ -292,7 +292,7 @@ impl Noisy {
         of_kind.bytes += bytes;
     }
 
-    /// What it got.
+    /// The answers it got, counted.
     fn tally(&self) -> String {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let of_kind = answers.iter().map(|((ask, status), Answers { number, bytes })| {

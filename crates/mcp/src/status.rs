@@ -24,7 +24,6 @@ pub enum ServerState {
 pub struct ServerStatus {
     /// Its name in the configuration.
     pub name: String,
-    /// Its state.
     pub state: ServerState,
     /// Full names of the tools it offers.
     pub tools: Vec<String>,

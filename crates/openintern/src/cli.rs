@@ -352,10 +352,10 @@ pub(crate) struct SearchArgs {
     /// Most hits, 1 to 50
     #[arg(long, default_value_t = protocol::limits::MEMORY_TOP_K_DEFAULT, env = "OPENINTERN_TOP_K")]
     pub(crate) top_k: u32,
-    /// Only these layers: core, episodic, archival
+    /// Only memories of these layers: core, episodic, archival
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', env = "OPENINTERN_TYPE")]
     pub(crate) kinds: Vec<MemoryType>,
-    /// Only this group
+    /// Only memories of this group
     #[arg(long, env = "OPENINTERN_GROUP_KEY")]
     pub(crate) group_key: Option<String>,
     /// The time zone that says what "yesterday" means, such as Asia/Shanghai
@@ -424,10 +424,10 @@ pub(crate) struct MarkArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListMemoriesArgs {
-    /// Only this layer: core, episodic, archival
+    /// Only memories of this layer: core, episodic, archival
     #[arg(long = "type", value_name = "TYPE", env = "OPENINTERN_TYPE")]
     pub(crate) kind: Option<MemoryType>,
-    /// Only this group
+    /// Only memories of this group
     #[arg(long, env = "OPENINTERN_GROUP_KEY")]
     pub(crate) group_key: Option<String>,
     #[command(flatten)]
@@ -447,10 +447,10 @@ pub(crate) struct VersionsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportMemoriesArgs {
-    /// Only this layer: core, episodic, archival
+    /// Only memories of this layer: core, episodic, archival
     #[arg(long = "type", value_name = "TYPE", env = "OPENINTERN_TYPE")]
     pub(crate) kind: Option<MemoryType>,
-    /// Only this group
+    /// Only memories of this group
     #[arg(long, env = "OPENINTERN_GROUP_KEY")]
     pub(crate) group_key: Option<String>,
 }

@@ -1,4 +1,4 @@
--- Completed runs that are to be remembered: taken, handed back, let go. Noted by `commit_entry`.
+-- Completed runs that are to be remembered: taken, handed back, dropped. `commit_entry` notes them.
 
 -- Takes runs to remember, for `p_hold_s`: the oldest of each organisation in its turn. What was
 -- taken before and is held no more comes again, `p_tries_max` times in all.
@@ -56,7 +56,7 @@ begin
     where r.status = 'completed';
 end $$;
 
--- Hands back what was taken and not done: it counts as no try.
+-- Hands back runs that were taken and not done: this does not count as a try.
 create or replace function release_to_remember(p_orgs text[], p_runs uuid[], p_tries int[]) returns void
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -66,8 +66,8 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
     where n.org_id = l.org_id and n.run_id = l.run_id and n.tries = l.tries
 $$;
 
--- Lets go of what waited too long, failed too often, or is more than `p_most_per_org` of one
--- organisation (its oldest); answers how many.
+-- Drops runs that waited too long, failed too often, or are more than `p_most_per_org` of one
+-- organisation (its oldest); returns how many.
 create or replace function forget_to_remember(
     p_kept_s double precision, p_tries_max int, p_most_per_org int) returns bigint
 language plpgsql security definer set search_path = ''

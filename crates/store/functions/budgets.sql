@@ -1,6 +1,6 @@
--- What an organisation may use in a day: set aside before a model call, settled after it.
+-- The daily budget of an organisation: reserved before a model call, settled after it.
 
--- Whether what was set aside still holds. For a `run`: as long as the claim is its newest and its lease
+-- Whether a reservation still holds. For a `run`: as long as the claim is its newest and its lease
 -- was not given back. To `remember` a run: as long as the try that took it holds it.
 create or replace function holds_reservation(
     p_org text, p_run uuid, p_purpose text, p_claim bigint) returns boolean
@@ -17,8 +17,8 @@ language sql stable as $$
     end
 $$;
 
--- Sets aside what a model call may use at most, if the day's budget has room for it. Whoever asks for
--- one organisation waits for the other: the day's row is locked.
+-- Reserves what a model call may use at most, if the day's budget has room for it. Reservations of one
+-- organisation wait for each other: the day's row is locked.
 create or replace function reserve_usage(
     p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
     p_tokens bigint, p_cost_usd double precision, p_tokens_max bigint,
@@ -59,8 +59,8 @@ begin
     end if;
 end $$;
 
--- Counts what a call has used, on the day for which it was set aside, and frees the rest. Once: what
--- is not set aside any more is not counted, so that it can be said again.
+-- Adds what a call has used to the day of its reservation, and releases the rest. Once: without a
+-- reservation nothing is added, so that the call can be repeated.
 create or replace function settle_usage(
     p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
     p_input_tokens bigint, p_output_tokens bigint, p_cost_usd double precision) returns void

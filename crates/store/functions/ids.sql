@@ -1,4 +1,4 @@
--- Ids that sort by the time of their making, which is the database's.
+-- Ids that sort by the time of their creation, by the database's clock.
 
 -- A UUIDv7. The microseconds within its millisecond stand where random bits may (RFC 9562, section
 -- 6.2, method 3), so that two that are made one after the other sort so.

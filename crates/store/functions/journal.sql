@@ -1,8 +1,8 @@
 -- What a worker writes about its run.
 
--- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
+-- Writes everything in the entry if the worker's claim is the newest, under the lock of the run's row.
 --
--- What there is nothing of is null. The lists are arrays of objects with the names of the columns.
+-- Parts that are absent are null. The lists are arrays of objects with the names of the columns.
 -- `p_calls`: calls that are intended, and calls that are settled, which name no tool. `p_progress`: the
 -- model and the counters of the run, and the bytes that this adds. `p_end`: `status`, `output` and
 -- whether it is cut, or `error`, and whether to `remember`.

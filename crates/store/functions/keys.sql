@@ -1,8 +1,8 @@
 -- API keys.
 
--- Who holds this key, if it is good now. The caller's organisation is not known before this
--- answers, so it reads across organisations, as the scheduler's functions do; whoever can name a
--- hash holds the key.
+-- The holder of this key, if it is valid now. The caller's organisation is not known before this
+-- returns, so it reads across organisations, as the scheduler's functions do; only a holder of the
+-- key can know its hash.
 create or replace function find_api_key(hash bytea)
 returns table (
     org_id text, key_id uuid, user_id text, project_id text, rights text[], is_touched boolean

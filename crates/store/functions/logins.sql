@@ -1,7 +1,7 @@
 -- Logins of the web page.
 
--- Whom this login stands for, if it has not ended. As with `find_api_key`, the organisation is not
--- known before this answers. A key that is revoked or has expired ends its logins with it.
+-- The holder of this login, if it has not ended. As with `find_api_key`, the organisation is not
+-- known before this returns. A key that is revoked or has expired ends its logins with it.
 create or replace function find_login(hash bytea)
 returns table (
     org_id text, key_id uuid, user_id text, project_id text, rights text[], signing_key text,

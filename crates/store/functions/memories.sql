@@ -1,4 +1,4 @@
--- Memories: what every step reads, the embedder in force, and what no writer may forget.
+-- Memories: the reads of every step, the embedder in force, and the triggers that no writer can forget.
 
 -- What every step reads: the core memories of all homes that the scope sees, the most important
 -- first, as far as `p_max_chars` of text reach.
@@ -74,8 +74,8 @@ begin
     end if;
 end $$;
 
--- The embedder in force: one that is noted, and used or about to be, since a worker is alive. Nothing
--- else keeps another from taking its place.
+-- The embedder in force: the one that is recorded, if it is in use or about to be, since a worker is
+-- alive. Otherwise another may take its place.
 create or replace function embedder_in_force(p_lock_class int) returns text
 language sql stable as $$
     select embedder from memory_embedder
@@ -86,8 +86,7 @@ language sql stable as $$
           and l.classid = p_lock_class::oid)
 $$;
 
--- Notes `p_embedder` if no other is in force; answers the other if one is. Who asks at the same time
--- waits.
+-- Records `p_embedder` if no other is in force; returns the other if one is. Concurrent callers wait.
 create or replace function adopt_embedder(p_embedder text, p_lock_class int) returns text
 language plpgsql as $$
 declare
@@ -111,8 +110,8 @@ begin
     return new;
 end $$;
 
--- Whoever changes a text or moves it, by whatever way: what was found about the old one, among
--- those that live with it, is void.
+-- When a text is changed or moved, in whatever way, the links that were found for the old one, among
+-- the memories of its home, are void.
 create or replace function drop_memory_links() returns trigger
 language plpgsql as $$
 begin

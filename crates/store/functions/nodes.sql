@@ -1,7 +1,7 @@
--- The removal of what is old, over all tenants.
+-- Retention: the deletion of old rows, over all tenants.
 
 -- Removes from `p_table` the rows of runs that ended and were created before `p_before`, a batch at
--- a time; answers of how many runs. Walks the primary key, which begins with `org_id, run_id`.
+-- a time; returns the number of runs. Walks the primary key, which begins with `org_id, run_id`.
 create or replace function forget_runs(p_table text, p_before timestamptz, p_batch int) returns int
 language plpgsql security definer set search_path = '' as $$
 declare

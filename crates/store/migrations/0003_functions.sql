@@ -1,4 +1,4 @@
--- Completed runs that are to be remembered: taken, handed back, let go. Noted by `commit_entry`.
+-- Completed runs that are to be remembered: taken, handed back, dropped. `commit_entry` notes them.
 
 -- Takes runs to remember, for `p_hold_s`: the oldest of each organisation in its turn. What was
 -- taken before and is held no more comes again, `p_tries_max` times in all.
@@ -56,7 +56,7 @@ begin
     where r.status = 'completed';
 end $$;
 
--- Hands back what was taken and not done: it counts as no try.
+-- Hands back runs that were taken and not done: this does not count as a try.
 create or replace function release_to_remember(p_orgs text[], p_runs uuid[], p_tries int[]) returns void
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -66,8 +66,8 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
     where n.org_id = l.org_id and n.run_id = l.run_id and n.tries = l.tries
 $$;
 
--- Lets go of what waited too long, failed too often, or is more than `p_most_per_org` of one
--- organisation (its oldest); answers how many.
+-- Drops runs that waited too long, failed too often, or are more than `p_most_per_org` of one
+-- organisation (its oldest); returns how many.
 create or replace function forget_to_remember(
     p_kept_s double precision, p_tries_max int, p_most_per_org int) returns bigint
 language plpgsql security definer set search_path = ''
@@ -101,9 +101,9 @@ begin
     end loop;
     return v_sum;
 end $$;
--- What an organisation may use in a day: set aside before a model call, settled after it.
+-- The daily budget of an organisation: reserved before a model call, settled after it.
 
--- Whether what was set aside still holds. For a `run`: as long as the claim is its newest and its lease
+-- Whether a reservation still holds. For a `run`: as long as the claim is its newest and its lease
 -- was not given back. To `remember` a run: as long as the try that took it holds it.
 create or replace function holds_reservation(
     p_org text, p_run uuid, p_purpose text, p_claim bigint) returns boolean
@@ -120,8 +120,8 @@ language sql stable as $$
     end
 $$;
 
--- Sets aside what a model call may use at most, if the day's budget has room for it. Whoever asks for
--- one organisation waits for the other: the day's row is locked.
+-- Reserves what a model call may use at most, if the day's budget has room for it. Reservations of one
+-- organisation wait for each other: the day's row is locked.
 create or replace function reserve_usage(
     p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
     p_tokens bigint, p_cost_usd double precision, p_tokens_max bigint,
@@ -162,8 +162,8 @@ begin
     end if;
 end $$;
 
--- Counts what a call has used, on the day for which it was set aside, and frees the rest. Once: what
--- is not set aside any more is not counted, so that it can be said again.
+-- Adds what a call has used to the day of its reservation, and releases the rest. Once: without a
+-- reservation nothing is added, so that the call can be repeated.
 create or replace function settle_usage(
     p_org text, p_user text, p_project text, p_run uuid, p_purpose text, p_claim bigint,
     p_input_tokens bigint, p_output_tokens bigint, p_cost_usd double precision) returns void
@@ -186,7 +186,7 @@ begin
         where u.org_id = p_org and u.day = v_day;
     end if;
 end $$;
--- Ids that sort by the time of their making, which is the database's.
+-- Ids that sort by the time of their creation, by the database's clock.
 
 -- A UUIDv7. The microseconds within its millisecond stand where random bits may (RFC 9562, section
 -- 6.2, method 3), so that two that are made one after the other sort so.
@@ -210,9 +210,9 @@ language sql immutable as $$
 $$;
 -- What a worker writes about its run.
 
--- Writes all that a worker has to say, if its claim is the newest: nothing without the row's lock.
+-- Writes everything in the entry if the worker's claim is the newest, under the lock of the run's row.
 --
--- What there is nothing of is null. The lists are arrays of objects with the names of the columns.
+-- Parts that are absent are null. The lists are arrays of objects with the names of the columns.
 -- `p_calls`: calls that are intended, and calls that are settled, which name no tool. `p_progress`: the
 -- model and the counters of the run, and the bytes that this adds. `p_end`: `status`, `output` and
 -- whether it is cut, or `error`, and whether to `remember`.
@@ -337,9 +337,9 @@ begin
 end $$;
 -- API keys.
 
--- Who holds this key, if it is good now. The caller's organisation is not known before this
--- answers, so it reads across organisations, as the scheduler's functions do; whoever can name a
--- hash holds the key.
+-- The holder of this key, if it is valid now. The caller's organisation is not known before this
+-- returns, so it reads across organisations, as the scheduler's functions do; only a holder of the
+-- key can know its hash.
 create or replace function find_api_key(hash bytea)
 returns table (
     org_id text, key_id uuid, user_id text, project_id text, rights text[], is_touched boolean
@@ -354,8 +354,8 @@ begin atomic
 end;
 -- Logins of the web page.
 
--- Whom this login stands for, if it has not ended. As with `find_api_key`, the organisation is not
--- known before this answers. A key that is revoked or has expired ends its logins with it.
+-- The holder of this login, if it has not ended. As with `find_api_key`, the organisation is not
+-- known before this returns. A key that is revoked or has expired ends its logins with it.
 create or replace function find_login(hash bytea)
 returns table (
     org_id text, key_id uuid, user_id text, project_id text, rights text[], signing_key text,
@@ -382,7 +382,7 @@ create or replace function forget_logins() returns void
 language sql security definer set search_path = '' as $$
     delete from public.logins where expires_at <= clock_timestamp()
 $$;
--- Memories: what every step reads, the embedder in force, and what no writer may forget.
+-- Memories: the reads of every step, the embedder in force, and the triggers that no writer can forget.
 
 -- What every step reads: the core memories of all homes that the scope sees, the most important
 -- first, as far as `p_max_chars` of text reach.
@@ -458,8 +458,8 @@ begin
     end if;
 end $$;
 
--- The embedder in force: one that is noted, and used or about to be, since a worker is alive. Nothing
--- else keeps another from taking its place.
+-- The embedder in force: the one that is recorded, if it is in use or about to be, since a worker is
+-- alive. Otherwise another may take its place.
 create or replace function embedder_in_force(p_lock_class int) returns text
 language sql stable as $$
     select embedder from memory_embedder
@@ -470,8 +470,7 @@ language sql stable as $$
           and l.classid = p_lock_class::oid)
 $$;
 
--- Notes `p_embedder` if no other is in force; answers the other if one is. Who asks at the same time
--- waits.
+-- Records `p_embedder` if no other is in force; returns the other if one is. Concurrent callers wait.
 create or replace function adopt_embedder(p_embedder text, p_lock_class int) returns text
 language plpgsql as $$
 declare
@@ -495,8 +494,8 @@ begin
     return new;
 end $$;
 
--- Whoever changes a text or moves it, by whatever way: what was found about the old one, among
--- those that live with it, is void.
+-- When a text is changed or moved, in whatever way, the links that were found for the old one, among
+-- the memories of its home, are void.
 create or replace function drop_memory_links() returns trigger
 language plpgsql as $$
 begin
@@ -519,10 +518,10 @@ create or replace trigger memory_links_of_a_text after update on memories
     for each row when ((old.text_hash, old.user_id, old.project_id)
                        is distinct from (new.text_hash, new.user_id, new.project_id))
     execute function drop_memory_links();
--- The removal of what is old, over all tenants.
+-- Retention: the deletion of old rows, over all tenants.
 
 -- Removes from `p_table` the rows of runs that ended and were created before `p_before`, a batch at
--- a time; answers of how many runs. Walks the primary key, which begins with `org_id, run_id`.
+-- a time; returns the number of runs. Walks the primary key, which begins with `org_id, run_id`.
 create or replace function forget_runs(p_table text, p_before timestamptz, p_batch int) returns int
 language plpgsql security definer set search_path = '' as $$
 declare

@@ -1,4 +1,4 @@
-//! Whether an organisation may put one more run into the queue, without counting its queue each time.
+//! Whether an organisation may put one more run into the queue, without counting the queue each time.
 //!
 //! After a count, a sixteenth of what is free may come in uncounted. So a single node is exact where
 //! it matters, at the edge, and every further node may let in at most a sixteenth more.
@@ -18,7 +18,7 @@ const ORGS_MAX: usize = 10_000;
 pub(crate) struct Admission(Mutex<HashMap<String, u32>>);
 
 impl Admission {
-    /// Lets one in uncounted, or answers `false`: count first.
+    /// Lets one in uncounted, or returns `false`: the queue must be counted first.
     pub(crate) fn passes(&self, org: &str) -> bool {
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match left.get_mut(org) {
@@ -30,7 +30,7 @@ impl Admission {
         }
     }
 
-    /// Notes that so many were in the queue before the one that was counted.
+    /// Records how many were in the queue before the one that was counted.
     pub(crate) fn counted(&self, org: &str, queued: u32, most: u32) {
         let free = most.saturating_sub(queued.saturating_add(1));
         let mut left = self.0.lock().unwrap_or_else(PoisonError::into_inner);

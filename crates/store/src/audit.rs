@@ -21,13 +21,11 @@ use crate::{
 /// Something that was done.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewRecord {
-    /// By whom: the id of an API key, or a user.
+    /// Who did it: the id of an API key, or a user.
     pub actor: String,
-    /// What.
     pub action: AuditAction,
-    /// To what: the id of a run or a key.
+    /// The object: the id of a run or a key.
     pub subject: String,
-    /// What else there is to say.
     pub detail: Map<String, Value>,
 }
 
@@ -107,7 +105,7 @@ impl Store {
     }
 }
 
-/// Writes a record down in the transaction of what it tells of.
+/// Writes a record in the transaction of the action.
 pub(crate) async fn append(
     tx: &mut Transaction,
     org: &OrgId,

@@ -1,5 +1,5 @@
-//! What an organisation may use in a day (UTC, by the database's clock): set aside before a model is
-//! asked, settled afterwards. Which part a call needs, its caller knows.
+//! The daily budget of an organisation (UTC, by the database's clock): reserved before a model is
+//! asked, settled afterwards. The caller knows how much a call may use.
 
 use protocol::{id::RunId, message::Usage};
 use serde::Deserialize;
@@ -18,14 +18,13 @@ use crate::{
 pub struct Amount {
     /// Tokens, of prompts and answers together.
     pub tokens: u64,
-    /// US dollars.
     pub cost_usd: f64,
 }
 
-/// What came of setting an amount aside.
+/// The outcome of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reservation {
-    /// It is set aside until it is settled, the run ends or somebody else takes the run over.
+    /// It holds until it is settled, the run ends, or another worker takes the run over.
     Made,
     /// The day's tokens have no room for it.
     OverTokens(Standing),
@@ -40,7 +39,7 @@ pub enum Reservation {
 pub struct Standing {
     /// Used by calls that have answered.
     pub used: Amount,
-    /// Set aside for calls that have not.
+    /// Reserved for calls that have not.
     pub reserved: Amount,
 }
 
@@ -67,7 +66,7 @@ impl Purpose {
     }
 }
 
-/// What `reserve_usage` answers.
+/// The row that `reserve_usage` returns.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Reserved {
@@ -85,8 +84,8 @@ impl Store {
 }
 
 impl Scoped {
-    /// Sets aside what the next model call of a claimed run may use at most. What the claim had set
-    /// aside before is free again.
+    /// Reserves what the next model call of a claimed run may use at most. An earlier reservation of
+    /// the claim is released.
     pub async fn reserve_usage(
         &self,
         run_id: RunId,
@@ -140,8 +139,8 @@ impl Scoped {
         })
     }
 
-    /// Counts what the call has used, and frees the rest of what was set aside for it. Does nothing
-    /// where nothing is set aside for this claim.
+    /// Adds what the call has used, and releases the rest of its reservation. Does nothing where this
+    /// claim has no reservation.
     pub async fn settle_usage(
         &self,
         run_id: RunId,

@@ -1,4 +1,4 @@
-//! Opening the database: the pool, what the server must be able to do, and migrations.
+//! Opens the database: the pool, the requirements on the server, and migrations.
 
 use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
 
@@ -64,50 +64,34 @@ pub enum ConnectError {
     },
     /// The server is too old.
     #[error("PostgreSQL {found} is too old")]
-    TooOld {
-        /// Its version.
-        found: String,
-    },
+    TooOld { found: String },
     /// pgvector is missing or too old.
     #[error("the extension `vector` {found}")]
-    Vector {
-        /// What is there.
-        found: String,
-    },
+    Vector { found: String },
     /// What is acknowledged would not be on disk.
     #[error("PostgreSQL runs with `{setting} = off`: a crash would lose acknowledged runs")]
-    NotDurable {
-        /// The setting.
-        setting: String,
-    },
+    NotDurable { setting: String },
     /// The schema belongs to another version of this program.
     #[error("the database schema does not fit this version: {problem}")]
     Schema {
         /// What does not fit.
         problem: String,
-        /// What to do.
         hint: Option<&'static str>,
     },
     /// The database would not keep tenants apart.
     #[error("tenants are not kept apart: {found}")]
-    Tenancy {
-        /// What stands open.
-        found: String,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// Something else.
+    Tenancy { found: String, hint: &'static str },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl ConnectError {
-    /// Another try in a moment may do.
+    /// Whether another try in a moment may succeed.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable { may_pass: true, .. })
     }
 
-    /// What to do about it, where somebody can do something.
+    /// What to do about it, if anything can be done.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Url(_) => Some("it should look like postgres://user:password@host:5432/database"),
@@ -215,7 +199,7 @@ impl Store {
 
 /// Applies the migrations that are missing, under a lock: many nodes may do it at once. The login
 /// must own the schema and may have to make roles; where nothing is missing, any login will do.
-/// Answers how many it applied.
+/// Returns how many it applied.
 pub async fn migrate(url: &str) -> Result<usize, ConnectError> {
     let mut connection = open(&parse(url)?).await?;
     check_server(&mut connection).await?;
@@ -409,14 +393,14 @@ async fn try_to_write(
     Ok(written.err().as_ref().and_then(distress::reason_of))
 }
 
-/// Names a column that somebody has dropped.
+/// Names a column that was dropped by hand.
 async fn check_columns(connection: &mut PgConnection) -> Result<(), ConnectError> {
     let there = columns(connection).await?;
     match COLUMNS.lines().find(|column| !there.contains(*column)) {
         None => Ok(()),
         Some(column) => Err(ConnectError::Schema {
             problem: format!("the column `{column}` is missing"),
-            hint: Some("somebody has dropped it: bring the database back from a backup"),
+            hint: Some("it was dropped by hand: restore the database from a backup"),
         }),
     }
 }

@@ -1,5 +1,5 @@
-//! States of a database that answers and still does no work: what they are called, and what to do
-//! about them. The log says so once a minute, whatever else fails for it.
+//! The states of a database that answers but refuses work: their names, and what to do about them.
+//! The log reports them once a minute, however much fails because of them.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 
 use protocol::error::UnavailableReason;
 
-/// How often the log says the same.
+/// How often the log repeats a state.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// What was logged last, and when. One for the process, as the log is.

@@ -1,10 +1,10 @@
-//! What can go wrong in the database, by what the caller can do about it.
+//! The errors of the database, by what the caller can do about them.
 
 use protocol::error::UnavailableReason;
 
 use crate::distress;
 
-/// A statement did not do what it was asked.
+/// Why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No such row in this scope. A foreign tenant's row is the same.
@@ -16,14 +16,14 @@ pub enum StoreError {
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another request")]
     IdempotencyMismatch,
-    /// The session has a run that has not ended, and the new one does not want to wait.
+    /// The session has a run that has not ended, and the new one must not wait.
     #[error("the session has a run that has not ended")]
     SessionBusy,
-    /// The organisation has as many runs in the queue as it may.
+    /// The organisation has reached its limit of runs in the queue.
     #[error("the organisation has too many runs in the queue")]
     QueueFull,
-    /// The organisation asks for more than its share of the database at once: less at a time helps.
-    #[error("the organisation asks for more of the database at once than is its share")]
+    /// The organisation asks for more than its share of the database at once: fewer requests help.
+    #[error("the organisation asks for more of the database at once than its share")]
     OrgBusy,
     /// The data cannot be kept as it is (PostgreSQL classes 22 and 54).
     #[error("the database cannot keep this value")]
@@ -31,7 +31,7 @@ pub enum StoreError {
     /// The database is away or overloaded: try again later.
     #[error("{}", distress::reason_of(.0).map_or("the database does not answer", |_| "the database does no work"))]
     Unavailable(#[source] sqlx::Error),
-    /// A defect of ours.
+    /// A defect of this program.
     #[error("the database refused a statement")]
     Database(#[source] sqlx::Error),
     /// A stored value is not what this version writes.
@@ -40,7 +40,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Why the database does no work, where it says so itself.
+    /// Why the database refuses work, if it says so itself.
     pub fn reason(&self) -> Option<UnavailableReason> {
         match self {
             Self::Unavailable(error) => distress::reason_of(error),
@@ -56,7 +56,7 @@ impl StoreError {
         }
     }
 
-    /// Wraps what cannot be read back.
+    /// The error for a stored value that cannot be read.
     pub(crate) fn unreadable(cause: impl std::fmt::Display) -> Self {
         Self::Unreadable(cause.to_string())
     }

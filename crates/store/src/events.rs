@@ -1,5 +1,4 @@
-//! Events as a tenant reads them a page at a time, and the walk along a run that pages and streams
-//! share.
+//! Pages of a run's events, and the walk along a run that pages and streams share.
 
 use protocol::{
     event::StoredEvent,
@@ -20,9 +19,9 @@ pub const PAGE_MAX_BYTES: i64 = 4 * 1024 * 1024;
 
 /// Where to begin in a run, what to leave out, and when to stop.
 pub(crate) struct Walk<'a> {
-    /// After this event,
+    /// The last event that was seen; 0 for none.
     pub(crate) seq: u64,
-    /// and this many deltas that follow it.
+    /// The deltas after it that were seen.
     pub(crate) n: u64,
     pub(crate) with_deltas: bool,
     /// Of events, only those of these types; all if there are none.
@@ -35,7 +34,7 @@ pub(crate) struct Walk<'a> {
 /// What a walk found.
 pub(crate) struct Stretch {
     pub(crate) rows: Vec<PgRow>,
-    /// Something follows already.
+    /// Whether more follows already.
     pub(crate) has_more: bool,
     pub(crate) status: RunStatus,
     /// The number of the run's last event.
@@ -67,7 +66,7 @@ impl Scoped {
         Ok(Page { next_cursor: last.map(|event| event.seq.to_string()), items })
     }
 
-    /// Reads a stretch of a run: what is not answered is not read.
+    /// Reads a stretch of a run, and no row that it does not return.
     pub(crate) async fn walk_run(
         &self,
         run_id: RunId,

@@ -1,4 +1,4 @@
-//! Named points at which a process can be made to die, so that the fault harness finds out what each
+//! Named points at which a process can be made to die, so that the chaos tests find out what each
 //! boundary leaves behind. They exist only with the feature `failpoints`; without it they are nothing.
 //! Which points kill is not decided here.
 

@@ -1,5 +1,5 @@
-//! The database, as all parts of a process share it. What can be asked of it stands with its
-//! subjects (`runs`, `queue`, `memories`, …); no statement stands here.
+//! The handle of the database, which all parts of a process share. Its statements are with their
+//! subjects (`runs`, `queue`, `memories`, …); there are none here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) database: Database,
-    /// Straight to PostgreSQL, past any pooler: for what a session holds (a lock, `LISTEN`).
+    /// Directly to PostgreSQL, past any pooler: for what needs a session (a lock, `LISTEN`).
     pub(crate) direct: PgConnectOptions,
     pub(crate) limits: QueueLimits,
     pub(crate) admission: Arc<Admission>,

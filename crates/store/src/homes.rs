@@ -1,4 +1,4 @@
-//! Where memories live, and from where they are seen. What lives there is not known here.
+//! Homes: where memories live, and which scopes see them. What lives there is not known here.
 
 use protocol::{memory::Visibility, name::OrgId, scope::Scope};
 use sqlx::{Row, postgres::PgRow};
@@ -42,7 +42,7 @@ impl Home {
         let project = Some(self.project.as_str()).filter(|project| !project.is_empty());
         Some(Scope {
             org_id: self.org_id.clone(),
-            user_id: self.user.parse().ok()?, // `*` is no name.
+            user_id: self.user.parse().ok()?, // `*` is not a name.
             project_id: project.map(str::parse).transpose().ok()?,
         })
     }

@@ -1,4 +1,5 @@
-//! What a worker writes about its run: one statement, all or none, refused if the claim is stale.
+//! The journal: what a worker writes about its run, in one statement that is refused if its claim is
+//! stale.
 //!
 //! The statement (`commit_entry` in `functions/journal.sql`) takes the run's row lock, checks the epoch,
 //! hands out the event numbers and inserts everything that belongs together. There is no check before
@@ -42,13 +43,12 @@ pub struct Journal {
 /// Why a write was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// Somebody else holds the run, or it has ended: stop, and write nothing more.
+    /// Another worker holds the run, or it has ended: stop, and write nothing more.
     #[error("the lease on the run is lost")]
     LeaseLost,
-    /// Somebody asked the run to stop: nothing but `run.cancelled` may be written.
+    /// The run was asked to stop: nothing but `run.cancelled` may be written.
     #[error("the run was asked to stop")]
     CancelRequested,
-    /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -70,20 +70,19 @@ pub struct Entry {
     pub totals: Option<Totals>,
     /// The model that the run asks, once known.
     pub model: Option<String>,
-    /// The run ends.
+    /// How the run ends, if it does.
     pub end: Option<End>,
-    /// The output of the end is not whole.
+    /// Whether the output was cut.
     pub output_cut: bool,
-    /// The end is one to remember: noted with it, for `memories::after_runs`.
+    /// Whether the run is to be remembered: noted in the same commit, for `memories::after_runs`.
     pub remember: bool,
 }
 
 /// An event without its number.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    /// What happened.
     pub fact: Fact,
-    /// In which step, if in one.
+    /// The step it belongs to, if to one.
     pub step: Option<u32>,
     /// The span it speaks of.
     pub span_id: SpanId,
@@ -96,9 +95,7 @@ pub struct NewEvent {
 /// Text of the model as it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDelta {
-    /// Its place.
     pub at: StreamCursor,
-    /// The step.
     pub step: u32,
     /// What to append; none voids the step's text so far.
     pub text: Option<String>,
@@ -107,41 +104,28 @@ pub struct NewDelta {
 /// The working state after a completed step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NewCheckpoint {
-    /// The step.
     pub step: u32,
-    /// On how many messages it stands.
+    /// How many messages come before it.
     pub message_count: u32,
-    /// The rest of what the agent holds in mind.
+    /// The agent's state besides the conversation.
     pub state: Value,
 }
 
 /// The counters of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Totals {
-    /// Steps completed.
     pub steps: u32,
-    /// Tool calls made.
     pub tool_calls: u32,
     /// The sum of its model calls.
     pub usage: Usage,
-    /// What they cost.
     pub cost_usd: f64,
 }
 
 /// How a run ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// With an answer.
-    Completed {
-        /// The answer.
-        output: String,
-    },
-    /// Without one.
-    Failed {
-        /// Why.
-        error: RunError,
-    },
-    /// On request.
+    Completed { output: String },
+    Failed { error: RunError },
     Cancelled,
 }
 
@@ -155,22 +139,21 @@ pub struct Restored {
     /// The end of the rest of it, oldest first. A step that was not completed has added the model's
     /// answer, and the results of those of its calls that were settled.
     pub recent: Vec<Message>,
-    /// There is such a step.
+    /// Whether there is such a step.
     pub has_open_step: bool,
     /// Messages of the whole conversation.
     pub messages_written: u32,
     /// The calls that the step which was not completed has intended.
     pub calls: HashMap<CallId, KnownCall>,
-    /// The rest of what the agent held in mind.
+    /// The agent's state besides the conversation.
     pub state: Value,
 }
 
 /// A call that an earlier claim intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCall {
-    /// The tool.
     pub tool: String,
-    /// What may be done again, as it was then.
+    /// Its effect class when it was intended.
     pub effect: Effect,
     /// Its result was recorded.
     pub settled: bool,
@@ -248,8 +231,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Where a run stands that was worked on before. Of its conversation `window_bytes` are read, and
-    /// whatever a step that was not completed has added.
+    /// The state of a run that a worker had before. Of its conversation `window_bytes` are read, and
+    /// everything that a step which was not completed has added.
     pub async fn restore(&self, window_bytes: u64) -> Result<Restored, StoreError> {
         let mut tx = self.store.scoped(&self.scope).begin().await?;
         let checkpoint = sqlx::query(
@@ -375,7 +358,7 @@ fn known_call(row: &PgRow) -> Result<(CallId, KnownCall), StoreError> {
     Ok((CallId::from_uuid(row.try_get("call_id")?), known))
 }
 
-/// What `commit_entry` answers.
+/// The row that `commit_entry` returns.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Committed {
@@ -387,7 +370,7 @@ enum Committed {
 /// What follows are the rows of `commit_entry`'s parameters: the fields are named after the columns.
 #[derive(Serialize)]
 struct EventRow<'a> {
-    /// `type` and `payload`.
+    /// Written as the columns `type` and `payload`.
     #[serde(flatten)]
     fact: &'a Fact,
     step: Option<u32>,

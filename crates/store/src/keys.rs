@@ -1,5 +1,5 @@
-//! API keys: making, listing, revoking, and finding who holds one. A key is kept as its hash; what
-//! its rights mean is decided where requests come in.
+//! API keys: creating, listing, revoking, and finding the holder of one. A key is stored as its hash;
+//! what its rights mean is decided in `server`.
 
 use protocol::{
     audit::AuditAction,
@@ -41,12 +41,11 @@ impl KeyHash {
     }
 }
 
-/// Who holds a key that is good.
+/// The holder of a valid key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyHolder {
     /// The organisation of the key.
     pub org_id: OrgId,
-    /// The key.
     pub key_id: KeyId,
     /// The only user it may act for.
     pub user_id: Option<UserId>,
@@ -54,7 +53,7 @@ pub struct KeyHolder {
     pub project_id: Option<ProjectId>,
     /// What it may do.
     pub rights: Rights,
-    /// Its use was noted within the last minute.
+    /// Whether its use was recorded within the last minute.
     pub is_touched: bool,
 }
 
@@ -62,7 +61,7 @@ const KEY_COLUMNS: &str = "key_id, name, prefix, org_id, user_id, project_id, ri
      expires_at, last_used_at, revoked_at";
 
 impl Store {
-    /// Makes a key, and notes who did. The answer is the only one that holds the key.
+    /// Creates a key, and records who did. Only this result contains the key itself.
     pub async fn create_key(
         &self,
         org: &OrgId,
@@ -118,7 +117,7 @@ impl Store {
         Ok(cut_page(keys, limit, |key| key.key_id.to_string()))
     }
 
-    /// Makes a key useless from now on, and notes who did. One that is revoked stays as it is.
+    /// Revokes a key, and records who did. One that was revoked before stays as it is.
     pub async fn revoke_key(&self, org: &OrgId, by: &str, key_id: KeyId) -> Result<(), StoreError> {
         let mut tx = self.database.begin(Tenant::Org(org)).await?;
         let row = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -150,7 +149,7 @@ impl Store {
         Ok(())
     }
 
-    /// Who holds the key with this hash; none if there is no such key, or it is good no longer.
+    /// The holder of the key with this hash; none if there is no such key, or it is no longer valid.
     pub async fn find_key(&self, hash: &KeyHash) -> Result<Option<KeyHolder>, StoreError> {
         let query = sqlx::query("select * from find_api_key($1)").bind(hash.0.as_slice());
         self.database.call(query).await?.first().map(holder_from).transpose()
@@ -224,7 +223,7 @@ fn holder_from(row: &PgRow) -> Result<KeyHolder, StoreError> {
     })
 }
 
-/// A right that a newer version knows and this one does not is none here.
+/// A right that only a newer version knows is left out.
 fn rights_from(row: &PgRow) -> Result<Rights, StoreError> {
     let words: Vec<String> = row.try_get("rights")?;
     Ok(Rights::known(words.iter().map(String::as_str)))

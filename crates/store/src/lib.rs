@@ -1,7 +1,7 @@
-//! What we keep: every SQL statement of the system, migrations, tenancy, the queue and wake-ups.
+//! The database: every SQL statement of the system, migrations, tenancy, the queue and wake-ups.
 //!
 //! Tenant rows are reached only through [`Store::scoped`]; what a worker writes goes through
-//! [`journal::Journal`], which proves its claim in the same statement. No SQL stands elsewhere.
+//! [`journal::Journal`], which proves its claim in the same statement. No other crate contains SQL.
 
 mod admission;
 pub mod audit;

@@ -22,7 +22,7 @@ use crate::{
 
 /// Most logins of one key, or of one user with tokens; the oldest goes when there is one more.
 pub const LOGINS_MAX: i64 = 100;
-/// What every secret begins with.
+/// The prefix of every secret.
 const MARK: &str = "oil_";
 const SECRET_BYTES: usize = 32;
 
@@ -40,14 +40,13 @@ impl LoginHash {
     }
 }
 
-/// Whom a login stands for.
+/// The holder of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginHolder {
-    /// Whoever holds this key, as long as it is good.
+    /// The holder of this key, as long as it is valid.
     Key(KeyId),
     /// The user of a token.
     Token {
-        /// Of the organisation.
         user_id: UserId,
         /// The only project it may act in.
         project_id: Option<ProjectId>,
@@ -63,7 +62,7 @@ pub enum LoginHolder {
 pub struct Login {
     /// The organisation of the key or token.
     pub org_id: OrgId,
-    /// Whom it stands for.
+    /// The holder of the login.
     pub holder: LoginHolder,
     /// The only user it may act for.
     pub user_id: Option<UserId>,
@@ -71,14 +70,13 @@ pub struct Login {
     pub project_id: Option<ProjectId>,
     /// What it may do.
     pub rights: Rights,
-    /// When it ends.
     pub expires_at: Timestamp,
-    /// The use of its key was noted within the last minute.
+    /// Whether the use of its key was recorded within the last minute.
     pub is_touched: bool,
 }
 
 impl Store {
-    /// Makes a login that ends after `lasts`, and answers its secret, the only time.
+    /// Creates a login that ends after `lasts`, and returns its secret, which is not stored.
     pub async fn create_login(
         &self,
         org: &OrgId,
@@ -133,7 +131,6 @@ impl Store {
         self.database.call(query).await?.first().map(login_from).transpose()
     }
 
-    /// Ends a login.
     pub async fn delete_login(&self, org: &OrgId, hash: &LoginHash) -> Result<(), StoreError> {
         let mut tx = self.database.begin(Tenant::Org(org)).await?;
         sqlx::query("delete from logins where org_id = $1 and login_hash = $2")
@@ -166,7 +163,7 @@ fn login_from(row: &PgRow) -> Result<Login, StoreError> {
             rights: rights.clone(),
             signing_key: row.try_get("signing_key")?,
         },
-        (None, None) => return Err(StoreError::Unreadable("a login of nobody".into())),
+        (None, None) => return Err(StoreError::Unreadable("a login without a holder".into())),
     };
     Ok(Login {
         org_id: get_parsed(row, "org_id")?,

@@ -1,12 +1,12 @@
-//! Memories as their tenant keeps them: write, get, list, edit, delete. Their chunks are in
-//! `chunks`, searching is in `search`, new vectors for old chunks in `reindex`, whose vectors they
-//! are in `embedder`, what an edit replaced in `versions`, whole pages in `export`, what completed
-//! runs leave behind in `after_runs`, what memories are to each other in `links`.
+//! The memories of a tenant: write, get, list, edit, delete. Chunks are in `chunks`, searching is in
+//! `search`, new vectors for old chunks in `reindex`, the embedder of the database in `embedder`, the
+//! content before edits in `versions`, whole pages in `export`, memories of completed runs in
+//! `after_runs`, relations between memories in `links`.
 //!
 //! Memories live in homes (see `homes`): one reads those of all homes that the scope sees, and writes
 //! in one of them at a time, the scope's own unless told otherwise.
 //!
-//! Texts arrive cut into chunks and terms; what a word is, is not known here. Memory, chunks,
+//! Texts arrive cut into chunks and terms; text analysis is not done here. Memory, chunks,
 //! postings and counts change in one transaction, which first locks the counts of the home:
 //! writers of one home take turns, so that they cannot deadlock and duplicates cannot race.
 
@@ -55,34 +55,29 @@ const CORE_MAX: i64 = 200;
 /// A memory to keep.
 #[derive(Debug, Clone)]
 pub struct NewMemory {
-    /// Its name.
     pub id: MemoryId,
-    /// Its layer.
     pub kind: MemoryType,
     /// The text with what is derived from it.
     pub content: Content,
-    /// The writer's own.
+    /// The writer's own data.
     pub metadata: Map<String, Value>,
-    /// 0 to 1.
+    /// How much it matters, 0 to 1.
     pub importance: f32,
     /// The group whose memories are its neighbours.
     pub group_key: Option<String>,
     /// The place in the group.
     pub position: Option<i32>,
-    /// When it happened.
     pub occurred_at: Option<OccurredAt>,
     /// What its chunks have in common with their neighbours: derived from the group, or the id.
     pub parent_id: Uuid,
     /// The run and step that write it.
     pub origin: Option<Origin>,
-    /// Who sees it.
     pub visibility: Visibility,
 }
 
 /// A text and what is derived from it.
 #[derive(Debug, Clone)]
 pub struct Content {
-    /// All of it.
     pub text: String,
     /// SHA-256 of the normalised text.
     pub text_hash: [u8; 32],
@@ -106,20 +101,15 @@ pub struct NewChunk {
 /// The run and step that write a memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step: u32,
 }
 
-/// What of a memory to change; what is absent stays.
+/// The changes to a memory; absent fields stay as they are.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryChange {
-    /// The new text.
     pub content: Option<Content>,
-    /// The new metadata.
     pub metadata: Option<Map<String, Value>>,
-    /// The new importance.
     pub importance: Option<f32>,
     /// Who is to see it.
     pub visibility: Option<Visibility>,
@@ -128,9 +118,7 @@ pub struct MemoryChange {
 /// What must be known of a memory to change it.
 #[derive(Debug, Clone)]
 pub struct FoundMemory {
-    /// Where it lives.
     pub home: MemoryHome,
-    /// When it happened.
     pub occurred_at: Option<OccurredAt>,
 }
 
@@ -141,7 +129,7 @@ pub struct MemoryCursor {
     id: MemoryId,
 }
 
-/// The text is no cursor of a list of memories.
+/// The text is not a cursor of a list of memories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("`cursor` is not one that this list has given out")]
 pub struct MemoryCursorError;
@@ -179,9 +167,9 @@ const FOUND_COLUMNS: &str =
     "org_id, user_id, project_id, occurred_at, occurred_on_day, occurred_offset_s";
 
 impl Scoped {
-    /// Keeps memories, all or none, and answers their ids in order. What is there already, by id
-    /// or as an exact duplicate that as many see, is not written again: its place has the id of what
-    /// is there.
+    /// Writes memories, all or none, and returns their ids in order. One that exists already, by id or
+    /// as an exact duplicate of the same visibility, is not written again: its place has the id of
+    /// the existing one.
     pub async fn write_memories(&self, new: &[NewMemory]) -> Result<Vec<MemoryId>, StoreError> {
         let mut tx = self.begin().await?;
         let mut ids: Vec<MemoryId> = new.iter().map(|memory| memory.id).collect();
@@ -197,7 +185,6 @@ impl Scoped {
         Ok(ids)
     }
 
-    /// The memory, whole.
     pub async fn get_memory(&self, id: MemoryId) -> Result<Memory, StoreError> {
         memory_from(&self.memory_row(id, MEMORY_COLUMNS).await?)
     }

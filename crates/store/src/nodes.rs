@@ -1,5 +1,4 @@
-//! The processes that work on this database, as all of them see each other, and the upkeep that
-//! any of them may do.
+//! The nodes of this database, as they see each other, and the maintenance that any of them may do.
 
 use std::time::Duration;
 
@@ -20,12 +19,10 @@ pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(48 * 3600);
 /// Of how many runs the rows of one table are removed at once.
 const FORGOTTEN_AT_ONCE: i32 = 200;
 
-/// What a node says of itself.
+/// What a node reports about itself.
 #[derive(Debug, Clone)]
 pub struct NodeReport {
-    /// The node.
     pub node_id: Uuid,
-    /// Its version.
     pub version: String,
     /// Most runs that it works on at once.
     pub concurrency: u32,
@@ -33,7 +30,7 @@ pub struct NodeReport {
     pub running: u32,
     /// The tools that its runs have.
     pub tools: Vec<ToolInfo>,
-    /// What else is worth knowing of them, and of models.
+    /// Notes about them and about models.
     pub notes: CatalogNotes,
 }
 
@@ -49,7 +46,7 @@ pub struct Workers {
 }
 
 impl Store {
-    /// Says that a node is alive.
+    /// Writes the heartbeat of a node.
     pub async fn report_node(&self, node: &NodeReport) -> Result<(), StoreError> {
         let query = sqlx::query(
             "insert into nodes (node_id, version, concurrency, running, tools, notes)
@@ -68,7 +65,7 @@ impl Store {
         Ok(())
     }
 
-    /// Says that a node has stopped.
+    /// Removes a node that has stopped.
     pub async fn forget_node(&self, node_id: Uuid) -> Result<(), StoreError> {
         self.database
             .call(sqlx::query("delete from nodes where node_id = $1").bind(node_id))
@@ -116,8 +113,7 @@ impl Store {
         Ok(catalog.unwrap_or_default())
     }
 
-    /// Removes what nobody can ask for any more, a bounded batch of it. Any node may do it, at any
-    /// time.
+    /// Deletes a bounded batch of expired rows. Any node may do it, at any time.
     pub async fn tidy_up(&self) -> Result<(), StoreError> {
         let retention = &self.retention;
         let deltas = Duration::from_secs(retention.deltas_s);

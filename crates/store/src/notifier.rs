@@ -1,7 +1,7 @@
-//! Wakes those who wait for a row: at once in this process, within milliseconds on other nodes.
+//! Wakes tasks that wait for a row: at once in this process, within milliseconds on other nodes.
 //!
-//! It carries no data. The row is the truth: whoever is woken reads it, and whoever is not reads it
-//! a poll interval later. So a lost wake-up costs time, never an event.
+//! It carries no data. The row is the truth: a task that is woken reads it, and one that is not reads
+//! it a poll interval later. So a lost wake-up costs time, never an event.
 
 use std::{
     collections::HashMap,

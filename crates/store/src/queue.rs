@@ -1,9 +1,9 @@
 //! The queue: claiming runs, keeping their leases, handing them back.
 //!
-//! A lease is a row's `lease_until`, in database time. Who claims a run raises its epoch in the same
-//! statement; every later write names that epoch (see `journal`), so an owner that lost its lease
+//! A lease is a row's `lease_until`, in database time. A claim raises the run's epoch in the same
+//! statement; every later write names that epoch (see `journal`), so a worker that lost its lease
 //! cannot write, however late it wakes up. The statements go over all tenants: they are functions
-//! of the scheduler's (`functions/queue.sql`).
+//! of the scheduler's role (`functions/queue.sql`).
 
 use std::{str::FromStr, time::Duration};
 
@@ -38,9 +38,7 @@ const ORGS_PER_CLAIM_MIN: u32 = 16;
 /// A run that this worker may now write to.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// Whose it is.
     pub scope: Scope,
-    /// The run.
     pub run_id: RunId,
     /// What its writes must name.
     pub epoch: u64,
@@ -52,11 +50,9 @@ pub struct Claim {
     pub verdict: Verdict,
     /// The last worker lost its lease (it did not hand the run back).
     pub rescued: bool,
-    /// Its conversation.
     pub session_key: SessionKey,
     /// The agent that does it.
     pub agent_id: AgentId,
-    /// The task.
     pub input: String,
     /// The model asked for.
     pub llm_config: Option<LlmConfig>,
@@ -68,13 +64,10 @@ pub struct Claim {
     pub created_at: Timestamp,
     /// Time since a worker first took it.
     pub elapsed: Duration,
-    /// Steps completed.
     pub step_count: u32,
-    /// Tool calls made.
     pub tool_call_count: u32,
     /// What its model calls consumed.
     pub usage: Usage,
-    /// What they cost.
     pub cost_usd: f64,
     /// Bytes of its messages and events.
     pub written_bytes: u64,
@@ -86,10 +79,9 @@ pub struct Claim {
 /// is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Work on it.
     Execute,
-    /// Work on it and on nothing else until it completes a step: it may be what its last workers
-    /// died of.
+    /// Execute it, and nothing else until it completes a step: it may be what its last workers died
+    /// of.
     ExecuteAlone,
     /// Write that it was cancelled.
     Cancel,
@@ -114,20 +106,15 @@ impl FromStr for Verdict {
 /// Names a claim where its rows are renewed or released.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// The tenant.
     pub org_id: String,
-    /// The run.
     pub run_id: RunId,
-    /// The claim.
     pub epoch: u64,
 }
 
-/// What became of a lease at its renewal.
+/// The outcome of renewing a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewed {
-    /// The run.
     pub run_id: RunId,
-    /// The claim.
     pub epoch: u64,
     /// Somebody asked the run to stop.
     pub cancel_requested: bool,
@@ -196,7 +183,7 @@ impl Store {
         rows.iter().map(claim_from).collect()
     }
 
-    /// Extends the leases that are still ours; those that are missing in the answer are lost.
+    /// Extends the leases that are still ours; those that are missing in the result are lost.
     pub async fn renew(
         &self,
         leases: &[Lease],

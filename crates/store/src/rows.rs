@@ -1,5 +1,5 @@
-//! Reading rows into the types of `protocol`, and writing values so that PostgreSQL keeps them.
-//! No statement stands here.
+//! Converts rows into the types of `protocol`, and values into a form that PostgreSQL can store. It
+//! contains no statement.
 
 use std::{fmt, str::FromStr};
 

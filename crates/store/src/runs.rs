@@ -33,7 +33,7 @@ use crate::{
 /// A client's name for a request that it may send again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// The `Idempotency-Key` header.
+    /// The value of the `Idempotency-Key` header.
     pub key: String,
     /// SHA-256 of what was asked.
     pub request_hash: [u8; 32],
@@ -87,7 +87,7 @@ impl Scoped {
         Ok(created)
     }
 
-    /// Like [`Self::create_run`], once for each key: a repetition answers the first run and `true`.
+    /// Like [`Self::create_run`], once for each key: a repetition returns the first run and `true`.
     pub async fn create_run_once(
         &self,
         new: &CreateRun,
@@ -213,7 +213,7 @@ impl Scoped {
         Ok(RunCancelled { run_id, status: stopped.status, cancel_requested: true })
     }
 
-    /// Wakes whoever waits for what has just been committed: a new run, and runs that were stopped.
+    /// Wakes the tasks that wait for what was just committed: a new run, and runs that were stopped.
     fn ring(&self, stopped: &[Stopped]) {
         for Stopped { run_id, status } in stopped {
             let subject = match status {
@@ -446,7 +446,7 @@ struct Stopped {
     status: RunStatus,
 }
 
-/// What `create_run` answers.
+/// The row that `create_run` returns.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Creation {

@@ -1,5 +1,5 @@
-//! The door to tenant rows: whatever is read or written through it belongs to one scope.
-//! The statements stand beside their subjects (`runs`, `events`, `memories`, …).
+//! The door to tenant rows: everything that is read or written through it belongs to one scope. The
+//! statements are with their subjects (`runs`, `events`, `memories`, …).
 
 use protocol::scope::Scope;
 use sqlx::{

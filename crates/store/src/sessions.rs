@@ -14,12 +14,10 @@ use crate::{
     scoped::Scoped,
 };
 
-/// What was asked in one run that has ended, and what was answered.
+/// The task and the answer of one run that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    /// The run.
     pub run_id: RunId,
-    /// The task.
     pub input: String,
     /// The answer; empty where the run failed or was cancelled.
     pub output: String,

@@ -1,12 +1,12 @@
 //! How to reach the database, and the bounds and periods that hold there. Where they come from
 //! (files, the environment) is not known here.
 
-/// How to reach the database, and what holds there.
+/// How to reach the database, and the limits that apply there.
 #[derive(Clone)]
 pub struct StoreSettings {
     /// A `postgres://` URL, also of a PgBouncer.
     pub url: String,
-    /// Past the pooler, where `url` is one: its transactions then say what else a connection would.
+    /// Past the pooler, where `url` is one: each transaction then makes the settings of a session.
     pub direct_url: Option<String>,
     /// Most connections of the pool.
     pub max_connections: u32,
@@ -54,7 +54,6 @@ impl Default for QueueLimits {
 pub struct DailyBudget {
     /// Tokens, of prompts and answers together.
     pub tokens: Option<u64>,
-    /// US dollars.
     pub cost_usd: Option<f64>,
 }
 

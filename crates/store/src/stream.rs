@@ -34,22 +34,16 @@ pub struct StreamCursor {
 /// One thing to send to a follower.
 #[derive(Debug, Clone)]
 pub enum Frame {
-    /// A numbered event.
     Event(Box<StoredEvent>),
     /// Text of the step's answer, to append.
     Delta {
-        /// Its place.
         at: StreamCursor,
-        /// The step.
         step_id: String,
-        /// What to append.
         text: String,
     },
     /// The step's text so far is void.
     Reset {
-        /// Its place.
         at: StreamCursor,
-        /// The step.
         step_id: String,
     },
 }

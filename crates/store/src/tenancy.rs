@@ -8,8 +8,8 @@ use crate::{
     transaction::{APP_ROLE, Database, Tenant},
 };
 
-/// Tables that know a user and are still the whole organisation's: its queue is counted as one, and who
-/// asks is found before its scope is.
+/// Tables that have a user and still belong to the whole organisation: its queue is counted as one, and
+/// the holder of a credential is found before the scope is known.
 const ORG_WIDE: &[&str] = &["queue", "api_keys", "logins"];
 
 const ROLE_HINT: &str = "let DATABASE_URL log in as a member of `openintern_app` and of nothing \
@@ -21,12 +21,7 @@ const TABLE_HINT: &str = "mend the table: `openintern doctor` names each, and \
 #[derive(Debug)]
 pub(crate) enum TenancyError {
     /// It would show one tenant's rows to another.
-    Open {
-        /// What stands open.
-        found: String,
-        /// What to do.
-        hint: &'static str,
-    },
+    Open { found: String, hint: &'static str },
     /// It does not answer.
     Store(StoreError),
 }

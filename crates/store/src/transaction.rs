@@ -24,7 +24,7 @@ pub(crate) const APP_ROLE: &str = "openintern_app";
 /// How transactions are opened on this database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Opening {
-    /// The login is more than [`APP_ROLE`]: it steps down to it.
+    /// Whether the login has more rights than [`APP_ROLE`]: then each transaction switches to that role.
     pub(crate) assumes_role: bool,
     /// A pooler stands between: it refuses start-up options, and statements have no names, since
     /// the next transaction may meet another server process.
@@ -36,7 +36,7 @@ pub(crate) struct Opening {
 pub(crate) struct Timeouts {
     /// A statement that takes longer is a defect or an overload.
     pub(crate) statement: Duration,
-    /// Waiting for another's lock.
+    /// Longest wait for a lock that another session holds.
     pub(crate) lock: Duration,
     /// A transaction that sits idle.
     pub(crate) idle: Duration,
@@ -115,7 +115,6 @@ fn names(org: &str, user: &str, project: &str) -> String {
 pub(crate) enum Access {
     /// Reads and writes, each statement as things are by then.
     Write,
-    /// Reads only.
     Read,
     /// Several reads, all as of one moment.
     Snapshot,
@@ -124,7 +123,7 @@ pub(crate) enum Access {
 /// Whose rows a transaction reaches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tenant<'a> {
-    /// Nobody's.
+    /// No tenant: the statement belongs to no organisation.
     None,
     /// What belongs to an organisation as a whole.
     Org(&'a OrgId),

@@ -49,7 +49,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const NOT_A_FRAME_ID: &str = "must be the id of a frame, `<seq>` or `<seq>.<n>`";
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// What to follow.
+/// Where to begin in the stream, and what to leave out.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FollowRun {

@@ -32,7 +32,6 @@ struct Ids {
     word: String,
 }
 
-/// Somebody with rows.
 struct Tenant {
     org: &'static str,
     user: &'static str,

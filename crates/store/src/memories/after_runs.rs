@@ -1,8 +1,8 @@
-//! Runs that were completed and are to be remembered: taking them, keeping what they leave behind,
-//! letting go of what waits too long. What is worth remembering is not known here.
+//! Completed runs that are to be remembered: taking them, writing their memories, dropping those that
+//! wait too long. What is worth remembering is not known here.
 //!
-//! A run is noted by the statement that commits its end (see `journal`). Its note goes with what is
-//! written for it, in one transaction: whoever finds no note writes nothing.
+//! A run is noted by the statement that commits its end (see `journal`). Its note is deleted in the
+//! transaction that writes its memories: a worker that finds no note writes nothing.
 
 use std::time::Duration;
 
@@ -33,27 +33,22 @@ use crate::{
 
 /// How often remembering a run is tried.
 pub const TRIES_MAX: u32 = 3;
-/// A run that waits for longer is let go.
+/// A run that waits for longer is dropped.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Runs of one organisation that wait; the oldest beyond are let go.
+/// Runs of one organisation that wait; the oldest ones beyond that are dropped.
 pub const WAITING_PER_ORG: u32 = 10_000;
 
 /// A completed run that whoever holds this may remember.
 #[derive(Debug, Clone)]
 pub struct ToRemember {
-    /// Whose it is.
     pub scope: Scope,
-    /// The run.
     pub run_id: RunId,
     /// How often it was taken, this time included.
     pub tries: u32,
-    /// Its conversation.
     pub session_key: SessionKey,
     /// The agent that did it.
     pub agent_id: AgentId,
-    /// The task.
     pub input: String,
-    /// The answer.
     pub output: String,
     /// The model asked for.
     pub llm_config: Option<LlmConfig>,
@@ -61,20 +56,16 @@ pub struct ToRemember {
     pub limits: Option<RunLimits>,
     /// The time zone asked for.
     pub timezone: Option<Zone>,
-    /// Steps completed.
     pub step_count: u32,
     /// What its model calls consumed.
     pub usage: Usage,
-    /// What they cost.
     pub cost_usd: f64,
-    /// When it ended.
     pub ended_at: Timestamp,
 }
 
-/// What became of the memories of a run.
+/// The outcome for the memories of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// They were written.
     pub written: u32,
     /// The same was there already, and had its time brought up to date.
     pub merged: u32,
@@ -104,8 +95,8 @@ impl Store {
         Ok(())
     }
 
-    /// Lets go of what waited for longer than [`WAIT_MAX`], failed [`TRIES_MAX`] times, or is more
-    /// than [`WAITING_PER_ORG`] of one organisation; answers how many.
+    /// Drops runs that waited for longer than [`WAIT_MAX`], failed [`TRIES_MAX`] times, or are more
+    /// than [`WAITING_PER_ORG`] of one organisation; returns how many.
     pub async fn forget_to_remember(&self) -> Result<u64, StoreError> {
         let query = sqlx::query("select forget_to_remember($1, $2, $3) as gone")
             .bind(WAIT_MAX.as_secs_f64())
@@ -116,8 +107,8 @@ impl Store {
 }
 
 impl Scoped {
-    /// Keeps what a run leaves behind, or nothing, and takes its note away: once, whoever does it.
-    /// A memory with the text and layer of one that is there is not written again; if a run wrote
+    /// Writes the memories of a run, perhaps none, and deletes its note: only one caller succeeds.
+    /// A memory with the text and layer of an existing one is not written again; if a run wrote
     /// that one, it moves to the later time.
     ///
     /// Memories of a group get the places behind all that are there.

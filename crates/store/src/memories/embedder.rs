@@ -1,15 +1,15 @@
-//! Which embedder the vectors of this database are of: one, for all tenants. A node asks at its
-//! start, and a reindex changes it. Whoever writes vectors notes that it is used; those of another
-//! are left out (see `chunks`).
+//! The embedder of this database's vectors: one, for all tenants. A node asks for it at its start,
+//! and a reindex changes it. A statement that writes vectors records that it is in use; vectors of
+//! another embedder are left out (see `chunks`).
 
 use sqlx::Row;
 
 use crate::{error::StoreError, handle::Store, presence::LOCK_CLASS};
 
 impl Store {
-    /// Makes `embedder` this database's, unless another is in force: then it answers that one, whose
-    /// vectors cannot be compared. Another is in force when it is noted, and a vector of it was kept
-    /// or a worker is alive.
+    /// Makes `embedder` the database's, unless another is in force: then it returns that one, whose
+    /// vectors cannot be compared. Another is in force when it is recorded, and a vector of it was
+    /// stored or a worker is alive.
     pub async fn adopt_embedder(&self, embedder: &str) -> Result<Option<String>, StoreError> {
         let query = sqlx::query("select adopt_embedder($1, $2)").bind(embedder).bind(LOCK_CLASS);
         Ok(self.database.call_one(query).await?.try_get(0)?)

@@ -1,5 +1,5 @@
-//! Memories whole, oldest first, a page at a time: what another scope can be filled with so that
-//! they come in the same order there.
+//! Whole memories, oldest first, a page at a time, so that they can be written to another scope in
+//! the same order.
 
 use jiff_sqlx::ToSqlx;
 use protocol::{

@@ -1,5 +1,5 @@
-//! One home, as a scope reaches it: where memories are written, edited and removed. Reading over all
-//! homes that a scope sees is not done here.
+//! One home, as a scope reaches it: writing, editing and removing memories. Reading over all homes
+//! that a scope sees is not done here.
 
 use std::collections::HashMap;
 
@@ -50,8 +50,8 @@ impl MemoryHome {
         self.home.visibility()
     }
 
-    /// Changes a memory, keeps what stood there, and answers it as it is now. What changes nothing
-    /// leaves no trace.
+    /// Changes a memory, keeps its old content as a version, and returns it as it is now. An edit that
+    /// changes nothing leaves no trace.
     pub async fn edit_memory(
         &self,
         id: MemoryId,
@@ -108,7 +108,7 @@ impl MemoryHome {
         memory_from(&row)
     }
 
-    /// Forgets a memory and every trace of its words; what stood there before goes with its row.
+    /// Deletes a memory and every trace of its words; its versions go with its row.
     pub async fn delete_memory(&self, id: MemoryId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         self.lock(&mut tx).await?;
@@ -163,7 +163,7 @@ impl MemoryHome {
         self.scoped.read(query).await
     }
 
-    /// Keeps memories, and answers their ids in order, as `Scoped::write_memories` does.
+    /// Writes memories, and returns their ids in order, as `Scoped::write_memories` does.
     pub(super) async fn write(
         &self,
         tx: &mut Transaction,

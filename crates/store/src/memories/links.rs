@@ -1,5 +1,5 @@
-//! What memories are to each other, and what a pass that finds it out reads: the memories that
-//! changed since the last pass, and what is near to each. What makes two alike is not known here.
+//! Links between memories, and the reads of a pass that finds them: the memories that changed since
+//! the last pass, and the neighbours of each. What makes two alike is not known here.
 
 use jiff_sqlx::{Timestamp as DbTimestamp, ToSqlx};
 use protocol::{
@@ -23,9 +23,7 @@ const LINKS_MAX: i64 = 100;
 /// A memory that may be compared with others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compared {
-    /// The memory.
     pub id: MemoryId,
-    /// Its layer.
     pub kind: MemoryType,
     /// All of the text.
     pub text: String,
@@ -57,11 +55,11 @@ pub struct Near<'a> {
 /// A link that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewLink {
-    /// Of a duplicate, the later memory; of one that is superseded, that one.
+    /// The later one of two duplicates, or the memory that is superseded.
     pub from: MemoryId,
-    /// The other.
+    /// The memory that it is linked to.
     pub to: MemoryId,
-    /// What the first is to the second.
+    /// How the first is related to the second.
     pub kind: LinkKind,
     /// How alike they are: 0 to 1.
     pub score: f32,
@@ -187,8 +185,8 @@ impl MemoryHome {
         self.read(query).await?.iter().map(compared_from).collect()
     }
 
-    /// Writes links down and marks how far the pass came; answers those that are new. A link of a
-    /// memory that is gone meanwhile is passed over; one that changed comes again in a later pass.
+    /// Writes links and marks how far the pass came; returns those that are new. A link of a memory
+    /// that is gone meanwhile is skipped; one that changed comes again in a later pass.
     pub async fn link_memories(
         &self,
         links: &[NewLink],
@@ -208,7 +206,7 @@ impl MemoryHome {
         .execute(&mut tx)
         .await?;
         if marked.rows_affected() == 0 {
-            return Ok(Vec::new()); // Another pass was quicker, and found the same.
+            return Ok(Vec::new()); // Another pass was faster, and found the same.
         }
         let rows: Vec<_> = links.iter().map(LinkRow::of).collect();
         let rows = sqlx::query(

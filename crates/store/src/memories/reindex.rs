@@ -1,5 +1,5 @@
-//! Giving chunks new vectors: which homes to look at, which of their chunks need one, and
-//! writing it down. How a vector is made is not known here.
+//! New vectors for chunks: which homes to look at, which of their chunks need one, and writing it.
+//! How a vector is made is not known here.
 
 use pgvector::Vector;
 use sqlx::Row;
@@ -18,9 +18,7 @@ pub enum Stale {
 /// A chunk that needs a vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleChunk {
-    /// The chunk.
     pub chunk_id: i64,
-    /// What to embed.
     pub text: String,
 }
 
@@ -82,8 +80,8 @@ impl Store {
             .collect()
     }
 
-    /// Writes vectors down. A chunk that is gone, because its memory was edited or moved meanwhile,
-    /// is passed over.
+    /// Writes vectors. A chunk that is gone, because its memory was edited or moved meanwhile, is
+    /// skipped.
     pub async fn set_embeddings(
         &self,
         home: &Home,

@@ -19,19 +19,19 @@ use crate::{
     transaction::Transaction,
 };
 
-/// How much a scope remembers, and what time it is.
+/// The totals of a scope's memories, and the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryTotals {
     pub chunk_count: u64,
     /// Terms of all chunks, repetitions counted.
     pub term_count: u64,
-    /// Some of it is core memory.
+    /// Whether there is core memory among it.
     pub has_core: bool,
-    /// The database's time.
+    /// The time, by the database's clock.
     pub now: Timestamp,
 }
 
-/// How much is kept in one home.
+/// The totals of one home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HomeTotals {
     pub home: Home,
@@ -93,7 +93,6 @@ pub struct FoundChunk {
     pub kind: MemoryType,
     /// The text of the chunk.
     pub text: String,
-    /// 0 to 1.
     pub importance: f32,
     pub occurred_at: Option<OccurredAt>,
     pub created_at: Timestamp,
@@ -114,7 +113,7 @@ pub struct MemoryReader {
 }
 
 impl Scoped {
-    /// How much this scope remembers.
+    /// The totals of this scope.
     pub async fn memory_totals(&self) -> Result<MemoryTotals, StoreError> {
         let query = sqlx::query("select * from memory_totals($1, $2, $3)")
             .bind(self.org())
@@ -129,8 +128,8 @@ impl Scoped {
         })
     }
 
-    /// Begins to read. Nobody waits for a reader, but the database keeps what it may still look at:
-    /// do not hold it while waiting for anything else.
+    /// Begins to read. Nobody waits for a reader, but the database keeps old rows for it: do not hold
+    /// it while waiting for anything else.
     pub async fn read_memories(&self) -> Result<MemoryReader, StoreError> {
         let Seen { users, projects } = self.seen();
         let mut tx = self.snapshot().await?;

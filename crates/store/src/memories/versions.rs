@@ -1,5 +1,5 @@
-//! What stood in a memory before it was edited: kept with each edit, read a page at a time. It goes
-//! with the memory, by the foreign key.
+//! Versions: the content of a memory before each edit, read a page at a time. They are deleted with
+//! the memory, by the foreign key.
 
 use protocol::{
     id::MemoryId,
@@ -22,14 +22,14 @@ pub const VERSIONS_MAX: i32 = 50;
 /// What a change would change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Differs {
-    /// The text.
+    /// Whether the text changes.
     pub(super) in_text: bool,
-    /// Anything at all.
+    /// Whether text, metadata or importance changes.
     pub(super) at_all: bool,
 }
 
 impl MemoryHome {
-    /// Keeps what stands in a memory, if `change` is a change at all.
+    /// Keeps the present content of a memory as a version, if `change` changes anything.
     pub(super) async fn keep_version(
         &self,
         tx: &mut Transaction,
@@ -97,8 +97,8 @@ impl MemoryHome {
         Ok(())
     }
 
-    /// What stood in a memory before, newest first, the versions below `cursor`. A page is also cut
-    /// at about [`PAGE_MAX_BYTES`].
+    /// The versions of a memory, newest first, those below `cursor`. A page is also cut at about
+    /// [`PAGE_MAX_BYTES`].
     pub async fn list_memory_versions(
         &self,
         id: MemoryId,
