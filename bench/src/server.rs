@@ -24,7 +24,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Works on a machine of its own with this executable. It is gone
-    /// afterwards: also when somebody interrupts.
+    /// afterwards: also after an interrupt.
     pub(crate) async fn lend<T>(
         executable: PathBuf,
         work: impl AsyncFnOnce(&Self) -> Result<T>,

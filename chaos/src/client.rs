@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::model::Task;
 
-/// Longest time until somebody acknowledges.
+/// Longest time until a node acknowledges.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -223,7 +223,7 @@ impl PersistentClient {
                 Err(_) => {}
             }
             if began.elapsed() > PATIENCE {
-                bail!("nobody acknowledged within {} s", PATIENCE.as_secs());
+                bail!("no node acknowledged within {} s", PATIENCE.as_secs());
             }
             sleep(REST).await;
         }

@@ -70,7 +70,7 @@ fn program() -> PathBuf {
     std::env::var_os("PGBOUNCER").map_or_else(usual, PathBuf::from)
 }
 
-/// Whoever connects is the role of the URL: the port is on loopback, the database a throw-away one.
+/// Every client is the role of the URL: the port is on loopback, the database a throw-away one.
 fn configuration(
     url: &str,
     options: &PgConnectOptions,

@@ -50,7 +50,7 @@ pub(crate) enum Scenario {
     Failpoints,
     /// One organisation has a long backlog beside another, and a worker is killed meanwhile.
     Backlog,
-    /// A run kills whoever opens it, beside runs of another organisation.
+    /// A run kills every worker that opens it, beside runs of another organisation.
     Poison,
     /// One organisation does the worst that its limits allow, beside another.
     Neighbour,

@@ -39,7 +39,7 @@ pub(super) async fn run(
     let mut patients = one_by_one(world, &patient, "alone", samples).await?;
     let alone = Waits::of(pool, &patients).await?;
 
-    // Nobody works until all wait. The session comes first: whoever claims has to look past it.
+    // No worker works until all wait. The session comes first: a claim has to look past it.
     for worker in &mut nodes.workers {
         worker.kill(pool).await?;
     }

@@ -147,7 +147,7 @@ impl Writing<'_> {
         Ok(acked)
     }
 
-    /// Whoever has no answer writes the same again: it must not be there twice.
+    /// A writer without an answer writes the same again: it must not be there twice.
     async fn one_by_one(&self, user: &'static str, n: usize) -> Result<Vec<Written>> {
         let mut written = Vec::new();
         for at in 0..ONE_BY_ONE {
@@ -165,7 +165,7 @@ impl Writing<'_> {
         Ok(written)
     }
 
-    /// Whoever has no answer writes another group: the first one must be there as a whole, or not.
+    /// A writer without an answer writes another group: the first one must be there as a whole, or not at all.
     async fn bulk(&self, user: &'static str, n: usize) -> Result<Vec<Written>> {
         for again in 0.. {
             let group = format!("{}_bulk_{n}_{again}", self.client.org);

@@ -1,5 +1,5 @@
 //! A worker loses the database while everybody else keeps it: it loses only the connection that
-//! proves it alive, and writes on beside whoever took over; or it hears nothing, or is not told what
+//! proves it alive, and writes on beside the worker that took over; or it hears nothing, or is not told what
 //! became of its writes, or its connections break. It must neither write nor act afterwards as
 //! if it still held its runs.
 

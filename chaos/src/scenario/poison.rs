@@ -1,4 +1,4 @@
-//! A run kills whoever opens it, beside runs of another organisation: it must be given up, or be
+//! A run kills every worker that opens it, beside runs of another organisation: it must be given up, or be
 //! cancelled, and nothing of the others may fail for it. A run's size is bounded, so none kills by
 //! its size; this one dies at a failpoint that is passed before runs of its agent are opened.
 
@@ -48,7 +48,7 @@ pub(super) async fn run(
         may_fail: ends(Fate::GivenUp).collect(),
         violations: culprits.iter().flat_map(Culprit::faults).collect(),
         faults: format!(
-            "{} runs kill whoever opens them, half of them are cancelled: {deaths} deaths",
+            "{} runs kill every worker that opens them, half of them are cancelled: {deaths} deaths",
             culprits.len()
         ),
         beside: vec![(culprit, culprits.into_iter().map(|culprit| culprit.run).collect())],

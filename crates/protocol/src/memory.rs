@@ -364,7 +364,7 @@ pub struct EditMemory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1)]
     pub importance: Option<f32>,
-    /// Who is to see it, with the same bounds as in writing; `scope` makes it that of whoever edits.
+    /// The new visibility, with the same rights as for writing; `scope` moves it to the editor's scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,
 }

@@ -83,7 +83,7 @@ impl StreamPage {
 /// A page, shared while it is held.
 pub(crate) struct SharedPage {
     page: Arc<StreamPage>,
-    /// Others find it as long as somebody has it.
+    /// Other followers find it as long as one of them holds it.
     _reading: Shared<PageFuture>,
 }
 

@@ -95,8 +95,8 @@ impl Scoped {
         self.reserve(run_id, Purpose::Run { epoch }, most).await
     }
 
-    /// The same for a model call that remembers a run which has ended: it holds as long as whoever
-    /// took the run to remember it, at that try, holds it.
+    /// The same for a model call that remembers a run which has ended: it holds as long as the worker
+    /// that took the run to remember it, at that try, holds it.
     pub async fn reserve_usage_after(
         &self,
         run_id: RunId,

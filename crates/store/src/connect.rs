@@ -39,7 +39,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A released migration never changes: whoever applied another text was no released version.
+/// A released migration never changes, so another text was applied by a version that was not released.
 const OTHER_BUILD: &str = "it was made by an earlier development build of this program, and there is no upgrade from those";
 const OTHER_BUILD_HINT: &str = "move the data folder of `openintern dev` away, or name an empty \
      database in DATABASE_URL; to keep memories, export them with the build that made them";
@@ -302,7 +302,7 @@ fn parse(url: &str) -> Result<PgConnectOptions, ConnectError> {
     Ok(options.application_name("openintern"))
 }
 
-/// Says whether somebody answers there, and does nothing.
+/// Checks whether a server answers there, and does nothing else.
 pub async fn reach(url: &str) -> Result<(), ConnectError> {
     open(&parse(url)?).await?.close().await.ok();
     Ok(())

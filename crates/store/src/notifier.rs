@@ -38,7 +38,7 @@ pub enum Subject {
     Queue,
     /// A run has new events.
     Run(RunId),
-    /// Somebody asked a run to stop.
+    /// A run was asked to stop.
     Cancel(RunId),
 }
 

@@ -182,7 +182,7 @@ impl Drop for Place {
     }
 }
 
-/// Somebody who waits for a place.
+/// A statement that waits for a place.
 struct Waiter {
     shared: Arc<Shared>,
     org: Arc<str>,

@@ -46,7 +46,7 @@ impl Store {
 
     /// Ends the leases of workers that are gone, so that others may claim their runs at once, and
     /// says how many. `own` is the caller's name, whose leases stay. Rings this process's bell when
-    /// any lease has run out, whoever's it was.
+    /// any lease has run out, of whichever worker.
     pub async fn expire_lost(&self, own: Uuid) -> Result<u64, StoreError> {
         let query = sqlx::query("select ended, any_expired from expire_lost_leases($1, $2)")
             .bind(own)

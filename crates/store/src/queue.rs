@@ -116,7 +116,7 @@ pub struct Lease {
 pub struct Renewed {
     pub run_id: RunId,
     pub epoch: u64,
-    /// Somebody asked the run to stop.
+    /// Whether the run was asked to stop.
     pub cancel_requested: bool,
 }
 

@@ -137,7 +137,7 @@ impl Quota {
         let is_under_way = |walk: &RunningWalk| walk.end.has_changed().is_ok();
         if !state.walk.as_ref().is_some_and(is_under_way) {
             let (ended, end) = watch::channel(());
-            // It goes on if whoever asked goes away, so that it is never begun twice.
+            // It goes on if the caller goes away, so that it is never begun twice.
             tokio::spawn(Arc::clone(&self.measurer).measure(
                 org_id.clone(),
                 Arc::clone(known),

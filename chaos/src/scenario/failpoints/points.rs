@@ -18,7 +18,7 @@ pub(super) struct Point {
 pub(super) enum Death {
     /// A worker with a run.
     Worker(Lead, Leaves<'static>),
-    /// A node that is asked for a run; whether whoever asks again finds that run.
+    /// A node that is asked for a run; whether a client that asks again finds that run.
     Create { finds_run: bool },
     /// A node that is asked to cancel a run that waits.
     Cancel,
@@ -80,7 +80,7 @@ const ASKED_AGAIN: Leaves<'static> = Leaves { last: LLM, asked: [2, 1], ..WHOLE 
 /// The intent is there, and nobody knows what became of it.
 const UNKNOWN_UNSENT: Leaves<'static> = Leaves { last: CALLED, once: ("unknown", 0), ..WHOLE };
 const UNKNOWN_DONE: Leaves<'static> = Leaves { last: CALLED, once: ("unknown", 1), ..WHOLE };
-/// The second call was intended and is sent by whoever comes next.
+/// The second call was intended and is sent by the next worker.
 const SENT_LATER: Leaves<'static> = Leaves { last: CALLED, ..WHOLE };
 const SENT_AGAIN: Leaves<'static> = Leaves { last: CALLED, again: ("ok", 2), ..WHOLE };
 const AFTER_STEP: Leaves<'static> = Leaves { last: STEP, ..WHOLE };

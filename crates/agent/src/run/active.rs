@@ -56,7 +56,7 @@ pub(super) struct ActiveRun<'a> {
     pub(super) agent: AgentSettings,
     pub(super) model: ModelRef,
     pub(super) limits: RunLimits,
-    /// When the run was accepted, in its time zone: what "today" is to it, whoever works on it.
+    /// When the run was accepted, in its time zone: what "today" is to it, on whichever worker.
     pub(super) asked_at: Zoned,
     pub(super) recorder: Recorder,
     /// Earlier turns of the session.

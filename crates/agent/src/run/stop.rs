@@ -11,7 +11,7 @@ pub(crate) struct RunSignals {
     pub(crate) abandon: CancellationToken,
     /// The run was asked to stop.
     pub(crate) cancel: CancellationToken,
-    /// It has completed a step here: it does not kill whoever opens it.
+    /// It has completed a step here, so it does not kill every worker that opens it.
     pub(crate) proven: CancellationToken,
 }
 

@@ -38,7 +38,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Runs of one organisation that wait; the oldest ones beyond that are dropped.
 pub const WAITING_PER_ORG: u32 = 10_000;
 
-/// A completed run that whoever holds this may remember.
+/// A completed run that the holder of this value may remember.
 #[derive(Debug, Clone)]
 pub struct ToRemember {
     pub scope: Scope,
