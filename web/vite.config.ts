@@ -15,7 +15,12 @@ const SERVER = process.env.OPENINTERN_URL ?? "http://127.0.0.1:3000";
 
 export default defineConfig({
   plugins: [react(), tailwindcss(), compressed()],
-  resolve: { alias: { "~": join(import.meta.dirname, "src") } },
+  resolve: {
+    alias: {
+      "~": join(import.meta.dirname, "src"),
+      "react-style-singleton": join(import.meta.dirname, "src/ui/style-singleton.ts"),
+    },
+  },
   build: { target: "es2022", reportCompressedSize: false },
   worker: { format: "es" },
   server: {

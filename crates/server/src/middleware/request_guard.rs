@@ -26,6 +26,7 @@ use crate::{
 
 /// An answer depends on who asks, and about whom.
 const VARIES: &str = "authorization, cookie, x-org-id, x-user-id, x-project-id";
+const NOT_FRAMED: HeaderValue = HeaderValue::from_static("frame-ancestors 'none'");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -145,6 +146,8 @@ fn finish(mut response: Response, request_id: &str) -> Response {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Nobody may show an answer inside a page of theirs. Our own page says more than that.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(NOT_FRAMED);
     // A response is for its caller alone, except for the files of the page, which set the header.
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
