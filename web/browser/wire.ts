@@ -44,6 +44,12 @@ export class Wire {
     }
   }
 
+  /** After a test, however it ended: as at the start. */
+  heal(): void {
+    this.mode = "pass";
+    this.cut();
+  }
+
   stop(): void {
     this.cut();
     this.server.close();
@@ -54,7 +60,7 @@ export class Wire {
     socket.on("error", () => {});
     socket.on("close", () => this.sockets.delete(socket));
     if (this.mode === "busy") {
-      const head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n";
+      const head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 600\r\ncontent-length: 0\r\n";
       socket.end(`${head}connection: close\r\n\r\n`);
       return;
     }

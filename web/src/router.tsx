@@ -9,7 +9,8 @@ import {
   lazyRouteComponent,
 } from "@tanstack/react-router";
 import { MEMORY_TYPES, RUN_STATUSES } from "~/api/types";
-import { NotFound, PageFailure } from "~/app/fallbacks";
+import { NotFound, PageComing, PageFailure } from "~/app/fallbacks";
+import { patient } from "~/app/patient";
 import { Shell } from "~/app/shell";
 import { SPAN_KINDS } from "~/run/spans";
 
@@ -40,7 +41,7 @@ const login = createRoute({
   getParentRoute: () => root,
   path: "/login",
   validateSearch: (said: Said) => some({ next: text(said.next) }),
-  component: lazyRouteComponent(() => import("~/pages/login"), "LoginPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/login")), "LoginPage"),
 });
 
 const shell = createRoute({ getParentRoute: () => root, id: "shell", component: Shell });
@@ -49,19 +50,19 @@ const start = createRoute({
   getParentRoute: () => shell,
   path: "/",
   validateSearch: (said: Said) => some({ agent: text(said.agent) }),
-  component: lazyRouteComponent(() => import("~/pages/start"), "StartPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/start")), "StartPage"),
 });
 
 const sessions = createRoute({
   getParentRoute: () => shell,
   path: "/sessions",
-  component: lazyRouteComponent(() => import("~/pages/sessions"), "SessionsPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/sessions")), "SessionsPage"),
 });
 
 const session = createRoute({
   getParentRoute: () => shell,
   path: "/sessions/$key",
-  component: lazyRouteComponent(() => import("~/pages/session"), "SessionPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/session")), "SessionPage"),
 });
 
 const runs = createRoute({
@@ -75,7 +76,7 @@ const runs = createRoute({
       /** The run in the panel beside the table. */
       peek: text(said.peek),
     }),
-  component: lazyRouteComponent(() => import("~/pages/runs"), "RunsPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/runs")), "RunsPage"),
 });
 
 export const RUN_TABS = ["trace", "chat", "events"] as const;
@@ -91,26 +92,26 @@ const run = createRoute({
       kind: someOf(said.kind, SPAN_KINDS),
       axis: oneOf(said.axis, ["run"] as const),
     }),
-  component: lazyRouteComponent(() => import("~/pages/run"), "RunPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/run")), "RunPage"),
 });
 
 const memories = createRoute({
   getParentRoute: () => shell,
   path: "/memory",
   validateSearch: (said: Said) => some({ layer: oneOf(said.layer, MEMORY_TYPES), q: text(said.q) }),
-  component: lazyRouteComponent(() => import("~/pages/memories"), "MemoriesPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/memories")), "MemoriesPage"),
 });
 
 const memory = createRoute({
   getParentRoute: () => shell,
   path: "/memory/$id",
-  component: lazyRouteComponent(() => import("~/pages/memory"), "MemoryPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/memory")), "MemoryPage"),
 });
 
 const queue = createRoute({
   getParentRoute: () => shell,
   path: "/queue",
-  component: lazyRouteComponent(() => import("~/pages/queue"), "QueuePage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/queue")), "QueuePage"),
 });
 
 export const USAGE_FIGURES = ["cost", "tokens", "runs"] as const;
@@ -119,38 +120,38 @@ const usage = createRoute({
   getParentRoute: () => shell,
   path: "/usage",
   validateSearch: (said: Said) => some({ figure: oneOf(said.figure, USAGE_FIGURES) }),
-  component: lazyRouteComponent(() => import("~/pages/usage"), "UsagePage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/usage")), "UsagePage"),
 });
 
 const agents = createRoute({
   getParentRoute: () => shell,
   path: "/agents",
-  component: lazyRouteComponent(() => import("~/pages/agents"), "AgentsPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/agents")), "AgentsPage"),
 });
 
 const tools = createRoute({
   getParentRoute: () => shell,
   path: "/tools",
   validateSearch: (said: Said) => some({ tool: text(said.tool), q: text(said.q) }),
-  component: lazyRouteComponent(() => import("~/pages/tools"), "ToolsPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/tools")), "ToolsPage"),
 });
 
 const keys = createRoute({
   getParentRoute: () => shell,
   path: "/keys",
-  component: lazyRouteComponent(() => import("~/pages/keys"), "KeysPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/keys")), "KeysPage"),
 });
 
 const audit = createRoute({
   getParentRoute: () => shell,
   path: "/audit",
-  component: lazyRouteComponent(() => import("~/pages/audit"), "AuditPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/audit")), "AuditPage"),
 });
 
 const settings = createRoute({
   getParentRoute: () => shell,
   path: "/settings",
-  component: lazyRouteComponent(() => import("~/pages/settings"), "SettingsPage"),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/settings")), "SettingsPage"),
 });
 
 const routes = root.addChildren([
@@ -178,6 +179,7 @@ export function makeRouter(queries: QueryClient) {
     routeTree: routes,
     context: { queries },
     defaultPreload: "intent",
+    defaultPendingComponent: PageComing,
     scrollRestoration: true,
   });
 }

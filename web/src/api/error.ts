@@ -22,6 +22,8 @@ export class ApiError extends Error {
   }
 }
 
+export const isTransient = (error: unknown) => error instanceof ApiError && error.isTransient;
+
 /** The error of a response that is not 2xx. Bodies that are not ours (a proxy's page) have no words. */
 export function errorOf(response: Response, body: unknown): ApiError {
   const said = (body as components["schemas"]["ErrorBody"] | undefined)?.error;

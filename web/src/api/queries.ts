@@ -2,11 +2,20 @@
 
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { answered, api } from "./client";
+import { isTransient } from "./error";
 import { hasEnded, type MemoryType, type RunStatus } from "./types";
 
 const PAGE = 50;
 /** How often tables of live things ask again. */
 export const LIVE_MS = 2_000;
+/** After what may pass (the server starts anew) a page asks again by itself. */
+export const AGAIN_MS = 4_000;
+
+type Asked = { state: { error: unknown } };
+
+/** When a query is to be asked again: after `ms` while what it shows lives, and after a failure. */
+export const again = ({ state: { error } }: Asked, ms: number | false = false) =>
+  ms || (isTransient(error) && AGAIN_MS);
 
 type Page = { next_cursor?: string | null };
 const pages = {
@@ -44,7 +53,7 @@ export const runQuery = (run_id: string) =>
     queryFn: () => answered(api.GET("/api/runs/{run_id}", { params: { path: { run_id } } })),
     refetchInterval: (query) => {
       const run = query.state.data;
-      return run && !hasEnded(run.status) ? LIVE_MS : false;
+      return again(query, run && !hasEnded(run.status) && LIVE_MS);
     },
   });
 

@@ -1,9 +1,9 @@
-// Where there is no page, or a page broke.
+// Where there is no page, or not yet, or a page broke.
 
 import { Link, useRouter } from "@tanstack/react-router";
 import { useWords } from "~/i18n";
 import { buttonClasses } from "~/ui/button";
-import { Failure } from "~/ui/states";
+import { Failure, LoadingRows } from "~/ui/states";
 
 export function NotFound() {
   const { t } = useWords();
@@ -14,6 +14,14 @@ export function NotFound() {
         {t("absent.home")}
       </Link>
     </main>
+  );
+}
+
+export function PageComing() {
+  return (
+    <div className="p-6">
+      <LoadingRows />
+    </div>
   );
 }
 

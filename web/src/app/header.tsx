@@ -7,10 +7,13 @@ import { Button, IconButton } from "~/ui/button";
 import { Mark } from "~/ui/mark";
 import { Kbd } from "~/ui/page";
 import { modifier } from "./keys";
+import { patient } from "./patient";
 
-const Palette = lazy(() => import("./palette").then((module) => ({ default: module.Palette })));
+const Palette = lazy(() =>
+  patient(() => import("./palette")).then((module) => ({ default: module.Palette })),
+);
 const ScopeSwitch = lazy(() =>
-  import("./scope-switch").then((module) => ({ default: module.ScopeSwitch })),
+  patient(() => import("./scope-switch")).then((module) => ({ default: module.ScopeSwitch })),
 );
 
 export function Header({ onMenu }: { onMenu: () => void }) {

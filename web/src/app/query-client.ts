@@ -1,7 +1,8 @@
 import { MutationCache, QueryCache, QueryClient } from "@tanstack/react-query";
-import { ApiError } from "~/api/error";
+import { ApiError, isTransient } from "~/api/error";
+import { again } from "~/api/queries";
 
-const TRIES_MAX = 2;
+const TRIES_MAX = 1;
 
 /** The cache of what was read. `onUnauthorized` is called when the credential is good no longer. */
 export function makeQueryClient(onUnauthorized: () => void): QueryClient {
@@ -14,8 +15,8 @@ export function makeQueryClient(onUnauthorized: () => void): QueryClient {
     defaultOptions: {
       queries: {
         staleTime: 5_000,
-        retry: (failures, error) =>
-          failures < TRIES_MAX && error instanceof ApiError && error.isTransient,
+        retry: (failures, error) => failures < TRIES_MAX && isTransient(error),
+        refetchInterval: (query) => again(query),
       },
     },
   });

@@ -6,9 +6,10 @@ import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { prefer, preferences } from "~/preferences";
 import { isSingleKey } from "./keys";
 import { PLACES } from "./nav-items";
+import { patient } from "./patient";
 
 const ShortcutSheet = lazy(() =>
-  import("./shortcut-sheet").then((module) => ({ default: module.ShortcutSheet })),
+  patient(() => import("./shortcut-sheet")).then((module) => ({ default: module.ShortcutSheet })),
 );
 
 /** How long after `g` the second key counts. */

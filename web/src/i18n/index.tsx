@@ -1,6 +1,7 @@
 // The language of the page: the dictionary in use, for components.
 
 import { createContext, type ReactNode, useContext, useEffect, useMemo, useState } from "react";
+import { patient } from "~/app/patient";
 import { type Language, languageOf, usePreferences } from "~/preferences";
 import { en } from "./en";
 import { type Format, formatter } from "./format";
@@ -14,7 +15,7 @@ const WordsContext = createContext<Words | null>(null);
 
 /** Chinese is fetched by those who read it. */
 export async function loadDictionary(language: Language): Promise<Dictionary> {
-  return language === "zh-CN" ? (await import("./zh-CN")).zhCN : en;
+  return language === "zh-CN" ? (await patient(() => import("./zh-CN"))).zhCN : en;
 }
 
 type Props = { first: { language: Language; dictionary: Dictionary }; children: ReactNode };

@@ -7,6 +7,8 @@ import { type Frame, isTerminal, type Link, type Topic } from "./frames";
 
 const POLL_MS = 1_000;
 const FAILED_MS = 5_000;
+/** A page of events that takes longer comes over a connection that is dead. */
+const ANSWER_MAX_MS = 20_000;
 
 type Watcher = { onFrame(frame: Frame): void; onLink(link: Link): void };
 
@@ -59,7 +61,10 @@ export class Poller {
     try {
       const response = await fetch(
         `/api/runs/${this.topic.runId}/events?cursor=${this.cursor}&limit=500`,
-        { headers: scopeHeaders(this.topic.scope), signal: this.stopped.signal },
+        {
+          headers: scopeHeaders(this.topic.scope),
+          signal: AbortSignal.any([this.stopped.signal, AbortSignal.timeout(ANSWER_MAX_MS)]),
+        },
       );
       if (!response.ok) return response.status;
       const { events }: { events: RunEvent[] } = await response.json();

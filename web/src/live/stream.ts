@@ -7,6 +7,8 @@ import type { Frame, Topic } from "./frames";
 
 /** The server says something at least every 15 s; after this long the connection is dead. */
 export const SILENCE_MAX_MS = 34_500;
+/** How often that is looked at, by the time of day: it goes on while a machine sleeps, timers do not. */
+export const LOOK_MS = 2_000;
 
 /** How a connection came to its end. */
 export type End =
@@ -26,7 +28,10 @@ export async function readStream(
   const silent = new AbortController();
   const abort = () => silent.abort();
   signal.addEventListener("abort", abort);
-  let watchdog = setTimeout(abort, SILENCE_MAX_MS);
+  let heardAt = Date.now();
+  const watchdog = setInterval(() => {
+    if (Date.now() - heardAt > SILENCE_MAX_MS) abort();
+  }, LOOK_MS);
   try {
     const response = await fetch(`/api/runs/${topic.runId}/stream`, {
       headers: {
@@ -49,14 +54,13 @@ export async function readStream(
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return { kind: "closed" };
-      clearTimeout(watchdog);
-      watchdog = setTimeout(abort, SILENCE_MAX_MS);
+      heardAt = Date.now();
       parser.feed(value);
     }
   } catch {
     return { kind: "lost", retryAfterMs: null };
   } finally {
-    clearTimeout(watchdog);
+    clearInterval(watchdog);
     signal.removeEventListener("abort", abort);
     silent.abort();
   }

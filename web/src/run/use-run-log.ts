@@ -1,7 +1,8 @@
 // A run as it happens: its events so far, then what the stream brings, drawn at most once a frame.
 
 import { useEffect, useMemo, useSyncExternalStore } from "react";
-import { eventsAfter } from "~/api/queries";
+import { isTransient } from "~/api/error";
+import { AGAIN_MS, eventsAfter } from "~/api/queries";
 import { follow } from "~/live/follow";
 import type { Link } from "~/live/frames";
 import { RunLog } from "./log";
@@ -76,7 +77,14 @@ class RunSource {
     this.isLoading = false;
     if (this.log.hasEnded) this.link = { kind: "finished" };
     else if (!this.error) this.follow();
+    else if (isTransient(this.error)) this.loadAgain();
     this.changed();
+  }
+
+  /** Unless it is left, or loaded by hand, before. */
+  private loadAgain(): void {
+    const timer = setTimeout(() => void this.load(), AGAIN_MS);
+    this.unfollow = () => clearTimeout(timer);
   }
 
   private follow(): void {
