@@ -156,6 +156,25 @@ test("what was being said is there again after a reload, byte for byte", async (
   expect(faults).toEqual([]);
 });
 
+test("what is long or cut says so, and the rest is there", async () => {
+  const user = "user_cut";
+  const long = `${"a long task ".repeat(600)}to the end\ntoo long`;
+  await finishedRun(inject("address"), user, { input: long, session_key: "s_cut" });
+  const { page, t, faults } = await visit("/sessions/s_cut", { user });
+  await page.getByText(t("chat.cut")).waitFor();
+  await page.getByText("The beginning of").waitFor();
+  const turn = page.getByRole("article");
+  expect(await turn.innerText()).not.toContain("to the end");
+  await turn.getByRole("button", { name: /4 KB.*7 KB/ }).click();
+  await turn.getByText("to the end").waitFor();
+  const box = page.getByRole("textbox", { name: t("chat.message") });
+  await box.press("ArrowUp");
+  await expect.poll(() => box.inputValue()).toBe(long);
+  await page.getByRole("link", { name: t("chat.trace") }).click();
+  await page.getByText(t("run.cut")).waitFor();
+  expect(faults).toEqual([]);
+});
+
 test("another scope sees nothing of the one before", async () => {
   const address = inject("address");
   await finishedRun(address, "user_secret", { input: "the secret plan", session_key: "s_x" });

@@ -6,6 +6,7 @@
 //   `stream WxMS`   says W words, one every MS milliseconds
 //   `hostile`       says what a page must not believe
 //   `fail`          breaks off
+//   `too long`      ends where its length ends
 //
 // Anything else it repeats.
 
@@ -83,6 +84,10 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
     return to.end("stop");
   }
   if (asked(/fail/)) return to.breakOff();
+  if (asked(/too long/)) {
+    to.say("The beginning of");
+    return to.end("length");
+  }
   to.say(asked(/hostile/) ? HOSTILE : `You said: "${task}"`);
   to.end("stop");
 }

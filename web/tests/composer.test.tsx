@@ -48,11 +48,13 @@ test("a draft outlives the page, and goes when it is sent", async () => {
   expect(drawn().area.value).toBe("");
 });
 
-test("the arrow up writes the last message again, Escape stops", async () => {
+test("the arrow up asks for the last message where nothing is written, Escape stops", async () => {
   const onStop = vi.fn();
-  const { area } = drawn({ last: "before", isBusy: true, onStop });
+  const onLast = vi.fn();
+  const { area } = drawn({ onLast, isBusy: true, onStop });
   await userEvent.type(area, "{ArrowUp}");
-  expect(area.value).toBe("before");
+  await userEvent.type(area, "words{ArrowUp}");
+  expect(onLast).toHaveBeenCalledOnce();
   await userEvent.type(area, "{Escape}");
   expect(onStop).toHaveBeenCalledOnce();
 });

@@ -74,14 +74,14 @@ export class Script {
     return this.add({ type: "tool.called", payload }, at, `tool-${id}`, this.stepSpan);
   }
 
-  result(at: number, id: string, duration_ms: number, is_error = false): this {
+  result(at: number, id: string, duration_ms: number, is_error = false, truncated = false): this {
     const payload = {
       tool_call_id: id,
       tool: "read_file",
       result: is_error ? "there is no such file" : "text",
       is_error,
       outcome: is_error ? "error" : "ok",
-      truncated: false,
+      truncated,
       duration_ms,
     };
     return this.add({ type: "tool.result", payload }, at, `tool-${id}`, this.stepSpan);

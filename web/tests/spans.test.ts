@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { partsOf } from "~/chat/parts";
+import { asMarkdown } from "~/run/export";
 import { costliest, nextError, rowsOf, slowest } from "~/run/rows";
 import { payloadOf, type SpanKind, Spans } from "~/run/spans";
 import { Script } from "./events";
@@ -125,4 +127,21 @@ test("ten thousand spans are laid out in a moment", () => {
     return performance.now() - began;
   });
   expect(Math.min(...times)).toBeLessThan(60);
+});
+
+test("a result that was cut to its bound says so, wherever it is shown", () => {
+  const { events } = new Script()
+    .start()
+    .beginStep(1)
+    .call(2, "a")
+    .result(3, "a", 1, false, true)
+    .call(4, "b")
+    .result(5, "b", 1);
+  const spans = new Spans();
+  spans.take(events);
+  const tools = spans.all.filter(({ kind }) => kind === "tool");
+  expect(tools.map((span) => payloadOf(span, events).isCut)).toEqual([true, false]);
+  const uses = partsOf(events).filter((part) => part.kind === "tool");
+  expect(uses.map(({ result }) => result?.isCut)).toEqual([true, false]);
+  expect(asMarkdown("run_1", events).match(/longer than its bound/g)).toHaveLength(1);
 });

@@ -4,13 +4,14 @@ import { Link } from "@tanstack/react-router";
 import { Brain, ChevronRight, CircleAlert, TriangleAlert, Wrench } from "lucide-react";
 import { lazy, Suspense, useState } from "react";
 import type { Hit } from "~/api/types";
+import { patient } from "~/app/patient";
 import { useWords } from "~/i18n";
 import { cx } from "~/ui/class-names";
 import { JsonView } from "~/ui/json-view";
 import { Elapsed } from "~/ui/time";
 import type { Part, ToolUse } from "./parts";
 
-const Markdown = lazy(() => import("./markdown"));
+const Markdown = lazy(() => patient(() => import("./markdown")));
 
 export function Answer({ parts }: { parts: Part[] }) {
   return (
@@ -120,6 +121,7 @@ function Used({ use: { args, result } }: { use: ToolUse }) {
     <div className="grid gap-1.5">
       <JsonView value={args} label={t("inspector.input")} />
       {result && <JsonView value={result.value} label={t("inspector.output")} />}
+      {result?.isCut && <p className="text-sm text-warn">{t("tool.cut")}</p>}
     </div>
   );
 }

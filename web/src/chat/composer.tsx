@@ -27,13 +27,13 @@ type Props = {
   isBusy?: boolean;
   onSend: (text: string) => void;
   onStop?: () => void;
-  /** What was sent last, for the arrow up. */
-  last?: string | undefined;
+  /** The arrow up asks for what was sent last. */
+  onLast?: (() => void) | undefined;
   handle?: Ref<ComposerHandle>;
   autoFocus?: boolean;
 };
 
-export function Composer({ draft, isBusy, onSend, onStop, last, handle, autoFocus }: Props) {
+export function Composer({ draft, isBusy, onSend, onStop, onLast, handle, autoFocus }: Props) {
   const { t } = useWords();
   const [text, setText] = useState(() => readDraft(draft));
   const area = useRef<HTMLTextAreaElement>(null);
@@ -71,9 +71,9 @@ export function Composer({ draft, isBusy, onSend, onStop, last, handle, autoFocu
     } else if (event.key === "Escape" && isBusy && onStop) {
       event.preventDefault();
       onStop();
-    } else if (event.key === "ArrowUp" && text === "" && last) {
+    } else if (event.key === "ArrowUp" && text === "" && onLast) {
       event.preventDefault();
-      write(last);
+      onLast();
     }
   };
   const onComposition = (event: CompositionEvent) => {

@@ -11,7 +11,14 @@ export type ToolUse = {
   args: unknown;
   startedAt: number;
   /** Null while it works. */
-  result: { value: unknown; isError: boolean; outcome: string; ms: number } | null;
+  result: {
+    value: unknown;
+    /** It was longer than its bound. */
+    isCut: boolean;
+    isError: boolean;
+    outcome: string;
+    ms: number;
+  } | null;
 };
 
 export type Part =
@@ -50,8 +57,9 @@ export function partsOf(events: readonly RunEvent[], drafts?: RunLog["drafts"]):
       }
       case "tool.result": {
         const use = tools.get(event.payload.tool_call_id);
-        const { result: value, is_error: isError, outcome, duration_ms: ms } = event.payload;
-        if (use) use.result = { value, isError, outcome, ms };
+        if (!use) break;
+        const { result: value, truncated: isCut, is_error: isError, outcome } = event.payload;
+        use.result = { value, isCut, isError, outcome, ms: event.payload.duration_ms };
         break;
       }
       case "run.warning":

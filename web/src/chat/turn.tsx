@@ -7,6 +7,7 @@ import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { eventsQuery, runQuery } from "~/api/queries";
 import { hasEnded, type Run } from "~/api/types";
 import { useWords } from "~/i18n";
+import { bytes } from "~/i18n/format";
 import { useRunLog } from "~/run/use-run-log";
 import { Figure } from "~/ui/badge";
 import { IconButton } from "~/ui/button";
@@ -25,9 +26,7 @@ export function Turn({ run, actions, onGrow }: Props) {
   const [isLive] = useState(() => !hasEnded(run.status));
   return (
     <article className="grid gap-4 pb-7 [contain-intrinsic-size:auto_160px] [content-visibility:auto]">
-      <p className="ml-auto max-w-[80%] rounded-card rounded-br-badge bg-soft px-4 py-2 whitespace-pre-wrap wrap-any">
-        {run.input}
-      </p>
+      <Asked run={run} />
       {isLive ? (
         <LiveAnswer run={run} actions={actions} onGrow={onGrow} />
       ) : (
@@ -37,15 +36,47 @@ export function Turn({ run, actions, onGrow }: Props) {
   );
 }
 
+/** What was asked. Lists have the beginning of a long one; the rest is read when it is wanted. */
+export function Asked({ run }: { run: Run }) {
+  const { t } = useWords();
+  const [isWanted, setWanted] = useState(false);
+  const { data } = useQuery({ ...runQuery(run.run_id), enabled: isWanted });
+  const { input } = data ?? run;
+  const shown = new Blob([input]).size;
+  return (
+    <div className="ml-auto max-w-[80%] rounded-card rounded-br-badge bg-soft px-4 py-2">
+      <p className="whitespace-pre-wrap wrap-any">{input}</p>
+      {shown < run.input_bytes && (
+        <button
+          type="button"
+          onClick={() => setWanted(true)}
+          className="mt-1 text-sm text-accent hover:underline"
+        >
+          {t("json.cut", { shown: bytes(shown), size: bytes(run.input_bytes) })}
+        </button>
+      )}
+    </div>
+  );
+}
+
 function PastAnswer({ run, actions }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const isSeen = useIsSeen(frame);
-  // What it did on the way is read when it is looked at; what it said is in the row.
-  const { data: events } = useQuery({ ...eventsQuery(run.run_id), enabled: isSeen });
+  // What it did on the way is read when it is looked at; what it said, or its beginning, is in the row.
+  const {
+    data: events,
+    error,
+    refetch,
+  } = useQuery({
+    ...eventsQuery(run.run_id),
+    enabled: isSeen,
+  });
   const parts = useMemo(() => (events ? partsOf(events) : said(run)), [events, run]);
   return (
     <div ref={frame}>
-      <Outcome run={run} parts={parts} actions={actions} />
+      <Outcome run={run} parts={parts} actions={actions}>
+        {error && <Failure error={error} onRetry={() => refetch()} />}
+      </Outcome>
     </div>
   );
 }

@@ -122,6 +122,8 @@ export const en = {
   "chat.complete": "Response complete",
   "chat.cancelled": "Stopped.",
   "chat.cut": "The answer is not whole.",
+  "tool.cut":
+    "The tool said more than a result may hold. This is what the model read; the rest was not kept.",
   "chat.recalled": { one: "{n} memory recalled", other: "{n} memories recalled" },
 
   "runs.all": "Any status",
@@ -137,6 +139,7 @@ export const en = {
   "run.link": "Copy link",
   "run.again": "Run again",
   "run.cancel": "Cancel run",
+  "run.cut": "Answer is not whole",
   "run.parts": "Parts of the run",
   "run.tab.trace": "Trace",
   "run.tab.chat": "Conversation",
@@ -173,6 +176,7 @@ export const en = {
   "events.none": "No events yet.",
   "events.one": "Event {n}",
 
+  "json.download": "Download",
   "json.raw": "Raw",
   "json.tree": "Tree",
   "json.more": "Show {n} more",

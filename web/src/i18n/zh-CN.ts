@@ -121,6 +121,7 @@ export const zhCN: Dictionary = {
   "chat.complete": "回答完成",
   "chat.cancelled": "已停止。",
   "chat.cut": "回答不完整。",
+  "tool.cut": "工具返回的内容超过了上限。这里是模型读到的全部，其余部分没有保留。",
   "chat.recalled": { one: "想起 {n} 条记忆", other: "想起 {n} 条记忆" },
 
   "runs.all": "全部状态",
@@ -136,6 +137,7 @@ export const zhCN: Dictionary = {
   "run.link": "复制链接",
   "run.again": "再次运行",
   "run.cancel": "取消运行",
+  "run.cut": "回答不完整",
   "run.parts": "运行的各部分",
   "run.tab.trace": "轨迹",
   "run.tab.chat": "对话",
@@ -172,6 +174,7 @@ export const zhCN: Dictionary = {
   "events.none": "还没有事件。",
   "events.one": "事件 {n}",
 
+  "json.download": "下载",
   "json.raw": "原文",
   "json.tree": "树形",
   "json.more": "再显示 {n} 项",

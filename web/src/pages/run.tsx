@@ -15,7 +15,7 @@ import { useWords } from "~/i18n";
 import { EventList } from "~/run/event-list";
 import { Trace } from "~/run/trace/trace";
 import { type RunView, useRunLog } from "~/run/use-run-log";
-import { Figure } from "~/ui/badge";
+import { Badge, Figure } from "~/ui/badge";
 import { Button } from "~/ui/button";
 import { CopyButton } from "~/ui/copy";
 import { Failure } from "~/ui/states";
@@ -53,6 +53,12 @@ function OneRun({ id }: { id: string }) {
   return (
     <div className="flex h-full min-h-0 flex-col bg-panel [--name-width:230px] min-[1400px]:[--name-width:340px]">
       <Header id={id} run={run} view={view} />
+      {run?.error && tab !== "chat" && (
+        <p className="px-4 py-1 text-sm wrap-any">
+          <span className="font-medium text-err">{t(`failure.${run.error.code}`)}</span>{" "}
+          {run.error.message}
+        </p>
+      )}
       <LinkTabs
         label={t("run.parts")}
         active={tab}
@@ -92,6 +98,7 @@ function Header({ id, run, view }: { id: string; run: Run | undefined; view: Run
       {run && (
         <>
           <StatusBadge status={run.status} />
+          {run.output_cut && <Badge tone="warn">{t("run.cut")}</Badge>}
           <ConnectionPill link={view.link} />
           <Figure title={t("duration")}>
             {run.duration_ms != null ? (

@@ -5,7 +5,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { ArrowDown } from "lucide-react";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { answered, api } from "~/api/client";
-import { runQuery, sessionRunsQuery } from "~/api/queries";
+import { again, runQuery, sessionRunsQuery } from "~/api/queries";
 import { hasEnded, type IfBusy, type Run } from "~/api/types";
 import { useCan } from "~/app/identity";
 import { Composer, type ComposerHandle } from "~/chat/composer";
@@ -35,13 +35,17 @@ function Conversation({ session }: { session: string }) {
   const list = useInfiniteQuery({
     ...sessionRunsQuery(session),
     refetchInterval: (query) =>
-      query.state.data?.pages[0]?.runs.some(({ status }) => !hasEnded(status)) ? BUSY_MS : false,
+      again(
+        query,
+        query.state.data?.pages[0]?.runs.some(({ status }) => !hasEnded(status)) && BUSY_MS,
+      ),
   });
   const runs = useMemo(
     () => (list.data?.pages.flatMap((page) => page.runs) ?? []).toReversed(),
     [list.data],
   );
   const active = runs.find(({ status }) => !hasEnded(status));
+  const last = runs.at(-1);
   const composer = useRef<ComposerHandle>(null);
   const send = useSend();
   const [held, setHeld] = useState<string | null>(null);
@@ -61,7 +65,7 @@ function Conversation({ session }: { session: string }) {
     });
   };
   const say = (input: string, ifBusy: IfBusy = "queue") =>
-    deliver({ input, session, agent: runs.at(-1)?.agent_id, ifBusy, key: newMessageKey() });
+    deliver({ input, session, agent: last?.agent_id, ifBusy, key: newMessageKey() });
   const stop = async (run: Run) => {
     const path = { run_id: run.run_id };
     // A run that has just ended cannot be cancelled: its last event says so, too.
@@ -142,7 +146,7 @@ function Conversation({ session }: { session: string }) {
             handle={composer}
             draft={session}
             isBusy={active !== undefined}
-            last={runs.at(-1)?.input}
+            onLast={last && (() => actions.onEdit?.(last))}
             onSend={(input) => (active ? setHeld(input) : say(input))}
             onStop={active && (() => void stop(active))}
             autoFocus

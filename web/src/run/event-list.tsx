@@ -6,6 +6,7 @@ import type { RunEvent } from "~/api/types";
 import { useWords } from "~/i18n";
 import { Button } from "~/ui/button";
 import { CopyButton } from "~/ui/copy";
+import { download } from "~/ui/download";
 import { Select } from "~/ui/field";
 import { JsonView } from "~/ui/json-view";
 import { Empty, LoadingRows } from "~/ui/states";
@@ -132,12 +133,4 @@ function EventRow({ event, isOpen, transform, onOpen }: RowProps) {
       </button>
     </div>
   );
-}
-
-function download(name: string, text: string) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
 }

@@ -17,6 +17,9 @@ export function asMarkdown(runId: string, events: readonly RunEvent[]): string {
           `**${part.name}**`,
           fenced(part.args),
           part.result ? fenced(part.result.value) : "",
+          part.result?.isCut
+            ? "> The result was longer than its bound: this is its beginning."
+            : "",
         ].join("\n\n");
       case "text":
         return part.text;

@@ -74,6 +74,7 @@ export function RunPeek({ runId, onClose }: { runId: string; onClose: () => void
               {run.input}
             </p>
             <Answer parts={parts} />
+            {run.output_cut && <p className="text-sm text-warn">{t("chat.cut")}</p>}
             {run.error && (
               <div className="rounded-control bg-err-soft px-3 py-2 text-sm">
                 <p className="font-medium text-err">{t(`failure.${run.error.code}`)}</p>

@@ -28,7 +28,13 @@ export type Span = {
 };
 
 /** What a span was given and what it gave, for the inspector. */
-export type Payload = { input: unknown; output: unknown; facts: [string, unknown][] };
+export type Payload = {
+  input: unknown;
+  output: unknown;
+  /** The output was longer than its bound. */
+  isCut: boolean;
+  facts: [string, unknown][];
+};
 
 /** Makes spans while events come; everything stays where it was put. */
 export class Spans {
@@ -214,7 +220,7 @@ export function useSpans({ log }: { log: RunLog }): Spans {
 
 export function payloadOf(span: Span, events: RunEvent[]): Payload {
   const made = span.events.map((seq) => events[seq - 1]!).filter(Boolean);
-  const payload: Payload = { input: undefined, output: undefined, facts: [] };
+  const payload: Payload = { input: undefined, output: undefined, isCut: false, facts: [] };
   const say = (name: string, value: unknown) => {
     if (value !== null && value !== undefined) payload.facts.push([name, value]);
   };
@@ -227,6 +233,7 @@ export function payloadOf(span: Span, events: RunEvent[]): Payload {
         break;
       case "run.completed":
         payload.output = event.payload.output;
+        say("output_cut", event.payload.output_cut || null);
         say("usage", event.payload.usage);
         break;
       case "run.failed":
@@ -255,7 +262,7 @@ export function payloadOf(span: Span, events: RunEvent[]): Payload {
       case "tool.result":
         payload.output = event.payload.result;
         say("outcome", event.payload.outcome);
-        say("truncated", event.payload.truncated || null);
+        payload.isCut = event.payload.truncated;
         break;
       case "step.started":
         break;

@@ -1,11 +1,13 @@
 // A JSON value as a tree that opens and closes. Long texts and lists are cut, and say so.
 
-import { ChevronDown, ChevronRight } from "lucide-react";
+import { ChevronDown, ChevronRight, Download } from "lucide-react";
 import { type ReactNode, useState } from "react";
 import { useWords } from "~/i18n";
 import { bytes } from "~/i18n/format";
+import { IconButton } from "./button";
 import { cx } from "./class-names";
 import { CopyButton } from "./copy";
+import { download } from "./download";
 
 const TEXT_MAX_CHARS = 65_536;
 const ITEMS_MAX = 100;
@@ -23,7 +25,9 @@ export function JsonView({ value, label }: { value: unknown; label: string }) {
       className="rounded-control border border-line bg-sunken font-mono text-meta leading-5"
     >
       <div className="flex items-center justify-end gap-1 border-b border-line px-1.5 py-0.5 font-sans">
-        <span className="mr-auto pl-1.5 text-meta text-muted">{bytes(new Blob([text]).size)}</span>
+        <span className="mr-auto pl-1.5 text-meta text-muted">
+          {label} · {bytes(new Blob([text]).size)}
+        </span>
         {isTree && (
           <button
             type="button"
@@ -33,6 +37,15 @@ export function JsonView({ value, label }: { value: unknown; label: string }) {
           >
             {isRaw ? t("json.tree") : t("json.raw")}
           </button>
+        )}
+        {text.length > TEXT_MAX_CHARS && (
+          <IconButton
+            label={t("json.download")}
+            className="size-7"
+            onClick={() => download(`${label}.${isTree ? "json" : "txt"}`, text)}
+          >
+            <Download size={14} />
+          </IconButton>
         )}
         <CopyButton text={text} />
       </div>

@@ -24,7 +24,7 @@ export function Inspector({ span, events, onClose }: Props) {
       </aside>
     );
   }
-  const { input, output, facts } = payloadOf(span, events);
+  const { input, output, isCut, facts } = payloadOf(span, events);
   const tabs = [
     { id: "input", name: t("inspector.input"), value: input },
     { id: "output", name: t("inspector.output"), value: output },
@@ -104,6 +104,7 @@ export function Inspector({ span, events, onClose }: Props) {
           ))}
         </ul>
       )}
+      {isCut && <p className="mb-3 text-sm text-warn">{t("tool.cut")}</p>}
       <Tabs key={span.id + tabs.length} label={t("inspector")} tabs={[...tabs, meta]} />
     </aside>
   );
