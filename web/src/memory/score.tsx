@@ -49,10 +49,10 @@ function LegView({ name, leg }: { name: string; leg: Explanation["lexical"] }) {
 
 /** The snippet with the words of the query that were found in it. */
 export function Highlighted({ text, terms }: { text: string; terms: string[] }) {
-  // `b:` marks pairs of characters; stems of words are long enough to be found in the words.
+  // `b:` marks pairs of characters; the stem of a word stands for all of it.
   const words = terms.map((term) => term.replace(/^\w:/, "")).filter((word) => word.length > 1);
   if (words.length === 0) return text;
-  const pattern = new RegExp(`(${words.map(escaped).join("|")})`, "gi");
+  const pattern = new RegExp(`((?:${words.map(escaped).join("|")})[a-z0-9]*)`, "gi");
   return text.split(pattern).map((piece, place) =>
     place % 2 === 1 ? (
       // biome-ignore lint/suspicious/noArrayIndexKey: pieces of a text that does not change

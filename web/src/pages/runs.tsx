@@ -162,7 +162,7 @@ function RunTable({ runs, peeked, onPeek }: TableProps) {
                 {shortId(run.run_id)}
               </Link>
             </Cell>
-            <Cell className="w-full max-w-0 min-w-[160px] truncate">
+            <Cell className="w-full max-w-0 min-w-[96px] truncate">
               {run.input.split("\n", 1)[0]}
             </Cell>
             <Cell quiet className="max-w-[120px] truncate">

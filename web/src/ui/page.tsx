@@ -34,7 +34,7 @@ export function Card({ className, ...rest }: ComponentProps<"section">) {
 /** Names and what they are, in two columns. */
 export function Facts({ rows }: { rows: [string, ReactNode][] }) {
   return (
-    <dl className="grid grid-cols-[minmax(88px,auto)_1fr] gap-x-4 gap-y-1.5 text-sm">
+    <dl className="grid grid-cols-[minmax(88px,auto)_1fr] items-baseline gap-x-4 gap-y-1.5 text-sm">
       {rows.map(([name, value]) => (
         <div key={name} className="contents">
           <dt className="text-muted">{name}</dt>
