@@ -34,28 +34,53 @@ export type Visit = {
 };
 
 let browser: Browser;
+let isWarm = false;
+const warm = new Map<string, BrowserContext>();
 
-/** Connects the tests of a file to the one browser. A test that fails leaves what its pages said. */
-export function withBrowser(): void {
+/** Connects the tests of a file to the one browser. A test that fails leaves what its pages said. With
+ * `warm`, visits alike share what browsers keep: for many short looks that do not depend on it. */
+export function withBrowser(options: { warm?: boolean } = {}): void {
   beforeAll(async () => {
     browser = await chromium.connect(inject("browser"));
+    isWarm = options.warm ?? false;
   });
   afterEach(async ({ task }) => {
-    for (const page of browser.contexts().flatMap((context) => context.pages())) {
+    const contexts = browser.contexts();
+    const pages = contexts.flatMap((context) => context.pages());
+    for (const page of pages) {
       if (task.result?.state !== "fail") break;
       console.log(`${page.url()}\n${await page.locator("body").innerText()}`);
     }
-    await Promise.all(browser.contexts().map((context) => context.close()));
+    await Promise.all((isWarm ? pages : contexts).map((one) => one.close()));
   });
   afterAll(() => browser?.close());
 }
 
+/** Far beyond what anything takes, on a machine that is busy with other things. */
+const WAIT_MAX_MS = 60_000;
+
 let visits = 0;
 
 export async function visit(path: string, options: Options = {}): Promise<Visit> {
-  const { language = "en", theme = "light", address = inject("address") } = options;
+  const { language = "en", address = inject("address") } = options;
   visits += 1;
   const user = options.user ?? `user_${process.pid}_${visits}`;
+  const alike = JSON.stringify({ ...options, user });
+  const context = warm.get(alike) ?? (await contextFor(user, options));
+  if (isWarm) warm.set(alike, context);
+  const page = await context.newPage();
+  if (options.clock) await page.clock.install();
+  const faults = watched(page, address);
+  const go = async (to: string) => {
+    await page.goto(address + to);
+    await page.locator("main").first().waitFor();
+  };
+  await go(path);
+  return { page, context, t: wordsOf(language), address, faults, go };
+}
+
+async function contextFor(user: string, options: Options): Promise<BrowserContext> {
+  const { language = "en", theme = "light" } = options;
   const context = await browser.newContext({
     locale: language === "en" ? "en-US" : "zh-CN",
     colorScheme: theme,
@@ -69,15 +94,8 @@ export async function visit(path: string, options: Options = {}): Promise<Visit>
   if (options.sharesWorkers === false) {
     await context.addInitScript(() => Reflect.deleteProperty(window, "SharedWorker"));
   }
-  const page = await context.newPage();
-  if (options.clock) await page.clock.install();
-  const faults = watched(page, address);
-  const go = async (to: string) => {
-    await page.goto(address + to);
-    await page.locator("main").first().waitFor();
-  };
-  await go(path);
-  return { page, context, t: wordsOf(language), address, faults, go };
+  context.setDefaultTimeout(WAIT_MAX_MS);
+  return context;
 }
 
 export function watched(page: Page, address: string): string[] {
