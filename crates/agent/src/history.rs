@@ -1,7 +1,9 @@
 //! Earlier turns of the session: the newest as they were, older ones folded into a summary. Pure.
 
-use protocol::message::Message;
+use protocol::message::{FoldedTurns, Message};
 use store::sessions::Turn;
+
+use crate::context::share;
 
 /// Most turns of a session that are looked at.
 pub(crate) const TURNS_MAX: u32 = 200;
@@ -12,76 +14,124 @@ const FOLDED_SIDE_CHARS: usize = 120;
 /// Most characters of a summary; the oldest turns go first.
 const SUMMARY_CHARS: usize = 4_000;
 
-/// The earlier turns of a session, cut to fit.
+/// The earlier turns of a session: which are shown as they were, and which are to be folded now.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct History {
+    /// What was folded before.
+    folded: Option<FoldedTurns>,
     /// Turns that no longer fit.
-    pub(crate) folded: Vec<Turn>,
-    /// Turns that fit, as messages.
-    pub(crate) messages: Vec<Message>,
+    folding: Vec<Turn>,
+    /// Turns that fit.
+    shown: Vec<Turn>,
 }
 
 impl History {
-    /// Cuts turns, oldest first, to their share of `context_tokens`.
-    pub(crate) fn fit(mut turns: Vec<Turn>, context_tokens: u64) -> Self {
-        let budget = (context_tokens as f64 * HISTORY_SHARE) as u64;
-        let mut used = 0;
-        let kept = turns
-            .iter()
-            .rev()
-            .take_while(|turn| {
-                used +=
-                    model::tokens::estimate(&turn.input) + model::tokens::estimate(&turn.output);
-                used <= budget
-            })
-            .count();
-        let recent = turns.split_off(turns.len() - kept);
-        let messages = recent
-            .into_iter()
-            .flat_map(|turn| {
-                let answer = Message::Assistant {
-                    content: turn.output.clone(),
-                    tool_calls: Vec::new(),
-                    replay: None,
-                };
-                // The question stays even without an answer; an empty answer does not enter a prompt.
-                let answer = (!turn.output.trim().is_empty()).then_some(answer);
-                [Some(Message::User { content: turn.input }), answer].into_iter().flatten()
-            })
-            .collect();
-        Self { folded: turns, messages }
-    }
-
-    /// The folded turns by their beginnings; none when nothing was folded.
-    pub(crate) fn extract(&self) -> Option<String> {
-        let mut lines = Vec::new();
-        let mut chars = 0;
-        for turn in self.folded.iter().rev() {
-            let line = format!("- {} → {}", beginning(&turn.input), beginning(answer(turn)));
-            chars += line.chars().count();
-            if chars > SUMMARY_CHARS {
-                break;
-            }
-            lines.push(line);
+    /// Leaves turns, oldest first, as an earlier run has left them, as long as the rest fits into its
+    /// share of `context_tokens`. If not, they are folded down to half of that: prompts of the session
+    /// begin alike until the rest has grown again.
+    pub(crate) fn fit(turns: Vec<Turn>, folded: Option<FoldedTurns>, context_tokens: u64) -> Self {
+        let mut history = Self::as_folded(turns, folded);
+        if !Self::fits(&history.shown, context_tokens) {
+            let most = share(context_tokens, HISTORY_SHARE) / 2;
+            let (mut used, mut left) = (total(&history.shown), history.shown.len());
+            let first = history.shown.iter().position(|turn| {
+                let is_enough = used <= most && left <= TURNS_MAX as usize / 2;
+                used -= tokens(turn);
+                left -= 1;
+                is_enough
+            });
+            let kept = history.shown.split_off(first.unwrap_or(history.shown.len()));
+            history.folding = std::mem::replace(&mut history.shown, kept);
         }
-        lines.reverse();
-        (!lines.is_empty()).then(|| lines.join("\n"))
+        history
     }
 
-    /// The folded turns for a model to summarise.
-    pub(crate) fn transcript(&self) -> String {
-        self.folded
-            .iter()
-            .map(|turn| format!("User: {}\nAssistant: {}\n", turn.input, answer(turn)))
-            .collect()
+    /// Turns, oldest first, exactly as they were folded when the run began.
+    pub(crate) fn as_folded(mut turns: Vec<Turn>, folded: Option<FoldedTurns>) -> Self {
+        turns.retain(|turn| folded.as_ref().is_none_or(|folded| turn.run_id > folded.through));
+        Self { folded, folding: Vec::new(), shown: turns }
     }
+
+    /// All of these turns fit.
+    pub(crate) fn fits(turns: &[Turn], context_tokens: u64) -> bool {
+        // With as many as are looked at, the first would be another one for each run.
+        turns.len() < TURNS_MAX as usize && total(turns) <= share(context_tokens, HISTORY_SHARE)
+    }
+
+    /// There are turns to fold.
+    pub(crate) fn is_folding(&self) -> bool {
+        !self.folding.is_empty()
+    }
+
+    /// What is folded, with this summary of it if more has to be folded now.
+    pub(crate) fn folded_as(&self, summary: impl FnOnce() -> String) -> Option<FoldedTurns> {
+        match self.folding.last() {
+            Some(last) => Some(FoldedTurns { through: last.run_id, summary: summary() }),
+            None => self.folded.clone(),
+        }
+    }
+
+    /// The turns that are shown, as messages.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        let message = |turn: &Turn| {
+            let answer = Message::Assistant {
+                content: turn.output.clone(),
+                tool_calls: Vec::new(),
+                replay: None,
+            };
+            // The question stays even without an answer; an empty answer does not enter a prompt.
+            let answer = (!turn.output.trim().is_empty()).then_some(answer);
+            [Some(Message::User { content: turn.input.clone() }), answer].into_iter().flatten()
+        };
+        self.shown.iter().flat_map(message).collect()
+    }
+
+    /// A summary by the beginnings of the turns.
+    pub(crate) fn extract(&self) -> String {
+        let before = self.folded.iter().flat_map(|folded| folded.summary.lines());
+        let now = self
+            .folding
+            .iter()
+            .map(|turn| format!("- {} → {}", beginning(&turn.input), beginning(answer(turn))));
+        newest_lines(before.map(str::to_owned).chain(now).collect(), SUMMARY_CHARS)
+    }
+
+    /// What is to be summarised, as one text.
+    pub(crate) fn transcript(&self) -> String {
+        let before = self.folded.iter().map(|folded| format!("Before: {}\n", folded.summary));
+        let now = self
+            .folding
+            .iter()
+            .map(|turn| format!("User: {}\nAssistant: {}\n", turn.input, answer(turn)));
+        before.chain(now).collect()
+    }
+}
+
+/// As many of the last lines as fit into so many characters; the last in any case.
+pub(crate) fn newest_lines(mut lines: Vec<String>, most_chars: usize) -> String {
+    let mut chars = 0;
+    let older = lines.iter().rposition(|line| {
+        chars += line.chars().count();
+        chars > most_chars
+    });
+    let first = older.map_or(0, |at| (at + 1).min(lines.len() - 1));
+    lines.drain(..first);
+    lines.join("\n")
+}
+
+fn total(turns: &[Turn]) -> u64 {
+    turns.iter().map(tokens).sum()
+}
+
+fn tokens(turn: &Turn) -> u64 {
+    model::tokens::estimate(&turn.input) + model::tokens::estimate(&turn.output)
 }
 
 fn answer(turn: &Turn) -> &str {
     if turn.output.trim().is_empty() { "(no answer)" } else { &turn.output }
 }
 
-fn beginning(text: &str) -> String {
+pub(crate) fn beginning(text: &str) -> String {
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if flat.chars().count() <= FOLDED_SIDE_CHARS {
         return flat;
@@ -101,27 +151,51 @@ mod tests {
 
     #[test]
     fn all_turns_stay_while_they_fit() {
-        let history = History::fit(vec![turn("你好", "你好！"), turn("b", "c")], 1000);
-        assert_eq!(history.messages.len(), 4);
-        assert_eq!(history.extract(), None);
+        let turns = vec![turn("你好", "你好！"), turn("b", "c")];
+        assert!(History::fits(&turns, 1000));
+        let history = History::fit(turns, None, 1000);
+        assert_eq!(history.messages().len(), 4);
+        assert_eq!(history.folded_as(|| unreachable!()), None);
     }
 
     #[test]
     fn the_oldest_are_folded_to_their_beginnings() {
         let long = "很长".repeat(200);
-        let history =
-            History::fit(vec![turn("first\nquestion", &long), turn("second", "short")], 200);
-        assert_eq!(history.messages.len(), 2);
-        let summary = history.extract().unwrap();
+        let turns = vec![turn("first\nquestion", &long), turn("second", "short")];
+        let through = turns[0].run_id;
+        let history = History::fit(turns, None, 200);
+        assert_eq!(history.messages().len(), 2);
+        let folded = history.folded_as(|| history.extract()).unwrap();
+        assert_eq!(folded.through, through);
+        let summary = folded.summary;
         assert!(summary.starts_with("- first question → 很长"), "{summary}");
         assert!(summary.ends_with('…') && summary.chars().count() < 160, "{summary}");
+    }
+
+    #[test]
+    fn a_session_is_folded_in_large_steps_and_never_twice() {
+        let (mut turns, mut folded, mut boundaries) = (Vec::new(), None, Vec::new());
+        for n in 0..100 {
+            turns.push(turn(&format!("question {n}"), &"answer ".repeat(20)));
+            let history = History::fit(turns.clone(), folded, 1_000);
+            let shown = history.messages().len() / 2;
+            folded = history.folded_as(|| history.extract());
+            if boundaries.last() != Some(&(turns.len() - shown)) {
+                boundaries.push(turns.len() - shown);
+            }
+            // A run that is taken up again finds the turns as it has left them.
+            let again = History::as_folded(turns.clone(), folded.clone());
+            assert_eq!(again.messages(), history.messages());
+        }
+        assert!(boundaries.windows(2).all(|pair| pair[1] - pair[0] >= 4), "{boundaries:?}");
+        assert!(boundaries.len() > 10, "{boundaries:?}");
     }
 
     #[test]
     fn a_summary_is_bounded_and_keeps_the_newest() {
         let turns: Vec<_> =
             (0..200).map(|i| turn(&format!("q{i} {}", "x".repeat(200)), "a")).collect();
-        let summary = History::fit(turns, 10).extract().unwrap();
+        let summary = History::fit(turns, None, 10).extract();
         assert!(summary.chars().count() <= SUMMARY_CHARS + 200);
         assert!(summary.contains("q199") && !summary.contains("- q0 "));
     }

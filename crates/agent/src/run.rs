@@ -5,12 +5,15 @@
 
 mod active;
 mod begin;
+mod cache;
 mod calls;
+mod compact;
 mod conversation;
 mod end;
 mod spend;
 mod step;
 pub(crate) mod stop;
+mod summary;
 
 use std::time::Duration;
 

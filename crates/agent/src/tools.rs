@@ -122,10 +122,11 @@ impl Toolbox {
         self.all().iter().map(|tool| tool.info.clone()).collect()
     }
 
-    /// The tools that runs of this agent have now.
+    /// The tools that runs of this agent have now, by name: in every request in the same order.
     pub(crate) fn of(&self, agent: &AgentSettings) -> Vec<Arc<Tool>> {
         let mut tools = self.all();
         tools.retain(|tool| agent.may_call(&tool.info.name));
+        tools.sort_by(|a, b| a.info.name.cmp(&b.info.name));
         tools
     }
 

@@ -22,7 +22,9 @@ use crate::{
 /// `max_tokens` of a request that names none; Anthropic demands one.
 pub(crate) const ANTHROPIC_MAX_TOKENS_DEFAULT: u32 = 8192;
 
-/// The body of a request. Tools and system prompt are marked for the provider's prompt cache.
+/// The body of a request. What stays the same from one request to the next ends at a mark for the
+/// provider's prompt cache, of which it takes four: tools, system prompt, the messages that other
+/// requests share, and all messages, which the next request begins with.
 pub(crate) fn body(request: &ChatRequest, lessons: &Lessons) -> Value {
     let most = request.max_tokens.unwrap_or(ANTHROPIC_MAX_TOKENS_DEFAULT);
     let mut body = json!({
@@ -71,8 +73,12 @@ fn ephemeral() -> Value {
 fn wire_messages(request: &ChatRequest, lessons: &Lessons) -> Vec<Value> {
     let ids = WireIds::of(request, lessons);
     let mut wire: Vec<(&str, Vec<Value>)> = Vec::new();
-    for message in &request.messages {
-        let (role, blocks) = wire_blocks(message, &request.provider, &ids);
+    let ends = [request.cache.shared_messages, request.messages.len()];
+    for (message, number) in request.messages.iter().zip(1..) {
+        let (role, mut blocks) = wire_blocks(message, &request.provider, &ids);
+        if ends.contains(&number) {
+            mark_last(&mut blocks);
+        }
         match wire.last_mut() {
             _ if blocks.is_empty() => {}
             Some((last_role, last)) if *last_role == role => last.extend(blocks),
@@ -82,9 +88,24 @@ fn wire_messages(request: &ChatRequest, lessons: &Lessons) -> Vec<Value> {
     wire.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect()
 }
 
+/// Blocks of reasoning cannot carry a mark.
+fn mark_last(blocks: &mut [Value]) {
+    if let Some(Value::Object(block)) = blocks.last_mut()
+        && !matches!(
+            block.get("type").and_then(Value::as_str),
+            Some("thinking" | "redacted_thinking")
+        )
+    {
+        block.insert("cache_control".into(), ephemeral());
+    }
+}
+
 fn wire_blocks(message: &Message, provider: &str, ids: &WireIds) -> (&'static str, Vec<Value>) {
     match message {
-        Message::User { content } => ("user", text_block(content).into_iter().collect()),
+        Message::User { content }
+        | Message::System { content, .. }
+        | Message::Note { content, .. }
+        | Message::Summary { content, .. } => ("user", text_block(content).into_iter().collect()),
         Message::Tool { tool_call_id, content, is_error, .. } => {
             let result = json!({
                 "type": "tool_result",

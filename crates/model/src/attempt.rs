@@ -106,6 +106,12 @@ fn without_key(error: ModelError, provider: &Provider) -> ModelError {
     }
 }
 
+/// Results of tools stand at the end, whatever the runtime has noted behind them.
+fn has_news_of_tools(request: &ChatRequest) -> bool {
+    let last = request.messages.iter().rfind(|message| !matches!(message, Message::Note { .. }));
+    matches!(last, Some(Message::Tool { .. }))
+}
+
 fn judged(
     mut answer: PartialAnswer,
     provider: &Provider,
@@ -122,8 +128,7 @@ fn judged(
     let judged = answer.judged(Circumstances {
         max_tokens: bound.and_then(|tokens| u32::try_from(tokens).ok()),
         // Claude may have nothing to add to the results of its tools.
-        may_say_nothing: provider.kind == WireFormat::Anthropic
-            && matches!(request.messages.last(), Some(Message::Tool { .. })),
+        may_say_nothing: provider.kind == WireFormat::Anthropic && has_news_of_tools(request),
     })?;
     Ok(WholeAnswer {
         content: judged.content,

@@ -42,6 +42,17 @@ pub struct ChatRequest {
     pub temperature: Option<f64>,
     /// Most tokens of the answer; the provider's default when absent.
     pub max_tokens: Option<u32>,
+    /// What helps the provider to find the prompt's beginning in its cache.
+    pub cache: CacheHints,
+}
+
+/// What helps a provider to find the beginning of a prompt in its cache. It changes no prompt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CacheHints {
+    /// How many of the first messages other requests begin with, too.
+    pub shared_messages: usize,
+    /// Requests with the same key begin alike.
+    pub key: Option<String>,
 }
 
 impl ChatRequest {

@@ -36,6 +36,7 @@ pub(crate) struct Lessons {
     pub(crate) reasoning: Option<ReasoningEcho>,
     pub(crate) short_ids: bool,
     pub(crate) no_null_content: bool,
+    pub(crate) no_cache_key: bool,
     /// By name: the schema that was refused, as a hash, and why.
     tools: BTreeMap<String, (u64, String)>,
 }
@@ -127,6 +128,8 @@ impl Lessons {
             self.answer_tokens_max = Some(most);
         } else if sent("temperature") && names("temperature") && !self.no_temperature {
             self.no_temperature = true;
+        } else if sent("prompt_cache_key") && names("prompt_cache_key") {
+            self.no_cache_key = true;
         } else if sent("stream_options") && names("stream_options") {
             self.no_stream_options = true;
         } else if body.get("stream") == Some(&Value::Bool(true))
@@ -234,6 +237,7 @@ impl Lessons {
         say(self.reasoning == Some(ReasoningEcho::Refused), "takes no reasoning back");
         say(self.short_ids, "takes only call ids of nine letters and digits");
         say(self.no_null_content, "takes no `content` that is null");
+        say(self.no_cache_key, "takes no `prompt_cache_key`");
         if let Some(most) = self.answer_tokens_max {
             said.push(format!("answers with at most {most} tokens"));
         }
@@ -291,6 +295,8 @@ mod tests {
     use protocol::tool::{Approval, Effect, ToolSource};
     use serde_json::json;
 
+    use crate::chat::CacheHints;
+
     use super::*;
 
     fn request() -> ChatRequest {
@@ -310,6 +316,7 @@ mod tests {
             tools: vec![tool("read_file"), tool("read_file_2"), tool("srv__odd")],
             temperature: Some(0.2),
             max_tokens: Some(5000),
+            cache: CacheHints::default(),
         }
     }
 

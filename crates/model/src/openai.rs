@@ -64,6 +64,9 @@ pub(crate) fn body(request: &ChatRequest, provider: &Provider, lessons: &Lessons
         insert(body, "tools", (!tools.is_empty()).then_some(Value::Array(tools)));
         let temperature = request.temperature.filter(|_| !lessons.no_temperature);
         insert(body, "temperature", temperature.map(Value::from));
+        let key = request.cache.key.as_deref();
+        let key = key.filter(|_| provider.takes_cache_key && !lessons.no_cache_key);
+        insert(body, "prompt_cache_key", key.map(Value::from));
         if let Some(bound) = bound {
             insert(body, bound, lessons.bounded(request.max_tokens).map(Value::from));
         }
@@ -80,11 +83,14 @@ fn wire_messages(request: &ChatRequest, provider: &Provider, lessons: &Lessons) 
     }
     for message in &request.messages {
         match message {
-            Message::User { content } => match wire.last_mut().and_then(words_of_user) {
-                // Neighbours of one role: many templates refuse them.
-                Some(words) => *words = format!("{words}\n\n{content}"),
-                None => wire.push(json!({"role": "user", "content": content})),
-            },
+            Message::System { content, .. } => {
+                wire.push(json!({"role": "system", "content": content}));
+            }
+            Message::User { content } => say(&mut wire, &["user"], content),
+            // Behind results it stands in the last of them: many templates know no user there.
+            Message::Note { content, .. } | Message::Summary { content, .. } => {
+                say(&mut wire, &["user", "tool"], content);
+            }
             Message::Tool { tool_call_id, content, .. } => wire.push(json!({
                 "role": "tool",
                 "tool_call_id": ids.get(*tool_call_id),
@@ -113,8 +119,18 @@ fn wire_messages(request: &ChatRequest, provider: &Provider, lessons: &Lessons) 
     wire
 }
 
-fn words_of_user(message: &mut Value) -> Option<&mut String> {
-    if message.get("role").and_then(Value::as_str) != Some("user") {
+/// Adds words to the last message if it is of one of these roles, else as a message of the user:
+/// many templates refuse neighbours of one role.
+fn say(wire: &mut Vec<Value>, roles: &[&str], content: &str) {
+    match wire.last_mut().and_then(|message| words_of(message, roles)) {
+        Some(words) => *words = format!("{words}\n\n{content}"),
+        None => wire.push(json!({"role": "user", "content": content})),
+    }
+}
+
+fn words_of<'a>(message: &'a mut Value, roles: &[&str]) -> Option<&'a mut String> {
+    let role = message.get("role").and_then(Value::as_str)?;
+    if !roles.contains(&role) {
         return None;
     }
     match message.get_mut("content") {
@@ -199,7 +215,11 @@ impl Echo {
                     own(replay.as_ref(), request)?.blocks.get("reasoning")?.as_object()?;
                 reasoning.keys().next().cloned()
             }
-            Message::User { .. } | Message::Tool { .. } => None,
+            Message::System { .. }
+            | Message::Note { .. }
+            | Message::Summary { .. }
+            | Message::User { .. }
+            | Message::Tool { .. } => None,
         });
         match configured.or(lessons.reasoning) {
             Some(ReasoningEcho::Refused) => Self { empty: None, is_sent: false },

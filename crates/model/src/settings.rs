@@ -154,6 +154,8 @@ pub(crate) struct Provider {
     pub(crate) replay_reasoning: Option<bool>,
     /// OpenAI itself has its own name for the bound on tokens.
     pub(crate) is_openai_itself: bool,
+    /// It takes a key under which requests that begin alike are sent to the same cache.
+    pub(crate) takes_cache_key: bool,
     /// How it reads the schemas of tools.
     pub(crate) schemas: SchemaDialect,
 }
@@ -202,6 +204,7 @@ impl Provider {
             ));
         }
         let is_openai_itself = host.as_deref() == Some("api.openai.com");
+        let is_azure = host.as_deref().is_some_and(|host| host.ends_with(".openai.azure.com"));
         let millis = |value: Option<u64>, default: u64| {
             Duration::from_millis(value.unwrap_or(default).max(1))
         };
@@ -228,6 +231,7 @@ impl Provider {
                 _ => SchemaDialect::Usual,
             },
             is_openai_itself,
+            takes_cache_key: is_openai_itself || is_azure,
         })
     }
 

@@ -3,7 +3,10 @@
 //! An estimate is better than zero: budgets and the event log need a figure. English prose comes
 //! within about 15 % of the usual tokenizers, Chinese within about 30 %; code is underestimated.
 
-use protocol::message::{Message, Usage};
+use protocol::{
+    message::{Message, Usage},
+    tool::ToolInfo,
+};
 
 use crate::chat::ChatRequest;
 
@@ -27,24 +30,27 @@ pub fn estimate(text: &str) -> u64 {
 /// Tokens of everything that a request sends.
 pub fn estimate_request(request: &ChatRequest) -> u64 {
     let messages: u64 = request.messages.iter().map(estimate_message).sum();
-    let tools: u64 = request
-        .tools
-        .iter()
-        .map(|tool| {
-            MESSAGE_TOKENS
-                + estimate(&tool.name)
-                + estimate(&tool.description)
-                + estimate(&tool.input_schema.to_string())
-        })
-        .sum();
+    let tools: u64 = request.tools.iter().map(estimate_tool).sum();
     estimate(&request.system) + messages + tools
+}
+
+/// Tokens of one tool, as the model is told of it.
+pub fn estimate_tool(tool: &ToolInfo) -> u64 {
+    MESSAGE_TOKENS
+        + estimate(&tool.name)
+        + estimate(&tool.description)
+        + estimate(&tool.input_schema.to_string())
 }
 
 /// Tokens of one message.
 pub fn estimate_message(message: &Message) -> u64 {
     MESSAGE_TOKENS
         + match message {
-            Message::User { content } | Message::Tool { content, .. } => estimate(content),
+            Message::System { content, .. }
+            | Message::Note { content, .. }
+            | Message::Summary { content, .. }
+            | Message::User { content }
+            | Message::Tool { content, .. } => estimate(content),
             Message::Assistant { content, tool_calls, .. } => {
                 let calls: u64 = tool_calls
                     .iter()

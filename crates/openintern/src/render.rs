@@ -4,7 +4,7 @@
 //! its line.
 
 use protocol::{
-    event::{Event, Fact, LlmDelta, LlmReset, ResumeReason},
+    event::{CompactionMethod, Event, Fact, LlmDelta, LlmReset, ResumeReason},
     message::Usage,
     run::RunError,
     tool::Outcome,
@@ -66,7 +66,10 @@ impl<'a> Renderer<'a> {
     }
 
     fn known(&mut self, event: &Event) -> Result<(), Abort> {
-        if let Fact::LlmCalled { content, .. } = &event.fact {
+        if let Fact::LlmCalled { content, .. } = &event.fact
+            && event.step_id.is_some()
+        // Without a step it is a summary that the runtime asked for.
+        {
             self.complete_text(content)?;
         }
         if let Fact::RunCompleted { output, .. } = &event.fact
@@ -142,6 +145,17 @@ fn summary(fact: &Fact) -> String {
             let best = if hits.is_empty() { String::new() } else { format!(" · best {best:.2}") };
             format!("{}{best} · {}", counted(hits.len() as u64, "hit"), duration(*duration_ms))
         }
+        Fact::ContextCompacted { through_step, tokens_before, tokens_after, method } => {
+            let how = match method {
+                CompactionMethod::Model => "summarised by the model",
+                CompactionMethod::Extractive => "by their beginnings",
+            };
+            format!(
+                "steps to {through_step} {how} · {} of {}",
+                tokens_after,
+                counted(*tokens_before, "token")
+            )
+        }
         Fact::LlmCalled {
             provider,
             model,
@@ -181,7 +195,7 @@ fn summary(fact: &Fact) -> String {
         Fact::StepCompleted { step, duration_ms, .. } => {
             format!("step {step} · {}", duration(*duration_ms))
         }
-        Fact::RunWarning { code, message } => format!("{code}: {message}"),
+        Fact::RunWarning { code, message, .. } => format!("{code}: {message}"),
         Fact::RunCompleted { usage, cost_usd, duration_ms, .. } => {
             format!("{}{}{}", duration(*duration_ms), tokens(usage), money(*cost_usd))
         }

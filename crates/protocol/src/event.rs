@@ -131,6 +131,18 @@ pub enum Fact {
         /// How long it took.
         duration_ms: u64,
     },
+    /// Older steps no longer stand in the prompt; a summary does, in their place.
+    #[serde(rename = "context.compacted")]
+    ContextCompacted {
+        /// The newest step that the summary speaks of.
+        through_step: u32,
+        /// Tokens of the prompt before, estimated.
+        tokens_before: u64,
+        /// Tokens of the prompt after it, estimated.
+        tokens_after: u64,
+        /// Who summarised.
+        method: CompactionMethod,
+    },
     /// The model's whole answer.
     #[serde(rename = "llm.called")]
     LlmCalled {
@@ -204,6 +216,12 @@ pub enum Fact {
         code: String,
         /// A sentence for a person.
         message: String,
+        /// Of `cache_lost`: what the prompt lost the provider's cache by.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<CacheLoss>,
+        /// Of `cache_lost`: tokens of the prompt before, which could have come from the cache.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tokens: Option<u64>,
     },
     /// The run gave its answer. Terminal.
     #[serde(rename = "run.completed")]
@@ -250,6 +268,7 @@ impl Fact {
             Self::RunResumed { .. } => "run.resumed",
             Self::StepStarted { .. } => "step.started",
             Self::MemoryRecalled { .. } => "memory.recalled",
+            Self::ContextCompacted { .. } => "context.compacted",
             Self::LlmCalled { .. } => "llm.called",
             Self::ToolCalled { .. } => "tool.called",
             Self::ToolResult { .. } => "tool.result",
@@ -263,11 +282,12 @@ impl Fact {
 }
 
 /// The names of all event types.
-pub const TYPE_NAMES: [&str; 12] = [
+pub const TYPE_NAMES: [&str; 13] = [
     "run.started",
     "run.resumed",
     "step.started",
     "memory.recalled",
+    "context.compacted",
     "llm.called",
     "tool.called",
     "tool.result",
@@ -293,6 +313,28 @@ pub enum ResumeReason {
     Approval,
     /// A run that it waited for ended.
     ChildDone,
+}
+
+/// Who summarised older steps of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CompactionMethod {
+    /// The run's model.
+    Model,
+    /// The runtime, by the beginnings of calls and results: the model gave no answer.
+    Extractive,
+}
+
+/// What a prompt lost the provider's cache by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheLoss {
+    /// A tool has appeared, gone or changed since the call before.
+    ToolsChanged,
+    /// Messages before the newest step are not what they were.
+    PromptChanged,
+    /// The prompt only grew, and yet the provider took nothing of it from its cache.
+    Provider,
 }
 
 /// What a step led to.

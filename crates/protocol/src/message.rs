@@ -3,12 +3,45 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::id::CallId;
+use crate::{
+    id::{CallId, MemoryId, RunId},
+    time::Timestamp,
+};
 
 /// One entry of a conversation, as the working state keeps it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum Message {
+    /// How a run begins: the system prompt. The first message of every run, written once.
+    System {
+        /// The words.
+        content: String,
+        /// The core memories that stand in them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        core: Vec<ToldCore>,
+        /// The older turns of the session that stand in them as a summary.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        folded: Option<FoldedTurns>,
+    },
+    /// What the runtime tells the model in the middle of a run.
+    Note {
+        /// The words.
+        content: String,
+        /// The memories that were found and stand in them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        recalled: Vec<MemoryId>,
+        /// The core memories that have changed and stand in them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        core: Vec<ToldCore>,
+    },
+    /// What older steps of the run came to, in their place.
+    Summary {
+        /// The words.
+        content: String,
+        /// The first message of the run that is not folded into it: those before it but for system
+        /// prompt and task are.
+        kept_from: u32,
+    },
     /// What the user asked.
     User {
         /// The text of the message.
@@ -37,6 +70,38 @@ pub enum Message {
         #[serde(default)]
         is_error: bool,
     },
+}
+
+impl Message {
+    /// The words.
+    pub fn content(&self) -> &str {
+        match self {
+            Self::System { content, .. }
+            | Self::Note { content, .. }
+            | Self::Summary { content, .. }
+            | Self::User { content }
+            | Self::Assistant { content, .. }
+            | Self::Tool { content, .. } => content,
+        }
+    }
+}
+
+/// A core memory as a model was told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldCore {
+    /// The memory.
+    pub id: MemoryId,
+    /// Which state of it; none when the model was told that it is no longer there.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// Older turns of a session, folded into a summary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldedTurns {
+    /// The run of the newest turn among them.
+    pub through: RunId,
+    /// What they came to.
+    pub summary: String,
 }
 
 /// A tool call that a model asks for.

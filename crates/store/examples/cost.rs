@@ -152,8 +152,14 @@ fn step(run_id: RunId) -> Entry {
         parent_span_id: Some(SpanId::from_bits(2)),
         contains_secrets: false,
     };
-    let warning =
-        |text: &str| event(Fact::RunWarning { code: "test".into(), message: text.into() });
+    let warning = |text: &str| {
+        event(Fact::RunWarning {
+            code: "test".into(),
+            message: text.into(),
+            cause: None,
+            tokens: None,
+        })
+    };
     Entry {
         events: vec![
             warning("begins"),

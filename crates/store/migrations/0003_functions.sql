@@ -310,31 +310,6 @@ begin
     end if;
     outcome := 'written';
 end $$;
-
--- The end of a run's conversation, newest first: `p_bytes` of it and the rest of the message in which
--- they end, but in any case all from position `p_open` on. Each row is read only when it is wanted: a
--- sum over all rows would read a conversation whole to throw most of it away.
-create or replace function conversation_end(
-    p_org text, p_user text, p_project text, p_run uuid, p_open int, p_bytes bigint)
-returns table (at_position int, message jsonb)
-language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off
-set enable_hashjoin = off set enable_mergejoin = off as $$
-declare
-    v_bytes bigint := 0;
-begin
-    for at_position, message in
-        select m.position, m.message
-        from runs r join run_messages m using (org_id, run_id)
-        where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
-          and r.run_id = p_run
-        order by m.position desc
-    loop
-        return next;
-        v_bytes := v_bytes + octet_length(message::text);
-        exit when v_bytes >= p_bytes and at_position <= p_open;
-    end loop;
-end $$;
 -- API keys.
 
 -- The holder of this key, if it is valid now. The caller's organisation is not known before this

@@ -25,7 +25,7 @@ use crate::{
     handle::Store,
     notifier::Subject,
     queue::Claim,
-    rows::{get_json, get_u32, get_word, rows_json, storable_json, to_i32, to_i64},
+    rows::{get_json, get_u32, get_word, rows_json, storable_json, to_i32},
     stream::StreamCursor,
 };
 
@@ -134,11 +134,13 @@ pub enum End {
 pub struct Restored {
     /// The last completed step; 0 for none.
     pub step: u32,
-    /// The first message of the conversation.
-    pub task: Option<Message>,
+    /// The first messages of the conversation: as many as were asked for.
+    pub first: Vec<Message>,
     /// The end of the rest of it, oldest first. A step that was not completed has added the model's
     /// answer, and the results of those of its calls that were settled.
     pub recent: Vec<Message>,
+    /// The place of the first of these in the conversation.
+    pub recent_from: u32,
     /// Whether there is such a step.
     pub has_open_step: bool,
     /// Messages of the whole conversation.
@@ -231,9 +233,13 @@ impl Journal {
         Ok(())
     }
 
-    /// The state of a run that a worker had before. Of its conversation `window_bytes` are read, and
-    /// everything that a step which was not completed has added.
-    pub async fn restore(&self, window_bytes: u64) -> Result<Restored, StoreError> {
+    /// Where a run stands that was worked on before. Of its conversation the first `first` messages
+    /// are read, and those from the place on that the working state names to `recent_from`.
+    pub async fn restore(
+        &self,
+        first: u32,
+        recent_from: impl Fn(&Value) -> u32,
+    ) -> Result<Restored, StoreError> {
         let mut tx = self.store.scoped(&self.scope).begin().await?;
         let checkpoint = sqlx::query(
             "select c.step, c.message_count, c.state
@@ -248,30 +254,22 @@ impl Journal {
         .bind(self.run_id.uuid())
         .fetch_optional(&mut tx)
         .await?;
-        let task = sqlx::query(
-            "select m.message
+        let state = checkpoint.as_ref().map_or(Ok(Value::Null), |row| get_json(row, "state"))?;
+        let open_at = checkpoint.as_ref().map_or(Ok(0), |row| get_u32(row, "message_count"))?;
+        let recent_from = recent_from(&state).max(first);
+        let messages = sqlx::query(
+            "select m.position, m.message
              from runs r join run_messages m using (org_id, run_id)
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
-               and m.position = 0",
+               and (m.position < $5 or m.position >= $6)
+             order by m.position",
         )
         .bind(self.scope.org_id.as_str())
         .bind(self.scope.user_id.as_str())
         .bind(self.scope.project_key())
         .bind(self.run_id.uuid())
-        .fetch_optional(&mut tx)
-        .await?;
-        let open_at = checkpoint.as_ref().map_or(Ok(1), |row| get_u32(row, "message_count"))?;
-        let newest = sqlx::query(
-            "select at_position, message from conversation_end(
-                 p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_open => $5,
-                 p_bytes => $6)",
-        )
-        .bind(self.scope.org_id.as_str())
-        .bind(self.scope.user_id.as_str())
-        .bind(self.scope.project_key())
-        .bind(self.run_id.uuid())
-        .bind(to_i32(open_at))
-        .bind(to_i64(window_bytes))
+        .bind(to_i32(first))
+        .bind(to_i32(recent_from))
         .fetch_all(&mut tx)
         .await?;
         let step = checkpoint.as_ref().map_or(Ok(0), |row| get_u32(row, "step"))?;
@@ -289,25 +287,25 @@ impl Journal {
         .fetch_all(&mut tx)
         .await?;
         tx.commit().await?;
-        let last = newest.first().map(|row| get_u32(row, "at_position")).transpose()?;
-        let (mut recent, mut has_open_step) = (Vec::new(), false);
-        for row in newest.iter().rev() {
-            let position = get_u32(row, "at_position")?;
+        let mut restored = Restored {
+            step,
+            recent_from,
+            calls: calls.iter().map(known_call).collect::<Result<_, _>>()?,
+            state,
+            ..Restored::default()
+        };
+        for row in &messages {
+            let position = get_u32(row, "position")?;
             let message: Message = get_json(row, "message")?;
-            has_open_step |= position >= open_at && matches!(message, Message::Assistant { .. });
-            if position > 0 {
-                recent.push(message);
+            let is_answer = matches!(message, Message::Assistant { .. });
+            restored.has_open_step |= position >= open_at && is_answer;
+            restored.messages_written = position + 1;
+            match position < first {
+                true => restored.first.push(message),
+                false => restored.recent.push(message),
             }
         }
-        Ok(Restored {
-            step,
-            task: task.as_ref().map(|row| get_json(row, "message")).transpose()?,
-            recent,
-            has_open_step,
-            messages_written: last.map_or(0, |position| position + 1),
-            calls: calls.iter().map(known_call).collect::<Result<_, _>>()?,
-            state: checkpoint.as_ref().map_or(Ok(Value::Null), |row| get_json(row, "state"))?,
-        })
+        Ok(restored)
     }
 
     /// The calls that were intended and have no result: all that the end of a run must name.

@@ -2,6 +2,7 @@
 
 use protocol::{
     id::RunId,
+    message::Message,
     name::SessionKey,
     page::{Page, PageLimit},
     run::Session,
@@ -10,7 +11,7 @@ use sqlx::Row;
 
 use crate::{
     error::StoreError,
-    rows::{cut_page, get_parsed, get_timestamp, get_u64},
+    rows::{cut_page, get_json, get_parsed, get_timestamp, get_u64},
     scoped::Scoped,
 };
 
@@ -70,6 +71,29 @@ impl Scoped {
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
         Ok(cut_page(sessions, limit, |session| session.last_run_id.to_string()))
+    }
+
+    /// How the newest run of a session before `run_id` begins that has begun.
+    pub async fn session_beginning(
+        &self,
+        session_key: &SessionKey,
+        before: RunId,
+    ) -> Result<Option<Message>, StoreError> {
+        let query = sqlx::query(
+            "select m.message
+             from runs r join run_messages m using (org_id, run_id)
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3
+               and r.session_key = $4 and r.session_key <> '' and r.run_id < $5 and m.position = 0
+             order by r.run_id desc
+             limit 1",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(session_key.as_str())
+        .bind(before.uuid());
+        let rows = self.read(query).await?;
+        rows.first().map(|row| get_json(row, "message")).transpose()
     }
 
     /// The last `limit` runs of a session that have ended before `run_id`, oldest first.

@@ -19,6 +19,7 @@ export function Answer({ parts }: { parts: Part[] }) {
       {grouped(parts).map((group) => {
         const first = group[0]!;
         if (first.kind === "text") return <Said key={`text-${first.id}`} part={first} />;
+        if (first.kind === "compacted") return <Compacted key={`compacted-${first.id}`} part={first} />;
         if (first.kind === "note") return <Note key={`note-${first.id}`} part={first} />;
         return <Deeds key={`deeds-${first.id}`} parts={group as Deed[]} />;
       })}
@@ -47,6 +48,11 @@ function Said({ part }: { part: Extract<Part, { kind: "text" }> }) {
       <Markdown text={part.text} isDraft={part.isDraft} />
     </Suspense>
   );
+}
+
+function Compacted({ part }: { part: Extract<Part, { kind: "compacted" }> }) {
+  const { t } = useWords();
+  return <p className="text-sm text-muted">{t("chat.compacted", { step: part.step })}</p>;
 }
 
 function Note({ part }: { part: Extract<Part, { kind: "note" }> }) {

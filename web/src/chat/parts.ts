@@ -25,6 +25,7 @@ export type Part =
   | { kind: "recall"; id: string; hits: Hit[]; ms: number }
   | ToolUse
   | { kind: "text"; id: string; text: string; isDraft: boolean }
+  | { kind: "compacted"; id: string; step: number }
   | { kind: "note"; id: string; code: string; message: string };
 
 export function partsOf(events: readonly RunEvent[], drafts?: RunLog["drafts"]): Part[] {
@@ -40,10 +41,14 @@ export function partsOf(events: readonly RunEvent[], drafts?: RunLog["drafts"]):
           parts.push({ kind: "recall", id, hits, ms });
         }
         break;
+      case "context.compacted":
+        parts.push({ kind: "compacted", id, step: event.payload.through_step });
+        break;
       case "llm.called":
-        if (event.payload.content) {
+        // Without a step it is a summary that the runtime asked for.
+        if (event.payload.content && event.step_id) {
           const text = event.payload.content;
-          parts.push({ kind: "text", id: event.step_id ?? id, text, isDraft: false });
+          parts.push({ kind: "text", id: event.step_id, text, isDraft: false });
         }
         break;
       case "tool.called": {

@@ -124,6 +124,7 @@ export const en = {
   "chat.cut": "The answer is not whole.",
   "tool.cut":
     "The tool said more than a result may hold. This is what the model read; the rest was not kept.",
+  "chat.compacted": "Steps up to {step} are summarised from here on.",
   "chat.recalled": { one: "{n} memory recalled", other: "{n} memories recalled" },
 
   "runs.all": "Any status",

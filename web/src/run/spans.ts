@@ -67,6 +67,9 @@ export class Spans {
       case "run.warning":
         this.note(event, event.payload.code, at, false);
         return;
+      case "context.compacted":
+        this.note(event, `compacted: steps to ${event.payload.through_step}`, at, false);
+        return;
       case "step.started":
         this.step =
           this.reopen(event, at) ?? this.open(event, "step", `step ${event.payload.step}`, at);
@@ -242,6 +245,7 @@ export function payloadOf(span: Span, events: RunEvent[]): Payload {
       case "run.cancelled":
       case "run.resumed":
       case "run.warning":
+      case "context.compacted":
         payload.output = event.payload;
         break;
       case "memory.recalled":

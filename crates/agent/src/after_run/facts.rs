@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::civil::Date;
-use model::chat::{ChatEvent, ChatRequest, ChatResponse, ModelRef};
+use model::chat::{CacheHints, ChatEvent, ChatRequest, ChatResponse, ModelRef};
 use protocol::{
     message::{Message, Usage},
     run::RunLimits,
@@ -161,6 +161,7 @@ fn question(model: &ModelRef, today: Date, task: &str, answer: &str) -> ChatRequ
         tools: Vec::new(),
         temperature: None,
         max_tokens: Some(ANSWER_TOKENS),
+        cache: CacheHints::default(),
     }
 }
 

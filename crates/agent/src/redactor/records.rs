@@ -18,6 +18,12 @@ impl Redactor {
                 self.clean_known(input) | self.clean_known(model)
             }
             Fact::RunResumed { epoch: _, from_step: _, reason: _ }
+            | Fact::ContextCompacted {
+                through_step: _,
+                tokens_before: _,
+                tokens_after: _,
+                method: _,
+            }
             | Fact::StepStarted { step: _ }
             | Fact::StepCompleted { step: _, result_type: _, duration_ms: _ } => false,
             Fact::MemoryRecalled { query, hits, duration_ms: _ } => {
@@ -49,7 +55,9 @@ impl Redactor {
                 truncated: _,
                 duration_ms: _,
             } => self.clean_known(tool) | self.clean_value(result, Reach::Credentials),
-            Fact::RunWarning { code: _, message } => self.clean(message, Reach::Credentials),
+            Fact::RunWarning { code: _, message, cause: _, tokens: _ } => {
+                self.clean(message, Reach::Credentials)
+            }
             Fact::RunCompleted { output, output_cut: _, usage: _, cost_usd: _, duration_ms: _ } => {
                 self.clean_known(output)
             }
@@ -66,8 +74,16 @@ impl Redactor {
     /// Masks a message exactly as the event with the same text.
     pub(crate) fn clean_message(&self, message: &mut Message) {
         match message {
-            Message::User { content } => {
+            Message::User { content }
+            | Message::Note { content, recalled: _, core: _ }
+            | Message::Summary { content, kept_from: _ } => {
                 self.clean_known(content);
+            }
+            Message::System { content, core: _, folded } => {
+                self.clean_known(content);
+                if let Some(folded) = folded {
+                    self.clean_known(&mut folded.summary);
+                }
             }
             Message::Assistant { content, tool_calls, replay } => {
                 self.clean_known(content);

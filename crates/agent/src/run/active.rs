@@ -10,7 +10,7 @@ use jiff::Zoned;
 use model::chat::ModelRef;
 use protocol::{
     event::Fact,
-    message::{Message, Usage},
+    message::{FoldedTurns, Message, Usage},
     run::{RunErrorCode, RunLimits},
 };
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,9 @@ use crate::{
 };
 
 use super::{
+    cache::SentPrompt,
     calls::CallLedger,
-    conversation::{RunConversation, window_bytes},
+    conversation::{FIRST_MESSAGES, RunConversation},
     stop::{RunSignals, StopReason},
 };
 
@@ -38,8 +39,12 @@ use super::{
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct WorkingState {
-    /// A summary of older turns of the session.
-    pub(super) history_summary: Option<String>,
+    /// The first message that no summary of older steps has taken the place of.
+    pub(super) kept_from: u32,
+    /// What was sent to the model last.
+    pub(super) sent: SentPrompt,
+    /// How many tokens the provider counts for each one that is estimated; 0 before it has counted.
+    pub(super) counted_per_estimated: f64,
     /// Steps in a row in which no call could be made.
     pub(super) impossible_steps: u32,
     /// The last step's calls and their results, as a digest.
@@ -61,6 +66,8 @@ pub(super) struct ActiveRun<'a> {
     pub(super) recorder: Recorder,
     /// Earlier turns of the session.
     pub(super) history: Vec<Message>,
+    /// What is to stand in the run's beginning of those before them.
+    pub(super) folded: Option<FoldedTurns>,
     pub(super) conversation: RunConversation,
     /// Whether a step was not completed: its recorded answer and results end the conversation.
     pub(super) has_open_step: bool,
@@ -82,9 +89,12 @@ impl<'a> ActiveRun<'a> {
         signals: RunSignals,
     ) -> Result<Self, StoreError> {
         let journal = runtime.parts.store.journal(claim);
+        let kept_from = |state: &Value| {
+            let from = state.get("kept_from").and_then(Value::as_u64).unwrap_or_default();
+            u32::try_from(from).unwrap_or_default()
+        };
         let restored = if claim.epoch > 1 {
-            let window = window_bytes(agent(runtime, claim).context_tokens);
-            Some(journal.restore(window).await?)
+            Some(journal.restore(FIRST_MESSAGES, kept_from).await?)
         } else {
             None
         };
@@ -119,9 +129,7 @@ impl<'a> ActiveRun<'a> {
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?,
         };
         let written = known.messages_written;
-        let blocks = known.step as usize + usize::from(known.has_open_step);
-        let conversation =
-            RunConversation::restored(agent.context_tokens, known.task, known.recent, blocks);
+        let conversation = RunConversation::restored(known.first, known.recent, known.recent_from);
         let totals = Totals {
             steps: claim.step_count,
             tool_calls: claim.tool_call_count,
@@ -137,6 +145,7 @@ impl<'a> ActiveRun<'a> {
             model: ModelRef { provider: String::new(), model: String::new() },
             recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
             history: Vec::new(),
+            folded: None,
             has_open_step: known.has_open_step,
             conversation,
             calls: CallLedger::restored(known.calls),
@@ -174,7 +183,8 @@ impl<'a> ActiveRun<'a> {
 
     pub(super) fn warn(&mut self, code: &str, message: String) {
         let span = if self.step == 0 { EventSpan::Run } else { EventSpan::Step(self.step) };
-        self.recorder.record(span, Fact::RunWarning { code: code.into(), message });
+        let fact = Fact::RunWarning { code: code.into(), message, cause: None, tokens: None };
+        self.recorder.record(span, fact);
     }
 
     /// Writes everything that was added since the last commit, or nothing.

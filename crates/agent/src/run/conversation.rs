@@ -1,94 +1,157 @@
-//! The part of a run's conversation that a worker keeps in memory: the task, and as much of the end as a
-//! prompt can show. The whole is in the database, and its size does not matter here. Pure.
+//! What a worker keeps in memory of a run's conversation: its beginning, its task, and all that was
+//! said since the last summary. All of it is in the database, message by message. Pure.
+//!
+//! A message is never changed or moved: a prompt is the one before with something at its end. Only a
+//! summary takes the place of what it folds.
 
 use protocol::message::{Message, ToolCall};
 
-use crate::context::{cut_result, result_tokens};
+/// How many of the first messages stand in every prompt: how the run begins, and its task.
+pub(super) const FIRST_MESSAGES: u32 = 2;
 
-/// Bytes that are kept for each token of a prompt. The estimate counts a token for every four bytes at
-/// most; the rest is for what a message carries and a prompt does not count.
-const BYTES_PER_TOKEN: u64 = 16;
-
-/// How many bytes of a conversation are kept for prompts of so many tokens.
-pub(super) const fn window_bytes(context_tokens: u64) -> u64 {
-    context_tokens.saturating_mul(BYTES_PER_TOKEN)
+#[derive(Debug, Default)]
+pub(super) struct RunConversation {
+    beginning: Option<Message>,
+    task: Option<Message>,
+    /// What follows the task and is not folded into a summary; the summary itself among it.
+    recent: Vec<Message>,
+    /// The place of the first of `recent` in the whole conversation.
+    recent_from: u32,
+    /// Tokens of the beginning and the task.
+    first_tokens: u64,
+    /// Tokens of `recent`.
+    recent_tokens: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct RunConversation {
-    task: Option<Message>,
-    /// The end of what follows the task. It begins with a block: a message of the model and the results
-    /// of its calls.
-    recent: Vec<Message>,
-    bytes: u64,
-    bytes_max: u64,
-    /// The number of blocks before `recent`, which are only in the database.
-    left_out: usize,
-    /// Tokens of a result that a prompt can show.
-    result_tokens: u64,
+/// Older steps, to be folded into a summary.
+pub(super) struct Folding<'a> {
+    /// What they came to before: the last summary.
+    pub(super) before: Option<&'a str>,
+    /// Their messages.
+    pub(super) messages: &'a [Message],
+    /// The place of the first message that stays.
+    pub(super) kept_from: u32,
+    /// How many steps stay.
+    pub(super) kept_steps: u32,
+    /// Tokens of those that do not, estimated.
+    pub(super) tokens: u64,
 }
 
 impl RunConversation {
-    pub(super) fn new(context_tokens: u64) -> Self {
-        Self {
-            task: None,
-            recent: Vec::new(),
-            bytes: 0,
-            bytes_max: window_bytes(context_tokens),
-            left_out: 0,
-            result_tokens: result_tokens(context_tokens),
-        }
-    }
-
-    /// As restored from the database: the task, and the newest messages, oldest first.
-    pub(super) fn restored(
-        context_tokens: u64,
-        task: Option<Message>,
-        recent: Vec<Message>,
-        steps: usize,
-    ) -> Self {
-        let is_result = |message: &Message| matches!(message, Message::Tool { .. });
-        let is_answer = |message: &&Message| matches!(message, Message::Assistant { .. });
-        let read = recent.iter().filter(is_answer).count();
-        let mut conversation = Self::new(context_tokens);
-        conversation.task = task;
-        conversation.left_out = steps.saturating_sub(read);
-        // Results whose call was not read belong to a block that is left out.
-        recent.into_iter().skip_while(is_result).for_each(|message| conversation.push(message));
+    /// As it was read back: the first messages, and those from `recent_from` on.
+    pub(super) fn restored(first: Vec<Message>, recent: Vec<Message>, recent_from: u32) -> Self {
+        let mut conversation = Self::default();
+        first.into_iter().for_each(|message| conversation.push(message));
+        conversation.recent_from = recent_from.max(FIRST_MESSAGES);
+        recent.into_iter().for_each(|message| conversation.push(message));
         conversation
     }
 
-    /// Adds a message; the first one is the task. Drops what no prompt will show any more.
+    /// Adds a message. A summary drops what it folds.
     pub(super) fn push(&mut self, message: Message) {
-        if self.task.is_none() {
-            self.task = Some(message);
-            return;
-        }
-        if !matches!(message, Message::Tool { .. }) {
-            self.cut_last_results();
-        }
-        self.bytes += size(&message, window_bytes(self.result_tokens));
-        self.recent.push(message);
-        while self.bytes > self.bytes_max
-            && let Some(second) = self.second_block()
-        {
-            let most = window_bytes(self.result_tokens);
-            let first: u64 = self.recent.drain(..second).map(|message| size(&message, most)).sum();
-            self.bytes -= first;
-            self.left_out += 1;
+        let added = tokens(&message);
+        match message {
+            Message::System { .. } if self.beginning.is_none() => {
+                self.first_tokens += added;
+                self.beginning = Some(message);
+            }
+            Message::User { .. } if self.task.is_none() => {
+                self.first_tokens += added;
+                self.task = Some(message);
+                self.recent_from = FIRST_MESSAGES;
+            }
+            Message::Summary { kept_from, .. } => {
+                let folded = kept_from.saturating_sub(self.recent_from) as usize;
+                let folded = self.recent.drain(..folded.min(self.recent.len()));
+                self.recent_tokens -= folded.map(|message| tokens(&message)).sum::<u64>();
+                self.recent_tokens += added;
+                self.recent_from = self.recent_from.max(kept_from);
+                self.recent.push(message);
+            }
+            Message::System { .. }
+            | Message::Note { .. }
+            | Message::User { .. }
+            | Message::Assistant { .. }
+            | Message::Tool { .. } => {
+                self.recent_tokens += added;
+                self.recent.push(message);
+            }
         }
     }
 
-    pub(super) fn task(&self) -> Option<&Message> {
-        self.task.as_ref()
+    pub(super) fn beginning(&self) -> Option<&Message> {
+        self.beginning.as_ref()
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// The system prompt.
+    pub(super) fn system(&self) -> &str {
+        match &self.beginning {
+            Some(Message::System { content, .. }) => content,
+            _ => "",
+        }
     }
 
     pub(super) fn recent(&self) -> &[Message] {
         &self.recent
     }
 
-    pub(super) fn left_out(&self) -> usize {
-        self.left_out
+    /// The place of the first message that is kept in memory, in the whole conversation.
+    pub(super) fn recent_from(&self) -> u32 {
+        self.recent_from
+    }
+
+    /// Tokens of the beginning and the task, estimated.
+    pub(super) fn first_tokens(&self) -> u64 {
+        self.first_tokens
+    }
+
+    /// Tokens of what follows them, estimated.
+    pub(super) fn recent_tokens(&self) -> u64 {
+        self.recent_tokens
+    }
+
+    /// What a prompt has of the run behind earlier turns of its session: the task, what older steps
+    /// came to, and the rest as it was.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
+        let summary = self.recent.iter().rfind(|message| is_summary(message));
+        let rest = self.recent.iter().filter(|message| !is_summary(message));
+        self.task.iter().chain(summary).chain(rest)
+    }
+
+    /// All steps but the newest ones that fit into so many tokens, and the last one in any case; none
+    /// when there are no others.
+    pub(super) fn folding(&self, most_kept_tokens: u64) -> Option<Folding<'_>> {
+        let mut kept_tokens = 0;
+        let mut kept_steps = 0;
+        let mut end = self.recent.len();
+        for block in self.recent.chunk_by(|last, next| !begins_step(last, next)).rev() {
+            kept_tokens += block.iter().map(tokens).sum::<u64>();
+            if kept_steps > 0 && kept_tokens > most_kept_tokens {
+                break;
+            }
+            kept_steps += 1;
+            end -= block.len();
+        }
+        let messages = self.recent.get(..end)?;
+        let steps = messages.iter().filter(|message| !is_summary(message));
+        let folded_tokens = steps.map(tokens).sum();
+        let before = self.recent.iter().rev().find_map(|message| match message {
+            Message::Summary { content, .. } => Some(content.as_str()),
+            _ => None,
+        });
+        messages.iter().any(|message| matches!(message, Message::Assistant { .. })).then_some(
+            Folding {
+                before,
+                messages,
+                kept_from: self.recent_from + u32::try_from(end).unwrap_or(u32::MAX),
+                kept_steps,
+                tokens: folded_tokens,
+            },
+        )
     }
 
     /// The words and the calls of the model's last answer as they are kept: no secret of ours goes
@@ -98,7 +161,11 @@ impl RunConversation {
             Message::Assistant { content, tool_calls, .. } => {
                 Some((content.clone(), tool_calls.clone()))
             }
-            Message::User { .. } | Message::Tool { .. } => None,
+            Message::System { .. }
+            | Message::Note { .. }
+            | Message::Summary { .. }
+            | Message::User { .. }
+            | Message::Tool { .. } => None,
         });
         answer.unwrap_or_default()
     }
@@ -110,38 +177,34 @@ impl RunConversation {
         self.recent.get(first..).unwrap_or_default()
     }
 
-    /// A block follows: of the results of the last one prompts show the beginnings only.
-    fn cut_last_results(&mut self) {
-        let most = window_bytes(self.result_tokens);
-        for message in self.recent.iter_mut().rev() {
-            if !matches!(message, Message::Tool { .. }) {
-                break;
-            }
-            self.bytes -= size(message, most);
-            *message = cut_result(message, self.result_tokens);
-            self.bytes += size(message, most);
-        }
-    }
-
-    fn second_block(&self) -> Option<usize> {
-        let is_result = |message: &Message| matches!(message, Message::Tool { .. });
-        self.recent.iter().skip(1).position(|message| !is_result(message)).map(|at| at + 1)
+    /// The step that goes on here was told what is new in memory.
+    pub(super) fn ends_with_memories(&self) -> bool {
+        matches!(
+            self.recent.last(),
+            Some(Message::Note { recalled, core, .. }) if !recalled.is_empty() || !core.is_empty()
+        )
     }
 }
 
-/// Bytes of a message, as far as they can be many. Of a result count those that a prompt can show: the
-/// newest ones are kept whole until they are cut, and must not drive out what stands before them.
-fn size(message: &Message, result_bytes_max: u64) -> u64 {
-    let bytes = match message {
-        Message::User { content } => content.len(),
-        Message::Tool { content, .. } => return (content.len() as u64).min(result_bytes_max),
-        Message::Assistant { content, tool_calls, replay } => {
-            let args = tool_calls.iter().map(|call| call.args.to_string().len()).sum::<usize>();
-            let replay = replay.as_ref().map_or(0, |replay| replay.blocks.to_string().len());
-            content.len() + args + replay
+fn is_summary(message: &Message) -> bool {
+    matches!(message, Message::Summary { .. })
+}
+
+/// A step is what the model is told, its answer and the results of its calls.
+fn begins_step(last: &Message, next: &Message) -> bool {
+    let is_end = matches!(last, Message::Assistant { .. } | Message::Tool { .. });
+    is_end && !matches!(next, Message::Tool { .. })
+}
+
+/// Tokens of a message, with what is sent back of a provider's own blocks.
+fn tokens(message: &Message) -> u64 {
+    let replay = match message {
+        Message::Assistant { replay: Some(replay), .. } => {
+            replay.blocks.to_string().len() as u64 / 4
         }
+        _ => 0,
     };
-    bytes as u64
+    model::tokens::estimate_message(message) + replay
 }
 
 #[cfg(test)]
@@ -149,93 +212,85 @@ mod tests {
     use protocol::id::{CallId, RunId};
     use serde_json::json;
 
-    use crate::context::{Ingredients, Prompt, assemble};
-
     use super::*;
 
-    const CONTEXT_TOKENS: u64 = 200;
-
-    fn block(index: u32, result: &str) -> [Message; 2] {
+    fn step(index: u32, result: &str) -> [Message; 3] {
         let id = CallId::derive(RunId::from_uuid(uuid::Uuid::nil()), index, 0, "t", "{}");
         let call = ToolCall { id, tool: "t".into(), args: json!({"n": index}) };
         let content = result.to_owned();
         [
+            Message::Note { content: format!("note {index}"), recalled: vec![], core: vec![] },
             Message::Assistant { content: String::new(), tool_calls: vec![call], replay: None },
             Message::Tool { tool_call_id: id, tool: "t".into(), content, is_error: false },
         ]
     }
 
-    fn prompt(task: Option<&Message>, messages: &[Message], left_out: usize) -> Prompt {
-        assemble(&Ingredients {
-            system_prompt: "S",
-            asked_at: &"2026-03-11T01:30:00+08:00[Asia/Shanghai]".parse().unwrap(),
-            core: &[],
-            recalled: &[],
-            summary: None,
-            history: &[],
-            task,
-            messages,
-            left_out,
-            budget_tokens: CONTEXT_TOKENS,
-        })
+    fn first() -> Vec<Message> {
+        let content = "S".to_owned();
+        vec![
+            Message::System { content, core: vec![], folded: None },
+            Message::User { content: "task".into() },
+        ]
+    }
+
+    fn prompt(conversation: &RunConversation) -> Vec<Message> {
+        conversation.messages().cloned().collect()
     }
 
     #[test]
-    fn a_prompt_is_the_same_as_of_the_whole_conversation() {
-        let task = Message::User { content: "task".into() };
-        for result in ["x", "1234567890", "字字字", "%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%"] {
-            for repeats in [1, 10, 300] {
-                let mut conversation = RunConversation::new(CONTEXT_TOKENS);
-                let mut whole = Vec::new();
-                conversation.push(task.clone());
-                for index in 0..100 {
-                    for message in block(index, &result.repeat(repeats)) {
-                        whole.push(message.clone());
-                        conversation.push(message);
-                        let kept = prompt(
-                            conversation.task(),
-                            conversation.recent(),
-                            conversation.left_out(),
-                        );
-                        assert_eq!(kept, prompt(Some(&task), &whole, 0), "{result} × {repeats}");
-                    }
-                }
-                let bytes: u64 = whole.iter().map(|message| size(message, u64::MAX)).sum();
-                let is_cut = conversation.left_out() > 0;
-                assert!(is_cut || bytes <= window_bytes(CONTEXT_TOKENS), "{result} × {repeats}");
+    fn a_prompt_is_the_one_before_and_more() {
+        let mut conversation = RunConversation::restored(first(), Vec::new(), 0);
+        let mut before = prompt(&conversation);
+        for message in (0..9).flat_map(|index| step(index, "r")) {
+            conversation.push(message);
+            let after = prompt(&conversation);
+            assert!(after.starts_with(&before) && after.len() == before.len() + 1);
+            before = after;
+        }
+        assert_eq!(conversation.system(), "S");
+    }
+
+    #[test]
+    fn a_summary_takes_the_place_of_whole_steps_and_survives_storage() {
+        let mut conversation = RunConversation::restored(first(), Vec::new(), 0);
+        let mut written = first();
+        for index in 0..20 {
+            for message in step(index, &"x".repeat(100)) {
+                written.push(message.clone());
+                conversation.push(message);
+            }
+            if index % 7 != 6 {
+                continue;
+            }
+            let folding = conversation.folding(100).unwrap();
+            assert!(matches!(folding.messages.last(), Some(Message::Tool { .. })));
+            assert_eq!(folding.kept_steps, 2);
+            let kept_from = folding.kept_from;
+            let before = conversation.recent_tokens();
+            let summary = Message::Summary { content: format!("until {index}"), kept_from };
+            written.push(summary.clone());
+            conversation.push(summary.clone());
+            assert!(conversation.recent_tokens() < before);
+            let shown = prompt(&conversation);
+            assert_eq!(shown[..2], [written[1].clone(), summary]);
+            assert_eq!(shown[2..], written[kept_from as usize..written.len() - 1]);
+            // Whoever takes the run up has the same prompt, wherever they begin to read.
+            for from in [FIRST_MESSAGES, conversation.recent_from()] {
+                let recent = written[from as usize..].to_vec();
+                let restored = RunConversation::restored(first(), recent, from);
+                assert_eq!(prompt(&restored), shown);
+                assert_eq!(restored.recent_from(), kept_from);
             }
         }
+        assert_eq!(conversation.last_answer().1[0].args, json!({"n": 19}));
     }
 
     #[test]
-    fn no_more_is_kept_than_a_prompt_can_show_and_the_last_block_whole() {
-        let mut conversation = RunConversation::new(CONTEXT_TOKENS);
-        conversation.push(Message::User { content: "task".into() });
-        let huge = "x".repeat(1 << 20);
-        for index in 0..20 {
-            block(index, &huge).into_iter().for_each(|message| conversation.push(message));
-            let [Message::Tool { content, .. }] = conversation.last_results() else {
-                panic!("one result")
-            };
-            assert_eq!(content.len(), huge.len());
-            let older: u64 = conversation
-                .recent()
-                .iter()
-                .rev()
-                .skip(2)
-                .map(|message| size(message, u64::MAX))
-                .sum();
-            assert!(older <= window_bytes(CONTEXT_TOKENS), "{older}");
-        }
-    }
-
-    #[test]
-    fn what_is_read_back_begins_with_a_block() {
-        let task = Message::User { content: "task".into() };
-        let messages: Vec<_> = (0..3).flat_map(|index| block(index, "r")).skip(1).collect();
-        let conversation = RunConversation::restored(CONTEXT_TOKENS, Some(task), messages, 10);
-        assert_eq!(conversation.recent().len(), 4);
-        assert_eq!(conversation.left_out(), 8);
-        assert_eq!(conversation.last_answer().1[0].args, json!({"n": 2}));
+    fn the_last_step_is_never_folded() {
+        let mut conversation = RunConversation::restored(first(), Vec::new(), 0);
+        step(0, &"x".repeat(10_000)).into_iter().for_each(|message| conversation.push(message));
+        assert!(conversation.folding(0).is_none());
+        step(1, "x").into_iter().for_each(|message| conversation.push(message));
+        assert_eq!(conversation.folding(0).unwrap().messages.len(), 3);
     }
 }

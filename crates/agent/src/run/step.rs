@@ -7,24 +7,26 @@ use std::{
 
 use futures::StreamExt;
 use model::{
-    chat::{AnswerCut, ChatEvent, ChatRequest, ChatResponse},
+    chat::{AnswerCut, CacheHints, ChatEvent, ChatRequest, ChatResponse},
     error::ModelError,
 };
 use protocol::{
-    event::{Fact, StepResult},
+    event::{CacheLoss, Fact, StepResult},
     id::CallId,
     limits::MEMORY_QUERY_MAX_BYTES,
     memory::{Hit, Memory, SearchMemories},
-    message::{FinishReason, Message, ToolCall, canonical_json},
+    message::{FinishReason, Message, ToolCall, Usage, canonical_json},
     run::RunErrorCode,
+    scope::Scope,
     tool::{Approval, Effect},
 };
 use store::failpoint;
 use tokio::time::sleep_until;
 
 use crate::{
-    context::{CORE_MAX_CHARS, Ingredients, assemble},
+    context::{CORE_MAX_CHARS, Shown, beginning, memory_note, result_tokens, shown_result},
     recorder::EventSpan,
+    redactor::Reach,
     tools::{Tool, answer::ToolAnswer, builtin::ToolCaller},
 };
 
@@ -42,6 +44,8 @@ const GATHER_TEXT: Duration = Duration::from_millis(40);
 const IMPOSSIBLE_STEPS_MAX: u32 = 3;
 /// Steps in a row with the same calls and the same results, before the run fails.
 const SAME_STEPS_MAX: u32 = 10;
+/// Characters of the key under which a provider keeps the prompts of a session.
+const CACHE_KEY_CHARS: usize = 32;
 
 /// How a step ended.
 pub(super) enum StepEnd {
@@ -58,39 +62,24 @@ impl ActiveRun<'_> {
         let step = self.step;
         let began = Instant::now();
         self.recorder.record(EventSpan::Step(step), Fact::StepStarted { step });
-        let (core, recalled) = self.recall().await;
         let tools = self.runtime.toolbox.of(&self.agent);
-        let prompt = assemble(&Ingredients {
-            system_prompt: &self.agent.system_prompt,
-            asked_at: &self.asked_at,
-            core: &core,
-            recalled: &recalled,
-            summary: self.state.history_summary.as_deref(),
-            history: &self.history,
-            task: self.conversation.task(),
-            messages: self.conversation.recent(),
-            left_out: self.conversation.left_out(),
-            budget_tokens: self.agent.context_tokens,
-        });
-        let asked = self.claim.llm_config.as_ref();
-        let mut request = ChatRequest {
-            provider: self.model.provider.clone(),
-            model: self.model.model.clone(),
-            system: prompt.system,
-            messages: prompt.messages,
-            tools: tools.iter().map(|tool| tool.info.clone()).collect(),
-            temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
-            max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
-        };
+        self.compact(&tools).await?;
+        self.tell_memories().await;
+        let mut request = self.request(&tools);
+        let loss = self.state.sent.loss(&request);
+        if let Some(cause) = loss {
+            self.warn_of_cache(cause);
+        }
         self.reserve(&mut request).await?;
         for left_out in self.runtime.toolbox.left_out() {
             if self.agent.may_call(&left_out.name) {
                 self.tell_left_out(&left_out.name, &left_out.reason);
             }
         }
-        let answer = self.ask(request).await;
+        let answer = self.ask(request.clone()).await;
         self.settle_usage(answer.as_ref().ok()).await?;
         let mut response = answer?;
+        self.note_prompt(&request, response.usage, loss.is_none());
         failpoint::pass("after_model_answer");
         let cut = response.cut.take();
         if let Some(cut) = &cut {
@@ -116,7 +105,8 @@ impl ActiveRun<'_> {
         began: Instant,
     ) -> Result<StepEnd, StopReason> {
         self.note_answer(response);
-        self.push(Message::User { content: cut_notice(cut) });
+        let (recalled, core) = (Vec::new(), Vec::new());
+        self.push(Message::Note { content: cut_notice(cut), recalled, core });
         self.note_progress(true, "");
         self.complete_step(StepResult::ToolCalls, began)?;
         self.commit_step().await
@@ -180,6 +170,71 @@ impl ActiveRun<'_> {
         if self.state.left_out.insert(tool.to_owned()) {
             self.warn("tool_left_out", format!("the tool `{tool}` is left out: {reason}"));
         }
+    }
+
+    /// Begins the conversation if nothing was said, and tells the model what is new in memory.
+    async fn tell_memories(&mut self) {
+        if self.conversation.ends_with_memories() {
+            return; // An earlier worker has told it.
+        }
+        let (core, recalled) = self.recall().await;
+        if !self.conversation.has_begun() {
+            let (prompt, folded) = (&self.agent.system_prompt, self.folded.take());
+            self.push(beginning(prompt, &self.asked_at, &core, folded));
+            self.push(Message::User { content: self.claim.input.clone() });
+        }
+        let shown =
+            Shown::by(self.conversation.beginning().into_iter().chain(self.conversation.recent()));
+        let zone = self.asked_at.time_zone();
+        let note = memory_note(&shown, &core, &recalled, zone, self.agent.context_tokens);
+        if let Some(note) = note {
+            self.push(note);
+        }
+    }
+
+    fn request(&self, tools: &[Arc<Tool>]) -> ChatRequest {
+        let asked = self.claim.llm_config.as_ref();
+        ChatRequest {
+            provider: self.model.provider.clone(),
+            model: self.model.model.clone(),
+            system: self.conversation.system().to_owned(),
+            messages: self.history.iter().chain(self.conversation.messages()).cloned().collect(),
+            tools: tools.iter().map(|tool| tool.info.clone()).collect(),
+            temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
+            max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
+            cache: CacheHints { shared_messages: self.history.len(), key: Some(self.cache_key()) },
+        }
+    }
+
+    /// The same for all runs of a session, and nothing that says whose it is.
+    fn cache_key(&self) -> String {
+        let Scope { org_id, user_id, .. } = &self.claim.scope;
+        let project = self.claim.scope.project_key();
+        let session = &self.claim.session_key;
+        let mut key = digest(&format!("{org_id}\n{user_id}\n{project}\n{session}"));
+        key.truncate(CACHE_KEY_CHARS);
+        key
+    }
+
+    /// Notes what was sent, for the next prompt to be compared with.
+    fn note_prompt(&mut self, request: &ChatRequest, usage: Usage, grew: bool) {
+        self.learn_count(request, usage.input_tokens);
+        if self.state.sent.answered(request, usage, grew) {
+            self.warn_of_cache(CacheLoss::Provider);
+        }
+    }
+
+    fn warn_of_cache(&mut self, cause: CacheLoss) {
+        let tokens = self.state.sent.tokens();
+        let what = match cause {
+            CacheLoss::ToolsChanged => "the tools are not those of the last call",
+            CacheLoss::PromptChanged => "the prompt does not begin with that of the last call",
+            CacheLoss::Provider => "the provider took nothing of the prompt from its cache",
+        };
+        let message = format!("{what}: {tokens} tokens may be paid for again");
+        let code = "cache_lost".to_owned();
+        let fact = Fact::RunWarning { code, message, cause: Some(cause), tokens: Some(tokens) };
+        self.recorder.record(EventSpan::Step(self.step), fact);
     }
 
     /// Searches memories for the task and the latest turn. The step goes on if the search fails.
@@ -295,7 +350,8 @@ impl ActiveRun<'_> {
         tools: &[Arc<Tool>],
     ) -> Result<(), StopReason> {
         let mut impossible = true;
-        self.results_bytes = self.conversation.last_results().iter().map(content_bytes).sum();
+        self.results_bytes =
+            self.conversation.last_results().iter().map(|result| result.content().len()).sum();
         for call in calls {
             let tool = tools.iter().find(|tool| tool.info.name == call.tool);
             let next = self.calls.next_move(call.id);
@@ -348,6 +404,7 @@ impl ActiveRun<'_> {
         let answer = answer.bounded(most.saturating_sub(self.results_bytes));
         let content = answer.text();
         self.results_bytes += content.len();
+        let content = self.shown(content);
         self.calls.answer(call.id);
         self.push(Message::Tool {
             tool_call_id: call.id,
@@ -367,6 +424,15 @@ impl ActiveRun<'_> {
                 result: answer.result,
             },
         );
+    }
+
+    /// A result as the model reads it; masked before it is cut, so that no half of a secret is left.
+    fn shown(&self, mut content: String) -> String {
+        let most = result_tokens(self.agent.context_tokens);
+        if model::tokens::estimate(&content) > most {
+            self.runtime.parts.redactor.clean(&mut content, Reach::Credentials);
+        }
+        shown_result(content, most)
     }
 
     async fn call_tool(&mut self, call: &ToolCall, tool: &Tool) -> Result<ToolAnswer, StopReason> {
@@ -394,7 +460,12 @@ impl ActiveRun<'_> {
                 Message::Tool { tool_call_id, content, .. } if *tool_call_id == call.id => {
                     Some(content.as_str())
                 }
-                Message::Tool { .. } | Message::User { .. } | Message::Assistant { .. } => None,
+                Message::System { .. }
+                | Message::Note { .. }
+                | Message::Summary { .. }
+                | Message::Tool { .. }
+                | Message::User { .. }
+                | Message::Assistant { .. } => None,
             })
         };
         calls
@@ -478,19 +549,16 @@ fn cut_notice(cut: &AnswerCut) -> String {
     )
 }
 
-fn content_bytes(message: &Message) -> usize {
-    match message {
-        Message::User { content }
-        | Message::Tool { content, .. }
-        | Message::Assistant { content, .. } => content.len(),
-    }
-}
-
 /// The task and the latest turn, cut to what a search takes.
 fn recall_query(input: &str, messages: &[Message]) -> String {
     let latest = messages.iter().rev().find_map(|message| match message {
         Message::Assistant { content, .. } if !content.trim().is_empty() => Some(content.as_str()),
-        Message::Assistant { .. } | Message::User { .. } | Message::Tool { .. } => None,
+        Message::System { .. }
+        | Message::Note { .. }
+        | Message::Summary { .. }
+        | Message::Assistant { .. }
+        | Message::User { .. }
+        | Message::Tool { .. } => None,
     });
     let half = MEMORY_QUERY_MAX_BYTES / 2 - 1;
     match latest {

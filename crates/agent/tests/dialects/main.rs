@@ -8,6 +8,7 @@
     clippy::string_slice
 )]
 
+mod prefix;
 mod server;
 mod stand_ins;
 

@@ -1,6 +1,8 @@
 //! A tiny HTTP server that answers by a function of the path and the body. One request a
 //! connection.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,24 +16,29 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+type AnswerFn = dyn Fn(&str, &Value) -> Answer + Send + Sync;
+
 pub(crate) struct Server {
     pub(crate) url: String,
 }
 
 impl Server {
-    pub(crate) async fn start(answer: fn(&str, &Value) -> Answer) -> Self {
+    pub(crate) async fn start(
+        answer: impl Fn(&str, &Value) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let answer: Arc<AnswerFn> = Arc::new(answer);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answer));
+                tokio::spawn(serve(stream, Arc::clone(&answer)));
             }
         });
         Self { url }
     }
 }
 
-async fn serve(mut stream: TcpStream, answer: fn(&str, &Value) -> Answer) {
+async fn serve(mut stream: TcpStream, answer: Arc<AnswerFn>) {
     let Some((path, body)) = read(&mut stream).await else { return };
     let Answer { status, content_type, body } = answer(&path, &body);
     let head = format!(

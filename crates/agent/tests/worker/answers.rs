@@ -120,7 +120,7 @@ async fn calls_of_an_answer_that_was_cut_are_not_made_and_the_model_is_told() {
         completed "done" tokens 27
     "#]].assert_eq(&world.story(&CreateRun::new("x")).await);
     let requests = world.script.requests();
-    let [.., Message::User { content }] = &requests[1].messages[..] else { panic!() };
+    let [.., Message::Note { content, .. }] = &requests[1].messages[..] else { panic!() };
     assert!(content.contains("its call of `memory_write` was not made"), "{content}");
     let is_empty = |message: &Message| matches!(message, Message::Assistant { content, .. } if content.is_empty());
     assert!(!requests.iter().flat_map(|request| &request.messages).any(is_empty));
@@ -157,7 +157,7 @@ async fn a_question_without_an_answer_stays_in_its_session() {
         .map(|message| match message {
             Message::User { content } => format!("user {content}"),
             Message::Assistant { content, .. } => format!("assistant {content}"),
-            Message::Tool { content, .. } => format!("tool {content}"),
+            other => format!("{other:?}"),
         })
         .collect();
     assert_eq!(said, ["user first", "user second", "assistant well", "user third"]);
@@ -181,7 +181,7 @@ async fn a_tool_that_cannot_be_used_is_named_once() {
         .await
         .into_iter()
         .filter_map(|event| match event.fact {
-            Fact::RunWarning { code, message } => Some(format!("{code} {message}")),
+            Fact::RunWarning { code, message, .. } => Some(format!("{code} {message}")),
             _ => None,
         })
         .collect();

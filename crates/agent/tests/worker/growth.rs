@@ -23,11 +23,13 @@ const BYTES: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_costs_as_much_at_the_end_of_a_long_run_as_at_its_beginning() {
     let asked = std::sync::atomic::AtomicU32::new(0);
-    let script =
-        Scripted::new(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 {
+    let script = Scripted::new(move |request| match request.tools.is_empty() {
+        true => Reply::text("It read on."),
+        false => match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 {
             STEPS => Reply::text("done"),
             n => Reply::call("read_file", json!({"path": "notes", "offset": n % 40 + 1})),
-        });
+        },
+    });
     let mut world = World::new(script).await;
     world.agent.limits.max_steps = Some(STEPS);
     let folder = world.workspace.path().join("org-org_a/user-user_a/no-project");

@@ -79,6 +79,7 @@ async fn abandoned(world: &World, calls: &[(&str, Value, Effect)], settled: Opti
             ),
         ],
         messages: vec![
+            Message::System { content: "S".into(), core: Vec::new(), folded: None },
             Message::User { content: "x".into() },
             Message::Assistant { content: String::new(), tool_calls: asked, replay: None },
         ],

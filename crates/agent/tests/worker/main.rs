@@ -220,6 +220,9 @@ fn told(events: &[Event]) -> String {
                 let hits: Vec<_> = hits.iter().map(|hit| hit.snippet.as_str()).collect();
                 format!("recalled {query:?} {hits:?}")
             }
+            Fact::ContextCompacted { through_step, method, .. } => {
+                format!("compacted through {through_step} {method:?}")
+            }
             Fact::LlmCalled { content, tool_calls, finish_reason, usage, attempts, .. } => {
                 let asks: Vec<_> =
                     tool_calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
@@ -235,7 +238,7 @@ fn told(events: &[Event]) -> String {
             Fact::StepCompleted { step, result_type, .. } => {
                 format!("step {step} completed {result_type:?}")
             }
-            Fact::RunWarning { code, message } => format!("warning {code} {message}"),
+            Fact::RunWarning { code, message, .. } => format!("warning {code} {message}"),
             Fact::RunCompleted { output, usage, .. } => {
                 format!("completed {output:?} tokens {}", usage.total_tokens)
             }

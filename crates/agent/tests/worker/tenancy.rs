@@ -236,13 +236,15 @@ fn calls(world: &World, others: &[Other]) -> Vec<(&'static str, Value)> {
 fn script() -> (Scripted, std::sync::Arc<Mutex<Vec<Reply>>>) {
     let batches = std::sync::Arc::new(Mutex::new(Vec::<Reply>::new()));
     let next = std::sync::Arc::clone(&batches);
-    let script = Scripted::new(move |request| match request.messages.last() {
-        Some(Message::Tool { .. }) => Reply::text("done"),
-        _ if format!("{:?}", request.messages).contains("remember ") => {
-            Reply::text(format!("I remember {CANARY}."))
-        }
-        _ => next.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default(),
-    });
+    let is_note = |message: &&Message| matches!(message, Message::Note { .. });
+    let script =
+        Scripted::new(move |request| match request.messages.iter().rfind(|m| !is_note(m)) {
+            Some(Message::Tool { .. }) => Reply::text("done"),
+            _ if format!("{:?}", request.messages).contains("remember ") => {
+                Reply::text(format!("I remember {CANARY}."))
+            }
+            _ => next.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default(),
+        });
     (script, batches)
 }
 

@@ -96,6 +96,7 @@ async fn memories_stand_in_the_prompt_with_their_dates() {
     let world = World::new(Scripted::in_order([Reply::text("done")])).await;
     written(&world, "2026-03-02", "The plumber comes tomorrow at 9.").await;
     world.story(&CreateRun::new("When does the plumber come?")).await;
-    let system = world.script.requests().pop().unwrap().system;
-    assert!(system.contains("] (2026-03-02) The plumber comes tomorrow at 9."), "{system}");
+    let messages = world.script.requests().pop().unwrap().messages;
+    let note = messages.last().unwrap().content();
+    assert!(note.contains("] (2026-03-02) The plumber comes tomorrow at 9."), "{note}");
 }

@@ -38,7 +38,14 @@ pub(super) fn next(request: &ChatRequest) -> Next {
         .unwrap_or((&[], &request.messages));
     let text = match before.last() {
         Some(Message::User { content }) => content.as_str(),
-        Some(Message::Assistant { .. } | Message::Tool { .. }) | None => "",
+        Some(
+            Message::System { .. }
+            | Message::Note { .. }
+            | Message::Summary { .. }
+            | Message::Assistant { .. }
+            | Message::Tool { .. },
+        )
+        | None => "",
     };
     let language = language(text);
     let items = plan(text, &request.tools);
@@ -120,7 +127,11 @@ fn offered<'a>(tools: &'a [ToolInfo], name: &str) -> Option<&'a ToolInfo> {
 fn calls(messages: &[Message]) -> impl Iterator<Item = &ToolCall> {
     messages.iter().flat_map(|message| match message {
         Message::Assistant { tool_calls, .. } => tool_calls.as_slice(),
-        Message::User { .. } | Message::Tool { .. } => &[],
+        Message::System { .. }
+        | Message::Note { .. }
+        | Message::Summary { .. }
+        | Message::User { .. }
+        | Message::Tool { .. } => &[],
     })
 }
 

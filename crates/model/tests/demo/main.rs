@@ -3,7 +3,7 @@
 
 use futures::StreamExt;
 use model::{
-    chat::{ChatEvent, ChatRequest, ChatResponse},
+    chat::{CacheHints, ChatEvent, ChatRequest, ChatResponse},
     models::Models,
     settings::ModelSettings,
 };
@@ -84,6 +84,7 @@ fn request(model: &str, messages: Vec<Message>, tools: Vec<ToolInfo>) -> ChatReq
         tools,
         temperature: None,
         max_tokens: None,
+        cache: CacheHints::default(),
     }
 }
 

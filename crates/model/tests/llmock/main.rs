@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use model::{
-    chat::{ChatEvent, ChatRequest, ChatResponse},
+    chat::{CacheHints, ChatEvent, ChatRequest, ChatResponse},
     embedding::Purpose,
     error::{ModelError, Phase},
     models::Models,
@@ -50,6 +50,7 @@ fn request(provider: &str, text: &str) -> ChatRequest {
         tools: Vec::new(),
         temperature: None,
         max_tokens: None,
+        cache: CacheHints::default(),
     }
 }
 

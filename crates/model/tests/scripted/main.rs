@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use model::{
-    chat::{ChatEvent, ChatRequest},
+    chat::{CacheHints, ChatEvent, ChatRequest},
     error::{ModelError, ResolveError},
     models::Models,
     scripted::{Gate, Reply, Scripted},
@@ -27,6 +27,7 @@ fn request(models: &Models, text: &str) -> ChatRequest {
         tools: Vec::new(),
         temperature: None,
         max_tokens: None,
+        cache: CacheHints::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use expect_test::expect;
 use futures::StreamExt;
 use model::{
-    chat::{ChatEvent, ChatRequest, ChatResponse},
+    chat::{CacheHints, ChatEvent, ChatRequest, ChatResponse},
     embedding::{EmbeddingSettings, Purpose},
     error::{ModelError, Phase},
     limits::{CALL_ARGS_MAX_BYTES, CALLS_MAX, EVENT_MAX_BYTES, RESPONSE_MAX_BYTES, TEXT_MAX_BYTES},
@@ -56,6 +56,7 @@ fn request() -> ChatRequest {
         tools: Vec::new(),
         temperature: None,
         max_tokens: None,
+        cache: CacheHints::default(),
     }
 }
 
@@ -484,6 +485,7 @@ fn conversation() -> ChatRequest {
         }],
         temperature: Some(1.5),
         max_tokens: Some(50),
+        cache: CacheHints::default(),
         ..request()
     }
 }

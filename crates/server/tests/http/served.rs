@@ -319,7 +319,7 @@ impl Work {
 }
 
 pub(crate) fn warning(message: &str) -> Fact {
-    Fact::RunWarning { code: "test".into(), message: message.into() }
+    Fact::RunWarning { code: "test".into(), message: message.into(), cause: None, tokens: None }
 }
 
 fn event(fact: Fact) -> NewEvent {

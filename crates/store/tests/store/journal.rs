@@ -10,15 +10,13 @@ use protocol::{
     run::{RunError, RunErrorCode, RunStatus},
     tool::{Effect, Outcome},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use store::journal::{End, Entry, JournalError, NewCheckpoint, NewEvent, Restored, Totals};
 use uuid::Uuid;
 
 use crate::{claim_one, create, entry, event, fresh, ours, warning};
 
 /// More than any conversation here has.
-const WINDOW_BYTES: u64 = 1 << 20;
-
 #[tokio::test]
 async fn what_is_written_together_is_read_together() {
     let store = fresh().await;
@@ -46,14 +44,14 @@ async fn what_is_written_together_is_read_together() {
     assert_eq!((run.event_count, run.step_count, run.tool_call_count), (2, 1, 2));
     assert_eq!((run.usage, run.cost_usd), (Usage::new(10, 5, 3), 0.25));
     assert_eq!(run.model.as_deref(), Some("demo/instant"));
-    let restored = journal.restore(WINDOW_BYTES).await.unwrap();
+    let restored = journal.restore(1, |_| 0).await.unwrap();
     assert_eq!((restored.step, restored.state), (1, json!({"a": 1})));
-    assert_eq!(restored.task, Some(Message::User { content: "q".into() }));
+    assert_eq!(restored.first, [Message::User { content: "q".into() }]);
     assert_eq!((restored.recent.len(), restored.messages_written), (0, 1));
 }
 
 #[tokio::test]
-async fn a_conversation_is_read_back_from_its_end_and_no_further_than_asked() {
+async fn a_conversation_is_read_back_from_where_its_working_state_says() {
     let store = fresh().await;
     let run_id = create(&store).await;
     let claim = claim_one(&store).await;
@@ -68,7 +66,8 @@ async fn a_conversation_is_read_back_from_its_end_and_no_further_than_asked() {
         .await
         .unwrap();
     for step in 1..=20 {
-        let checkpoint = NewCheckpoint { step, message_count: step + 1, state: json!({}) };
+        let checkpoint =
+            NewCheckpoint { step, message_count: step + 1, state: json!({"from": 18}) };
         let entry = Entry {
             messages: vec![long(step)],
             messages_at: step,
@@ -77,16 +76,17 @@ async fn a_conversation_is_read_back_from_its_end_and_no_further_than_asked() {
         };
         journal.commit(&entry).await.unwrap();
     }
-    let restored = journal.restore(2_500).await.unwrap();
-    assert_eq!(restored.task, Some(Message::User { content: "task".into() }));
-    assert_eq!(restored.recent, [18, 19, 20].map(long));
+    let from = |state: &Value| u32::try_from(state["from"].as_u64().unwrap()).unwrap();
+    let restored = journal.restore(1, from).await.unwrap();
+    assert_eq!(restored.first, [Message::User { content: "task".into() }]);
+    assert_eq!((restored.recent, restored.recent_from), ([18, 19, 20].map(long).to_vec(), 18));
     assert_eq!((restored.has_open_step, restored.messages_written), (false, 21));
 
-    // All of the open step, however little is asked for.
+    // And what a step that is open has added.
     let entry = Entry { messages: vec![long(21), long(22)], messages_at: 21, ..Entry::default() };
     journal.commit(&entry).await.unwrap();
-    let restored = journal.restore(1).await.unwrap();
-    assert_eq!(restored.recent, [21, 22].map(long));
+    let restored = journal.restore(1, from).await.unwrap();
+    assert_eq!(restored.recent, [18, 19, 20, 21, 22].map(long));
     assert_eq!((restored.has_open_step, restored.messages_written), (true, 23));
 
     // What was written is counted, and the next claim knows it.
@@ -143,7 +143,8 @@ async fn a_stale_writer_is_refused_and_leaves_nothing() {
     }
     let run = store.scoped(&ours()).get_run(run_id).await.unwrap();
     assert_eq!((run.status, run.event_count), (RunStatus::Running, 0));
-    assert_eq!(writer.restore(WINDOW_BYTES).await.unwrap(), Restored::default());
+    let nothing = Restored { recent_from: 1, ..Restored::default() };
+    assert_eq!(writer.restore(1, |_| 0).await.unwrap(), nothing);
     writer.commit(&entry(vec![warning("in time")])).await.unwrap();
     assert_eq!(store.queue_depth().await.unwrap().leased, 1);
 }
@@ -256,7 +257,7 @@ async fn the_ledger_follows_the_events_of_a_call() {
         .commit(&entry(vec![answered(1, Outcome::Ok), called(2, Effect::AtMostOnce)]))
         .await
         .unwrap();
-    let calls = journal.restore(WINDOW_BYTES).await.unwrap().calls;
+    let calls = journal.restore(1, |_| 0).await.unwrap().calls;
     let known = |n: u32| (calls[&call(n)].effect, calls[&call(n)].settled);
     assert_eq!(known(0), (Effect::ReadOnly, true));
     assert_eq!(known(1), (Effect::Idempotent, true));

@@ -118,7 +118,12 @@ fn event(fact: Fact) -> NewEvent {
 }
 
 fn warning(message: &str) -> NewEvent {
-    event(Fact::RunWarning { code: "test".into(), message: message.into() })
+    event(Fact::RunWarning {
+        code: "test".into(),
+        message: message.into(),
+        cause: None,
+        tokens: None,
+    })
 }
 
 fn entry(events: Vec<NewEvent>) -> Entry {
