@@ -21,7 +21,7 @@ async fn a_server_that_asks_for_keys_and_how_to_come_by_the_first() {
     assert!(first(&["--org", "acme", "--rights", "runs:read"]).stderr.contains("--rights"));
     // On a database that no server has seen yet.
     let made = first(&["--org", "acme", "the first"]);
-    assert!(made.stderr.contains("only time"), "{made:?}");
+    assert!(made.stderr.contains("only this once"), "{made:?}");
     let admin = made.expect(0).trim().to_owned();
     assert!(admin.starts_with("oi_") && admin.len() == 67, "{admin}");
 
