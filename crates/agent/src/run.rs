@@ -70,11 +70,11 @@ async fn open_and_work(runtime: &Runtime, claim: &Claim, signals: RunSignals) ->
         Ok(Err(error)) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(run_id = %claim.run_id, error, "a run cannot be opened");
-            RunExit::NotOpened
+            RunExit::LeftToExpire
         }
         Err(_) => {
             tracing::warn!(run_id = %claim.run_id, "a run was not opened in time");
-            RunExit::NotOpened
+            RunExit::LeftToExpire
         }
     }
 }

@@ -55,7 +55,16 @@ impl ActiveRun<'_> {
             StopReason::Cancelled => self.cancelled().await,
             StopReason::Fail(error) => self.failed(error),
         };
-        match self.write_end(end).await {
+        let mut written = self.write_end(end.clone()).await;
+        if let (Err(error), End::Failed { error: failure }) = (&written, end)
+            && AbandonReason::of_end(error) == AbandonReason::EndNotWritten
+        {
+            // What was to be written beside the end may be what the database refuses.
+            self.recorder.discard();
+            let end = self.record_failure(failure);
+            written = self.write_end(end).await;
+        }
+        match written {
             Ok(()) => RunExit::Ended,
             Err(error) => {
                 let reason = AbandonReason::of_end(&error);
@@ -67,10 +76,14 @@ impl ActiveRun<'_> {
     }
 
     fn abandoned(&self, reason: AbandonReason) -> RunExit {
-        let reason = reason.as_str();
-        metrics::counter!("openintern_runs_abandoned_total", "reason" => reason).increment(1);
-        tracing::warn!(run_id = %self.claim.run_id, reason, "a run is left to another worker");
-        RunExit::Abandoned
+        metrics::counter!("openintern_runs_abandoned_total", "reason" => reason.as_str())
+            .increment(1);
+        tracing::warn!(run_id = %self.claim.run_id, reason = reason.as_str(), "a run is left to another worker");
+        match reason {
+            AbandonReason::LeaseLost | AbandonReason::DatabaseUnavailable => RunExit::Abandoned,
+            // The next worker would be refused as well: released, the run would go on for ever.
+            AbandonReason::EndNotWritten => RunExit::LeftToExpire,
+        }
     }
 
     async fn write_end(&mut self, end: End) -> Result<(), JournalError> {
@@ -96,6 +109,10 @@ impl ActiveRun<'_> {
             }
             self.recorder.set_totals(self.totals);
         }
+        self.record_failure(error)
+    }
+
+    fn record_failure(&mut self, error: RunError) -> End {
         self.recorder.record(
             EventSpan::Run,
             Fact::RunFailed { error: error.clone(), duration_ms: millis(self.elapsed()) },

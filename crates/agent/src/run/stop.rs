@@ -22,9 +22,9 @@ pub(crate) enum RunExit {
     Ended,
     /// Another worker may go on with it: the lease was lost, or is to be handed back.
     Abandoned,
-    /// It could not be opened. Its lease is left to run out, so that this counts as an attempt, and
-    /// the next one does not follow at once.
-    NotOpened,
+    /// It could not be opened, or its end could not be written. Its lease is left to run out, so
+    /// that this counts as an attempt, and the next one does not follow at once.
+    LeftToExpire,
 }
 
 /// Why a run cannot go on.

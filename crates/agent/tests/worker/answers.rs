@@ -52,6 +52,17 @@ async fn a_model_that_never_says_anything_fails_the_run() {
 }
 
 #[tokio::test]
+async fn a_usage_that_the_database_refuses_ends_the_run_and_is_not_asked_for_again() {
+    let beyond = Usage::new(u64::MAX - 9, 2, 0);
+    let world = World::new(Scripted::new(move |_| Reply::text("hi").with_usage(beyond))).await;
+    let worker = world.worker();
+    let run = world.ended(world.create(&CreateRun::new("x")).await).await;
+    worker.stop(PATIENCE).await;
+    assert_eq!(run.error.unwrap().code, RunErrorCode::Internal);
+    assert_eq!(world.script.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_refusal_fails_the_run_at_once_with_its_words() {
     let reply = || Reply::default().with_finish_reason(FinishReason::ContentFilter);
     let world = World::new(Scripted::new(move |_| reply())).await;
