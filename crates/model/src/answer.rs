@@ -65,6 +65,21 @@ pub(crate) struct PartialCall {
     pub(crate) args: String,
 }
 
+/// Most tokens that a figure of usage may name; more is no count but a fault, such as a negative
+/// figure that was wrapped. Ten times the longest context of a model that is offered: 10 million
+/// tokens ([Llama 4 Scout](https://ai.meta.com/blog/llama-4-multimodal-intelligence/)).
+const TOKENS_COUNTABLE_MAX: u64 = 100_000_000;
+
+/// A figure of usage; `None` for what cannot be a count of tokens.
+pub(crate) fn tokens(figure: &Value) -> Option<u64> {
+    let whole = figure.as_u64().or_else(|| {
+        // Some count in floats; a negative one is no count.
+        let float = figure.as_f64().filter(|float| *float >= 0.0)?;
+        Some(float as u64)
+    });
+    whole.filter(|tokens| *tokens <= TOKENS_COUNTABLE_MAX)
+}
+
 /// What a provider counted. Figures are cumulative, so that the largest of each is the last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
@@ -206,6 +221,11 @@ impl PartialCall {
         args == "null" || args.starts_with('{') && json::parse::<Value>(args).is_ok()
     }
 
+    /// The arguments are absent or empty: some servers send such a placeholder before the real ones.
+    pub(crate) fn is_bare(&self) -> bool {
+        is_bare(&self.args)
+    }
+
     /// The arguments end in the midst of an object.
     fn breaks_off(&self) -> bool {
         let args = self.args.trim();
@@ -235,6 +255,11 @@ impl Counted {
             ..Usage::new(input, output, self.cached.unwrap_or(0).min(input))
         }
     }
+}
+
+/// Arguments that say nothing.
+pub(crate) fn is_bare(args: &str) -> bool {
+    matches!(args.trim(), "" | "null" | "{}")
 }
 
 /// The text for the user: some servers leave the model's reasoning in front of it.

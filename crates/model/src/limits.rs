@@ -4,7 +4,7 @@ use crate::error::ModelError;
 
 /// Longest text of an answer, in bytes.
 pub const TEXT_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// Most tool calls of an answer. Also bounds the `index` that a provider may name.
+/// Most tool calls of an answer.
 pub const CALLS_MAX: usize = 64;
 /// Longest arguments of one tool call, in bytes of JSON.
 pub const CALL_ARGS_MAX_BYTES: usize = 256 * 1024;

@@ -6,10 +6,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::{Counted, Increment, PartialAnswer, Stopped, extend_reasoning},
+    answer::{Counted, Increment, PartialAnswer, Stopped, extend_reasoning, tokens},
     error::ModelError,
     json,
-    limits::{CALLS_MAX, REASONING_MAX_BYTES, check},
+    limits::{CALL_ARGS_MAX_BYTES, CALLS_MAX, REASONING_MAX_BYTES, check},
     said::{Said, is_error},
     sse::SseEvent,
 };
@@ -29,10 +29,22 @@ pub(crate) struct MessagesReader {
 
 #[derive(Debug)]
 enum ContentBlock {
-    Text { bytes: usize },
-    Call { place: usize, id: String },
-    Thinking { text: String, signature: String },
-    Redacted { data: Value },
+    Text {
+        bytes: usize,
+    },
+    /// `input` is what stood in the block itself.
+    Call {
+        place: usize,
+        id: String,
+        input: String,
+    },
+    Thinking {
+        text: String,
+        signature: String,
+    },
+    Redacted {
+        data: Value,
+    },
     Other,
 }
 
@@ -58,7 +70,8 @@ impl MessagesReader {
         let object = |key: &str| fields.get(key).and_then(Value::as_object);
         match kind {
             "message_start" => {
-                self.usage.update(object("message").and_then(|message| message.get("usage")));
+                // The output of the start is a placeholder.
+                self.usage.count_prompt(object("message").and_then(|message| message.get("usage")));
                 Ok(Increment::Nothing)
             }
             "content_block_start" => match object("content_block") {
@@ -101,7 +114,11 @@ impl MessagesReader {
             match block {
                 ContentBlock::Text { bytes: 0 } | ContentBlock::Other => {}
                 ContentBlock::Text { bytes } => order.push(json!({"text_bytes": bytes})),
-                ContentBlock::Call { place, id } => {
+                ContentBlock::Call { place, id, input } => {
+                    // Some say it in the block and in the deltas.
+                    if let Some(call) = self.answer.calls.get_mut(place).filter(|c| c.is_bare()) {
+                        call.args = input;
+                    }
                     order.push(json!({"call": place}));
                     calls.push(json!({"id": id}));
                 }
@@ -171,10 +188,9 @@ impl MessagesReader {
                 let whole = start
                     .get("input")
                     .filter(|input| input.as_object().is_some_and(|fields| !fields.is_empty()));
-                if let Some(input) = whole {
-                    self.answer.extend_call(place, "", &input.to_string())?;
-                }
-                ContentBlock::Call { place, id: text("id").to_owned() }
+                let input = whole.map(Value::to_string).unwrap_or_default();
+                check("CALL_ARGS_MAX_BYTES", input.len(), CALL_ARGS_MAX_BYTES)?;
+                ContentBlock::Call { place, id: text("id").to_owned(), input }
             }
             "thinking" => {
                 self.answer.push_reasoning(text("thinking"))?;
@@ -250,13 +266,27 @@ struct MessagesUsage {
 }
 
 impl MessagesUsage {
-    /// A later figure never takes away from an earlier one: some send zeros at the end.
     fn update(&mut self, newer: Option<&Value>) {
-        let figure = |key: &str| newer?.get(key)?.as_u64();
-        self.fresh = self.fresh.max(figure("input_tokens"));
-        self.output = self.output.max(figure("output_tokens"));
-        self.read_from_cache = self.read_from_cache.max(figure("cache_read_input_tokens"));
-        self.written_to_cache = self.written_to_cache.max(figure("cache_creation_input_tokens"));
+        self.count_prompt(newer);
+        self.output = self.output.max(tokens_at(newer, "output_tokens"));
+    }
+
+    /// A later prompt replaces an earlier one as a whole: what was first said to be fresh may turn
+    /// out to be cached. Zeros do not, which some send at the end.
+    fn count_prompt(&mut self, newer: Option<&Value>) {
+        let fresh = tokens_at(newer, "input_tokens");
+        let read_from_cache = tokens_at(newer, "cache_read_input_tokens");
+        let written_to_cache = tokens_at(newer, "cache_creation_input_tokens");
+        let counts = |figure: Option<u64>| figure.is_some_and(|tokens| tokens > 0);
+        if counts(fresh) || fresh.is_some() && (counts(read_from_cache) || counts(written_to_cache))
+        {
+            self.fresh = fresh;
+            self.read_from_cache = read_from_cache.or(self.read_from_cache);
+            self.written_to_cache = written_to_cache.or(self.written_to_cache);
+        } else {
+            self.read_from_cache = self.read_from_cache.max(read_from_cache);
+            self.written_to_cache = self.written_to_cache.max(written_to_cache);
+        }
     }
 
     fn counted(&self) -> Counted {
@@ -266,4 +296,8 @@ impl MessagesUsage {
         });
         Counted { input, output: self.output, cached: self.read_from_cache, reasoning: None }
     }
+}
+
+fn tokens_at(usage: Option<&Value>, key: &str) -> Option<u64> {
+    tokens(usage?.get(key)?)
 }

@@ -1,12 +1,13 @@
 //! Assembles tool calls from fragments, however a server tells them apart.
 //!
 //! OpenAI gives each fragment an `index`, and the first one a name and an id. Other servers leave the
-//! index out, give every call the index 0 or no id, or repeat name and id in each fragment.
+//! index out, give every call the index 0 or no id, repeat name and id in each fragment, repeat all
+//! arguments so far, or send a whole call a second time.
 
 use serde_json::Value;
 
 use crate::{
-    answer::PartialCall,
+    answer::{PartialCall, is_bare},
     error::ModelError,
     limits::{CALL_ARGS_MAX_BYTES, CALL_NAME_MAX_BYTES, CALLS_MAX, REASONING_MAX_BYTES, check},
 };
@@ -17,7 +18,7 @@ const ID_MAX_BYTES: usize = 512;
 /// One fragment of a call.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct CallFragment {
-    index: Option<usize>,
+    index: Option<u64>,
     id: String,
     name: String,
     args: String,
@@ -31,7 +32,8 @@ pub(crate) struct GatheredCalls(Vec<GatheredCall>);
 /// A call, its id, and what is attached to it.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct GatheredCall {
-    index: usize,
+    /// A label, and no count: some servers begin at 1, or go on counting from answer to answer.
+    index: u64,
     pub(crate) call: PartialCall,
     /// As the provider said it; empty where it gave none.
     pub(crate) id: String,
@@ -40,24 +42,19 @@ pub(crate) struct GatheredCall {
 
 impl CallFragment {
     /// `None` for what is not a fragment.
-    pub(crate) fn of(fragment: &Value) -> Result<Option<Self>, ModelError> {
-        let Some(fields) = fragment.as_object() else { return Ok(None) };
+    pub(crate) fn of(fragment: &Value) -> Option<Self> {
+        let fields = fragment.as_object()?;
         let index = match fields.get("index") {
             Some(Value::Number(number)) => number.as_u64(),
             Some(Value::String(text)) => text.parse().ok(),
             _ => None,
         };
-        let index = index.map(|index| {
-            let index = usize::try_from(index).ok().filter(|index| *index < CALLS_MAX);
-            index.ok_or(ModelError::Limit { limit: "CALLS_MAX", max: CALLS_MAX })
-        });
-        let own = Self {
-            index: index.transpose()?,
+        Some(Self {
+            index,
             id: text(fields.get("id")).to_owned(),
             extra: fields.get("extra_content").cloned().unwrap_or_default(),
             ..Self::of_function(fields.get("function").unwrap_or(&Value::Null))
-        };
-        Ok(Some(own))
+        })
     }
 
     /// Name and arguments alone.
@@ -69,15 +66,71 @@ impl CallFragment {
         };
         Self { name: text(function.get("name")).to_owned(), args, ..Self::default() }
     }
+
+    /// It has neither id nor name: it can only go on with a call.
+    fn is_anonymous(&self) -> bool {
+        self.id.is_empty() && self.name.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_anonymous() && self.args.is_empty() && self.extra.is_null()
+    }
 }
 
 fn text(value: Option<&Value>) -> &str {
     value.and_then(Value::as_str).unwrap_or_default()
 }
 
+impl GatheredCall {
+    /// The fragment is this whole call once more, and no second call.
+    fn is_said_by(&self, fragment: &CallFragment) -> bool {
+        let same_id = !fragment.id.is_empty() && fragment.id == self.id;
+        // Two calls without ids may be alike, as long as each has its name.
+        let without_id = fragment.id.is_empty()
+            && fragment.index.is_none_or(|index| index == self.index)
+            && (!self.id.is_empty() || fragment.name.is_empty());
+        (same_id || without_id)
+            && (fragment.name.is_empty() || fragment.name == self.call.tool)
+            && self.call.is_whole()
+            && (self.call.args.trim() == fragment.args.trim() || is_bare(&fragment.args))
+            && (!fragment.args.is_empty() || fragment.extra.is_null())
+    }
+
+    fn extend(&mut self, fragment: CallFragment) -> Result<(), ModelError> {
+        if self.id.is_empty() && fragment.id.len() <= ID_MAX_BYTES {
+            self.id = fragment.id;
+        }
+        if !fragment.extra.is_null() {
+            check("REASONING_MAX_BYTES", fragment.extra.to_string().len(), REASONING_MAX_BYTES)?;
+            self.extra = fragment.extra;
+        }
+        let call = &mut self.call;
+        // A name is sent whole; some servers repeat it in every fragment, some send it in pieces.
+        if call.tool.is_empty() || call.args.is_empty() && fragment.name.starts_with(&call.tool) {
+            call.tool = fragment.name;
+        } else if call.args.is_empty() {
+            call.tool.push_str(&fragment.name);
+        }
+        check("CALL_NAME_MAX_BYTES", call.tool.len(), CALL_NAME_MAX_BYTES)?;
+        // Unescaped, what an object begins with cannot stand inside of it: all so far, once more.
+        let is_placeholder = call.is_bare() && !is_bare(&fragment.args);
+        let is_all_so_far =
+            call.args.starts_with('{') && !call.is_whole() && fragment.args.starts_with(&call.args);
+        if is_placeholder || is_all_so_far {
+            call.args.clear();
+        }
+        check("CALL_ARGS_MAX_BYTES", call.args.len() + fragment.args.len(), CALL_ARGS_MAX_BYTES)?;
+        call.args.push_str(&fragment.args);
+        Ok(())
+    }
+}
+
 impl GatheredCalls {
     /// Adds a fragment to its call, or begins a new one.
     pub(crate) fn add(&mut self, fragment: CallFragment) -> Result<(), ModelError> {
+        if fragment.is_empty() || self.0.iter().any(|gathered| gathered.is_said_by(&fragment)) {
+            return Ok(());
+        }
         let at = match self.call_of(&fragment) {
             Some(at) => at,
             None => {
@@ -89,28 +142,15 @@ impl GatheredCalls {
                     tool: tool.cloned().unwrap_or_default(),
                     ..PartialCall::default()
                 };
-                let index = fragment.index.unwrap_or(self.0.len());
+                let index = fragment.index.unwrap_or(self.0.len() as u64);
                 self.0.push(GatheredCall { index, call, ..GatheredCall::default() });
                 self.0.len() - 1
             }
         };
-        let Some(gathered) = self.0.get_mut(at) else { return Ok(()) };
-        if gathered.id.is_empty() && fragment.id.len() <= ID_MAX_BYTES {
-            gathered.id = fragment.id;
+        match self.0.get_mut(at) {
+            Some(gathered) => gathered.extend(fragment),
+            None => Ok(()),
         }
-        if !fragment.extra.is_null() {
-            check("REASONING_MAX_BYTES", fragment.extra.to_string().len(), REASONING_MAX_BYTES)?;
-            gathered.extra = fragment.extra;
-        }
-        let call = &mut gathered.call;
-        if call.tool.is_empty() {
-            // A name is sent whole; some servers repeat it in every fragment.
-            check("CALL_NAME_MAX_BYTES", fragment.name.len(), CALL_NAME_MAX_BYTES)?;
-            call.tool = fragment.name;
-        }
-        check("CALL_ARGS_MAX_BYTES", call.args.len() + fragment.args.len(), CALL_ARGS_MAX_BYTES)?;
-        call.args.push_str(&fragment.args);
-        Ok(())
     }
 
     /// The call that a fragment belongs to; `None` for a new one.
@@ -120,9 +160,14 @@ impl GatheredCalls {
             let is_same = |gathered: &GatheredCall| gathered.id == fragment.id;
             self.0.iter().rposition(is_same).filter(|_| !fragment.id.is_empty())
         };
-        let by_index = |index: usize| self.0.iter().rposition(|gathered| gathered.index == index);
+        let by_index = |index: u64| self.0.iter().rposition(|gathered| gathered.index == index);
         let at = match fragment.index {
-            Some(index) => by_index(index),
+            // Under an index of its own, but with nothing to begin a call with.
+            Some(index) => by_index(index).or_else(|| {
+                let last = self.0.len().checked_sub(1)?;
+                let is_open = self.0.get(last).is_some_and(|last| !last.call.is_whole());
+                (fragment.is_anonymous() && is_open).then_some(last)
+            }),
             None => {
                 by_id().or_else(|| match named && fragment.id.is_empty() || self.0.is_empty() {
                     true => None,
@@ -141,6 +186,9 @@ impl GatheredCalls {
             !fragment.id.is_empty() && !gathered.id.is_empty() && gathered.id != fragment.id;
         let same_id = !fragment.id.is_empty() && gathered.id == fragment.id;
         let more_args = fragment.args.trim_start().starts_with('{');
+        if fragment.is_anonymous() && gathered.call.is_bare() {
+            return Some(at); // The real arguments behind a placeholder.
+        }
         // Every call under one index: another id with a name, or arguments behind whole ones, or
         // another name, begin a new call.
         let other_name =
@@ -149,7 +197,9 @@ impl GatheredCalls {
             || !same_id && gathered.call.is_whole() && more_args
             || !same_id
                 && other_name
-                && (gathered.call.is_whole() || gathered.call.args.is_empty());
+                // Behind an id of its own it may be the rest of a name.
+                && (gathered.call.is_whole()
+                    || gathered.call.args.is_empty() && gathered.id.is_empty());
         (!is_new).then_some(at)
     }
 
@@ -196,7 +246,7 @@ mod tests {
     fn check_calls(fragments: Value, expected: Expect) {
         let mut calls = GatheredCalls::default();
         for fragment in fragments.as_array().unwrap() {
-            calls.add(CallFragment::of(fragment).unwrap().unwrap()).unwrap();
+            calls.add(CallFragment::of(fragment).unwrap()).unwrap();
         }
         let calls: Vec<_> = calls
             .finish()
@@ -300,12 +350,79 @@ mod tests {
     }
 
     #[test]
-    fn an_index_beyond_the_bound_is_refused() {
-        let far = json!({"index": 3_000_000, "function": {"name": "t"}});
-        assert!(matches!(
-            CallFragment::of(&far),
-            Err(ModelError::Limit { limit: "CALLS_MAX", .. })
-        ));
-        assert_eq!(CallFragment::of(&json!("x")).unwrap(), None);
+    fn a_call_that_is_sent_twice_is_one_call() {
+        let whole = || fragment(0, "a", "f", "{\"x\":1}");
+        let once = || expect![[r#"a f({"x":1})"#]];
+        check_calls(json!([whole(), whole()]), once());
+        let begun = || [fragment(0, "a", "f", "{\"x\""), fragment(0, "", "", ":1}")];
+        let [first, second] = begun();
+        check_calls(json!([first, second, whole()]), once());
+        for again in [
+            fragment(0, "", "f", "{\"x\":1}"),
+            fragment(0, "", "", "{\"x\":1}"),
+            fragment(1, "a", "f", "{\"x\":1}"),
+            fragment(0, "a", "", "{\"x\":1}"),
+            fragment(0, "a", "f", "{}"),
+            json!({"function": {"arguments": "{\"x\":1}"}}),
+        ] {
+            check_calls(json!([whole(), again]), once());
+        }
+        // Fragments that each repeat all so far.
+        check_calls(
+            json!([
+                fragment(0, "a", "f", "{"),
+                fragment(0, "a", "f", "{\"x\":"),
+                fragment(0, "a", "f", "{\"x\":1}")
+            ]),
+            once(),
+        );
+    }
+
+    #[test]
+    fn placeholders_and_shifted_fragments_are_put_in_their_place() {
+        let once = || expect![[r#"a f({"x":1})"#]];
+        for placeholder in [json!("{}"), json!({}), json!("null"), json!(null)] {
+            let named =
+                json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": placeholder}});
+            for [id, name] in [["", ""], ["a", ""], ["a", "f"]] {
+                check_calls(json!([named, fragment(0, id, name, "{\"x\":1}")]), once());
+            }
+            check_calls(
+                json!([named, fragment(0, "", "", "{\"x\""), fragment(0, "", "", ":1}")]),
+                once(),
+            );
+        }
+        // The arguments under the next index, and fragments of nothing.
+        check_calls(
+            json!([
+                fragment(0, "a", "f", ""),
+                fragment(1, "", "", ""),
+                fragment(1, "", "", "{\"x\""),
+                fragment(1, "", "", ":1}"),
+                fragment(2, "", "", ""),
+            ]),
+            once(),
+        );
+        // A name in pieces, or repeated.
+        for id in ["", "a"] {
+            check_calls(
+                json!([
+                    fragment(0, "a", "get_", ""),
+                    fragment(0, id, "weather", ""),
+                    fragment(0, id, "", "{}"),
+                ]),
+                expect!["a get_weather({})"],
+            );
+            check_calls(
+                json!([fragment(0, "a", "go", ""), fragment(0, id, "go", "{}")]),
+                expect!["a go({})"],
+            );
+        }
+    }
+
+    #[test]
+    fn an_index_is_a_label_and_no_count() {
+        check_calls(json!([fragment(3_000_000, "a", "f", "{}")]), expect!["a f({})"]);
+        assert_eq!(CallFragment::of(&json!("x")), None);
     }
 }

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::{Counted, Increment, PartialAnswer, Stopped, extend_reasoning},
+    answer::{Counted, Increment, PartialAnswer, Stopped, extend_reasoning, tokens},
     error::ModelError,
     json,
     limits::{REASONING_MAX_BYTES, TEXT_MAX_BYTES, check},
@@ -23,6 +23,7 @@ const REASONING_FIELDS: [&str; 2] = ["reasoning_content", "reasoning"];
 pub(crate) struct CompletionReader {
     answer: PartialAnswer,
     calls: GatheredCalls,
+    has_tool_calls: bool,
     /// The field of the reasoning, and its text.
     reasoning: Option<(&'static str, String)>,
     /// `reasoning_details` of OpenRouter: signed or encrypted blocks, put together again.
@@ -146,13 +147,15 @@ impl CompletionReader {
             self.extra = extra.clone();
         }
         for call in part.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-            if let Some(fragment) = CallFragment::of(call)? {
+            if let Some(fragment) = CallFragment::of(call) {
                 self.calls.add(fragment)?;
+                self.has_tool_calls = true;
                 increment = Increment::Part;
             }
         }
-        if let Some(call) = part.get("function_call").filter(|call| call.is_object()) {
-            // The form before there were parallel calls.
+        // The form before there were parallel calls; some say the same call in both.
+        let function_call = part.get("function_call").filter(|call| call.is_object());
+        if let Some(call) = function_call.filter(|_| !self.has_tool_calls) {
             self.calls.add(CallFragment::of_function(call))?;
             increment = Increment::Part;
         }
@@ -315,14 +318,7 @@ fn filtered_words(reason: &str, choice: &Value) -> String {
 
 /// The figures of a usage, wherever a server puts them; what is no count is left out.
 fn counted(usage: &Value) -> Counted {
-    let figure = |path: &str| {
-        let value = usage.pointer(path)?;
-        value.as_u64().or_else(|| {
-            // Some count in floats; a negative one is no count.
-            let float = value.as_f64().filter(|float| *float >= 0.0 && *float < 1e15)?;
-            Some(float as u64)
-        })
-    };
+    let figure = |path: &str| tokens(usage.pointer(path)?);
     let first = |paths: &[&str]| paths.iter().find_map(|path| figure(path));
     let input = first(&["/prompt_tokens", "/input_tokens"]);
     let output = first(&["/completion_tokens", "/output_tokens"]);
@@ -395,6 +391,10 @@ mod tests {
             json!("100"),
             json!({"prompt_tokens": -1, "completion_tokens": "5", "total_tokens": null}),
             json!({"prompt_tokens": [], "completion_tokens": {}, "prompt_tokens_details": 5}),
+            // More than any model can count: -1 that was wrapped, and its like.
+            json!({"prompt_tokens": u64::MAX, "completion_tokens": u64::MAX - 1,
+                   "prompt_tokens_details": {"cached_tokens": i64::MAX}}),
+            json!({"prompt_tokens": 4_294_967_295_u64, "completion_tokens": 1e14}),
         ] {
             check(nothing, [None; 4]);
         }
