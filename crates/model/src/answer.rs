@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     chat::{AnswerCut, CutBy, RequestedCall},
-    error::ModelError,
+    error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, cut as shortened},
     json,
     limits::{
         CALL_ARGS_MAX_BYTES, CALL_NAME_MAX_BYTES, CALLS_MAX, REASONING_MAX_BYTES, TEXT_MAX_BYTES,
@@ -31,10 +31,14 @@ pub(crate) enum Increment {
 /// Why a provider stopped, by its own word for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stopped {
-    /// It was finished, or wants tools called: servers confuse the two.
+    /// It was finished. Servers say so of calls as well.
     Done,
+    /// It wants tools called.
+    Calls,
     /// It reached a limit on tokens.
     Length,
+    /// The prompt and the answer fill its context.
+    ContextFull,
     /// It withheld the rest; the words say why, where it does.
     Filtered(String),
     /// Something went wrong on its side.
@@ -53,6 +57,8 @@ pub(crate) struct PartialAnswer {
     /// The provider's reason to stop; without it the answer has broken off.
     pub(crate) stopped: Option<Stopped>,
     pub(crate) usage: Counted,
+    /// The form of content that came and is not read.
+    pub(crate) unread: Option<String>,
     /// Opaque blocks for [`protocol::message::Replay`].
     pub(crate) replay: Option<Value>,
 }
@@ -153,9 +159,21 @@ impl PartialAnswer {
     /// The rule: what this answer counts as once it has ended.
     pub(crate) fn judged(self, around: Circumstances) -> Result<JudgedAnswer, ModelError> {
         let stopped = self.stopped.ok_or(ModelError::Truncated)?;
-        let says = !spoken(&self.text).is_empty();
+        let says = spoken(&self.text).chars().any(is_visible);
         let calls = !self.calls.is_empty();
+        let is_done = matches!(stopped, Stopped::Done | Stopped::Calls);
+        if is_done && !self.refusal.trim().is_empty() {
+            return Err(ModelError::Refused { message: refusal_words(&self.refusal, &self.text) });
+        }
+        if is_done && !calls && is_call_in_text(spoken(&self.text)) {
+            let message = "it writes a tool call as text, `<tool_call>`: its server does not parse \
+                           the model's tool calls";
+            return Err(ModelError::protocol(message));
+        }
         let cut = match stopped {
+            Stopped::Calls if !calls => {
+                return Err(ModelError::protocol("it ends to call tools, and calls none"));
+            }
             Stopped::Failed(message) => {
                 return Err(ModelError::Unavailable { status: None, retry_after: None, message });
             }
@@ -166,16 +184,22 @@ impl PartialAnswer {
             Stopped::Length if !says && !calls => {
                 return Err(ModelError::Empty { cut_at: Some(around.max_tokens) });
             }
+            Stopped::ContextFull if !says && !calls => {
+                let message = "the prompt leaves no room for an answer".to_owned();
+                return Err(ModelError::PromptTooLong { message });
+            }
+            Stopped::ContextFull => Some(CutBy::Length { max_tokens: None }),
             Stopped::Length => Some(CutBy::Length { max_tokens: around.max_tokens }),
-            Stopped::Done if self.calls.iter().any(PartialCall::breaks_off) => {
+            Stopped::Done | Stopped::Calls if self.calls.iter().any(PartialCall::breaks_off) => {
                 Some(CutBy::BrokenOff)
             }
-            Stopped::Done if says || calls => None,
-            Stopped::Done if !self.refusal.trim().is_empty() => {
-                return Err(ModelError::Refused { message: self.refusal });
+            Stopped::Done | Stopped::Calls if says || calls => None,
+            Stopped::Done | Stopped::Calls if self.unread.is_some() => {
+                let form = self.unread.unwrap_or_default();
+                return Err(ModelError::protocol(format!("its content is {form}, not text")));
             }
-            Stopped::Done if around.may_say_nothing => None,
-            Stopped::Done => return Err(ModelError::Empty { cut_at: None }),
+            Stopped::Done | Stopped::Calls if around.may_say_nothing => None,
+            Stopped::Done | Stopped::Calls => return Err(ModelError::Empty { cut_at: None }),
         };
         let finish_reason = match &cut {
             None if calls => FinishReason::ToolCalls,
@@ -269,6 +293,31 @@ fn spoken(text: &str) -> &str {
         Some(thought) => thought.split_once("</think>").map_or("", |(_, spoken)| spoken.trim()),
         None => text,
     }
+}
+
+/// Neither white space nor a sign without width, such as a byte order mark.
+fn is_visible(c: char) -> bool {
+    !c.is_whitespace()
+        && !c.is_control()
+        && !matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The text is nothing but calls in the model's own markup, whether closed or not.
+fn is_call_in_text(text: &str) -> bool {
+    const CLOSED: &str = "</tool_call>";
+    let is_call =
+        text.strip_prefix("<tool_call>").is_some_and(|call| call.trim_start().starts_with('{'));
+    is_call && (text.ends_with(CLOSED) || !text.contains(CLOSED))
+}
+
+/// What the model declines with, and what it had said before.
+fn refusal_words(refusal: &str, text: &str) -> String {
+    let words = match spoken(text) {
+        "" => refusal.trim().to_owned(),
+        said => format!("{}; before that it said: {said}", refusal.trim()),
+    };
+    shortened(&words, PROVIDER_MESSAGE_MAX_CHARS)
 }
 
 /// Appends to reasoning that is kept for replay.
@@ -414,6 +463,67 @@ mod tests {
                 "error: the model's answer was cut at `max_tokens` = 50 before it said anything: raise `max_tokens`"
             ],
         );
+        check(
+            "\u{feff}\u{200b}\u{1}",
+            &[],
+            done(),
+            expect!["error: the model ended its answer without saying anything"],
+        );
+        // Said to call, and does not.
+        for text in ["", "I look."] {
+            check(
+                text,
+                &[],
+                Some(Stopped::Calls),
+                expect![
+                    "error: the provider's answer does not follow the wire format: it ends to call tools, and calls none"
+                ],
+            );
+        }
+        check("", &call, Some(Stopped::Calls), expect![[r#""" ["t {\"a\":1}"] ToolCalls"#]]);
+        for text in [
+            "<tool_call>{\"name\":\"t\"}</tool_call>",
+            "<think>x</think><tool_call>\n{\"name\":\"t\"}",
+        ] {
+            check(
+                text,
+                &[],
+                done(),
+                expect![
+                    "error: the provider's answer does not follow the wire format: it writes a tool call as text, `<tool_call>`: its server does not parse the model's tool calls"
+                ],
+            );
+        }
+        check(
+            "A `<tool_call>{}</tool_call>`.",
+            &[],
+            done(),
+            expect![[r#""A `<tool_call>{}</tool_call>`." [] Stop"#]],
+        );
+        // Full.
+        let full = || Some(Stopped::ContextFull);
+        check(
+            "Hi",
+            &[],
+            full(),
+            expect![[r#""Hi" [] Length; the answer was cut at the model's own limit on tokens"#]],
+        );
+        check(
+            "",
+            &[],
+            full(),
+            expect![
+                "error: the prompt is too long for the model (`context_tokens` of the agent): the prompt leaves no room for an answer"
+            ],
+        );
+        let drawn = PartialAnswer { unread: Some("an object".into()), ..answer("", &[], done()) };
+        check_in(
+            Circumstances::default(),
+            drawn,
+            expect![
+                "error: the provider's answer does not follow the wire format: its content is an object, not text"
+            ],
+        );
         // Refused.
         check("", &[], filtered(), expect!["error: the provider refused to answer: violence"]);
         // Failed.
@@ -437,6 +547,15 @@ mod tests {
             Circumstances::default(),
             declined,
             expect!["error: the provider refused to answer: I will not."],
+        );
+        let declined =
+            PartialAnswer { refusal: "I will not.".into(), ..answer("Well.", &[], done()) };
+        check_in(
+            Circumstances::default(),
+            declined,
+            expect![
+                "error: the provider refused to answer: I will not.; before that it said: Well."
+            ],
         );
     }
 

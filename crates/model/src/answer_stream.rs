@@ -13,6 +13,7 @@ use crate::{
     said::Said,
     settings::WireFormat,
     sse::{SseDecoder, SseEvent},
+    tool_schema::SchemaDialect,
 };
 
 /// Assembles an answer, however its bytes are split.
@@ -41,10 +42,12 @@ pub(crate) struct Added {
 }
 
 impl AnswerStream {
-    pub(crate) fn new(format: WireFormat) -> Self {
+    pub(crate) fn new(format: WireFormat, dialect: SchemaDialect) -> Self {
         let reader = match format {
             WireFormat::Anthropic => AnswerReader::Messages(Box::default()),
-            WireFormat::OpenAi | WireFormat::Demo => AnswerReader::Completion(Box::default()),
+            WireFormat::OpenAi | WireFormat::Demo => {
+                AnswerReader::Completion(Box::new(openai::CompletionReader::new(dialect)))
+            }
         };
         Self {
             reader,
@@ -61,6 +64,14 @@ impl AnswerStream {
         }
         self.decoder.feed(chunk, &mut self.events)?;
         self.read_events()
+    }
+
+    /// A reason to stop has come: what is missing of the body is no part of the answer.
+    pub(crate) fn has_stopped(&self) -> bool {
+        match &self.reader {
+            AnswerReader::Completion(reader) => reader.has_stopped(),
+            AnswerReader::Messages(_) => false, // Its end marker says so, and is awaited.
+        }
     }
 
     /// The body has ended cleanly, or its end marker has been seen.
@@ -191,7 +202,11 @@ mod tests {
             usage: Usage::default(),
             replay: None,
         };
-        told.answer = read_into(&mut told, AnswerStream::new(format), chunks);
+        let dialect = match provider {
+            "gemini" => SchemaDialect::Gemini,
+            _ => SchemaDialect::Usual,
+        };
+        told.answer = read_into(&mut told, AnswerStream::new(format, dialect), chunks);
         told
     }
 

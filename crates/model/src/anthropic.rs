@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     chat::{ChatRequest, parsable},
     lessons::Lessons,
+    names,
     openai::{NO_OUTPUT, WireIds},
     tool_schema::{self, SchemaDialect},
 };
@@ -144,7 +145,7 @@ fn turn(
         json!({
             "type": "tool_use",
             "id": id_of(call.id),
-            "name": call.tool,
+            "name": names::as_sent(&call.tool),
             "input": parsable(&call.args),
         })
     };

@@ -18,7 +18,7 @@ use crate::{
     http::{send, with_key},
     lessons::Lessons,
     limits::RESPONSE_MAX_BYTES,
-    openai,
+    names, openai,
     settings::{Provider, WireFormat},
     tokens::estimate_usage,
 };
@@ -69,11 +69,16 @@ pub(crate) fn attempt(
         let bound = ("RESPONSE_MAX_BYTES", RESPONSE_MAX_BYTES);
         let mut answer = send(with_key(post, &provider), &provider, deadline, bound).await?;
 
-        let mut stream = AnswerStream::new(provider.kind);
+        let mut stream = AnswerStream::new(provider.kind, provider.schemas);
         let mut first_token_at = None;
         let mut is_end = false;
         while !is_end {
-            let Some(chunk) = answer.chunk().await? else { break };
+            let chunk = match answer.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(ModelError::Truncated) if stream.has_stopped() => break,
+                Err(error) => Err(error)?,
+            };
             let added = stream.feed(&chunk).map_err(|error| without_key(error, &provider))?;
             if added.is_something {
                 first_token_at.get_or_insert_with(Instant::now);
@@ -122,6 +127,9 @@ fn judged(
     let parts = answer.calls.iter().flat_map(|call| [call.tool.as_str(), call.args.as_str()]);
     let estimate = estimate_usage(request, parts.chain([answer.text.as_str()]), &answer.reasoning);
     let usage = answer.usage.or_estimated(estimate);
+    for call in &mut answer.calls {
+        call.tool = names::meant(std::mem::take(&mut call.tool), &request.tools);
+    }
     let replay = answer.replay.take();
     let bound = ["max_tokens", "max_completion_tokens"];
     let bound = bound.into_iter().find_map(|key| body.get(key)?.as_u64());

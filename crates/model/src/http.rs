@@ -85,6 +85,11 @@ pub(crate) async fn send(
         .map_err(|_| timed_out(Phase::FirstByte, timeouts.first_byte))?
         .map_err(|error| not_sent(&error, timeouts.connect))?;
     let status = response.status();
+    if let Some(encoding) = unasked_encoding(response.headers()) {
+        return Err(ModelError::protocol(format!(
+            "it is compressed, `content-encoding: {encoding}`, which was not asked for"
+        )));
+    }
     let retry_after = retry_after(response.headers());
     let (idle, total) = (timeouts.idle, timeouts.total);
     let mut body = Body { response, idle, total, deadline, read: 0, max_bytes };
@@ -100,6 +105,13 @@ pub(crate) async fn send(
         true => said.error(None, retry_after),
         false => said.error(Some(status.as_u16()), retry_after),
     })
+}
+
+/// A compression of the body. We ask for none.
+fn unasked_encoding(headers: &HeaderMap) -> Option<String> {
+    let encoding = headers.get("content-encoding")?.to_str().ok()?.trim().to_ascii_lowercase();
+    let is_known = matches!(encoding.as_str(), "gzip" | "x-gzip" | "deflate" | "br" | "zstd");
+    is_known.then_some(encoding)
 }
 
 /// How long the provider asks us to wait. OpenAI and Azure also say it in milliseconds.

@@ -24,6 +24,7 @@ pub mod demo;
 mod http;
 mod json;
 mod lessons;
+mod names;
 mod openai;
 mod said;
 mod sse;

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     chat::{ChatRequest, parsable},
     lessons::{Lessons, ReasoningEcho, TokenBound},
+    names,
     settings::Provider,
     tool_schema,
 };
@@ -146,7 +147,7 @@ fn own<'a>(replay: Option<&'a Replay>, request: &ChatRequest) -> Option<&'a Repl
 
 fn wire_call(call: &ToolCall, id: String, replay: Option<&Replay>, place: usize) -> Value {
     let mut wire = json!({"id": id, "type": "function", "function": {
-        "name": call.tool,
+        "name": names::as_sent(&call.tool),
         "arguments": parsable(&call.args).to_string(),
     }});
     // Gemini refuses calls without the signature that it attached to them.

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, cut};
+use crate::{
+    error::{ModelError, PROVIDER_MESSAGE_MAX_CHARS, cut},
+    retry::RETRY_AFTER_MAX,
+};
 
 /// The fields that may hold an error's text, in the order in which they are tried.
 const WORDS: [&str; 14] = [
@@ -76,7 +79,8 @@ impl Said {
     /// `status` is that of HTTP; `None` inside of an answer that began well, where the words alone
     /// must say it.
     pub(crate) fn error(&self, status: Option<u16>, retry_after: Option<Duration>) -> ModelError {
-        let retry_after = retry_after.or(self.retry_after);
+        let retry_after =
+            retry_after.or(self.retry_after).or_else(|| wait_in_words(&self.words.to_lowercase()));
         let in_body = self.status.filter(|status| (400..600).contains(status));
         let by_kind = || in_body.or_else(|| self.status_by_kind()).unwrap_or(500);
         let status_in_force = status.filter(|status| *status >= 300).unwrap_or_else(by_kind);
@@ -86,6 +90,10 @@ impl Said {
             (Some(200) | None, false) => words,
             (Some(status), true) => format!("HTTP {status}"),
             (Some(status), false) => format!("HTTP {status}: {words}"),
+        };
+        let message = match retry_after.filter(|wait| *wait > RETRY_AFTER_MAX) {
+            Some(wait) => format!("{message}; it says to come back in {} s", wait.as_secs()),
+            None => message,
         };
         let status = status_in_force;
         if self.is_moderation(status) {
@@ -191,6 +199,8 @@ impl Said {
                 "context_length_exceeded",
                 "exceed_context_size_error",
                 "request_too_large",
+                "tokens_too_long",
+                "1261",
             ]) || self.says(&[
                 "maximum context length",
                 "context length",
@@ -201,6 +211,13 @@ impl Said {
                 "input token count",
                 "maximum prompt length",
                 "too many input tokens",
+                "maximum model length",
+                "exceed context limit",
+                "range of input length should be",
+                "exceeded model token limit",
+                "tokens too long",
+                "max input characters",
+                "request too large",
             ]))
     }
 
@@ -321,6 +338,23 @@ fn retry_delay(fields: &Map<String, Value>) -> Option<Duration> {
     let details = fields.get("details")?.as_array()?;
     let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
     Duration::try_from_secs_f64(delay.strip_suffix('s')?.parse().ok()?).ok()
+}
+
+/// The wait in `try again in 1m2.5s`, as OpenAI and Groq say it beside a limit.
+fn wait_in_words(words: &str) -> Option<Duration> {
+    let (_, mut rest) = words.split_once("try again in ")?;
+    let mut wait = None;
+    loop {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, behind) = rest.split_at_checked(end)?;
+        let Ok(number) = number.parse::<f64>() else { return wait };
+        let behind = behind.trim_start();
+        let units = [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let (unit, seconds) = *units.iter().find(|(unit, _)| behind.starts_with(unit))?;
+        let more = Duration::try_from_secs_f64(number * seconds).ok()?;
+        wait = Some(wait.unwrap_or(Duration::ZERO).saturating_add(more));
+        rest = behind.get(unit.len()..)?;
+    }
 }
 
 /// The text of a page, so that a proxy's words can be read.
@@ -456,6 +490,23 @@ mod tests {
         check(400, message("This model's maximum context length is 8192 tokens."), "PromptTooLong");
         check(400, message("prompt is too long: 210000 tokens > 200000 maximum"), "PromptTooLong");
         check(400, kind("exceed_context_size_error"), "PromptTooLong");
+        for words in [
+            "The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
+            "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+            "Range of input length should be [1, 30720]",
+            "Invalid request: Your request exceeded model token limit: 8192",
+            "prompt tokens too long",
+            "the max input characters is 20000",
+        ] {
+            check(400, message(words), "PromptTooLong");
+        }
+        check(400, code("1261"), "PromptTooLong");
+        check(
+            413,
+            json!({"error": {"message": "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000",
+                   "type": "tokens", "code": "rate_limit_exceeded"}}),
+            "PromptTooLong",
+        );
         check(413, kind("request_too_large"), "PromptTooLong");
         // Overload.
         check(503, message("The model is overloaded."), "Unavailable");
@@ -501,5 +552,30 @@ mod tests {
         let error = Said::from_body(body.as_bytes()).error(Some(400), None).to_string();
         assert!(error.contains("HTTP 400: 字") && error.ends_with('…'), "{error}");
         assert!(error.chars().count() < 600);
+    }
+
+    #[test]
+    fn a_wait_is_read_from_the_words_and_said_when_it_is_too_long() {
+        let wait = |words: &str| {
+            let body = json!({"error": {"message": words}});
+            Said::from_json(&body).error(Some(429), None)
+        };
+        for (words, seconds) in [
+            ("Rate limit reached. Please try again in 1.2s. Visit us.", 1.2),
+            ("Try again in 20ms", 0.02),
+            ("try again in 5 seconds", 5.0),
+            ("please try again in 1m2.5s", 62.5),
+        ] {
+            let expected = Some(Duration::from_secs_f64(seconds));
+            assert_eq!(wait(words).retry_after(), expected, "{words}");
+        }
+        for words in ["try again in a while", "try again in ", "try again in 5 parsecs"] {
+            assert_eq!(wait(words).retry_after(), None, "{words}");
+        }
+        let later = Said::default().error(Some(429), Some(Duration::from_secs(3600)));
+        assert_eq!(
+            later.to_string(),
+            "the provider's rate limit is reached: HTTP 429; it says to come back in 3600 s"
+        );
     }
 }

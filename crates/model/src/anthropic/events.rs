@@ -142,14 +142,16 @@ impl MessagesReader {
         let Some(fields) = fields else { return };
         let Some(reason) = fields.get("stop_reason").and_then(Value::as_str) else { return };
         self.answer.stopped = Some(match reason {
-            "max_tokens" | "model_context_window_exceeded" => Stopped::Length,
+            "max_tokens" => Stopped::Length,
+            "model_context_window_exceeded" => Stopped::ContextFull,
+            "tool_use" => Stopped::Calls,
             "refusal" => {
                 let words =
                     fields.get("stop_details").map(|details| Said::from_json(details).words);
                 let words = words.filter(|words| !words.is_empty());
                 Stopped::Filtered(words.unwrap_or_else(|| "`refusal`".to_owned()))
             }
-            _ => Stopped::Done, // `end_turn`, `tool_use`, `stop_sequence`, `pause_turn`.
+            _ => Stopped::Done, // `end_turn`, `stop_sequence`, `pause_turn`.
         });
     }
 

@@ -7,16 +7,20 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     answer::{Counted, Increment, PartialAnswer, Stopped, extend_reasoning, tokens},
-    error::ModelError,
+    error::{ModelError, cut},
     json,
     limits::{REASONING_MAX_BYTES, TEXT_MAX_BYTES, check},
     openai::calls::{CallFragment, GatheredCalls},
     said::{Said, is_error},
     sse::SseEvent,
+    tool_schema::SchemaDialect,
 };
 
 /// The fields in which servers send reasoning; each is sent back under its own name.
 const REASONING_FIELDS: [&str; 2] = ["reasoning_content", "reasoning"];
+
+/// Longest type of a part that an error repeats, in characters.
+const KIND_MAX_CHARS: usize = 64;
 
 /// Reads the frames of one answer.
 #[derive(Debug, Default)]
@@ -33,16 +37,24 @@ pub(crate) struct CompletionReader {
     extra: Value,
     /// Parts came as `delta`: a whole `message` says the same again.
     in_deltas: bool,
+    /// Reasoning is counted in the total alone, as Gemini does it.
+    thoughts_in_total: bool,
 }
 
 impl CompletionReader {
+    pub(crate) fn new(dialect: SchemaDialect) -> Self {
+        Self { thoughts_in_total: dialect == SchemaDialect::Gemini, ..Self::default() }
+    }
+
     pub(crate) fn read(&mut self, event: &SseEvent) -> Result<Increment, ModelError> {
         let data = event.data.trim();
-        if data == "[DONE]" {
+        if data.eq_ignore_ascii_case("[DONE]") {
             return Ok(Increment::End);
         }
         match json::parse::<Value>(data) {
             Ok(frame) => self.read_frame(&frame, event.name == "error"),
+            // Behind the reason to stop nothing can be missing but the usage.
+            Err(_) if self.has_stopped() && event.name != "error" => Ok(Increment::End),
             // Words between the frames are signs of life; a broken frame may hold what we need.
             Err(_) if !data.starts_with(['{', '[']) && event.name != "error" => {
                 Ok(Increment::Nothing)
@@ -80,7 +92,7 @@ impl CompletionReader {
             fields.get("x_groq").and_then(|groq| groq.get("usage")),
         ];
         for usage in usages.into_iter().flatten() {
-            self.answer.usage.update(counted(usage));
+            self.answer.usage.update(counted(usage, self.thoughts_in_total));
         }
         let Some(choice) = choice else { return Ok(Increment::Nothing) };
         if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str) {
@@ -93,8 +105,18 @@ impl CompletionReader {
                 self.read_part(delta)
             }
             (None, Some(message)) if !self.in_deltas => self.read_part(message),
+            // The form of completions before there were chats.
+            (None, None) => match choice.get("text").and_then(Value::as_str) {
+                Some(text) => self.answer.push_text(text.to_owned()),
+                None => Ok(Increment::Nothing),
+            },
             (None, _) => Ok(Increment::Nothing),
         }
+    }
+
+    /// A reason to stop has come: the answer is whole.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.answer.stopped.is_some()
     }
 
     /// Everything that came, to be judged.
@@ -164,6 +186,9 @@ impl CompletionReader {
             self.answer.refusal.push_str(refusal);
         }
         let (text, thought) = words(part.get("content"));
+        if text.is_empty() && thought.is_empty() {
+            self.answer.unread = self.answer.unread.take().or(unread(part.get("content")));
+        }
         if !thought.is_empty() {
             self.answer.push_reasoning(&thought)?;
             increment = Increment::Part;
@@ -241,6 +266,7 @@ fn words(content: Option<&Value>) -> (String, String) {
     let (mut text, mut thought) = (String::new(), String::new());
     match content {
         Some(Value::String(words)) => text.push_str(words),
+        Some(Value::Number(number)) => text.push_str(&number.to_string()),
         Some(Value::Array(parts)) => {
             for part in parts {
                 let kind = part.get("type").and_then(Value::as_str).unwrap_or("text");
@@ -261,6 +287,19 @@ fn words(content: Option<&Value>) -> (String, String) {
     (text, thought)
 }
 
+/// The form of a content that holds no text.
+fn unread(content: Option<&Value>) -> Option<String> {
+    match content? {
+        Value::Object(_) => Some("an object".to_owned()),
+        Value::Array(parts) => {
+            let kind = parts.iter().find_map(|part| part.get("type")?.as_str());
+            let kind = kind.filter(|kind| !matches!(*kind, "text" | "thinking" | "reasoning"));
+            kind.map(|kind| format!("a part of type `{}`", cut(kind, KIND_MAX_CHARS)))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
 fn words_of_parts(parts: Option<&Value>) -> String {
     match parts {
         Some(Value::String(text)) => text.clone(),
@@ -276,12 +315,11 @@ fn stopped(reason: &str, choice: &Value) -> Option<Stopped> {
     let failed = |words: &str| Some(Stopped::Failed(words.to_owned()));
     match reason.to_ascii_lowercase().as_str() {
         "" | "null" => None,
-        "length"
-        | "max_tokens"
-        | "max_output_tokens"
-        | "model_length"
-        | "token_limit"
-        | "model_context_window_exceeded" => Some(Stopped::Length),
+        "length" | "max_tokens" | "max_output_tokens" | "model_length" | "token_limit" => {
+            Some(Stopped::Length)
+        }
+        "model_context_window_exceeded" => Some(Stopped::ContextFull),
+        "tool_calls" | "function_call" | "tool_use" => Some(Stopped::Calls),
         "content_filter" | "safety" | "sensitive" | "recitation" | "prohibited_content"
         | "blocklist" | "spii" | "refusal" => {
             Some(Stopped::Filtered(filtered_words(reason, choice)))
@@ -294,7 +332,7 @@ fn stopped(reason: &str, choice: &Value) -> Option<Stopped> {
         "malformed_function_call" | "unexpected_tool_call" => {
             failed("it could not put a tool call together")
         }
-        _ => Some(Stopped::Done), // `stop`, `tool_calls`, and what other servers call them.
+        _ => Some(Stopped::Done), // `stop`, and what other servers call it.
     }
 }
 
@@ -317,7 +355,7 @@ fn filtered_words(reason: &str, choice: &Value) -> String {
 }
 
 /// The figures of a usage, wherever a server puts them; what is no count is left out.
-fn counted(usage: &Value) -> Counted {
+fn counted(usage: &Value, thoughts_in_total: bool) -> Counted {
     let figure = |path: &str| tokens(usage.pointer(path)?);
     let first = |paths: &[&str]| paths.iter().find_map(|path| figure(path));
     let input = first(&["/prompt_tokens", "/input_tokens"]);
@@ -327,8 +365,7 @@ fn counted(usage: &Value) -> Counted {
         "/output_tokens_details/reasoning_tokens",
         "/reasoning_tokens",
     ]);
-    // Some count the reasoning in the total alone.
-    let total = figure("/total_tokens").unwrap_or(0);
+    let total = figure("/total_tokens").filter(|_| thoughts_in_total).unwrap_or(0);
     let apart = match (input, output) {
         (Some(input), Some(output)) => total.saturating_sub(input.saturating_add(output)),
         _ => 0,
@@ -356,24 +393,25 @@ mod tests {
 
     #[test]
     fn figures_are_found_wherever_a_server_puts_them() {
-        let check = |usage: Value, expected: [Option<u64>; 4]| {
-            let found = counted(&usage);
+        let check_as = |thoughts_in_total, usage: Value, expected: [Option<u64>; 4]| {
+            let found = counted(&usage, thoughts_in_total);
             assert_eq!(
                 [found.input, found.output, found.cached, found.reasoning],
                 expected,
                 "{usage}"
             );
         };
+        let check = |usage, expected| check_as(false, usage, expected);
         check(
             json!({"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107,
                    "prompt_tokens_details": {"cached_tokens": 60},
                    "completion_tokens_details": {"reasoning_tokens": 3}}),
             [Some(100), Some(7), Some(60), Some(3)],
         );
-        check(
-            json!({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 905}),
-            [Some(100), Some(805), None, Some(800)],
-        );
+        let more_in_total =
+            || json!({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 905});
+        check_as(true, more_in_total(), [Some(100), Some(805), None, Some(800)]);
+        check(more_in_total(), [Some(100), Some(5), None, None]);
         check(
             json!({"prompt_tokens": 100, "completion_tokens": 5, "cached_tokens": 40}),
             [Some(100), Some(5), Some(40), None],

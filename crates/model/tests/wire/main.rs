@@ -110,10 +110,28 @@ async fn an_answer_needs_its_end() {
     assert_eq!(openai(stream(&[TEXT])).await, (Err(ModelError::Truncated), 3));
     assert_eq!(openai(stream(&[TEXT, DONE])).await, (Err(ModelError::Truncated), 3));
     // The connection breaks inside of a body of known length.
-    let broken = Act::Send(format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\ndata: {TEXT}\n\ndata: {STOP}\n\n"
-    ));
+    let broken =
+        Act::Send(format!("HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\ndata: {TEXT}\n\n"));
     assert_eq!(openai(vec![broken]).await, (Err(ModelError::Truncated), 3));
+    let packed = Act::Send(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n\x1fx".to_owned(),
+    );
+    let (answer, _) = openai(vec![packed]).await;
+    let error = answer.unwrap_err().to_string();
+    assert!(error.contains("`content-encoding: gzip`"), "{error}");
+    // Behind the reason to stop it takes nothing away, whatever follows.
+    let reset = Act::Send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\ndata: {TEXT}\n\ndata: {STOP}\n\ndata: {{\"us"
+    ));
+    for whole in [
+        vec![reset],
+        stream(&[TEXT, STOP, "[done]"]),
+        stream(&[TEXT, STOP, "bye"]),
+        stream(&[TEXT, STOP, "{\"usage\": "]),
+    ] {
+        let (answer, failed) = openai(whole).await;
+        assert_eq!((answer.unwrap().content.as_str(), failed), ("Hello", 0));
+    }
 
     let start =
         r#"{"type":"message_start","message":{"usage":{"input_tokens":5,"output_tokens":1}}}"#;
