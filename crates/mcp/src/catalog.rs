@@ -69,10 +69,8 @@ impl Catalog {
         if !is_tool_name(&name) {
             return Err(format!("`{server}__…` leaves no room for its name"));
         }
-        if self.offered.contains_key(&name) {
-            return Err("it is offered twice".into());
-        }
-        if self.offered.len() >= TOOLS_MAX {
+        let is_known = self.offered.contains_key(&name);
+        if !is_known && self.offered.len() >= TOOLS_MAX {
             return Err(format!("a server may offer {TOOLS_MAX} tools"));
         }
         let own_schema = Value::Object((*tool.input_schema).clone());
@@ -89,8 +87,16 @@ impl Catalog {
             source: ToolSource::Mcp { server: server.to_owned() },
             name: name.clone(),
         };
-        self.offered.insert(name, Offered { info, own_name: tool.name.into_owned() });
-        Ok(())
+        let offered = Offered { info, own_name: tool.name.into_owned() };
+        match self.offered.get(&name) {
+            // Said twice alike, such as on two pages, it is one tool.
+            Some(known) if *known == offered => Ok(()),
+            Some(_) => Err("it is offered twice, and not alike".into()),
+            None => {
+                self.offered.insert(name, offered);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -188,7 +194,11 @@ mod tests {
             let left_out = &catalog.left_out[0];
             reason.assert_eq(&format!("{}: {}", left_out.name, left_out.reason));
         };
-        refused("known", json!({"type": "object"}), expect!["srv__known: it is offered twice"]);
+        refused(
+            "known",
+            json!({"type": "object", "properties": {"a": {}}}),
+            expect!["srv__known: it is offered twice, and not alike"],
+        );
         refused("", json!({"type": "object"}), expect!["srv__: it has no name"]);
         refused(
             "t",
@@ -200,6 +210,13 @@ mod tests {
         let tools = serde_json::from_value(json!([{"name": "a.b", "inputSchema": {}}])).unwrap();
         let catalog = Catalog::new(&"s".repeat(60), &config, tools);
         assert!(catalog.left_out[0].reason.ends_with("leaves no room for its name"));
+    }
+
+    #[test]
+    fn a_tool_that_is_said_twice_alike_is_one_tool() {
+        let known = || json!({"name": "known", "inputSchema": {"type": "object"}});
+        let catalog = catalog(json!([known(), known()]));
+        assert_eq!((catalog.offered.len(), catalog.left_out), (1, vec![]));
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl ServerConnection {
     pub(crate) async fn list_tools(&self) -> Result<Vec<Tool>, String> {
         let mut tools = Vec::new();
         let mut cursor = None;
+        let mut seen = Vec::new();
         for _ in 0..PAGES_MAX {
             let mut params = PaginatedRequestParams::default();
             params.cursor = cursor;
@@ -122,10 +123,11 @@ impl ServerConnection {
                 .await
                 .map_err(|error| printable(&error.to_string(), MESSAGE_MAX_BYTES))?;
             tools.extend(page.tools);
-            cursor = page.next_cursor;
-            if cursor.is_none() || tools.len() > TOOLS_MAX {
-                return Ok(tools);
-            }
+            // Some end the list with an empty cursor, and some with the one that they had given.
+            let next = page.next_cursor.filter(|next| !next.is_empty() && !seen.contains(next));
+            let Some(next) = next.filter(|_| tools.len() <= TOOLS_MAX) else { return Ok(tools) };
+            seen.push(next.clone());
+            cursor = Some(next);
         }
         Ok(tools)
     }

@@ -41,6 +41,7 @@ pub(crate) async fn forward(
 ) -> WireEnd {
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
+    let mut spread = Spread::default();
     let mut garbage = (Instant::now(), 0);
     let mut second = (Instant::now(), 0);
     loop {
@@ -55,7 +56,8 @@ pub(crate) async fn forward(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let Some(message) = lines::message(&line) else {
+        let Some(line) = spread.whole(&line) else { continue };
+        let Some(message) = lines::message(line) else {
             if garbage.0.elapsed() >= GARBAGE_WINDOW {
                 garbage = (Instant::now(), 0);
             }
@@ -68,6 +70,36 @@ pub(crate) async fn forward(
         if to.write_all(&message).await.is_err() || to.write_all(b"\n").await.is_err() {
             return WireEnd::Closed;
         }
+    }
+}
+
+/// A message that is spread over lines: an opening bracket alone, indented lines, a closing one.
+#[derive(Debug, Default)]
+struct Spread {
+    lines: Vec<u8>,
+    is_whole: bool,
+}
+
+impl Spread {
+    /// A line of its own, or the whole of what was spread over lines; none while more is to come.
+    fn whole<'a>(&'a mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        if std::mem::take(&mut self.is_whole) {
+            self.lines = Vec::new();
+        }
+        let begins = matches!(line.trim_ascii_end(), b"{" | b"[");
+        let goes_on = line.starts_with(b" ") || line.starts_with(b"\t");
+        self.is_whole = matches!(line.trim_ascii_end(), b"}" | b"]");
+        if begins {
+            self.lines = line.to_vec();
+            return None;
+        }
+        let is_within = !self.lines.is_empty() && (goes_on || self.is_whole);
+        if !is_within || self.lines.len() + line.len() > LINE_MAX_BYTES {
+            self.lines = Vec::new();
+            return Some(line);
+        }
+        self.lines.extend_from_slice(line);
+        self.is_whole.then_some(self.lines.as_slice())
     }
 }
 
@@ -99,6 +131,16 @@ mod tests {
         check(b"hello\n\xff\xfe\n{\"a\":\n[]\n1\n{}\n", "{}\n", WireEnd::Closed).await;
         check("log\n".repeat(1_000).as_bytes(), "", WireEnd::Closed).await;
         check("log\n".repeat(1_001).as_bytes(), "", WireEnd::Garbage).await;
+    }
+
+    #[tokio::test]
+    async fn a_message_may_be_spread_over_lines() {
+        let spread = b"{\n  \"id\": 1,\n  \"result\": {\n  }\n}\n{\"a\":1}\n";
+        check(spread, "{\n  \"id\": 1,\n  \"result\": {\n  }\n}\n{\"a\":1}\n", WireEnd::Closed)
+            .await;
+        check(b"{\n  \"a\": 1,\nlog\n{\"b\":1}\n}\n", "{\"b\":1}\n", WireEnd::Closed).await;
+        let endless = "  \"x\",\n".repeat(LINE_MAX_BYTES / 8 + 1);
+        check(format!("[\n{endless}{{}}\n").as_bytes(), "{}\n", WireEnd::Closed).await;
     }
 
     #[tokio::test(start_paused = true)]
