@@ -15,6 +15,7 @@ use workspaces::quota::Quota;
 
 use crate::{
     auth::{access::AccessControl, authenticator::Authenticator},
+    body_reader::BodyReader,
     limits::DATABASE_REASON_LASTS,
     open_streams::OpenStreams,
     settings::ServerSettings,
@@ -56,6 +57,7 @@ pub(crate) struct AppState {
     pub(crate) access: AccessControl,
     pub(crate) streams: OpenStreams,
     pub(crate) pages: StreamPages,
+    pub(crate) bodies: BodyReader,
     /// How much organisations may keep in their workspaces.
     pub(crate) workspaces: Quota,
     pub(crate) database_reason: RecentReason,
@@ -89,7 +91,8 @@ impl App {
             access: AccessControl::new(authenticator.clone(), &settings.tenants),
             workspaces: Quota::new(workspace_root, bytes_max, settings.measuring),
             streams: OpenStreams::default(),
-            pages: StreamPages::default(),
+            pages: StreamPages::new(settings.stream_bytes),
+            bodies: BodyReader::new(&settings),
             database_reason: RecentReason::default(),
             tasks: TaskTracker::new(),
             store,

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{auth::principal::CredentialHolder, settings::ByteBounds};
+use crate::{auth::principal::CredentialHolder, limits::ByteBounds};
 
 /// The bytes of one kind that wait in this process.
 #[derive(Clone)]
