@@ -181,6 +181,7 @@ impl Store {
             retention,
             notifier,
             claimed_last: Arc::default(),
+            remembered_last: Arc::default(),
         })
     }
 
