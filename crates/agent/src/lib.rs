@@ -12,6 +12,7 @@ mod after_run;
 mod budget;
 mod context;
 mod history;
+mod lessons;
 mod recorder;
 mod run;
 mod tools;

@@ -2,11 +2,7 @@
 //!
 //! One attempt is in `attempt`; a provider's wire format is in its settings.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_stream::stream;
 use futures::{StreamExt, future::join_all, stream::BoxStream};
@@ -20,13 +16,14 @@ use crate::{
     embedding::{self, Embedder, EmbeddingSettings},
     error::{ModelError, Phase, ResolveError, SettingsError},
     http,
-    lessons::{LESSONS_MAX, Lessons},
+    lessons::{LESSONS_MAX, Lesson, Lessons},
     limits,
     prices::{Price, Prices},
     retry,
     routes::{ProviderInfo, Route, Routes},
     scripted::{self, Scripted},
     settings::{ModelSettings, Provider, WireFormat},
+    taught::{ModelLesson, Taught},
 };
 
 /// All configured providers. Cheap to clone; clones share their connections.
@@ -40,12 +37,11 @@ struct Registry {
     routes: Routes,
     default: ModelRef,
     prices: Prices,
-    /// Lessons of at most [`TAUGHT_MAX`] models.
-    taught: Mutex<BTreeMap<ModelRef, Lessons>>,
+    taught: Taught,
 }
 
-/// Most models whose lessons are kept: runs may name any model.
-const TAUGHT_MAX: usize = 256;
+/// Why a tool is left out where its model refused it in an earlier call.
+const REFUSED_BEFORE: &str = "the provider has refused its schema before";
 
 /// What a [`Models::probe`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +64,7 @@ impl Models {
             routes: Routes(routes),
             default: ModelRef { provider: "demo".into(), model: "default".into() },
             prices: Prices::new(settings.prices.clone()),
-            taught: Mutex::default(),
+            taught: Taught::default(),
         };
         registry.default =
             registry.routes.default_of(settings.default.as_deref()).map_err(|error| {
@@ -132,13 +128,12 @@ impl Models {
             let mut lessons = registry.lessons_of(&request);
             let mut told = BTreeSet::new();
             let (mut attempt, mut taught) = (0, 0);
+            let mut refusal = REFUSED_BEFORE.to_owned();
             loop {
                 attempt += 1;
                 for tool in &request.tools {
-                    if let Some(reason) = lessons.reason_to_leave_out(tool)
-                        && told.insert(tool.name.clone())
-                    {
-                        let (tool, reason) = (tool.name.clone(), reason.to_owned());
+                    if lessons.refuses(tool) && told.insert(tool.name.clone()) {
+                        let (tool, reason) = (tool.name.clone(), refusal.clone());
                         yield Ok(ChatEvent::ToolLeftOut { tool, reason });
                     }
                 }
@@ -163,6 +158,7 @@ impl Models {
                 drop(pieces); // Its connection is closed before we wait.
                 if !void && taught < LESSONS_MAX && registry.learn(&mut lessons, &error, &request) {
                     taught += 1;
+                    refusal = error.to_string();
                     continue;
                 }
                 let Some(retry_in) = retry::wait_after(&error, failed, retry, retry::random())
@@ -212,14 +208,46 @@ impl Models {
         self.registry.routes.infos()
     }
 
-    /// The lessons that this process has learnt about models.
+    /// What providers have taught about their models by refusing.
     pub fn taught(&self) -> Vec<TaughtModel> {
-        let taught = self.registry.taught();
-        let models = taught.iter().map(|(model, lessons)| TaughtModel {
-            model: model.to_string(),
-            lessons: lessons.sentences(),
+        let routes = &self.registry.routes;
+        let taught = self.registry.taught.all().into_iter();
+        let taught = taught.flat_map(|((base_url, model), lessons)| {
+            let lessons: Vec<_> = lessons.all().iter().map(Lesson::to_string).collect();
+            let names = routes.names_at(&base_url);
+            names.into_iter().map(move |provider| TaughtModel {
+                model: format!("{provider}/{model}"),
+                lessons: lessons.clone(),
+            })
         });
-        models.collect()
+        let mut taught: Vec<_> = taught.collect();
+        taught.sort_by(|a, b| a.model.cmp(&b.model));
+        taught
+    }
+
+    /// Waits until there are [lessons to be kept](Self::unkept_lessons).
+    pub async fn lesson_learnt(&self) {
+        self.registry.taught.learnt().await;
+    }
+
+    /// What was learnt in this process, and is kept nowhere else yet.
+    pub fn unkept_lessons(&self) -> Vec<ModelLesson> {
+        self.registry.taught.unkept()
+    }
+
+    /// Somebody keeps this lesson now, or does not want to.
+    pub fn lesson_is_kept(&self, lesson: &ModelLesson) {
+        self.registry.taught.is_kept(lesson);
+    }
+
+    /// What is kept, the oldest first: it replaces what is held here, but for what is not kept yet.
+    pub fn hear_lessons(&self, kept: impl IntoIterator<Item = ModelLesson>) {
+        self.registry.taught.replace(kept);
+    }
+
+    /// Where a model is asked: what a lesson about it is kept under.
+    pub fn address(&self, model: &ModelRef) -> Option<&str> {
+        self.registry.routes.address(&model.provider)
     }
 
     /// Asks every configured provider for the list of its models, which costs no tokens.
@@ -265,12 +293,9 @@ impl Registry {
         }
     }
 
-    fn taught(&self) -> MutexGuard<'_, BTreeMap<ModelRef, Lessons>> {
-        self.taught.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lessons_of(&self, request: &ChatRequest) -> Lessons {
-        self.taught().get(&request.model_ref()).cloned().unwrap_or_default()
+        let address = self.routes.address(&request.provider);
+        address.map(|base_url| self.taught.of(base_url, &request.model)).unwrap_or_default()
     }
 
     /// Learns from a refusal; returns whether there is something to do differently now.
@@ -281,11 +306,9 @@ impl Registry {
         let body = body_of(request, provider, lessons);
         let Some(lesson) = lessons.learn(error, request, &body) else { return false };
         let model = request.model_ref();
-        tracing::info!(%model, lesson, "requests to a model are adapted to its provider");
-        let mut taught = self.taught();
-        if taught.len() < TAUGHT_MAX || taught.contains_key(&model) {
-            taught.insert(model, lessons.clone());
-        }
+        tracing::info!(%model, %lesson, "requests to a model are adapted to its provider");
+        let (base_url, model) = (provider.base_url.clone(), model.model);
+        self.taught.add(ModelLesson { base_url, model, lesson });
         true
     }
 

@@ -41,6 +41,20 @@ impl Routes {
         self.0.get(provider)
     }
 
+    /// Where a provider is asked.
+    pub(crate) fn address(&self, provider: &str) -> Option<&str> {
+        match self.get(provider)? {
+            Route::Configured(provider) => Some(&provider.base_url),
+            Route::Scripted(_) => None,
+        }
+    }
+
+    /// What the providers at this address are called.
+    pub(crate) fn names_at(&self, base_url: &str) -> Vec<String> {
+        let names = self.0.keys().filter(|name| self.address(name) == Some(base_url));
+        names.cloned().collect()
+    }
+
     /// The model of a run that names none.
     pub(crate) fn default_of(&self, setting: Option<&str>) -> Result<ModelRef, ResolveError> {
         if let Some(text) = setting {
