@@ -6,6 +6,7 @@
 pub mod parts;
 pub mod redactor;
 pub mod settings;
+pub mod tools;
 pub mod worker;
 
 mod after_run;
@@ -15,4 +16,3 @@ mod history;
 mod lessons;
 mod recorder;
 mod run;
-mod tools;

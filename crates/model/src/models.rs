@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use async_stream::stream;
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use protocol::{message::Replay, run::LlmConfig, tool::TaughtModel};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -47,8 +48,24 @@ const REFUSED_BEFORE: &str = "the provider has refused its schema before";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderProbe {
     pub provider: String,
-    /// How long it took to list its models, or why it could not.
-    pub outcome: Result<Duration, ModelError>,
+    /// What it answered, or why it could not.
+    pub outcome: Result<ProbeAnswer, ModelError>,
+}
+
+/// The answer to a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    pub took: Duration,
+    /// The names of all its models; empty where it does not list them, or not all at once.
+    pub models: Vec<String>,
+}
+
+impl ProbeAnswer {
+    /// Whether the provider has a model of this name, as far as it says.
+    pub fn may_have(&self, model: &str) -> bool {
+        let latest = format!("{model}:latest"); // Ollama leaves it out when asked.
+        self.models.is_empty() || self.models.iter().any(|it| *it == model || *it == latest)
+    }
 }
 
 impl Models {
@@ -255,7 +272,9 @@ impl Models {
         join_all(self.registry.routes.0.iter().filter_map(|(name, route)| match route {
             Route::Configured(provider) if provider.is_configured() => Some(async move {
                 let started = Instant::now();
-                let outcome = self.registry.probe(provider).await.map(|()| started.elapsed());
+                let models = self.registry.probe(provider).await;
+                let took = started.elapsed();
+                let outcome = models.map(|models| ProbeAnswer { took, models });
                 ProviderProbe { provider: name.clone(), outcome }
             }),
             Route::Configured(_) | Route::Scripted(_) => None,
@@ -340,9 +359,9 @@ impl Registry {
         }
     }
 
-    async fn probe(&self, provider: &Provider) -> Result<(), ModelError> {
+    async fn probe(&self, provider: &Provider) -> Result<Vec<String>, ModelError> {
         let path = match provider.kind {
-            WireFormat::Demo => return Ok(()),
+            WireFormat::Demo => return Ok(Vec::new()),
             WireFormat::OpenAi => "models",
             WireFormat::Anthropic if provider.base_url.ends_with("/v1") => "models",
             WireFormat::Anthropic => "v1/models",
@@ -352,9 +371,20 @@ impl Registry {
         quick.timeouts.first_byte = PROBE_TIMEOUT.min(quick.timeouts.first_byte);
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let bound = ("RESPONSE_MAX_BYTES", limits::RESPONSE_MAX_BYTES);
-        http::send(http::with_key(get, provider), &quick, deadline, bound).await?;
-        Ok(())
+        let mut body = http::send(http::with_key(get, provider), &quick, deadline, bound).await?;
+        Ok(listed_models(&body.whole().await.unwrap_or_default()))
     }
+}
+
+/// The names in a list of models, in either wire format; none where there are more pages of it.
+fn listed_models(body: &[u8]) -> Vec<String> {
+    let list: Value = serde_json::from_slice(body).unwrap_or_default();
+    if list.get("has_more") == Some(&Value::Bool(true)) {
+        return Vec::new();
+    }
+    let models = list.get("data").and_then(Value::as_array).into_iter().flatten();
+    let names = models.filter_map(|model| model.get("id")?.as_str());
+    names.map(|name| name.strip_prefix("models/").unwrap_or(name).to_owned()).collect() // Gemini's.
 }
 
 fn refused(error: &ResolveError) -> ModelError {

@@ -3,7 +3,7 @@
 //! Every table is a type of the crate that uses it. Secrets are read into types that never show
 //! them. An unknown key is an error that names the nearest known one.
 
-mod fault;
+pub(crate) mod fault;
 mod keys;
 mod limits;
 mod relations;
@@ -181,6 +181,16 @@ impl Environment {
         Self(pairs.collect())
     }
 
+    /// The names of all variables.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+    }
+
     /// A variable that is set to something.
     pub(crate) fn get(&self, name: &str) -> Option<String> {
         self.0.get(name).filter(|value| !value.is_empty()).cloned()
@@ -344,7 +354,11 @@ fn read(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Config, Failure> {
+pub(crate) fn parse(
+    text: &str,
+    file: Option<&str>,
+    environment: &Environment,
+) -> Result<Config, Failure> {
     let variables = variables(environment)?;
     let mut layers = Layers::builder().add_source(File::from_str(text, FileFormat::Toml));
     for (key, (variable, value)) in &variables {
@@ -424,7 +438,7 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        Environment(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+        Environment::of(pairs)
     }
 
     fn check_fault(text: &str, pairs: &[(&str, &str)], expected: Expect) {
@@ -688,8 +702,8 @@ mod tests {
             "[model.providers]\nopenai = 'sk-secret'",
             &[],
             expect![[r#"
-            `model.providers.openai` in `openintern.toml`: expected struct ProviderSettings, found a string
-        "#]],
+                `model.providers.openai` in `openintern.toml`: expected struct ProviderSettings, found a text
+            "#]],
         );
         check_fault(
             "",

@@ -56,6 +56,7 @@ pub(crate) fn of_key(
     }
 }
 
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known word that is most like this one.
+pub(crate) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().copied().min_by_key(|candidate| strsim::damerau_levenshtein(key, candidate))
 }
