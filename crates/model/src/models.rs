@@ -105,7 +105,8 @@ impl Models {
     /// The model that a run asks: what its request says over what its agent says over the default.
     ///
     /// `agent_default` is `<provider>/<model>` or `<provider>`. A request that names only a model
-    /// means the provider it would have had; one that names only a provider, its default model.
+    /// means the provider it would have had, unless it names one in front, as in
+    /// `<provider>/<model>`; one that names only a provider, its default model.
     pub fn resolve(
         &self,
         llm_config: Option<&LlmConfig>,
@@ -118,9 +119,7 @@ impl Models {
         };
         match llm_config.map(|config| (config.provider.as_deref(), config.model.as_deref())) {
             None | Some((None, None)) => routes.checked(usual),
-            Some((None, Some(model))) => {
-                routes.checked(ModelRef { model: model.to_owned(), ..usual })
-            }
+            Some((None, Some(model))) => routes.checked(routes.named_alone(model, usual)),
             Some((Some(provider), model)) => routes.named(provider, model),
         }
     }

@@ -81,6 +81,24 @@ impl Routes {
         }
     }
 
+    /// A model without a provider beside it. What stands before a `/` is one if we have such a
+    /// provider; but a router's models are called so as well, and it has those of all.
+    pub(crate) fn named_alone(&self, model: &str, usual: ModelRef) -> ModelRef {
+        let own = || ModelRef { model: model.to_owned(), ..usual.clone() };
+        let Some((provider, rest)) = model.split_once('/').filter(|(_, rest)| !rest.is_empty())
+        else {
+            return own();
+        };
+        let named = || ModelRef { provider: provider.to_owned(), model: rest.to_owned() };
+        match (self.get(provider), self.get(&usual.provider)) {
+            (Some(Route::Configured(it)), _) if it.is_configured() => named(),
+            // At a provider's own address no model is called so.
+            (Some(_), Some(Route::Configured(usual))) if usual.needs_key => named(),
+            (Some(Route::Scripted(_)), _) => named(),
+            (Some(_) | None, _) => own(),
+        }
+    }
+
     /// A model of a provider, or its default one.
     pub(crate) fn named(
         &self,

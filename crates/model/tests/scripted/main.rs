@@ -78,6 +78,17 @@ fn a_run_may_ask_for_another_model() {
     assert_eq!(resolve(None, None, Some("demo/paced")).unwrap(), "demo/paced");
     assert_eq!(resolve(None, Some("gpt-5"), None).unwrap(), "openai/gpt-5");
     assert_eq!(resolve(Some("demo"), None, None).unwrap(), "demo/default");
+    // Both forms of a name.
+    assert_eq!(resolve(None, Some("openai/gpt-5"), None).unwrap(), "openai/gpt-5");
+    assert_eq!(resolve(None, Some("demo/paced"), None).unwrap(), "demo/paced");
+    assert_eq!(resolve(None, Some("openai/gpt-5"), Some("demo")).unwrap(), "openai/gpt-5");
+    assert!(matches!(
+        resolve(None, Some("anthropic/claude"), None),
+        Err(ResolveError::NoKey { .. })
+    ));
+    // A router calls its models after those who made them.
+    assert_eq!(resolve(None, Some("qwen/qwen3"), None).unwrap(), "openai/qwen/qwen3");
+    assert_eq!(resolve(None, Some("anthropic/x"), Some("ollama/y")).unwrap(), "ollama/anthropic/x");
     assert_eq!(resolve(Some("ollama"), Some("a/b"), None).unwrap(), "ollama/a/b");
     assert!(matches!(resolve(Some("anthropic"), None, None), Err(ResolveError::NoKey { .. })));
     assert!(matches!(resolve(Some("x"), None, None), Err(ResolveError::UnknownProvider { .. })));
