@@ -183,7 +183,7 @@ impl PartialAnswer {
 impl PartialCall {
     /// The arguments as the agent gets them.
     fn into_requested(self) -> RequestedCall {
-        let args = match self.args.trim() {
+        let args = match unfenced(&self.args) {
             "" | "null" => Value::Object(Map::new()), // A tool without arguments.
             text => match json::parse::<Value>(text) {
                 Ok(args @ Value::Object(_)) => args,
@@ -235,6 +235,13 @@ impl Counted {
             ..Usage::new(input, output, self.cached.unwrap_or(0).min(input))
         }
     }
+}
+
+/// Arguments without the Markdown around them that some models write.
+fn unfenced(args: &str) -> &str {
+    let args = args.trim();
+    let inner = args.strip_prefix("```").and_then(|args| args.strip_suffix("```"));
+    inner.map_or(args, |inner| inner.strip_prefix("json").unwrap_or(inner).trim())
 }
 
 /// The text for the user: some servers leave the model's reasoning in front of it.

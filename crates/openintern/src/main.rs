@@ -36,7 +36,7 @@ mod skills;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::{
     cli::{Cli, Command, MemoryCommand, ProcessRole},
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         say_failure(&Failure::new(Exit::Usage, message));
         return Exit::Usage.into();
     }
-    let command = match Cli::parse().role {
+    let command = match Cli::read().role {
         ProcessRole::McpReaper { server } => return reap(server),
         ProcessRole::Command(command) => command,
     };

@@ -243,27 +243,29 @@ impl MessagesReader {
 /// Cumulative figures; Anthropic counts the cached parts of the prompt apart.
 #[derive(Debug, Default)]
 struct MessagesUsage {
-    fresh: Option<u64>,
+    /// With what was read from a cache and written to one.
+    input: Option<u64>,
     output: Option<u64>,
     read_from_cache: Option<u64>,
-    written_to_cache: Option<u64>,
 }
 
 impl MessagesUsage {
-    /// A later figure never takes away from an earlier one: some send zeros at the end.
+    /// A later figure never takes away from an earlier one: some send zeros at the end. Figures of a
+    /// cache stand beside the rest of the input; where imitators send them later and alone, the input
+    /// that they told before holds them already.
     fn update(&mut self, newer: Option<&Value>) {
         let figure = |key: &str| newer?.get(key)?.as_u64();
-        self.fresh = self.fresh.max(figure("input_tokens"));
+        let read = figure("cache_read_input_tokens");
+        let cached =
+            read.unwrap_or(0).saturating_add(figure("cache_creation_input_tokens").unwrap_or(0));
+        let input = figure("input_tokens").map(|fresh| fresh.saturating_add(cached));
+        self.input = self.input.max(input).max((cached > 0).then_some(cached));
         self.output = self.output.max(figure("output_tokens"));
-        self.read_from_cache = self.read_from_cache.max(figure("cache_read_input_tokens"));
-        self.written_to_cache = self.written_to_cache.max(figure("cache_creation_input_tokens"));
+        self.read_from_cache = self.read_from_cache.max(read);
     }
 
     fn counted(&self) -> Counted {
-        let cached = self.read_from_cache.unwrap_or(0);
-        let input = self.fresh.map(|fresh| {
-            fresh.saturating_add(cached).saturating_add(self.written_to_cache.unwrap_or(0))
-        });
-        Counted { input, output: self.output, cached: self.read_from_cache, reasoning: None }
+        let Self { input, output, read_from_cache: cached } = *self;
+        Counted { input, output, cached, reasoning: None }
     }
 }

@@ -67,7 +67,7 @@ impl CallFragment {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
         };
-        Self { name: text(function.get("name")).to_owned(), args, ..Self::default() }
+        Self { name: text(function.get("name")).trim().to_owned(), args, ..Self::default() }
     }
 }
 
@@ -103,6 +103,9 @@ impl GatheredCalls {
             gathered.extra = fragment.extra;
         }
         let call = &mut gathered.call;
+        if is_replaced(call, &fragment.name, &fragment.args) {
+            call.args.clear();
+        }
         if call.tool.is_empty() {
             // A name is sent whole; some servers repeat it in every fragment.
             check("CALL_NAME_MAX_BYTES", fragment.name.len(), CALL_NAME_MAX_BYTES)?;
@@ -145,8 +148,9 @@ impl GatheredCalls {
         // another name, begin a new call.
         let other_name =
             named && !gathered.call.tool.is_empty() && gathered.call.tool != fragment.name;
+        let is_replaced = is_replaced(&gathered.call, &fragment.name, &fragment.args);
         let is_new = other_id && named
-            || !same_id && gathered.call.is_whole() && more_args
+            || !same_id && gathered.call.is_whole() && more_args && !is_replaced
             || !same_id
                 && other_name
                 && (gathered.call.is_whole() || gathered.call.args.is_empty());
@@ -159,7 +163,7 @@ impl GatheredCalls {
         let mut calls = Vec::new();
         for gathered in self.0 {
             let parts = glued(&gathered.call.args);
-            if parts.len() < 2 {
+            if parts.is_empty() {
                 calls.push(gathered);
                 continue;
             }
@@ -176,14 +180,27 @@ impl GatheredCalls {
     }
 }
 
-/// `{…}{…}` as its objects; nothing where it is anything else.
+/// Some gateways begin a call with an empty object, and then stream its arguments.
+fn is_replaced(call: &PartialCall, name: &str, more: &str) -> bool {
+    name.is_empty() && call.args.trim() == "{}" && more.trim_start().starts_with('{')
+}
+
+/// `{…}{…}` as its objects; nothing where it is anything else. An empty one beside others is what some
+/// servers begin or end with.
 fn glued(args: &str) -> Vec<String> {
     if !args.trim_start().starts_with('{') {
         return Vec::new();
     }
     let values = serde_json::Deserializer::from_str(args).into_iter::<Value>();
     let objects = values.map(|value| value.ok().filter(Value::is_object).map(|v| v.to_string()));
-    objects.collect::<Option<Vec<_>>>().unwrap_or_default()
+    let mut objects = objects.collect::<Option<Vec<_>>>().unwrap_or_default();
+    if objects.len() < 2 {
+        return Vec::new();
+    }
+    if objects.iter().any(|args| args != "{}") {
+        objects.retain(|args| args != "{}");
+    }
+    objects
 }
 
 #[cfg(test)]
