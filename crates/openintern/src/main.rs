@@ -46,6 +46,10 @@ use crate::{
     output::{Output, say_failure},
 };
 
+/// What a peak took goes back to the system once it is not used; glibc keeps most of it (ADR 0021).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     if let Err(message) = arm_failpoints() {
