@@ -28,6 +28,8 @@ demo: build ## Watch an agent do a task, offline and without a key
 
 test: deps ## Run every test: Rust, Python, browser, faults in their short form
 	cargo test --workspace --locked
+	scripts/postgres-16.sh cargo test --workspace --locked \
+	  --test system --test memory --test store -- production searching vectors journal:: take_turns
 	cd skills && ../$(PYTHON) -m pytest --quiet
 	scripts/browser-tests.sh
 	cargo build --locked --package openintern --features failpoints

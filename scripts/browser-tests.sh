@@ -2,6 +2,7 @@
 # Builds the web UI and tests it: its parts by themselves, then the whole in a real Chromium on
 # target/debug/openintern (or OPENINTERN). The browser is the one in $CHROMIUM or on the path, else the
 # distribution's, which is installed where we may (root on Debian), with a font that has Chinese.
+# With FIGURES set it prints how long the page takes, instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +26,10 @@ CHROMIUM=$(find_chromium) || {
 }
 export CHROMIUM
 
+OPENINTERN=$(realpath "${OPENINTERN:-target/debug/openintern}")
+export OPENINTERN
+
 scripts/web.sh check
 cd web
-npm run --silent test
-OPENINTERN=${OPENINTERN:-$PWD/../target/debug/openintern} npm run --silent test:browser
+[ -n "${FIGURES:-}" ] || npm run --silent test
+npm run --silent test:browser

@@ -3,8 +3,10 @@
 #![allow(clippy::print_stdout)]
 
 mod memory;
+mod model;
 mod runs;
 mod server;
+mod strain;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -28,6 +30,8 @@ enum Command {
     },
     /// How much of the evidence for questions a memory search finds, and how fast
     Memory(memory::Options),
+    /// Memory of a server, and waits of others, while one organisation asks for all that it may
+    Strain,
 }
 
 #[tokio::main]
@@ -36,8 +40,10 @@ async fn main() -> Result<()> {
         Some(Command::Runs) => runs::measure().await,
         Some(Command::Compare { other }) => runs::compare(other).await,
         Some(Command::Memory(options)) => memory::measure(options).await,
+        Some(Command::Strain) => strain::measure().await,
         None => {
             runs::measure().await?;
+            strain::measure().await?;
             memory::measure(memory::Options::default()).await
         }
     }

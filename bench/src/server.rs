@@ -41,6 +41,16 @@ impl Machine {
         outcome
     }
 
+    /// Where a benchmark may write.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where servers keep their data.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
     async fn start(executable: PathBuf) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("openintern-bench-").tempdir()?;
         open_for_all(folder.path())?;
@@ -70,8 +80,8 @@ impl ServerProcess {
         let executable = &machine.executable;
         let mut child = Command::new(executable)
             .args(["serve", "--port", "0", "--data-dir"])
-            .arg(machine.folder.path().join("data"))
-            .current_dir(machine.folder.path())
+            .arg(machine.data_dir())
+            .current_dir(machine.folder())
             .env("DATABASE_URL", machine.database.app_url())
             .env("OPENINTERN_MIGRATE_URL", machine.database.owner_url())
             .env("OPENINTERN_MODEL", "demo/instant")

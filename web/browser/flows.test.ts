@@ -15,6 +15,10 @@ describe.each(LANGUAGES)("in %s", (language) => {
     await page.getByText("You said:").waitFor();
     await page.getByRole("link", { name: t("chat.trace") }).click();
     await page.waitForURL(/\/runs\/run_/);
+    await page
+      .getByRole("row")
+      .filter({ hasText: t("span.step", { n: 1 }) })
+      .waitFor();
     await page.getByRole("row").filter({ hasText: "lab/test" }).click();
     await page.getByRole("tab", { name: t("inspector.output") }).click();
     await page.getByRole("tabpanel").getByText("You said:").waitFor();

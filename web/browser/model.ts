@@ -60,7 +60,7 @@ export const openGate = (model: string, name: string) => fetch(`${model}/gates/$
 async function answer(to: Answer, messages: Message[], passed: (gate: string) => Promise<void>) {
   const last = messages.findLastIndex(({ role }) => role === "user");
   const task = taskIn(messages[last]?.content);
-  const steps = messages.slice(last).filter(({ role }) => role === "assistant").length;
+  const steps = stepsIn(messages.slice(last));
   const asked = (pattern: RegExp) => pattern.exec(task);
 
   const calls = asked(/calls (\d+)x(\d+)/);
@@ -90,6 +90,14 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
   }
   to.say(asked(/hostile/) ? HOSTILE : `You said: "${task}"`);
   to.end("stop");
+}
+
+/** How many steps of calls there were, by the arguments of the last: of a long run only the end is sent. */
+function stepsIn(messages: Message[]): number {
+  const step = /s(\d+)n\d+/.exec(
+    JSON.stringify(messages.findLast((one) => one.role === "assistant")),
+  );
+  return step ? Number(step[1]) + 1 : 0;
 }
 
 /** What was asked last: questions before it that had no answer stand in the same message. */

@@ -1,4 +1,5 @@
 // What a first visit costs: the bytes that come over the wire, as the browser counts them, and how far
+// what is seen moves. How long it takes, `page.figures.ts` says.
 
 import { expect, test } from "vitest";
 import { visit, withBrowser } from "./visit";

@@ -33,7 +33,7 @@ const SLOWER_MAX: f64 = 3.0;
 const FLOOR_MS: (f64, f64) = (1_000.0, 250.0);
 /// Longest time of sampling: fewer samples must do where they take longer.
 const SAMPLING_MAX: Duration = Duration::from_secs(120);
-const SAMPLING_MAX_SHORT: Duration = Duration::from_secs(8);
+const SAMPLING_MAX_SHORT: Duration = Duration::from_secs(6);
 /// Characters of a large input, of which a request takes 262,144; its answer repeats them.
 const INPUT_CHARS: usize = 200_000;
 /// How often the answer of the run that is followed repeats its input: 4 MB is the most.
@@ -214,7 +214,7 @@ impl Noisy {
 
     /// A backlog, which grows until it is told to stop.
     async fn post_until(&self, done: &AtomicBool) -> Result<Vec<Acked>> {
-        let most = self.scale.of(40, 1_000);
+        let most = self.scale.of(16, 1_000);
         stream::iter(0..most)
             .take_while(|_| async { !done.load(Ordering::Relaxed) })
             .map(|n| async move { post_large(&self.client, &format!("next_{n}"), 1).await })

@@ -6,12 +6,13 @@
 pub mod parts;
 pub mod redactor;
 pub mod settings;
+pub mod tools;
 pub mod worker;
 
 mod after_run;
 mod budget;
 mod context;
 mod history;
+mod lessons;
 mod recorder;
 mod run;
-mod tools;

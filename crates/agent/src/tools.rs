@@ -212,6 +212,11 @@ impl Toolbox {
     }
 }
 
+/// The names of the tools that every run has.
+pub fn builtin_names() -> Vec<String> {
+    builtins().into_iter().map(|builtin| builtin.info.name).collect()
+}
+
 /// The tools that every run has.
 fn builtins() -> Vec<Builtin> {
     vec![memories::search(), memories::get(), memories::write(), files::read(), trace::export()]

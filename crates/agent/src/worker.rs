@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     after_run::AfterRuns,
+    lessons,
     parts::{Runtime, WorkerParts},
     run::{
         execute,
@@ -35,6 +36,8 @@ const CLAIM_MAX: usize = 64;
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How often a node deletes expired rows.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// How often a node looks at what others have learnt of models.
+const LESSONS_EVERY: Duration = Duration::from_secs(60);
 /// The least time between two claims of a busy worker.
 const CLAIM_GATHER: Duration = Duration::from_millis(5);
 /// Runs in hand that make a worker busy.
@@ -103,6 +106,7 @@ impl Worker {
         loops.spawn(report(Arc::clone(&shared)));
         loops.spawn(tidy_up(Arc::clone(&shared)));
         loops.spawn(remember_runs(Arc::clone(&shared)));
+        loops.spawn(share_lessons(Arc::clone(&shared)));
         Self { shared, loops }
     }
 
@@ -201,6 +205,7 @@ async fn expire_lost(shared: Arc<WorkerState>) {
 }
 
 async fn claim_runs(shared: Arc<WorkerState>) {
+    exchange_lessons(&shared).await; // Its first run is to be asked for in the right way.
     let mut bell = shared.runtime.parts.store.watch_queue();
     let mut present_as = shared.present_as.subscribe();
     let mut claimed_at = tokio::time::Instant::now();
@@ -416,6 +421,25 @@ async fn tidy_up(shared: Arc<WorkerState>) {
 async fn remember_runs(shared: Arc<WorkerState>) {
     let is_busy = || shared.runs.len() >= BUSY_RUNS;
     AfterRuns::new(&shared.runtime.parts).work(&shared.run_ended, is_busy, &shared.stopping).await;
+}
+
+/// Tells the other nodes what providers have taught this one, and hears what they have learnt.
+async fn share_lessons(shared: Arc<WorkerState>) {
+    loop {
+        tokio::select! {
+            () = shared.runtime.parts.models.lesson_learnt() => {}
+            () = tokio::time::sleep(jittered(LESSONS_EVERY)) => {}
+            () = done(&shared) => break,
+        }
+        exchange_lessons(&shared).await;
+    }
+    exchange_lessons(&shared).await; // The last run may have learnt something.
+}
+
+async fn exchange_lessons(shared: &WorkerState) {
+    if let Err(error) = lessons::exchange(&shared.runtime.parts).await {
+        log_database(&error, "what providers have taught could not be exchanged with other nodes");
+    }
 }
 
 /// The worker is stopping and holds no run any more.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    config::ServerConfig,
+    config::{NAME_MAX_CHARS, ServerConfig, is_tool_name},
     schema,
     text::{cut, printable},
 };
@@ -18,8 +18,6 @@ use crate::{
 pub(crate) const TOOLS_MAX: usize = 256;
 /// Longest description, in bytes.
 pub(crate) const DESCRIPTION_MAX_BYTES: usize = 4 * 1024;
-/// Longest name of a tool, its server's name included.
-const NAME_MAX_CHARS: usize = 64;
 /// Digits of the hash that tells one alias from another.
 const ALIAS_DIGITS: usize = 8;
 
@@ -100,11 +98,6 @@ impl Catalog {
     }
 }
 
-/// Whether `<server>__<tool>` can be told apart again: no other server and tool make the same name.
-pub(crate) fn is_server_name(name: &str) -> bool {
-    is_tool_name(name) && !name.contains("__") && !name.ends_with('_')
-}
-
 /// `<server>__<tool>`. Where that is no name for a model, an alias that follows from the two names
 /// alone, so that every node has the same.
 fn full_name(server: &str, own_name: &str) -> String {
@@ -124,11 +117,6 @@ fn full_name(server: &str, own_name: &str) -> String {
         true => format!("{server}__{hash}"),
         false => format!("{server}__{alias}_{hash}"),
     }
-}
-
-fn is_tool_name(name: &str) -> bool {
-    (1..=NAME_MAX_CHARS).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -217,15 +205,5 @@ mod tests {
         let known = || json!({"name": "known", "inputSchema": {"type": "object"}});
         let catalog = catalog(json!([known(), known()]));
         assert_eq!((catalog.offered.len(), catalog.left_out), (1, vec![]));
-    }
-
-    #[test]
-    fn server_names_leave_no_doubt() {
-        for name in ["a", "files-2", "my_files"] {
-            assert!(is_server_name(name), "{name}");
-        }
-        for name in ["", "a__b", "a_", "a.b", "文件", &"x".repeat(65)] {
-            assert!(!is_server_name(name), "{name}");
-        }
     }
 }

@@ -12,6 +12,9 @@ pub const STARTUP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// A call without an answer for this long has timed out, unless configured.
 pub const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
+/// Longest name of a tool, its server's name included.
+pub(crate) const NAME_MAX_CHARS: usize = 64;
+
 /// One MCP server on standard input and output. Arguments and variables may be secrets: it shows
 /// neither.
 #[derive(Clone, PartialEq, Deserialize)]
@@ -31,6 +34,20 @@ pub struct ServerConfig {
     /// Settings of single tools, by the server's own name of each.
     pub tools: BTreeMap<String, ToolConfig>,
 }
+
+/// Whether `<name>__<tool>` can be told apart again: no other server and tool make the same name.
+pub fn is_server_name(name: &str) -> bool {
+    is_tool_name(name) && !name.contains("__") && !name.ends_with('_')
+}
+
+pub(crate) fn is_tool_name(name: &str) -> bool {
+    (1..=NAME_MAX_CHARS).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+}
+
+/// What a server's name must be.
+pub const SERVER_NAME_RULE: &str =
+    "a server's name is of `A-Z a-z 0-9 _ -`, at most 64 of them, without `__` or a final `_`";
 
 /// The settings of one tool.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -67,6 +84,9 @@ impl fmt::Debug for ServerConfig {
         f.debug_struct("ServerConfig")
             .field("command", &self.command)
             .field("env", &self.env.keys())
+            .field("startup_timeout", &self.startup_timeout)
+            .field("call_timeout", &self.call_timeout)
+            .field("tools", &self.tools)
             .finish_non_exhaustive()
     }
 }
@@ -168,5 +188,15 @@ mod tests {
             json!({"command": "x", "tools": {"t": {"effects": "read_only"}}}),
             expect!["unknown field `effects`, expected `effect` or `approval`"],
         );
+    }
+
+    #[test]
+    fn server_names_leave_no_doubt() {
+        for name in ["a", "files-2", "my_files"] {
+            assert!(is_server_name(name), "{name}");
+        }
+        for name in ["", "a__b", "a_", "a.b", "文件", &"x".repeat(65)] {
+            assert!(!is_server_name(name), "{name}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{schema, text::printable};
 
+/// "Internal error" in JSON-RPC 2.0, section 5.1.
+const INTERNAL_ERROR: i32 = -32603;
 /// Longest name of an unknown kind of content that is repeated, in bytes.
 const KIND_MAX_BYTES: usize = 64;
 
@@ -55,17 +57,64 @@ fn batch(line: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// Says whether something was changed.
 fn mend_message(message: &mut Value) -> bool {
-    let Some(fields) = message.as_object_mut() else { return false };
-    let is_null = |fields: &Map<String, Value>, key: &str| fields.get(key) == Some(&Value::Null);
-    // An answer has one of them; some say both.
-    let is_twofold = fields.contains_key("result") && fields.contains_key("error");
-    let surplus = match is_twofold {
-        true if is_null(fields, "error") => fields.remove("error"),
-        true if is_null(fields, "result") => fields.remove("result"),
+    let is_reframed = message.as_object_mut().is_some_and(mend_frame);
+    let result = message.get_mut("result").and_then(Value::as_object_mut);
+    result.is_some_and(mend_result) || is_reframed
+}
+
+/// What is around an answer: servers that write JSON-RPC by hand leave parts of it out. Says whether
+/// something was changed.
+fn mend_frame(message: &mut Map<String, Value>) -> bool {
+    let is_answer = message.contains_key("result") || message.contains_key("error");
+    if !is_answer && !message.contains_key("method") {
+        return false; // A line of a log.
+    }
+    let is_version = message.get("jsonrpc").is_some_and(|version| version == "2.0");
+    if !is_version {
+        message.insert("jsonrpc".into(), "2.0".into());
+    }
+    // We number what we ask; a text or a fraction of the same number means it.
+    let number = message.get("id").filter(|_| is_answer).and_then(|id| match id {
+        Value::String(text) => text.trim().parse::<i64>().ok(),
+        Value::Number(number) if !number.is_i64() => {
+            number.as_f64().filter(|number| number.fract() == 0.0).map(|number| number as i64)
+        }
         _ => None,
+    });
+    if let Some(number) = number {
+        message.insert("id".into(), number.into());
+    }
+    let error = message.get_mut("error").filter(|error| !error.is_null());
+    let is_error_mended = error.is_some_and(mend_error);
+    // Both, one of them null, is what a struct with two optional fields becomes.
+    let none = ["result", "error"].map(|key| message.get(key).is_some_and(Value::is_null));
+    let is_emptied = match none {
+        [_, true] => message.remove("error").is_some(),
+        [true, false] if message.contains_key("error") => message.remove("result").is_some(),
+        [_, false] => false,
     };
-    let result = fields.get_mut("result").and_then(Value::as_object_mut);
-    result.is_some_and(mend_result) || surplus.is_some()
+    !is_version || number.is_some() || is_error_mended || is_emptied
+}
+
+/// An error has a number and words.
+fn mend_error(error: &mut Value) -> bool {
+    let code = error.get("code");
+    let number = code.and_then(Value::as_i64).and_then(|code| i32::try_from(code).ok());
+    let words = error.get("message").and_then(Value::as_str);
+    if number.is_some() && words.is_some() {
+        return false;
+    }
+    let text = match (&*error, words) {
+        (_, Some(words)) => words.to_owned(),
+        (Value::String(words), None) => words.clone(),
+        (other, None) => other.to_string(),
+    };
+    let text = match code.and_then(Value::as_str) {
+        Some(code) if !text.contains(code) => format!("{code}: {text}"),
+        Some(_) | None => text,
+    };
+    *error = json!({"code": number.unwrap_or(INTERNAL_ERROR), "message": text});
+    true
 }
 
 /// Says whether something was changed.
@@ -78,18 +127,9 @@ fn mend_result(result: &mut Map<String, Value>) -> bool {
     if let Some(Value::Array(tools)) = result.get_mut("tools") {
         return tools.iter_mut().map(mend_tool).fold(false, |any, changed| any | changed);
     }
-    if let Some(legacy) = result.remove("toolResult") {
-        // The form of the protocol's first version.
-        let text = legacy.as_str().map_or_else(|| legacy.to_string(), str::to_owned);
-        let content = result.entry("content").or_insert_with(|| Value::Array(Vec::new()));
-        if content.as_array().is_some_and(Vec::is_empty) {
-            *content = json!([{"type": "text", "text": text}]);
-        }
-        mend_result(result);
-        return true;
-    }
-    let is_call =
-        ["content", "structuredContent", "isError"].iter().any(|key| result.contains_key(*key));
+    let is_call = ["content", "structuredContent", "isError", "toolResult"]
+        .iter()
+        .any(|key| result.contains_key(*key));
     let is_other = result.get("resultType").is_some_and(|kind| kind != "complete");
     if !is_call
         || is_other
@@ -97,7 +137,8 @@ fn mend_result(result: &mut Map<String, Value>) -> bool {
     {
         return false;
     }
-    let content = match result.remove("content") {
+    // `toolResult` is what the first version of the protocol had.
+    let content = match result.remove("content").or_else(|| result.remove("toolResult")) {
         Some(Value::Array(blocks)) => blocks,
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(text)) => vec![json!({"type": "text", "text": text})],
@@ -143,11 +184,16 @@ fn known_block(block: Value) -> Value {
     if serde_json::from_value::<ContentBlock>(block.clone()).is_ok() {
         return block;
     }
+    // Kinds that the protocol does not have, but whose words are plain to see.
+    let structured = ["json", "data", "value"].iter().find_map(|key| block.get(*key));
+    let structured = structured.filter(|value| value.is_object() || value.is_array());
     let text = match &block {
         Value::String(text) => text.clone(),
-        _ => match block.get("text").and_then(Value::as_str) {
-            Some(text) => text.to_owned(),
-            None => {
+        _ => match (block.get("text").and_then(Value::as_str), structured) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(structured)) => structured.to_string(),
+            (None, None) if block.get("type").is_none() => block.to_string(),
+            (None, None) => {
                 let kind = block.get("type").and_then(Value::as_str).unwrap_or("none");
                 format!(
                     "[content of the unknown kind `{}`, not shown]",
@@ -177,6 +223,8 @@ fn mend_tool(tool: &mut Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rmcp::model::ServerJsonRpcMessage;
+
     use super::*;
 
     #[track_caller]
@@ -184,6 +232,9 @@ mod tests {
         let message =
             message(line.as_bytes()).map(|line| String::from_utf8(line.into_owned()).unwrap());
         assert_eq!(message.as_deref(), Some(expected));
+        for message in expected.lines().filter(|line| line.contains("\"id\"")) {
+            serde_json::from_str::<ServerJsonRpcMessage>(message).expect("the SDK reads it");
+        }
     }
 
     #[test]
@@ -193,7 +244,7 @@ mod tests {
             r#"{"jsonrpc":"2.0",  "id":1,"result":{"tools":[{"name":"t","inputSchema":{"type":"object"}}]}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{},"protocolVersion":"2025-06-18","serverInfo":{"name":"s","version":"1"}}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{},"supportedVersions":["2026-07-28"]}}"#,
-            r#"{"method":"notifications/progress"}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#,
         ] {
             check(line, line);
         }
@@ -205,12 +256,12 @@ mod tests {
     #[test]
     fn an_odd_character_does_not_cost_the_result() {
         check(
-            r#"{"result":{"content":[{"type":"text","text":"a\ud83d b"}]}}"#,
-            "{\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"a\u{fffd} b\"}]}}",
+            r#"{"jsonrpc":"2.0","result":{"content":[{"type":"text","text":"a\ud83d b"}]}}"#,
+            "{\"jsonrpc\":\"2.0\",\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"a\u{fffd} b\"}]}}",
         );
         check(
-            r#"{"result":{"structuredContent":{"a":NaN}}}"#,
-            r#"{"result":{"structuredContent":{"a":null}}}"#,
+            r#"{"jsonrpc":"2.0","result":{"structuredContent":{"a":NaN}}}"#,
+            r#"{"jsonrpc":"2.0","result":{"structuredContent":{"a":null}}}"#,
         );
         let line = message(
             b"\xef\xbb\xbf{\"result\":{\"content\":[{\"type\":\"text\",\"text\":\"a\xff\"}]}}",
@@ -221,42 +272,103 @@ mod tests {
 
     #[test]
     fn an_odd_answer_is_read() {
-        check(r#"{"id":1,"error":null,"result":{}}"#, r#"{"id":1,"result":{}}"#);
         check(
-            r#"{"id":1,"error":{"code":1,"message":"no"},"result":null}"#,
-            r#"{"id":1,"error":{"code":1,"message":"no"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":null,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
         );
         check(
-            r#"[{"id":1,"result":{},"error":null},{"id":2}]"#,
-            "{\"id\":1,\"result\":{}}\n{\"id\":2}",
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no"},"result":null}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no"}}"#,
         );
         check(
-            r#"{"id":1,"result":{"toolResult":{"a":1}}}"#,
-            r#"{"id":1,"result":{"content":[{"type":"text","text":"{\"a\":1}"}]}}"#,
+            r#"[{"jsonrpc":"2.0","id":1,"result":{},"error":null},{"jsonrpc":"2.0","id":2,"result":{}}]"#,
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}",
         );
         check(
-            r#"{"id":1,"result":{"capabilities":{}}}"#,
-            r#"{"id":1,"result":{"capabilities":{},"protocolVersion":"2024-11-05","serverInfo":{"name":"unnamed","version":"unknown"}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"toolResult":{"a":1}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1}"}],"isError":false}}"#,
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{}}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{},"protocolVersion":"2024-11-05","serverInfo":{"name":"unnamed","version":"unknown"}}}"#,
         );
     }
 
     #[test]
     fn an_odd_block_does_not_cost_the_others() {
         check(
-            r#"{"id":1,"result":{"content":[{"type":"text","text":"a"},{"type":"hologram","data":5},{"type":"text","text":"b","annotations":7},"c"]}}"#,
-            r#"{"id":1,"result":{"content":[{"type":"text","text":"a"},{"type":"text","text":"[content of the unknown kind `hologram`, not shown]"},{"type":"text","text":"b"},{"type":"text","text":"c"}],"isError":false}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"a"},{"type":"hologram","data":5},{"type":"text","text":"b","annotations":7},"c"]}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"a"},{"type":"text","text":"[content of the unknown kind `hologram`, not shown]"},{"type":"text","text":"b"},{"type":"text","text":"c"}],"isError":false}}"#,
         );
         check(
-            r#"{"result":{"content":"all is well","isError":"true"}}"#,
-            r#"{"result":{"content":[{"type":"text","text":"all is well"}],"isError":true}}"#,
+            r#"{"jsonrpc":"2.0","result":{"content":"all is well","isError":"true"}}"#,
+            r#"{"jsonrpc":"2.0","result":{"content":[{"type":"text","text":"all is well"}],"isError":true}}"#,
         );
+    }
+
+    #[test]
+    fn words_in_a_block_of_another_kind_are_read() {
+        let block = |block: &str, text: &str| {
+            let content = |content: &str| {
+                format!(
+                    r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":{content},"isError":false}}}}"#
+                )
+            };
+            let text = json!([{"type": "text", "text": text}]);
+            check(&content(&format!("[{block}]")), &content(&text.to_string()));
+        };
+        block(r#"{"type":"json","json":{"n":1}}"#, r#"{"n":1}"#);
+        block(r#"{"type":"data","data":[1]}"#, "[1]");
+        block(r#"{"type":"error","text":"Invalid number"}"#, "Invalid number");
+        block(r#"{"temperature":7}"#, r#"{"temperature":7}"#);
+        block(
+            r#"{"type":"video","data":"AAAA"}"#,
+            "[content of the unknown kind `video`, not shown]",
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"result":{"toolResult":"done"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}],"isError":false}}"#,
+        );
+    }
+
+    #[test]
+    fn a_frame_written_by_hand_does_not_cost_the_answer() {
+        let good = r#"{"jsonrpc":"2.0","id":2,"result":{"content":[]}}"#;
+        check(
+            r#"{"id":2,"result":{"content":[]},"jsonrpc":"1.0"}"#,
+            r#"{"id":2,"result":{"content":[]},"jsonrpc":"2.0"}"#,
+        );
+        check(r#"{"jsonrpc":"2.0","id":"2","result":{"content":[]}}"#, good);
+        check(r#"{"jsonrpc":"2.0","id":2.0,"result":{"content":[]}}"#, good);
+        check(r#"{"jsonrpc":"2.0","id":2,"result":{"content":[]},"error":null}"#, good);
+        check(
+            r#"{"jsonrpc":"2.0","id":2,"result":null,"error":{"code":-32000,"message":"no"}}"#,
+            r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32000,"message":"no"}}"#,
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":2,"error":"no way"}"#,
+            r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32603,"message":"no way"}}"#,
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":2,"error":{"code":"ENOENT","message":"no file"}}"#,
+            r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32603,"message":"ENOENT: no file"}}"#,
+        );
+        check(
+            r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32000}}"#,
+            r#"{"jsonrpc":"2.0","id":2,"error":{"code":-32000,"message":"{\"code\":-32000}"}}"#,
+        );
+        let log = r#"{"level":"info","msg":"ready"}"#;
+        check(log, log);
+        // A request of the server has an id of its own, which goes back as it came.
+        let request = r#"{"jsonrpc":"2.0","id":"7","method":"ping"}"#;
+        check(request, request);
     }
 
     #[test]
     fn an_odd_tool_does_not_cost_the_others() {
         check(
-            r#"{"result":{"tools":[{"name":"a"},{"name":"b","inputSchema":null},{"name":"c","inputSchema":{"type":"object"},"annotations":5}]}}"#,
-            r#"{"result":{"tools":[{"name":"a","description":"","inputSchema":{"type":"null"}},{"name":"b","description":"","inputSchema":{"type":"null"}},{"name":"c","description":"","inputSchema":{"type":"object"}}]}}"#,
+            r#"{"jsonrpc":"2.0","result":{"tools":[{"name":"a"},{"name":"b","inputSchema":null},{"name":"c","inputSchema":{"type":"object"},"annotations":5}]}}"#,
+            r#"{"jsonrpc":"2.0","result":{"tools":[{"name":"a","description":"","inputSchema":{"type":"null"}},{"name":"b","description":"","inputSchema":{"type":"null"}},{"name":"c","description":"","inputSchema":{"type":"object"}}]}}"#,
         );
     }
 }

@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalog::{Catalog, is_server_name},
-    config::ServerConfig,
+    catalog::Catalog,
+    config::{SERVER_NAME_RULE, ServerConfig, is_server_name},
     connection::{Conversation, ServerConnection},
     process::{Launcher, Process, start_failure},
     status::ServerState,
@@ -84,9 +84,7 @@ impl SupervisedServer {
         stop: &CancellationToken,
     ) {
         if !is_server_name(&self.name) {
-            let error =
-                "the server's name must be of `A-Z a-z 0-9 _ -`, without `__` or a final `_`";
-            self.down(ServerState::Stopped, Some(error.into()));
+            self.down(ServerState::Stopped, Some(SERVER_NAME_RULE.into()));
             return;
         }
         let mut crashes = Crashes::default();

@@ -135,9 +135,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_may_be_spread_over_lines() {
-        let spread = b"{\n  \"id\": 1,\n  \"result\": {\n  }\n}\n{\"a\":1}\n";
-        check(spread, "{\n  \"id\": 1,\n  \"result\": {\n  }\n}\n{\"a\":1}\n", WireEnd::Closed)
-            .await;
+        let spread =
+            "{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  \"result\": {\n  }\n}\n{\"a\":1}\n";
+        check(spread.as_bytes(), spread, WireEnd::Closed).await;
         check(b"{\n  \"a\": 1,\nlog\n{\"b\":1}\n}\n", "{\"b\":1}\n", WireEnd::Closed).await;
         let endless = "  \"x\",\n".repeat(LINE_MAX_BYTES / 8 + 1);
         check(format!("[\n{endless}{{}}\n").as_bytes(), "{}\n", WireEnd::Closed).await;

@@ -222,7 +222,7 @@ impl PartialAnswer {
 impl PartialCall {
     /// The arguments as the agent gets them.
     fn into_requested(self) -> RequestedCall {
-        let args = match self.args.trim() {
+        let args = match unfenced(&self.args) {
             "" | "null" => Value::Object(Map::new()), // A tool without arguments.
             text => match json::parse::<Value>(text) {
                 Ok(args @ Value::Object(_)) => args,
@@ -284,6 +284,13 @@ impl Counted {
 /// Arguments that say nothing.
 pub(crate) fn is_bare(args: &str) -> bool {
     matches!(args.trim(), "" | "null" | "{}")
+}
+
+/// Arguments without the Markdown around them that some models write.
+fn unfenced(args: &str) -> &str {
+    let args = args.trim();
+    let inner = args.strip_prefix("```").and_then(|args| args.strip_suffix("```"));
+    inner.map_or(args, |inner| inner.strip_prefix("json").unwrap_or(inner).trim())
 }
 
 /// The text for the user: some servers leave the model's reasoning in front of it.

@@ -55,7 +55,7 @@ pub enum Purpose {
     Passage,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EmbeddingSettings {
     /// `<provider>/<model>`. When absent: `local/multilingual-e5-small` if there are weights, else
@@ -63,14 +63,27 @@ pub struct EmbeddingSettings {
     pub model: Option<String>,
     /// The weights of `local/multilingual-e5-small`, a file.
     pub weights: Option<PathBuf>,
-    /// Dimensions to keep. Default 256.
-    pub dimensions: Option<usize>,
+    /// Dimensions to keep.
+    pub dimensions: usize,
     /// How a longer vector becomes one of `dimensions`. Default `server`.
     pub projection: ProjectionMode,
     /// Put before a text to search with; for E5 models `query: ` by default.
     pub query_prefix: Option<String>,
     /// Put before a text to be found; for E5 models `passage: ` by default.
     pub passage_prefix: Option<String>,
+}
+
+impl Default for EmbeddingSettings {
+    fn default() -> Self {
+        Self {
+            model: None,
+            weights: None,
+            dimensions: DIMENSIONS_DEFAULT,
+            projection: ProjectionMode::default(),
+            query_prefix: None,
+            passage_prefix: None,
+        }
+    }
 }
 
 /// How a vector is reduced to the dimensions that we keep.
@@ -92,7 +105,7 @@ pub(crate) fn embedder(
     client: &reqwest::Client,
     find: impl Fn(&str) -> Option<Arc<Provider>>,
 ) -> Result<Arc<dyn Embedder>, SettingsError> {
-    let dimensions = settings.dimensions.unwrap_or(DIMENSIONS_DEFAULT);
+    let dimensions = settings.dimensions;
     if !(8..=DIMENSIONS_MAX).contains(&dimensions) {
         return Err(SettingsError::new(
             "embedding.dimensions",

@@ -1,28 +1,24 @@
-//! Lessons: how a provider's model must be asked, learnt once from the text of a refusal, and kept
-//! as long as this process lives.
+//! What providers have taught us by refusing: learnt once for a provider's model, from the words
+//! of the refusal. How long it is kept, and who else hears of it, is up to `taught`.
 //!
-//! Pure. A refusal that would not change the request teaches nothing, so a request is sent again only
-//! while there is something to do differently.
+//! Pure. A lesson that changes nothing is none, so that a request is asked again only while there
+//! is something to do differently. What is wrong with one request alone teaches nothing: a lesson
+//! holds for every tenant that asks this model.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use protocol::tool::ToolInfo;
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use crate::{
-    chat::ChatRequest,
-    error::{ModelError, cut},
-};
+use crate::{chat::ChatRequest, error::ModelError};
 
 /// Most lessons of one call: a provider that keeps demanding something else is given up.
 pub(crate) const LESSONS_MAX: u32 = 16;
-/// How much of a provider's reason to refuse a tool is kept, in characters.
-const REASON_MAX_CHARS: usize = 300;
+/// Most tools that may be left out for one model.
+const TOOLS_MAX: usize = 64;
 
 /// How to ask one model so that it answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,13 +33,43 @@ pub(crate) struct Lessons {
     pub(crate) short_ids: bool,
     pub(crate) no_null_content: bool,
     pub(crate) no_cache_key: bool,
-    /// By name: the schema that was refused, as a hash, and why.
-    tools: BTreeMap<String, (u64, String)>,
+    /// By name: the schema that was refused, as a hash.
+    tools: BTreeMap<String, String>,
+}
+
+/// One thing that was learnt, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Lesson {
+    TokenBound {
+        name: TokenBound,
+    },
+    /// The longest answer that may be asked for.
+    AnswerTokensMax {
+        tokens: u32,
+    },
+    NoTemperature,
+    NoStream,
+    NoStreamOptions,
+    Reasoning {
+        echo: ReasoningEcho,
+    },
+    /// Ids of calls are nine letters and digits.
+    ShortIds,
+    NoNullContent,
+    NoCacheKey,
+    /// A tool is left out until its schema changes.
+    Tool {
+        name: String,
+        /// The SHA-256 of the schema that was refused.
+        schema: String,
+    },
 }
 
 /// The name of the bound on an answer's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TokenBound {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenBound {
     MaxTokens,
     MaxCompletionTokens,
     /// The model accepts no such bound.
@@ -51,30 +77,73 @@ pub(crate) enum TokenBound {
 }
 
 /// Whether the model's reasoning goes back to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReasoningEcho {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasoningEcho {
     Wanted,
     Refused,
 }
 
 impl Lessons {
-    /// Learns from a refusal of `body`, and names the lesson if it is a new one.
+    /// Takes the lesson out of a refusal of `body`, if there is a new one.
     pub(crate) fn learn(
         &mut self,
         error: &ModelError,
         request: &ChatRequest,
         body: &Value,
-    ) -> Option<String> {
+    ) -> Option<Lesson> {
         let words = match error {
             ModelError::BadRequest { message, .. }
             | ModelError::PromptTooLong { message }
             | ModelError::Unavailable { status: Some(500), message, .. } => message,
             _ => return None,
         };
-        let before = self.clone();
+        let before = self.all();
         self.take(words, request, body);
-        let learnt = self.sentences().into_iter().find(|said| !before.sentences().contains(said));
-        learnt.filter(|_| *self != before)
+        self.all().into_iter().find(|lesson| !before.contains(lesson))
+    }
+
+    /// Everything, a lesson each.
+    pub(crate) fn all(&self) -> Vec<Lesson> {
+        let said = |is_so: bool, lesson: Lesson| is_so.then_some(lesson);
+        let tools = self.tools.iter();
+        [
+            self.token_bound.map(|name| Lesson::TokenBound { name }),
+            said(self.no_temperature, Lesson::NoTemperature),
+            said(self.no_stream, Lesson::NoStream),
+            said(self.no_stream_options, Lesson::NoStreamOptions),
+            self.reasoning.map(|echo| Lesson::Reasoning { echo }),
+            said(self.short_ids, Lesson::ShortIds),
+            said(self.no_null_content, Lesson::NoNullContent),
+            said(self.no_cache_key, Lesson::NoCacheKey),
+            self.answer_tokens_max.map(|tokens| Lesson::AnswerTokensMax { tokens }),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(
+            tools.map(|(name, schema)| Lesson::Tool { name: name.clone(), schema: schema.clone() }),
+        )
+        .collect()
+    }
+
+    /// Takes a lesson that was learnt before, or elsewhere; of two that contradict the later one.
+    pub(crate) fn add(&mut self, lesson: Lesson) {
+        match lesson {
+            Lesson::TokenBound { name } => self.token_bound = Some(name),
+            Lesson::AnswerTokensMax { tokens } => self.answer_tokens_max = Some(tokens),
+            Lesson::NoTemperature => self.no_temperature = true,
+            Lesson::NoStream => self.no_stream = true,
+            Lesson::NoStreamOptions => self.no_stream_options = true,
+            Lesson::Reasoning { echo } => self.reasoning = Some(echo),
+            Lesson::ShortIds => self.short_ids = true,
+            Lesson::NoNullContent => self.no_null_content = true,
+            Lesson::NoCacheKey => self.no_cache_key = true,
+            Lesson::Tool { name, schema } => {
+                if self.tools.len() < TOOLS_MAX || self.tools.contains_key(&name) {
+                    self.tools.insert(name, schema);
+                }
+            }
+        }
     }
 
     fn take(&mut self, words: &str, request: &ChatRequest, body: &Value) {
@@ -107,6 +176,28 @@ impl Lessons {
                 "cannot be",
             ])
         };
+        // Then the value was wrong, and another one is taken.
+        let speaks_of_range = || {
+            any(&[
+                "less than",
+                "greater than",
+                "between",
+                "range",
+                "at most",
+                "at least",
+                "maximum",
+                "minimum",
+                "must be <",
+                "must be >",
+                "<=",
+                ">=",
+                "exceed",
+                "must be in",
+                "too high",
+                "too large",
+                "too low",
+            ])
+        };
         if sent("max_tokens") && names("max_completion_tokens") {
             self.token_bound = Some(TokenBound::MaxCompletionTokens);
         } else if sent("max_completion_tokens") && names("max_completion_tokens") && unwanted() {
@@ -126,7 +217,8 @@ impl Lessons {
                 && !names("context length")
         }) {
             self.answer_tokens_max = Some(most);
-        } else if sent("temperature") && names("temperature") && !self.no_temperature {
+        } else if sent("temperature") && names("temperature") && (unwanted() || !speaks_of_range())
+        {
             self.no_temperature = true;
         } else if sent("prompt_cache_key") && names("prompt_cache_key") {
             self.no_cache_key = true;
@@ -158,9 +250,8 @@ impl Lessons {
         {
             self.short_ids = true;
         } else if let Some(tool) = refused_tool(words, request, body) {
-            let hash = hash_of(&tool.input_schema);
-            let reason = cut(words, REASON_MAX_CHARS);
-            self.tools.insert(tool.name.clone(), (hash, reason));
+            let (name, schema) = (tool.name.clone(), hash_of(&tool.input_schema));
+            self.add(Lesson::Tool { name, schema });
         } else if names("content")
             && any(&[
                 "null",
@@ -198,55 +289,38 @@ impl Lessons {
 
     /// The provider has refused this tool as it is.
     pub(crate) fn refuses(&self, tool: &ToolInfo) -> bool {
-        self.reason_to_leave_out(tool).is_some()
+        self.tools.get(&tool.name).is_some_and(|schema| *schema == hash_of(&tool.input_schema))
     }
+}
 
-    /// Why the provider has refused this tool as it is.
-    pub(crate) fn reason_to_leave_out(&self, tool: &ToolInfo) -> Option<&str> {
-        let (hash, reason) = self.tools.get(&tool.name)?;
-        (*hash == hash_of(&tool.input_schema)).then_some(reason)
-    }
-
-    /// What was learnt, for people.
-    pub(crate) fn sentences(&self) -> Vec<String> {
-        let mut said = Vec::new();
-        let mut say = |is_so: bool, what: &str| {
-            if is_so {
-                said.push(what.to_owned());
+/// For people.
+impl fmt::Display for Lesson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TokenBound { name: TokenBound::MaxCompletionTokens } => {
+                "wants `max_completion_tokens` in place of `max_tokens`"
             }
-        };
-        say(
-            self.token_bound == Some(TokenBound::MaxCompletionTokens),
-            "wants `max_completion_tokens` in place of `max_tokens`",
-        );
-        say(
-            self.token_bound == Some(TokenBound::MaxTokens),
-            "wants `max_tokens` in place of `max_completion_tokens`",
-        );
-        say(
-            self.token_bound == Some(TokenBound::None),
-            "takes no bound on the tokens of an answer",
-        );
-        say(self.no_temperature, "takes no `temperature`");
-        say(self.no_stream, "does not stream");
-        say(self.no_stream_options, "takes no `stream_options`");
-        say(
-            self.reasoning == Some(ReasoningEcho::Wanted),
-            "wants its reasoning back with every turn",
-        );
-        say(self.reasoning == Some(ReasoningEcho::Refused), "takes no reasoning back");
-        say(self.short_ids, "takes only call ids of nine letters and digits");
-        say(self.no_null_content, "takes no `content` that is null");
-        say(self.no_cache_key, "takes no `prompt_cache_key`");
-        if let Some(most) = self.answer_tokens_max {
-            said.push(format!("answers with at most {most} tokens"));
-        }
-        said.extend(
-            self.tools
-                .iter()
-                .map(|(tool, (_, reason))| format!("refuses the tool `{tool}`: {reason}")),
-        );
-        said
+            Self::TokenBound { name: TokenBound::MaxTokens } => {
+                "wants `max_tokens` in place of `max_completion_tokens`"
+            }
+            Self::TokenBound { name: TokenBound::None } => {
+                "takes no bound on the tokens of an answer"
+            }
+            Self::NoTemperature => "takes no `temperature`",
+            Self::NoStream => "does not stream",
+            Self::NoStreamOptions => "takes no `stream_options`",
+            Self::Reasoning { echo: ReasoningEcho::Wanted } => {
+                "wants its reasoning back with every turn"
+            }
+            Self::Reasoning { echo: ReasoningEcho::Refused } => "takes no reasoning back",
+            Self::ShortIds => "takes only call ids of nine letters and digits",
+            Self::NoNullContent => "takes no `content` that is null",
+            Self::NoCacheKey => "takes no `prompt_cache_key`",
+            Self::AnswerTokensMax { tokens } => {
+                return write!(f, "answers with at most {tokens} tokens");
+            }
+            Self::Tool { name, .. } => return write!(f, "refuses the tool `{name}`"),
+        })
     }
 }
 
@@ -268,9 +342,14 @@ fn refused_tool<'a>(words: &str, request: &'a ChatRequest, body: &Value) -> Opti
             !before.is_some_and(inside) && !after.is_some_and(inside)
         })
     };
-    let speaks_of_tools = ["tool", "function", "schema", "parameters"];
     let lower = words.to_lowercase();
-    if !speaks_of_tools.iter().any(|word| lower.contains(word)) {
+    let any = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+    // What is wrong with a call, or with the conversation around it, is no fault of the tool.
+    let speaks_of_calls =
+        || any(&["messages", "tool_call", "tool call", "tool_use", "tool_result", "arguments"]);
+    if !any(&["tool", "function", "schema", "parameters"])
+        || speaks_of_calls() && !any(&["schema for function"])
+    {
         return None;
     }
     let by_place = || {
@@ -283,10 +362,9 @@ fn refused_tool<'a>(words: &str, request: &'a ChatRequest, body: &Value) -> Opti
     request.tools.iter().find(|tool| tool.name == name)
 }
 
-fn hash_of(schema: &Value) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    schema.to_string().hash(&mut hasher);
-    hasher.finish()
+fn hash_of(schema: &Value) -> String {
+    let digest = Sha256::digest(schema.to_string());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -331,7 +409,14 @@ mod tests {
         let error = ModelError::BadRequest { status: 400, message: words.to_owned() };
         let mut lessons = Lessons::default();
         let learnt = lessons.learn(&error, &request(), &body());
-        expected.assert_eq(learnt.as_deref().unwrap_or("nothing"));
+        let said = learnt.as_ref().map_or("nothing".to_owned(), Lesson::to_string);
+        expected.assert_eq(&said);
+        let mut elsewhere = Lessons::default();
+        for lesson in lessons.all() {
+            let kept = serde_json::to_value(&lesson).unwrap();
+            elsewhere.add(serde_json::from_value(kept).unwrap());
+        }
+        assert_eq!(elsewhere, lessons, "it can be kept: {words}");
         if learnt.is_some() && !words.contains("max_tokens") {
             assert_eq!(lessons.learn(&error, &request(), &body()), None, "once: {words}");
         }
@@ -393,28 +478,46 @@ mod tests {
         );
         check(
             "Invalid schema for function 'srv__odd': In context=(), object schema missing properties.",
-            expect![
-                "refuses the tool `srv__odd`: Invalid schema for function 'srv__odd': In context=(), object schema missing properties."
-            ],
+            expect!["refuses the tool `srv__odd`"],
         );
         check(
             "* GenerateContentRequest.tools[0].function_declarations[2].parameters.properties[a].items: missing field.",
-            expect![
-                "refuses the tool `srv__odd`: * GenerateContentRequest.tools[0].function_declarations[2].parameters.properties[a].items: missing field."
-            ],
+            expect!["refuses the tool `srv__odd`"],
         );
         check(
             "tools.1.custom.input_schema: JSON schema is invalid.",
-            expect![
-                "refuses the tool `read_file_2`: tools.1.custom.input_schema: JSON schema is invalid."
-            ],
+            expect!["refuses the tool `read_file_2`"],
         );
         check(
             "Invalid type for 'messages[1].content': expected a string, but got null instead.",
             expect!["takes no `content` that is null"],
         );
+        check(
+            "invalid temperature: only 1 is allowed for this model",
+            expect!["takes no `temperature`"],
+        );
         check("The model `m` does not exist", expect!["nothing"]);
         check("no", expect!["nothing"]);
+    }
+
+    /// Else a tenant could change for all others how a model is asked.
+    #[test]
+    fn what_is_wrong_with_one_request_teaches_nothing() {
+        check("temperature: Input should be less than or equal to 1", expect!["nothing"]);
+        check(
+            "Invalid 'temperature': decimal above maximum value. Expected a value <= 2",
+            expect!["nothing"],
+        );
+        check("temperature must be in range (0, 2]", expect!["nothing"]);
+        check(
+            "messages.3: `tool_use` ids were found without `tool_result`: read_file",
+            expect!["nothing"],
+        );
+        check(
+            "Invalid 'messages[2].tool_calls[0].function.arguments' of function read_file",
+            expect!["nothing"],
+        );
+        check("the arguments of tool call read_file are no JSON", expect!["nothing"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod chat;
 pub mod embedding;
 pub mod error;
+pub mod lessons;
 pub mod limits;
 pub mod models;
 pub mod prices;
@@ -14,6 +15,7 @@ pub mod retry;
 pub mod routes;
 pub mod scripted;
 pub mod settings;
+pub mod taught;
 pub mod tokens;
 
 mod answer;
@@ -23,7 +25,6 @@ mod attempt;
 pub mod demo;
 mod http;
 mod json;
-mod lessons;
 mod names;
 mod openai;
 mod said;

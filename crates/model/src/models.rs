@@ -2,15 +2,12 @@
 //!
 //! One attempt is in `attempt`; a provider's wire format is in its settings.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_stream::stream;
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use protocol::{message::Replay, run::LlmConfig, tool::TaughtModel};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -20,13 +17,14 @@ use crate::{
     embedding::{self, Embedder, EmbeddingSettings},
     error::{ModelError, Phase, ResolveError, SettingsError},
     http,
-    lessons::{LESSONS_MAX, Lessons},
+    lessons::{LESSONS_MAX, Lesson, Lessons},
     limits,
     prices::{Price, Prices},
     retry,
     routes::{ProviderInfo, Route, Routes},
     scripted::{self, Scripted},
     settings::{ModelSettings, Provider, WireFormat},
+    taught::{ModelLesson, Taught},
 };
 
 /// All configured providers. Cheap to clone; clones share their connections.
@@ -40,19 +38,34 @@ struct Registry {
     routes: Routes,
     default: ModelRef,
     prices: Prices,
-    /// Lessons of at most [`TAUGHT_MAX`] models.
-    taught: Mutex<BTreeMap<ModelRef, Lessons>>,
+    taught: Taught,
 }
 
-/// Most models whose lessons are kept: runs may name any model.
-const TAUGHT_MAX: usize = 256;
+/// Why a tool is left out where its model refused it in an earlier call.
+const REFUSED_BEFORE: &str = "the provider has refused its schema before";
 
 /// What a [`Models::probe`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderProbe {
     pub provider: String,
-    /// How long it took to list its models, or why it could not.
-    pub outcome: Result<Duration, ModelError>,
+    /// What it answered, or why it could not.
+    pub outcome: Result<ProbeAnswer, ModelError>,
+}
+
+/// The answer to a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeAnswer {
+    pub took: Duration,
+    /// The names of all its models; empty where it does not list them, or not all at once.
+    pub models: Vec<String>,
+}
+
+impl ProbeAnswer {
+    /// Whether the provider has a model of this name, as far as it says.
+    pub fn may_have(&self, model: &str) -> bool {
+        let latest = format!("{model}:latest"); // Ollama leaves it out when asked.
+        self.models.is_empty() || self.models.iter().any(|it| *it == model || *it == latest)
+    }
 }
 
 impl Models {
@@ -68,7 +81,7 @@ impl Models {
             routes: Routes(routes),
             default: ModelRef { provider: "demo".into(), model: "default".into() },
             prices: Prices::new(settings.prices.clone()),
-            taught: Mutex::default(),
+            taught: Taught::default(),
         };
         registry.default =
             registry.routes.default_of(settings.default.as_deref()).map_err(|error| {
@@ -92,7 +105,8 @@ impl Models {
     /// The model that a run asks: what its request says over what its agent says over the default.
     ///
     /// `agent_default` is `<provider>/<model>` or `<provider>`. A request that names only a model
-    /// means the provider it would have had; one that names only a provider, its default model.
+    /// means the provider it would have had, unless it names one in front, as in
+    /// `<provider>/<model>`; one that names only a provider, its default model.
     pub fn resolve(
         &self,
         llm_config: Option<&LlmConfig>,
@@ -105,9 +119,7 @@ impl Models {
         };
         match llm_config.map(|config| (config.provider.as_deref(), config.model.as_deref())) {
             None | Some((None, None)) => routes.checked(usual),
-            Some((None, Some(model))) => {
-                routes.checked(ModelRef { model: model.to_owned(), ..usual })
-            }
+            Some((None, Some(model))) => routes.checked(routes.named_alone(model, usual)),
             Some((Some(provider), model)) => routes.named(provider, model),
         }
     }
@@ -132,13 +144,12 @@ impl Models {
             let mut lessons = registry.lessons_of(&request);
             let mut told = BTreeSet::new();
             let (mut attempt, mut taught) = (0, 0);
+            let mut refusal = REFUSED_BEFORE.to_owned();
             loop {
                 attempt += 1;
                 for tool in &request.tools {
-                    if let Some(reason) = lessons.reason_to_leave_out(tool)
-                        && told.insert(tool.name.clone())
-                    {
-                        let (tool, reason) = (tool.name.clone(), reason.to_owned());
+                    if lessons.refuses(tool) && told.insert(tool.name.clone()) {
+                        let (tool, reason) = (tool.name.clone(), refusal.clone());
                         yield Ok(ChatEvent::ToolLeftOut { tool, reason });
                     }
                 }
@@ -163,6 +174,7 @@ impl Models {
                 drop(pieces); // Its connection is closed before we wait.
                 if !void && taught < LESSONS_MAX && registry.learn(&mut lessons, &error, &request) {
                     taught += 1;
+                    refusal = error.to_string();
                     continue;
                 }
                 let Some(retry_in) = retry::wait_after(&error, failed, retry, retry::random())
@@ -212,14 +224,46 @@ impl Models {
         self.registry.routes.infos()
     }
 
-    /// The lessons that this process has learnt about models.
+    /// What providers have taught about their models by refusing.
     pub fn taught(&self) -> Vec<TaughtModel> {
-        let taught = self.registry.taught();
-        let models = taught.iter().map(|(model, lessons)| TaughtModel {
-            model: model.to_string(),
-            lessons: lessons.sentences(),
+        let routes = &self.registry.routes;
+        let taught = self.registry.taught.all().into_iter();
+        let taught = taught.flat_map(|((base_url, model), lessons)| {
+            let lessons: Vec<_> = lessons.all().iter().map(Lesson::to_string).collect();
+            let names = routes.names_at(&base_url);
+            names.into_iter().map(move |provider| TaughtModel {
+                model: format!("{provider}/{model}"),
+                lessons: lessons.clone(),
+            })
         });
-        models.collect()
+        let mut taught: Vec<_> = taught.collect();
+        taught.sort_by(|a, b| a.model.cmp(&b.model));
+        taught
+    }
+
+    /// Waits until there are [lessons to be kept](Self::unkept_lessons).
+    pub async fn lesson_learnt(&self) {
+        self.registry.taught.learnt().await;
+    }
+
+    /// What was learnt in this process, and is kept nowhere else yet.
+    pub fn unkept_lessons(&self) -> Vec<ModelLesson> {
+        self.registry.taught.unkept()
+    }
+
+    /// Somebody keeps this lesson now, or does not want to.
+    pub fn lesson_is_kept(&self, lesson: &ModelLesson) {
+        self.registry.taught.is_kept(lesson);
+    }
+
+    /// What is kept, the oldest first: it replaces what is held here, but for what is not kept yet.
+    pub fn hear_lessons(&self, kept: impl IntoIterator<Item = ModelLesson>) {
+        self.registry.taught.replace(kept);
+    }
+
+    /// Where a model is asked: what a lesson about it is kept under.
+    pub fn address(&self, model: &ModelRef) -> Option<&str> {
+        self.registry.routes.address(&model.provider)
     }
 
     /// Asks every configured provider for the list of its models, which costs no tokens.
@@ -227,7 +271,9 @@ impl Models {
         join_all(self.registry.routes.0.iter().filter_map(|(name, route)| match route {
             Route::Configured(provider) if provider.is_configured() => Some(async move {
                 let started = Instant::now();
-                let outcome = self.registry.probe(provider).await.map(|()| started.elapsed());
+                let models = self.registry.probe(provider).await;
+                let took = started.elapsed();
+                let outcome = models.map(|models| ProbeAnswer { took, models });
                 ProviderProbe { provider: name.clone(), outcome }
             }),
             Route::Configured(_) | Route::Scripted(_) => None,
@@ -265,12 +311,9 @@ impl Registry {
         }
     }
 
-    fn taught(&self) -> MutexGuard<'_, BTreeMap<ModelRef, Lessons>> {
-        self.taught.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lessons_of(&self, request: &ChatRequest) -> Lessons {
-        self.taught().get(&request.model_ref()).cloned().unwrap_or_default()
+        let address = self.routes.address(&request.provider);
+        address.map(|base_url| self.taught.of(base_url, &request.model)).unwrap_or_default()
     }
 
     /// Learns from a refusal; returns whether there is something to do differently now.
@@ -281,11 +324,9 @@ impl Registry {
         let body = body_of(request, provider, lessons);
         let Some(lesson) = lessons.learn(error, request, &body) else { return false };
         let model = request.model_ref();
-        tracing::info!(%model, lesson, "requests to a model are adapted to its provider");
-        let mut taught = self.taught();
-        if taught.len() < TAUGHT_MAX || taught.contains_key(&model) {
-            taught.insert(model, lessons.clone());
-        }
+        tracing::info!(%model, %lesson, "requests to a model are adapted to its provider");
+        let (base_url, model) = (provider.base_url.clone(), model.model);
+        self.taught.add(ModelLesson { base_url, model, lesson });
         true
     }
 
@@ -317,9 +358,9 @@ impl Registry {
         }
     }
 
-    async fn probe(&self, provider: &Provider) -> Result<(), ModelError> {
+    async fn probe(&self, provider: &Provider) -> Result<Vec<String>, ModelError> {
         let path = match provider.kind {
-            WireFormat::Demo => return Ok(()),
+            WireFormat::Demo => return Ok(Vec::new()),
             WireFormat::OpenAi => "models",
             WireFormat::Anthropic if provider.base_url.ends_with("/v1") => "models",
             WireFormat::Anthropic => "v1/models",
@@ -329,9 +370,20 @@ impl Registry {
         quick.timeouts.first_byte = PROBE_TIMEOUT.min(quick.timeouts.first_byte);
         let deadline = Instant::now() + PROBE_TIMEOUT;
         let bound = ("RESPONSE_MAX_BYTES", limits::RESPONSE_MAX_BYTES);
-        http::send(http::with_key(get, provider), &quick, deadline, bound).await?;
-        Ok(())
+        let mut body = http::send(http::with_key(get, provider), &quick, deadline, bound).await?;
+        Ok(listed_models(&body.whole().await.unwrap_or_default()))
     }
+}
+
+/// The names in a list of models, in either wire format; none where there are more pages of it.
+fn listed_models(body: &[u8]) -> Vec<String> {
+    let list: Value = serde_json::from_slice(body).unwrap_or_default();
+    if list.get("has_more") == Some(&Value::Bool(true)) {
+        return Vec::new();
+    }
+    let models = list.get("data").and_then(Value::as_array).into_iter().flatten();
+    let names = models.filter_map(|model| model.get("id")?.as_str());
+    names.map(|name| name.strip_prefix("models/").unwrap_or(name).to_owned()).collect() // Gemini's.
 }
 
 fn refused(error: &ResolveError) -> ModelError {

@@ -41,6 +41,20 @@ impl Routes {
         self.0.get(provider)
     }
 
+    /// Where a provider is asked.
+    pub(crate) fn address(&self, provider: &str) -> Option<&str> {
+        match self.get(provider)? {
+            Route::Configured(provider) => Some(&provider.base_url),
+            Route::Scripted(_) => None,
+        }
+    }
+
+    /// What the providers at this address are called.
+    pub(crate) fn names_at(&self, base_url: &str) -> Vec<String> {
+        let names = self.0.keys().filter(|name| self.address(name) == Some(base_url));
+        names.cloned().collect()
+    }
+
     /// The model of a run that names none.
     pub(crate) fn default_of(&self, setting: Option<&str>) -> Result<ModelRef, ResolveError> {
         if let Some(text) = setting {
@@ -64,6 +78,24 @@ impl Routes {
                 Ok(ModelRef { provider: provider.to_owned(), model: model.to_owned() })
             }
             None | Some(_) => Err(ResolveError::Form { text: text.to_owned() }),
+        }
+    }
+
+    /// A model without a provider beside it. What stands before a `/` is one if we have such a
+    /// provider; but a router's models are called so as well, and it has those of all.
+    pub(crate) fn named_alone(&self, model: &str, usual: ModelRef) -> ModelRef {
+        let own = || ModelRef { model: model.to_owned(), ..usual.clone() };
+        let Some((provider, rest)) = model.split_once('/').filter(|(_, rest)| !rest.is_empty())
+        else {
+            return own();
+        };
+        let named = || ModelRef { provider: provider.to_owned(), model: rest.to_owned() };
+        match (self.get(provider), self.get(&usual.provider)) {
+            (Some(Route::Configured(it)), _) if it.is_configured() => named(),
+            // At a provider's own address no model is called so.
+            (Some(_), Some(Route::Configured(usual))) if usual.needs_key => named(),
+            (Some(Route::Scripted(_)), _) => named(),
+            (Some(_) | None, _) => own(),
         }
     }
 

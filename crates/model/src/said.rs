@@ -107,8 +107,14 @@ impl Said {
         } else {
             match status {
                 403 => ModelError::Forbidden { message },
+                400 if self
+                    .says(&["location is not supported", "not available in your country"]) =>
+                {
+                    ModelError::Forbidden { message }
+                }
                 429 => ModelError::RateLimited { retry_after, message },
-                408 | 409 | 425 | 500.. => {
+                // 498 is Groq's for "no room at the moment".
+                408 | 409 | 425 | 498 | 500.. => {
                     ModelError::Unavailable { status: Some(status), retry_after, message }
                 }
                 _ => ModelError::BadRequest { status, message },
@@ -194,6 +200,10 @@ impl Said {
     }
 
     fn is_about_length(&self, status: u16) -> bool {
+        // A request above the limit of a minute never fits, however long one waits.
+        if status == 429 && self.says(&["request too large", "request is too large"]) {
+            return true;
+        }
         (matches!(status, 400 | 413 | 422) || status >= 500)
             && (self.is_kind(&[
                 "context_length_exceeded",
@@ -213,11 +223,13 @@ impl Said {
                 "too many input tokens",
                 "maximum model length",
                 "exceed context limit",
-                "range of input length should be",
                 "exceeded model token limit",
                 "tokens too long",
                 "max input characters",
                 "request too large",
+                "reduce the length",
+                "range of input length",
+                "maximum number of tokens allowed",
             ]))
     }
 
@@ -508,7 +520,53 @@ mod tests {
             "PromptTooLong",
         );
         check(413, kind("request_too_large"), "PromptTooLong");
+        check(
+            400,
+            message("Please reduce the length of the messages or completion."),
+            "PromptTooLong",
+        );
+        check(
+            429,
+            json!({"error": {"message": "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 42000.", "type": "tokens", "code": "rate_limit_exceeded"}}),
+            "PromptTooLong",
+        );
+        check(
+            400,
+            message(
+                "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+            ),
+            "PromptTooLong",
+        );
+        check(400, message("Range of input length should be [1, 30720]"), "PromptTooLong");
+        check(
+            500,
+            message("the request exceeds the available context size, try increasing it"),
+            "PromptTooLong",
+        );
+        // Money, in the words of others.
+        check(
+            400,
+            json!({"code": "Arrearage", "message": "Access denied, please make sure your account is in good standing."}),
+            "Quota",
+        );
+        check(400, code("billing_hard_limit_reached"), "Quota");
+        check(403, message("Your account has been suspended for lack of funds"), "Forbidden");
+        check(
+            429,
+            message(
+                "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, Requested 2000. Please try again in 2s.",
+            ),
+            "RateLimited",
+        );
+        // Not from here.
+        check(
+            400,
+            json!({"error": {"code": 400, "message": "User location is not supported for the API use.", "status": "FAILED_PRECONDITION"}}),
+            "Forbidden",
+        );
         // Overload.
+        check(524, json!({}), "Unavailable");
+        check(498, json!({}), "Unavailable");
         check(503, message("The model is overloaded."), "Unavailable");
         check(529, kind("overloaded_error"), "Unavailable");
         check(0, kind("overloaded_error"), "Unavailable");

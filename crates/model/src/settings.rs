@@ -5,19 +5,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::Url;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::{error::SettingsError, prices::Price, tool_schema::SchemaDialect};
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
     /// `<provider>/<model>`, or `<provider>` for its default model. When absent: the default model
     /// of the first of `openai`, `anthropic`, `gemini` that has a key, else `demo/default`.
     pub default: Option<String>,
-    /// Milliseconds to connect. Default 5,000.
-    pub connect_timeout_ms: Option<u64>,
+    /// Milliseconds to connect.
+    pub connect_timeout_ms: u64,
     /// By name. `openai`, `anthropic`, `gemini`, `ollama` and `demo` need not be listed.
     pub providers: BTreeMap<String, ProviderSettings>,
     /// By `<provider>/<model>`, with an optional `*` at the end; over the built-in table.
@@ -25,7 +25,7 @@ pub struct ModelSettings {
 }
 
 /// A table `[model.providers.<name>]`. What is absent has the default of the well-known name.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProviderSettings {
     /// The wire format; needed where the name is not well known.
@@ -36,19 +36,50 @@ pub struct ProviderSettings {
     pub api_key: Option<SecretString>,
     /// The model when only the provider is named.
     pub default_model: Option<String>,
-    /// Milliseconds to the first byte of an answer. Default 300,000: models think before they speak.
-    pub first_byte_timeout_ms: Option<u64>,
-    /// Milliseconds between two bytes, signs of life included. Default 300,000.
-    pub idle_timeout_ms: Option<u64>,
-    /// Milliseconds of a call with all its attempts. Default 1,800,000.
-    pub total_timeout_ms: Option<u64>,
-    /// Most attempts of a call, 1 to 4. Default 4.
-    pub max_attempts: Option<u32>,
-    /// Milliseconds of the first wait between attempts; it doubles. Default 500.
-    pub backoff_ms: Option<u64>,
+    /// Milliseconds to the first byte of an answer: models think before they speak.
+    pub first_byte_timeout_ms: u64,
+    /// Milliseconds between two bytes, signs of life included.
+    pub idle_timeout_ms: u64,
+    /// Milliseconds of a call with all its attempts.
+    pub total_timeout_ms: u64,
+    /// Most attempts of a call, 1 to 4.
+    pub max_attempts: u32,
+    /// Milliseconds of the first wait between attempts; it doubles.
+    pub backoff_ms: u64,
     /// Send the model's reasoning back to it with every turn, or never (OpenAI wire only). When
     /// absent: within a run, where the provider sent some, or as it demands.
     pub replay_reasoning: Option<bool>,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            default: None,
+            connect_timeout_ms: 5_000,
+            providers: BTreeMap::new(),
+            prices: BTreeMap::new(),
+        }
+    }
+}
+
+/// How long a provider may be silent, where nothing else is configured.
+pub const SILENCE_MS: u64 = 300_000;
+
+impl Default for ProviderSettings {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            base_url: None,
+            api_key: None,
+            default_model: None,
+            first_byte_timeout_ms: SILENCE_MS,
+            idle_timeout_ms: SILENCE_MS,
+            total_timeout_ms: 1_800_000,
+            max_attempts: ATTEMPTS_MAX,
+            backoff_ms: 500,
+            replay_reasoning: None,
+        }
+    }
 }
 
 /// A wire format, or the planner that needs none.
@@ -79,36 +110,44 @@ const WELL_KNOWN: &[(&str, WireFormat, &str, Option<&str>)] = &[
     ("demo", WireFormat::Demo, "", Some("default")),
 ];
 
-impl ModelSettings {
-    /// Overrides the settings with the well-known variables: `OPENAI_API_KEY`, `OPENAI_BASE_URL`,
-    /// `ANTHROPIC_API_KEY`, `ANTHROPIC_BASE_URL`, `GEMINI_API_KEY` or `GOOGLE_API_KEY`,
-    /// `OLLAMA_HOST`, `OPENINTERN_MODEL`. Empty ones count as absent.
-    pub fn apply_environment(&mut self, get: impl Fn(&str) -> Option<String>) {
-        let get = |name: &str| get(name).filter(|value| !value.trim().is_empty());
-        let mut lay = |provider: &str, key: Option<String>, base_url: Option<String>| {
-            if key.is_none() && base_url.is_none() {
-                return;
-            }
-            let settings = self.providers.entry(provider.to_owned()).or_default();
-            if let Some(key) = key {
-                settings.api_key = Some(key.trim().to_owned().into());
-            }
-            if base_url.is_some() {
-                settings.base_url = base_url;
-            }
-        };
-        lay("openai", get("OPENAI_API_KEY"), get("OPENAI_BASE_URL"));
-        lay("anthropic", get("ANTHROPIC_API_KEY"), get("ANTHROPIC_BASE_URL"));
-        lay("gemini", get("GEMINI_API_KEY").or_else(|| get("GOOGLE_API_KEY")), None);
-        lay("ollama", None, get("OLLAMA_HOST").map(|host| ollama_base_url(&host)));
-        if let Some(model) = get("OPENINTERN_MODEL") {
-            self.default = Some(model);
-        }
-    }
+/// A variable that providers' own programs read, and the key of the configuration that it sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WellKnownVariable {
+    pub variable: &'static str,
+    pub key: &'static str,
+    /// As the key takes it.
+    pub value: String,
+}
 
-    /// How long connecting may take, to any provider: they share a client.
+/// Those that are set. Blank ones count as absent.
+pub fn variables(get: impl Fn(&str) -> Option<String>) -> Vec<WellKnownVariable> {
+    let known = VARIABLES.iter().filter_map(|&(variable, key)| {
+        let value = get(variable)?.trim().to_owned();
+        let value = if variable == OLLAMA_HOST { ollama_base_url(&value) } else { value };
+        Some(WellKnownVariable { variable, key, value })
+    });
+    let mut set: Vec<_> = known.filter(|it| !it.value.is_empty()).collect();
+    set.dedup_by_key(|it| it.key);
+    set
+}
+
+const OLLAMA_HOST: &str = "OLLAMA_HOST";
+/// Where two set the same key they stand together, and the first one holds.
+const VARIABLES: &[(&str, &str)] = &[
+    ("OPENAI_API_KEY", "model.providers.openai.api_key"),
+    ("OPENAI_BASE_URL", "model.providers.openai.base_url"),
+    ("ANTHROPIC_API_KEY", "model.providers.anthropic.api_key"),
+    ("ANTHROPIC_BASE_URL", "model.providers.anthropic.base_url"),
+    ("GEMINI_API_KEY", "model.providers.gemini.api_key"),
+    ("GOOGLE_API_KEY", "model.providers.gemini.api_key"),
+    (OLLAMA_HOST, "model.providers.ollama.base_url"),
+    ("OPENINTERN_MODEL", "model.default"),
+];
+
+impl ModelSettings {
+    /// How long connecting may take, whoever the provider is: they share a client.
     pub(crate) fn connect_timeout(&self) -> Duration {
-        Duration::from_millis(self.connect_timeout_ms.unwrap_or(5_000).max(1))
+        Duration::from_millis(self.connect_timeout_ms.max(1))
     }
 
     /// Every provider, with its defaults filled in.
@@ -128,6 +167,9 @@ impl ModelSettings {
 
 /// `OLLAMA_HOST` as Ollama itself reads it: scheme and port may be left out, `0.0.0.0` is here.
 fn ollama_base_url(host: &str) -> String {
+    if host.is_empty() {
+        return String::new();
+    }
     let (scheme, rest) = host.trim().split_once("://").unwrap_or(("http", host.trim()));
     let rest = rest.trim_end_matches('/').replace("0.0.0.0", "127.0.0.1");
     let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
@@ -187,8 +229,18 @@ impl Provider {
         let kind = settings.kind.or(known.map(|known| known.1)).ok_or_else(|| {
             SettingsError::new(at("kind"), "must be `openai`, `anthropic` or `demo`")
         })?;
-        if name.is_empty() || name.contains('/') {
-            return Err(SettingsError::new(at("kind"), "has a name that is empty or contains `/`"));
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if name.is_empty() || !name.chars().all(is_plain) {
+            return Err(SettingsError::new(
+                format!("model.providers.{name}"),
+                "has a name that is not of the letters `A-Z a-z 0-9 _ - .`",
+            ));
+        }
+        let is_sendable =
+            |key: &SecretString| key.expose_secret().bytes().all(|b| b.is_ascii_graphic());
+        if !settings.api_key.as_ref().is_none_or(is_sendable) {
+            let problem = "holds a blank, or a character that no key has";
+            return Err(SettingsError::new(at("api_key"), problem));
         }
         let usual_url = known.filter(|known| known.1 == kind).map_or("", |known| known.2);
         let base_url = settings.base_url.as_deref().unwrap_or(usual_url).trim_end_matches('/');
@@ -196,7 +248,7 @@ impl Provider {
             WireFormat::Demo => None,
             WireFormat::OpenAi | WireFormat::Anthropic => checked_host(&at("base_url"), base_url)?,
         };
-        let max_attempts = settings.max_attempts.unwrap_or(ATTEMPTS_MAX);
+        let max_attempts = settings.max_attempts;
         if !(1..=ATTEMPTS_MAX).contains(&max_attempts) {
             return Err(SettingsError::new(
                 at("max_attempts"),
@@ -205,9 +257,7 @@ impl Provider {
         }
         let is_openai_itself = host.as_deref() == Some("api.openai.com");
         let is_azure = host.as_deref().is_some_and(|host| host.ends_with(".openai.azure.com"));
-        let millis = |value: Option<u64>, default: u64| {
-            Duration::from_millis(value.unwrap_or(default).max(1))
-        };
+        let millis = |value: u64| Duration::from_millis(value.max(1));
         Ok(Self {
             kind,
             needs_key: base_url.starts_with("https://") && base_url == usual_url,
@@ -219,11 +269,11 @@ impl Provider {
                 .or(known.and_then(|known| known.3).map(str::to_owned)),
             timeouts: ProviderTimeouts {
                 connect,
-                first_byte: millis(settings.first_byte_timeout_ms, 300_000),
-                idle: millis(settings.idle_timeout_ms, 300_000),
-                total: millis(settings.total_timeout_ms, 1_800_000),
+                first_byte: millis(settings.first_byte_timeout_ms),
+                idle: millis(settings.idle_timeout_ms),
+                total: millis(settings.total_timeout_ms),
             },
-            retry: Retry { max_attempts, backoff: millis(settings.backoff_ms, 500) },
+            retry: Retry { max_attempts, backoff: millis(settings.backoff_ms) },
             replay_reasoning: settings.replay_reasoning,
             schemas: match host.as_deref() {
                 Some("generativelanguage.googleapis.com") => SchemaDialect::Gemini,
@@ -258,6 +308,12 @@ fn checked_host(setting: &str, base_url: &str) -> Result<Option<String>, Setting
     if !url.username().is_empty() || url.password().is_some() {
         return Err(SettingsError::new(setting, "must not contain credentials"));
     }
+    // What we put behind it ourselves, copied from the provider's documentation.
+    let mistaken = ["/chat/completions", "/completions", "/responses", "/messages", "/embeddings"];
+    if let Some(end) = mistaken.iter().find(|end| url.path().ends_with(*end)) {
+        let problem = format!("must end before `{end}`, which is put behind it");
+        return Err(SettingsError::new(setting, problem));
+    }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(SettingsError::new(setting, "must have neither `?` nor `#`"));
     }
@@ -266,36 +322,48 @@ fn checked_host(setting: &str, base_url: &str) -> Result<Option<String>, Setting
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
+    use expect_test::expect;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn from_environment(pairs: &[(&str, &str)]) -> ModelSettings {
-        let mut settings = ModelSettings::default();
-        settings.apply_environment(|name| {
-            pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
-        });
-        settings
+    fn provider(name: &str, settings: Value) -> Provider {
+        let mut all = ModelSettings::default();
+        all.providers.insert(name.into(), serde_json::from_value(settings).unwrap());
+        all.resolved().unwrap().remove(name).unwrap()
     }
 
     #[test]
-    fn the_environment_names_map_to_providers() {
-        let settings = from_environment(&[
+    fn variables_of_other_programs_set_keys() {
+        let set = [
             ("OPENAI_API_KEY", " sk-1\n"),
             ("OPENAI_BASE_URL", "http://localhost:8000/v1/"),
             ("ANTHROPIC_API_KEY", "  "),
-            ("GOOGLE_API_KEY", "g"),
+            ("GOOGLE_API_KEY", "second"),
+            ("GEMINI_API_KEY", "first"),
+            ("OLLAMA_HOST", "gpu"),
             ("OPENINTERN_MODEL", "openai/x"),
-        ]);
-        assert_eq!(settings.default.as_deref(), Some("openai/x"));
-        let providers = settings.resolved().unwrap();
-        assert_eq!(providers["openai"].api_key.as_ref().unwrap().expose_secret(), "sk-1");
-        assert_eq!(providers["openai"].base_url, "http://localhost:8000/v1");
-        assert!(!providers["anthropic"].is_configured());
-        assert!(providers["gemini"].is_configured());
-        assert!(providers["ollama"].is_configured());
-        assert!(providers["demo"].is_configured());
-        assert!(from_environment(&[]).providers.is_empty());
+        ];
+        let get = |name: &str| set.iter().find(|it| it.0 == name).map(|it| it.1.to_owned());
+        let lines = variables(get).into_iter().map(|it| format!("{} = {}", it.key, it.value));
+        expect![[r#"
+            model.providers.openai.api_key = sk-1
+            model.providers.openai.base_url = http://localhost:8000/v1/
+            model.providers.gemini.api_key = first
+            model.providers.ollama.base_url = http://gpu:11434/v1
+            model.default = openai/x"#]]
+        .assert_eq(&lines.collect::<Vec<_>>().join("\n"));
+        assert_eq!(variables(|_| None), []);
+    }
+
+    #[test]
+    fn who_needs_no_key_can_be_asked() {
+        let providers = ModelSettings::default().resolved().unwrap();
+        let configured = providers.iter().filter(|(_, provider)| provider.is_configured());
+        assert_eq!(configured.map(|(name, _)| name).collect::<Vec<_>>(), ["demo", "ollama"]);
+        assert!(provider("gemini", json!({"api_key": "g"})).is_configured());
+        let own = provider("openai", json!({"base_url": "http://localhost:8000/v1/"}));
+        assert_eq!(own.base_url, "http://localhost:8000/v1");
     }
 
     #[test]
@@ -312,11 +380,10 @@ mod tests {
 
     #[test]
     fn a_key_is_needed_only_at_the_usual_address() {
-        let own = from_environment(&[("OPENAI_BASE_URL", "http://localhost:8000/v1")]);
-        assert!(own.resolved().unwrap()["openai"].is_configured());
-        assert!(!own.resolved().unwrap()["openai"].is_openai_itself);
-        let usual = ModelSettings::default().resolved().unwrap();
-        assert!(!usual["openai"].is_configured() && usual["openai"].is_openai_itself);
+        let own = provider("openai", json!({"base_url": "http://localhost:8000/v1"}));
+        assert!(own.is_configured() && !own.is_openai_itself);
+        let usual = provider("openai", json!({}));
+        assert!(!usual.is_configured() && usual.is_openai_itself);
     }
 
     #[test]
@@ -347,13 +414,32 @@ mod tests {
             r#"{"max_attempts":5}"#,
             "`model.providers.openai.max_attempts` must be 1 to 4",
         );
+        check(
+            "openai",
+            r#"{"base_url":"https://api.openai.com/v1/chat/completions/"}"#,
+            "`model.providers.openai.base_url` must end before `/chat/completions`, which is put behind it",
+        );
+        check(
+            "anthropic",
+            r#"{"base_url":"https://proxy.example/v1/messages"}"#,
+            "`model.providers.anthropic.base_url` must end before `/messages`, which is put behind it",
+        );
+        check(
+            "openai",
+            r#"{"api_key":"sk-1\nsk-2"}"#,
+            "`model.providers.openai.api_key` holds a blank, or a character that no key has",
+        );
+        check(
+            "a b",
+            r#"{"kind":"demo"}"#,
+            "`model.providers.a b` has a name that is not of the letters `A-Z a-z 0-9 _ - .`",
+        );
         assert!(serde_json::from_str::<ProviderSettings>(r#"{"api_kye":"x"}"#).is_err());
     }
 
     #[test]
     fn a_key_is_never_shown() {
-        let settings = from_environment(&[("OPENAI_API_KEY", "sk-secret")]);
-        let shown = format!("{settings:?} {:?}", settings.resolved().unwrap());
+        let shown = format!("{:?}", provider("openai", json!({"api_key": "sk-secret"})));
         assert!(!shown.contains("sk-secret"), "{shown}");
     }
 }

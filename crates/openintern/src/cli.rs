@@ -1,11 +1,14 @@
 //! The command line: commands, flags, and the environment variable of each flag.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::{BoolishValueParser, Resettable},
+};
 use protocol::{
     id::{KeyId, MemoryId, RunId},
     key::Rights,
@@ -30,6 +33,34 @@ OPENINTERN_API_KEY set they have no defaults: the key says what they leave out."
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) role: ProcessRole,
+}
+
+impl Cli {
+    /// What was typed, over the environment. There, what is empty counts as not set, and a flag may
+    /// be `1`, `true`, `yes`, `on`, or their opposites.
+    pub(crate) fn read() -> Self {
+        let mut command = with_environment(Self::command(), &|name| std::env::var_os(name));
+        let matches = command.get_matches_mut();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
+fn with_environment(
+    command: clap::Command,
+    get: &dyn Fn(&OsStr) -> Option<OsString>,
+) -> clap::Command {
+    let lenient = |arg: Arg| {
+        let value = arg.get_env().and_then(get);
+        let arg = match value.is_some_and(|value| value.is_empty()) {
+            true => arg.env(Resettable::Reset),
+            false => arg,
+        };
+        match matches!(arg.get_action(), ArgAction::SetTrue) {
+            true => arg.value_parser(BoolishValueParser::new()),
+            false => arg,
+        }
+    };
+    command.mut_args(lenient).mut_subcommands(|command| with_environment(command, get))
 }
 
 /// What this process is.
@@ -534,8 +565,6 @@ pub(crate) struct KeyRef {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

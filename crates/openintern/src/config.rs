@@ -3,11 +3,14 @@
 //! Every table is a type of the crate that uses it. Secrets are read into types that never show
 //! them. An unknown key is an error that names the nearest known one.
 
-mod fault;
+pub(crate) mod fault;
+mod keys;
 mod limits;
+mod relations;
 
 use std::{
     collections::BTreeMap,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -21,10 +24,7 @@ use model::{embedding::EmbeddingSettings, settings::ModelSettings};
 use percent_encoding::percent_decode_str;
 use protocol::{name::AgentId, time::Zone};
 use secrecy::{ExposeSecret, SecretString};
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, IntoDeserializer, value::StrDeserializer},
-};
+use serde::Deserialize;
 use server::auth::jwt_settings::JwtSettings;
 use store::settings::Retention;
 
@@ -43,6 +43,16 @@ pub(crate) const WEIGHTS: &str = "e5-small-q4.bin";
 const VARIABLE_PREFIX: &str = "OPENINTERN__";
 /// The separator between the parts of such a variable's name.
 const VARIABLE_SEPARATOR: &str = "__";
+/// Variables with a name of their own, besides those of the crate `model`, and the keys they set.
+const WELL_KNOWN: &[(&str, &str)] = &[
+    ("DATABASE_URL", "server.database_url"),
+    ("DATABASE_DIRECT_URL", "server.database_direct_url"),
+    ("OPENINTERN_MIGRATE_URL", "server.migrate_url"),
+    ("OPENINTERN_EMBEDDING", "embedding.model"),
+    ("OPENINTERN_MEMORY_AFTER_RUN", "memory.after_run"),
+];
+/// Largest configuration file.
+const FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// All that can be configured.
 #[derive(Debug, Default, Deserialize)]
@@ -82,11 +92,8 @@ pub(crate) struct ServerTable {
     pub(crate) host: String,
     /// 0 is any free one.
     pub(crate) port: u16,
-    #[serde(deserialize_with = "choice")]
     pub(crate) auth: AuthMode,
-    /// Names of this server besides those of loopback, while `auth` is `none`: a list, or words
-    /// separated by commas.
-    #[serde(deserialize_with = "names")]
+    /// Names of this server besides those of loopback, while `auth` is `none`.
     pub(crate) allowed_hosts: Vec<String>,
     /// The embedded database and the workspaces; the platform's data folder when absent.
     pub(crate) data_dir: Option<PathBuf>,
@@ -99,26 +106,7 @@ pub(crate) struct ServerTable {
     /// Most connections of this process to the database.
     pub(crate) database_connections: u32,
     /// How the log is written.
-    #[serde(deserialize_with = "choice")]
     pub(crate) log_format: LogFormat,
-}
-
-/// An environment variable cannot hold a list, so words separated by commas are accepted too.
-fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a list of names, or names separated by commas")]
-    enum Names {
-        List(Vec<String>),
-        Words(String),
-    }
-    Ok(match Names::deserialize(deserializer)? {
-        Names::List(names) => names,
-        Names::Words(words) => words
-            .split(',')
-            .map(|word| word.trim().to_owned())
-            .filter(|word| !word.is_empty())
-            .collect(),
-    })
 }
 
 /// `[memory]`
@@ -126,7 +114,6 @@ fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct MemoryTable {
     /// How memories are made of a completed run; `OPENINTERN_MEMORY_AFTER_RUN` overrides it.
-    #[serde(deserialize_with = "choice")]
     pub(crate) after_run: AfterRun,
     /// Hours between two passes that look for memories which say the same; 0 for none.
     pub(crate) consolidate_every_h: u32,
@@ -192,6 +179,16 @@ impl Environment {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         Self(pairs.collect())
+    }
+
+    /// The names of all variables.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
     }
 
     /// A variable that is set to something.
@@ -342,69 +339,83 @@ fn is_secret_name(name: &str) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            format!("cannot read the configuration `{}`: {error}", path.display()),
-        )
-        .hint("check the path in --config or OPENINTERN_CONFIG")
-    })
+    let unreadable = |why: &dyn std::fmt::Display| {
+        let problem = format!("cannot read the configuration `{}`: {why}", path.display());
+        Failure::new(Exit::Usage, problem)
+    };
+    let hint = "check the path in --config or OPENINTERN_CONFIG";
+    let file = std::fs::File::open(path).map_err(|error| unreadable(&error).hint(hint))?;
+    let mut text = String::new();
+    let read = file.take(FILE_MAX_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(|error| unreadable(&error).hint(hint))? as u64 > FILE_MAX_BYTES {
+        let long = format!("it has more than {FILE_MAX_BYTES} bytes");
+        return Err(unreadable(&long).hint("make it shorter"));
+    }
+    Ok(text)
 }
 
-fn parse(text: &str, file: Option<&str>, environment: &Environment) -> Result<Config, Failure> {
+pub(crate) fn parse(
+    text: &str,
+    file: Option<&str>,
+    environment: &Environment,
+) -> Result<Config, Failure> {
+    let variables = variables(environment)?;
     let mut layers = Layers::builder().add_source(File::from_str(text, FileFormat::Toml));
-    for (variable, value) in &environment.0 {
-        let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
-        let key = key_of(name);
-        layers = layers.set_override(&key, value.as_str()).map_err(|_| {
+    for (key, (variable, value)) in &variables {
+        let layered = match keys::is_list(key) {
+            true => layers.set_override(key, words(value)),
+            false => layers.set_override(key, value.as_str()),
+        };
+        layers = layered.map_err(|_| {
             Failure::new(Exit::Usage, format!("the variable `{variable}` does not name a key"))
                 .hint("it should look like OPENINTERN__SERVER__PORT")
         })?;
     }
     let origin = |key: &str| {
-        let is_set = |variable: &&String| {
-            variable.strip_prefix(VARIABLE_PREFIX).is_some_and(|name| key_of(name) == key)
-        };
-        let variable =
-            environment.0.keys().find(is_set).map(|variable| format!("variable `{variable}`"));
+        let variable = variables.get(key).map(|(variable, _)| format!("variable `{variable}`"));
         variable.or_else(|| file.map(|file| format!("`{file}`")))
     };
     let layers = layers.build().map_err(|error| fault::of_file(&error, file))?;
+    keys::check(&layers.cache, &origin)?;
     let mut config: Config = serde_path_to_error::deserialize(layers).map_err(|error| {
         fault::of_key(&error.path().to_string(), &error.inner().to_string(), origin)
     })?;
-    config.model.apply_environment(|name| environment.get(name));
-    if let Some(model) = environment.get("OPENINTERN_EMBEDDING") {
-        config.embedding.model = Some(model);
-    }
-    if let Some(after_run) = environment.get("OPENINTERN_MEMORY_AFTER_RUN") {
-        config.memory.after_run = after_run_of(&after_run)?;
-    }
-    for (variable, key) in [
-        ("DATABASE_URL", &mut config.server.database_url),
-        ("DATABASE_DIRECT_URL", &mut config.server.database_direct_url),
-        ("OPENINTERN_MIGRATE_URL", &mut config.server.migrate_url),
-    ] {
-        if let Some(url) = environment.get(variable) {
-            *key = Some(url.into());
-        }
-    }
     let secret = environment.0.iter().filter(|(name, _)| is_secret_name(name));
     config.environment_secrets = secret.map(|(_, value)| value.as_str().into()).collect();
     config.agents.entry(AgentId::default()).or_default(); // For runs that name no agent.
+    for agent in config.agents.values_mut() {
+        agent.limits = agent.limits(); // Those that the table leaves out.
+    }
+    relations::check(&config)?;
     Ok(config)
 }
 
-fn after_run_of(word: &str) -> Result<AfterRun, Failure> {
-    let word: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
-    AfterRun::deserialize(word)
-        .map_err(|error| fault::of_key("OPENINTERN_MEMORY_AFTER_RUN", &error.to_string(), |_| None))
+/// The variables that set a key, by the key: the well-known ones over `OPENINTERN__…`.
+fn variables(environment: &Environment) -> Result<BTreeMap<String, (String, String)>, Failure> {
+    let mut variables = BTreeMap::<String, (String, String)>::new();
+    for (variable, value) in &environment.0 {
+        let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else { continue };
+        let set = (variable.clone(), value.clone());
+        if let Some((other, _)) = variables.insert(key_of(name), set) {
+            let twice = format!("the variables `{other}` and `{variable}` set the same key");
+            return Err(Failure::new(Exit::Usage, twice).hint("leave one of them out"));
+        }
+    }
+    let get = |name: &str| environment.get(name);
+    let of_models = model::settings::variables(get);
+    let of_models = of_models.into_iter().map(|it| (it.key, it.variable, it.value));
+    let ours =
+        WELL_KNOWN.iter().filter_map(|&(variable, key)| Some((key, variable, get(variable)?)));
+    for (key, variable, value) in of_models.chain(ours) {
+        variables.insert(key.into(), (variable.into(), value));
+    }
+    Ok(variables)
 }
 
-/// Reads one of a few words. The crate `config` would not say which are valid.
-fn choice<'de, T: DeserializeOwned, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-    let word = String::deserialize(from)?;
-    T::deserialize(word.as_str().into_deserializer())
+/// A variable holds no list, but words between commas.
+fn words(value: &str) -> Vec<String> {
+    let words = value.split(',').map(|word| word.trim().to_owned());
+    words.filter(|word| !word.is_empty()).collect()
 }
 
 /// `MODEL__PROVIDERS__LOCAL__API_KEY` → `model.providers.local.api_key`. The variables of an MCP
@@ -427,7 +438,7 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        Environment(pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect())
+        Environment::of(pairs)
     }
 
     fn check_fault(text: &str, pairs: &[(&str, &str)], expected: Expect) {
@@ -538,22 +549,22 @@ mod tests {
             "[limits]\ncost_usd_per_org_per_day = -1.0",
             &[],
             expect![[r#"
-            `limits.cost_usd_per_org_per_day` in `openintern.toml`: it must be 0 or more
-        "#]],
+                `limits.cost_usd_per_org_per_day` in `openintern.toml` is `-1`, but must be a number from 0 to 1000000000
+                the default: none"#]],
         );
         check_fault(
             "[limits]\nworkspace_bytes_per_org = -1",
             &[],
             expect![[r#"
-            `limits.workspace_bytes_per_org` in `openintern.toml`: invalid type: 64-bit integer `-1`, expected an unsigned 64 bit or less integer
-        "#]],
+                `limits.workspace_bytes_per_org` in `openintern.toml` is `-1`, but must be a whole number from 0 to 1000000000000000
+                the default: `1073741824`"#]],
         );
         check_fault(
             "[limits]\nrequests_per_s_per_key = 0",
             &[],
             expect![[r#"
-            `limits.requests_per_s_per_key` in `openintern.toml`: invalid value: integer `0`, expected a nonzero u32
-        "#]],
+                `limits.requests_per_s_per_key` in `openintern.toml` is `0`, but must be a whole number from 1 to 1000000
+                the default: `500`"#]],
         );
     }
 
@@ -635,36 +646,36 @@ mod tests {
             "[server]\nport = 'many'",
             &[],
             expect![[r#"
-            `server.port` in `openintern.toml`: invalid type: string "many", expected an integer
-        "#]],
+                `server.port` in `openintern.toml` is `many`, but must be a whole number from 0 to 65535
+                the default: `3000`"#]],
         );
         check_fault(
             "[server]\nport = 70000",
             &[],
             expect![[r#"
-            `server.port` in `openintern.toml`: invalid type: 64-bit unsigned integer `70000`, expected an unsigned 16 bit integer
-        "#]],
+                `server.port` in `openintern.toml` is `70000`, but must be a whole number from 0 to 65535
+                the default: `3000`"#]],
         );
         check_fault(
             "[server]\nauth = 'key'",
             &[],
             expect![[r#"
-            `server.auth` in `openintern.toml`: `key` is not a valid choice
-            use one of `none`, `keys`, `jwt`"#]],
+                `server.auth` in `openintern.toml` is `key`, but must be one of `none`, `keys`, `jwt`
+                the default: `'none'`"#]],
         );
         check_fault(
             "[memory]\nafter_run = 'on'",
             &[],
             expect![[r#"
-            `memory.after_run` in `openintern.toml`: `on` is not a valid choice
-            use one of `extractive`, `model`, `off`"#]],
+                `memory.after_run` in `openintern.toml` is `on`, but must be one of `extractive`, `model`, `off`
+                the default: `'extractive'`"#]],
         );
         check_fault(
             "",
             &[("OPENINTERN_MEMORY_AFTER_RUN", "on")],
             expect![[r#"
-            `OPENINTERN_MEMORY_AFTER_RUN`: `on` is not a valid choice
-            use one of `extractive`, `model`, `off`"#]],
+                `memory.after_run` in variable `OPENINTERN_MEMORY_AFTER_RUN` is `on`, but must be one of `extractive`, `model`, `off`
+                the default: `'extractive'`"#]],
         );
         check_fault(
             "[auth.jwt]\nisuer = 'x'",
@@ -684,15 +695,15 @@ mod tests {
             "[mcp_servers.a]\ncommand = 'x'\nenv = 'TOKEN=sk-secret'",
             &[],
             expect![[r#"
-            `mcp_servers.a.env` in `openintern.toml`: expected a map, found a string
-        "#]],
+                `mcp_servers.a.env` in `openintern.toml` is a text, but must be a table of at most 256, with names of at most 256 bytes
+                the default: none"#]],
         );
         check_fault(
             "[model.providers]\nopenai = 'sk-secret'",
             &[],
             expect![[r#"
-            `model.providers.openai` in `openintern.toml`: expected struct ProviderSettings, found a string
-        "#]],
+                `model.providers.openai` in `openintern.toml`: expected struct ProviderSettings, found a text
+            "#]],
         );
         check_fault(
             "",
@@ -705,8 +716,8 @@ mod tests {
             "",
             &[("OPENINTERN__SERVER__PORT", "x")],
             expect![[r#"
-            `server.port` in variable `OPENINTERN__SERVER__PORT`: invalid type: string "x", expected an integer
-        "#]],
+                `server.port` in variable `OPENINTERN__SERVER__PORT` is `x`, but must be a whole number from 0 to 65535
+                the default: `3000`"#]],
         );
         check_fault(
             "",

@@ -1,6 +1,6 @@
 //! `dev`: everything for one machine, with a database of its own where none is named.
 
-use std::{net::SocketAddr, path::Path};
+use std::{convert::Infallible, net::SocketAddr, path::Path};
 
 use agent::redactor::{Reach, Redactor};
 use mcp::status::ServerState;
@@ -47,7 +47,7 @@ pub(crate) async fn dev(
     let shutdown = shutdown::listen()?;
     good("config", file.map_or_else(|| "none: defaults".into(), |file| file.display().to_string()));
 
-    let database = DatabaseHandle::open(&config).await?;
+    let mut database = DatabaseHandle::open(&config).await?;
     let started = start(config, models, &database, &args.node).await;
     let node = match started {
         Ok(node) => node,
@@ -62,7 +62,10 @@ pub(crate) async fn dev(
     say_addresses(address, auth);
     let probe = tokio::spawn(probe(node.models().clone(), node.redactor().clone()));
     let told = tokio::spawn(say_stopping(shutdown.asked.clone()));
-    let ran = node.run(Some(listener), shutdown).await;
+    let ran = tokio::select! {
+        ran = node.run(Some(listener), shutdown) => ran,
+        never = database.keep_running() => match never {},
+    };
     probe.abort();
     told.abort();
     database.close().await;
@@ -113,6 +116,14 @@ impl DatabaseHandle {
                 direct: None,
                 migrate: server.owner_url().to_owned(),
             },
+        }
+    }
+
+    /// Starts our own again whenever it dies; for one that is named others care.
+    async fn keep_running(&mut self) -> Infallible {
+        match self {
+            Self::Named(_) => std::future::pending().await,
+            Self::Embedded(server) => server.keep_running().await,
         }
     }
 

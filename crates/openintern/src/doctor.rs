@@ -1,5 +1,8 @@
 //! `doctor`: checks everything that a node needs, changes nothing, and says what to do.
 
+mod providers;
+mod settings;
+
 use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -13,7 +16,10 @@ use model::{
     embedding::{HASHED, Purpose},
     models::Models,
 };
-use nix::sys::statvfs::statvfs;
+use nix::{
+    sys::statvfs::statvfs,
+    unistd::{AccessFlags, access},
+};
 use postgres::error::StartError;
 use protocol::tool::CatalogNotes;
 use serde::Serialize;
@@ -37,6 +43,10 @@ use crate::{
 const DISK_LOW_BYTES: u64 = 1 << 30;
 /// With less free space than this the database may stop.
 const DISK_FULL_BYTES: u64 = 200 << 20;
+/// Clocks further apart than this need a look.
+const CLOCK_APART_S: f64 = 2.0;
+/// Connections of a process besides those of its pool: see docs/operations.md.
+const STRAIGHT_CONNECTIONS: u32 = 2;
 /// How long the embedder may take for one short text.
 const EMBED_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -90,9 +100,13 @@ pub(crate) async fn doctor(
             checks.push(Check::good("config", file));
             let (check, found) = database(&config).await;
             checks.push(check);
+            checks.extend(found.iter().flat_map(|found| surroundings(found, &config)));
             let in_force = found.as_ref().and_then(|found| found.embedder.clone());
-            checks.extend(model_and_embedding(&config, in_force.as_deref(), &args.node).await);
-            checks.extend(mcp_servers(config.mcp_servers.clone()).await);
+            let models = model_and_embedding(&config, in_force.as_deref(), &args.node).await;
+            checks.extend(models);
+            let (mcp, tools) = mcp_servers(config.mcp_servers.clone()).await;
+            checks.extend(mcp);
+            checks.extend(settings::oddities(&config, tools.as_deref(), environment).await);
             checks.extend(disks(&config, found.and_then(|found| found.data_directory)));
         }
     }
@@ -193,6 +207,30 @@ fn judged(found: &Inspection, kind: &str) -> Check {
     }
 }
 
+/// What stands between the database and us: two clocks, and who else connects.
+fn surroundings(found: &Inspection, config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if found.clock_ahead_s.abs() > CLOCK_APART_S {
+        let (by, way) =
+            (found.clock_ahead_s.abs(), if found.clock_ahead_s > 0.0 { "ahead" } else { "behind" });
+        checks.push(Check::odd(
+            "clock",
+            format!("the database's clock is {by:.0} s {way} of this machine's"),
+            "set both by NTP: leases and lists go by the database's clock, tokens by this one",
+        ));
+    }
+    let wanted = config.server.database_connections + STRAIGHT_CONNECTIONS;
+    if wanted > found.connections_max {
+        let most = found.connections_max;
+        checks.push(Check::odd(
+            "database",
+            format!("a process may open {wanted} connections, and the server takes {most} in all"),
+            "lower `server.database_connections`, or raise `max_connections` of PostgreSQL",
+        ));
+    }
+    checks
+}
+
 async fn model_and_embedding(
     config: &Config,
     in_force: Option<&str>,
@@ -202,29 +240,9 @@ async fn model_and_embedding(
         Ok(models) => models,
         Err(failure) => return vec![Check::bad("model", failure)],
     };
-    vec![model(&models).await, embedding(config, &models, in_force, args).await]
-}
-
-async fn model(models: &Models) -> Check {
-    let default = models.default_model();
-    if default.provider == "demo" {
-        return Check::odd(
-            "model",
-            format!("{default}: a planner, not a language model"),
-            "set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or OPENINTERN_MODEL",
-        );
-    }
-    let probe = models.probe().await.into_iter().find(|probe| probe.provider == default.provider);
-    match probe.map(|probe| probe.outcome) {
-        Some(Ok(took)) => {
-            Check::good("model", format!("{default}: answers in {} ms", took.as_millis()))
-        }
-        Some(Err(error)) => {
-            let failure = Failure::new(Exit::Failed, format!("{default}: {error}"));
-            Check::bad("model", failure.hint("check the provider's key and address"))
-        }
-        None => Check::good("model", default.to_string()),
-    }
+    let mut checks = providers::checks(config, &models).await;
+    checks.push(embedding(config, &models, in_force, args).await);
+    checks
 }
 
 async fn embedding(
@@ -262,9 +280,10 @@ async fn embedding(
     )
 }
 
+/// The MCP servers, and the tools of those that run; none where one does not.
 async fn mcp_servers(
     configured: std::collections::BTreeMap<String, mcp::config::ServerConfig>,
-) -> Vec<Check> {
+) -> (Vec<Check>, Option<Vec<String>>) {
     let mut configs = configured;
     if configs.is_empty() {
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
@@ -273,17 +292,23 @@ async fn mcp_servers(
                 configs.insert(skills::TEXTKIT.into(), *server);
             }
             Skills::NoPython { folder } => {
-                return vec![Check::odd(
+                let check = Check::odd(
                     "mcp",
                     format!("{}: no Python with the package `mcp`", folder.display()),
                     "scripts/python-env.sh installs one",
-                )];
+                );
+                return (vec![check], None);
             }
-            Skills::Absent => return vec![Check::good("mcp", "none configured")],
+            Skills::Absent => {
+                return (vec![Check::good("mcp", "none configured")], Some(Vec::new()));
+            }
         }
     }
     let servers = Arc::new(Servers::start(configs, node::launcher(), std::env::vars_os()).await);
-    let checks = servers.status().into_iter().map(|server| {
+    let status = servers.status();
+    let all_run = status.iter().all(|server| server.state == ServerState::Running);
+    let tools = status.iter().flat_map(|server| server.tools.clone()).collect();
+    let checks = status.into_iter().map(|server| {
         let tools = counted(server.tools.len() as u64, "tool");
         let left_out = server.left_out.iter();
         let left_out = left_out.map(|tool| format!("`{}` is left out: {}", tool.name, tool.reason));
@@ -306,7 +331,7 @@ async fn mcp_servers(
     });
     let checks = checks.collect();
     servers.stop().await;
-    checks
+    (checks, all_run.then_some(tools))
 }
 
 /// The disk of our files, and that of the database where it is another one of this machine.
@@ -334,6 +359,11 @@ fn disk(part: &'static str, folder: &Path) -> Option<Check> {
     #[allow(clippy::useless_conversion, reason = "narrower on macOS")]
     let free = u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size());
     let line = format!("{:.1} GiB free in {}", free as f64 / f64::from(1 << 30), there.display());
+    if part == "disk" && access(there, AccessFlags::W_OK).is_err() {
+        let failure =
+            Failure::new(Exit::Failed, format!("{} cannot be written to", there.display()));
+        return Some(Check::bad(part, failure.hint("choose another folder with --data-dir")));
+    }
     let fix = "make room, or choose another folder with --data-dir";
     Some(match free {
         0..DISK_FULL_BYTES => Check::bad(part, Failure::new(Exit::Failed, line).hint(fix)),

@@ -36,7 +36,7 @@ mod skills;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::{
     cli::{Cli, Command, MemoryCommand, ProcessRole},
@@ -46,13 +46,17 @@ use crate::{
     output::{Output, say_failure},
 };
 
+/// What a peak took goes back to the system once it is not used; glibc keeps most of it (ADR 0021).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     if let Err(message) = arm_failpoints() {
         say_failure(&Failure::new(Exit::Usage, message));
         return Exit::Usage.into();
     }
-    let command = match Cli::parse().role {
+    let command = match Cli::read().role {
         ProcessRole::McpReaper { server } => return reap(server),
         ProcessRole::Command(command) => command,
     };

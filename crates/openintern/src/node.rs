@@ -14,11 +14,12 @@ use memory::service::{MemoryService, reindex::ReindexError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use model::{
     embedding::{Embedder, HASHED, MULTILINGUAL},
+    error::ResolveError,
     models::Models,
 };
 use protocol::name::AgentId;
 use server::{
-    app::Dependencies,
+    app::{Dependencies, ModelFault},
     auth::authenticator::Authenticator,
     listen::serve,
     settings::{ServerSettings, TenantLimits},
@@ -194,6 +195,7 @@ impl Node {
             store: self.store.clone(),
             memory: self.memory,
             agents: agent_infos(&self.agents, &self.models.default_model().to_string()),
+            model_fault: model_fault(self.models, self.agents, self.work.is_some()),
             authenticator: self.authenticator,
             workspace_root: self.workspace_root,
             metrics: Arc::new(move || metrics.render()),
@@ -233,6 +235,23 @@ pub(crate) fn launcher() -> Launcher {
     let this = PathBuf::from("/proc/self/exe");
     let this = if this.exists() { this } else { std::env::current_exe().unwrap_or(this) };
     Launcher::reaper(this, &["mcp-reaper"])
+}
+
+/// What the server asks of a model that a request names. The keys of providers may be known to the
+/// workers alone.
+fn model_fault(
+    models: Models,
+    agents: BTreeMap<AgentId, AgentSettings>,
+    has_worker: bool,
+) -> ModelFault {
+    Arc::new(move |config, agent_id| {
+        let agent = agents.get(agent_id).and_then(|agent| agent.model.as_deref());
+        match models.resolve(Some(config), agent) {
+            Ok(_) => None,
+            Err(ResolveError::NoKey { .. }) if !has_worker => None,
+            Err(error) => Some(format!("cannot be used: {error}")),
+        }
+    })
 }
 
 /// The models as configured; every agent's model is one that can be asked.

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks to stop, the second insists, the third ends the process.
+//! Ctrl-C, SIGTERM and SIGHUP, which a closed terminal sends: the first asks to stop, the second insists, the third ends the process.
 
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ pub(crate) fn listen() -> Result<Shutdown, Failure> {
     let mut signals = StopSignals {
         interrupts: signal(SignalKind::interrupt()).map_err(failed)?,
         terminations: signal(SignalKind::terminate()).map_err(failed)?,
+        hangups: signal(SignalKind::hangup()).map_err(failed)?,
     };
     let shutdown = Shutdown { asked: CancellationToken::new(), insisted: CancellationToken::new() };
     let told = shutdown.clone();
@@ -56,6 +57,7 @@ pub(crate) fn listen() -> Result<Shutdown, Failure> {
 struct StopSignals {
     interrupts: Signal,
     terminations: Signal,
+    hangups: Signal,
 }
 
 impl StopSignals {
@@ -63,6 +65,7 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupts.recv() => {}
             _ = self.terminations.recv() => {}
+            _ = self.hangups.recv() => {}
         }
     }
 }

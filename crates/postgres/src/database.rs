@@ -67,10 +67,15 @@ async fn make_roles(connection: &mut PgConnection, password: &str) -> Result<(),
         );
         sqlx::query(AssertSqlSafe(statement)).execute(&mut *connection).await?;
     }
-    // The owner may give things to these roles; it does not act as them by itself.
+    // The owner may give things to these roles; it does not act as them by itself. A server for tests
+    // may be too old to be told so.
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int")
+        .fetch_one(&mut *connection)
+        .await?;
+    let inherits = if version < 160_000 { "" } else { "with inherit false" };
     let grants = format!(
         "grant openintern_app to {APP}, {OWNER};
-         grant openintern_scheduler to {OWNER} with inherit false"
+         grant openintern_scheduler to {OWNER} {inherits}"
     );
     sqlx::raw_sql(AssertSqlSafe(grants)).execute(&mut *connection).await?;
     if is_missing(OWNER) && !is_missing(APP) {

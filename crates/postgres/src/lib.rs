@@ -18,7 +18,11 @@ mod residents;
 pub mod scratch;
 mod socket;
 
-use std::path::{Path, PathBuf};
+use std::{
+    convert::Infallible,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use account::Account;
 use cluster::{CommandLine, Passwords};
@@ -27,9 +31,12 @@ use home::DataFolder;
 use install::Install;
 use postmaster::Postmaster;
 use socket::Socket;
+use tokio::time::sleep;
 
 /// How many connections the server takes, unless told otherwise. Each open one costs memory.
 pub const DEFAULT_MAX_CONNECTIONS: u16 = 100;
+/// Between two attempts to start a server that died.
+const RESTART_REST: Duration = Duration::from_secs(5);
 
 /// Where the cluster lives and how large it is.
 #[derive(Debug, Clone)]
@@ -144,6 +151,27 @@ impl EmbeddedServer {
     /// The log of this run of the server; that of the run before is beside it.
     pub fn log(&self) -> PathBuf {
         self.ground.home.log()
+    }
+
+    /// Starts the server again whenever it dies, at the same URLs.
+    pub async fn keep_running(&mut self) -> Infallible {
+        loop {
+            self.running.postmaster.ended(&self.ground.home).await;
+            tracing::warn!(pid = self.pid(), "postgres died; it is started again");
+            while let Err(error) = self.start_again().await {
+                tracing::error!(%error, hint = error.hint(), "postgres cannot be started again");
+                sleep(RESTART_REST).await;
+            }
+            tracing::warn!(pid = self.pid(), "postgres is there again");
+        }
+    }
+
+    async fn start_again(&mut self) -> Result<(), StartError> {
+        self.running = match self.ground.adopt().await? {
+            Some(running) => running,
+            None => self.ground.launch().await?,
+        };
+        Ok(())
     }
 
     /// Stops the server, ending sessions at once but losing nothing that was committed. When it

@@ -21,6 +21,8 @@ use crate::socket::Socket;
 
 /// How often a file or a process that cannot be waited for is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// How often a server that should run is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// Includes recovery after a crash, which `max_wal_size` bounds.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 /// For a fast shutdown: sessions are ended and a checkpoint is written.
@@ -121,6 +123,13 @@ impl Postmaster {
         timeout(READY_TIMEOUT, becoming_ready).await.unwrap_or_else(|_| {
             Err(StartError::NotReady { waited_s: READY_TIMEOUT.as_secs(), log: home.log() })
         })
+    }
+
+    /// Waits until it ends, which nobody asked it to.
+    pub(crate) async fn ended(&mut self, home: &DataFolder) {
+        while !self.has_ended(home) {
+            sleep(WATCH_INTERVAL).await;
+        }
     }
 
     /// Fast shutdown, and an immediate one if that takes too long.

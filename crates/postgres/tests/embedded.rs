@@ -8,6 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -173,6 +174,33 @@ async fn a_killed_postmaster_leaves_nothing_in_the_way() {
     assert!(!server.adopted());
     assert!(has_the_row(&server).await);
     server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_dies_is_started_again_at_the_same_urls() {
+    let folder = folder();
+    for is_adopted in [false, true] {
+        let mut server = started(folder.path()).await;
+        assert_eq!(server.adopted(), is_adopted);
+        let url = server.owner_url().to_owned();
+        kill(Pid::from_raw(server.pid().cast_signed()), Signal::SIGKILL).unwrap();
+        let answers = async {
+            loop {
+                let reached = PgConnection::connect(&url).await;
+                if let Ok(mut there) = reached
+                    && there.ping().await.is_ok()
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            never = server.keep_running() => match never {},
+            () = answers => {}
+        }
+    }
+    started(folder.path()).await.stop().await.unwrap();
 }
 
 #[tokio::test]

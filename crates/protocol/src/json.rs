@@ -4,9 +4,32 @@ use std::borrow::Cow;
 
 /// The text with invalid JSON put right: escapes of lone surrogates become U+FFFD, since
 /// some servers cut their text by UTF-16 units; `NaN` and infinities, which Python writes, become
-/// null. All else stays as it is, right or wrong.
+/// null; line breaks and other control characters in a string, which models write, become escapes.
+/// All else stays as it is, right or wrong.
 pub fn mended(text: &str) -> Cow<'_, str> {
-    without_odd_numbers(without_lone_surrogates(text))
+    without_raw_controls(without_odd_numbers(without_lone_surrogates(text)))
+}
+
+fn without_raw_controls(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains(|c: char| c < ' ') {
+        return text;
+    }
+    let mut mended = String::with_capacity(text.len());
+    let (mut in_string, mut escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            _ if !in_string || c >= ' ' => mended.push(c),
+            '\n' => mended.push_str("\\n"),
+            '\r' => mended.push_str("\\r"),
+            '\t' => mended.push_str("\\t"),
+            _ => mended.push_str(&format!("\\u{:04x}", u32::from(c))),
+        }
+        if c == '"' && !escaped {
+            in_string = !in_string;
+        }
+        escaped = in_string && c == '\\' && !escaped;
+    }
+    if mended == *text { text } else { Cow::Owned(mended) }
 }
 
 fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
@@ -75,6 +98,18 @@ fn without_odd_numbers(text: Cow<'_, str>) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_in_a_string_become_escapes() {
+        let check = |text: &str, expected: &str| {
+            let parsed: String = serde_json::from_str(&mended(text)).unwrap();
+            assert_eq!(parsed, expected, "{text}");
+        };
+        check("\"a\nb\tc\u{1}\"", "a\nb\tc\u{1}");
+        check("\n\"say \\\"a\nb\\\"\"\n", "say \"a\nb\"");
+        let spaced = "{\n\t\"a\": \"b\"\r\n}";
+        assert!(matches!(mended(spaced), Cow::Borrowed(_)), "between values they are no fault");
+    }
 
     #[test]
     fn lone_surrogates_become_replacement_characters() {

@@ -8,18 +8,26 @@ use std::{
 };
 
 use memory::service::MemoryService;
-use protocol::{error::UnavailableReason, run::AgentInfo};
+use protocol::{
+    error::UnavailableReason,
+    name::AgentId,
+    run::{AgentInfo, LlmConfig},
+};
 use store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use workspaces::quota::Quota;
 
 use crate::{
     auth::{access::AccessControl, authenticator::Authenticator},
+    body_reader::BodyReader,
     limits::DATABASE_REASON_LASTS,
     open_streams::OpenStreams,
     settings::ServerSettings,
     stream_pages::StreamPages,
 };
+
+/// Why a model cannot be asked; none where it can.
+pub type ModelFault = Arc<dyn Fn(&LlmConfig, &AgentId) -> Option<String> + Send + Sync>;
 
 /// What a server needs from the process that it runs in.
 pub struct Dependencies {
@@ -27,6 +35,8 @@ pub struct Dependencies {
     pub memory: MemoryService,
     /// The agents that runs can use.
     pub agents: Vec<AgentInfo>,
+    /// Says why a run of an agent cannot ask the model that its request names.
+    pub model_fault: ModelFault,
     /// How requests are authenticated.
     pub authenticator: Authenticator,
     /// The folder that holds the workspaces of all scopes, if it is on this machine.
@@ -45,6 +55,7 @@ pub(crate) struct AppState {
     pub(crate) store: Store,
     pub(crate) memory: MemoryService,
     pub(crate) agents: Vec<AgentInfo>,
+    pub(crate) model_fault: ModelFault,
     pub(crate) authenticator: Authenticator,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
@@ -56,6 +67,7 @@ pub(crate) struct AppState {
     pub(crate) access: AccessControl,
     pub(crate) streams: OpenStreams,
     pub(crate) pages: StreamPages,
+    pub(crate) bodies: BodyReader,
     /// How much organisations may keep in their workspaces.
     pub(crate) workspaces: Quota,
     pub(crate) database_reason: RecentReason,
@@ -82,19 +94,29 @@ impl App {
         settings: ServerSettings,
         shutdown: CancellationToken,
     ) -> Self {
-        let Dependencies { store, memory, agents, authenticator, workspace_root, metrics, version } =
-            dependencies;
+        let Dependencies {
+            store,
+            memory,
+            agents,
+            model_fault,
+            authenticator,
+            workspace_root,
+            metrics,
+            version,
+        } = dependencies;
         let bytes_max = settings.tenants.workspace_bytes_per_org;
         Self(Arc::new(AppState {
             access: AccessControl::new(authenticator.clone(), &settings.tenants),
             workspaces: Quota::new(workspace_root, bytes_max, settings.measuring),
             streams: OpenStreams::default(),
-            pages: StreamPages::default(),
+            pages: StreamPages::new(settings.stream_bytes),
+            bodies: BodyReader::new(&settings),
             database_reason: RecentReason::default(),
             tasks: TaskTracker::new(),
             store,
             memory,
             agents,
+            model_fault,
             authenticator,
             metrics,
             version,

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod auth;
+mod body_reader;
 mod document;
 mod error;
 mod extract;
@@ -17,5 +18,5 @@ pub mod rate_limit;
 pub mod router;
 mod routes;
 pub mod settings;
-mod stream_bytes;
 mod stream_pages;
+mod waiting_bytes;

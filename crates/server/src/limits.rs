@@ -6,6 +6,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use crate::rate_limit::Rate;
 
+const MIB: usize = 1024 * 1024;
+
 /// Longest wait for a whole request head, and longest idle time of a kept connection.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a whole request body.
@@ -109,16 +111,37 @@ pub const STREAM_OUTAGE_MAX: Duration = Duration::from_secs(30);
 pub const STREAM_CHUNK_BYTES: usize = 64 * 1024;
 /// Pieces that wait for a slow follower.
 pub const STREAM_CHUNKS_WAITING: usize = 4;
-/// Most bytes that wait for the followers of one credential, and a frame more for each read under way.
-pub const STREAM_BYTES_PER_KEY: usize = 32 * 1024 * 1024;
-/// The same of one organisation.
-pub const STREAM_BYTES_PER_ORG: usize = 64 * 1024 * 1024;
-/// The same of this process.
-pub const STREAM_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// How long a follower waits for room for its next page; then its stream is closed.
-pub const STREAM_ROOM_WAIT: Duration = Duration::from_secs(5);
+/// Bytes that wait for followers, and a frame more for each read under way. Who finds no room for its
+/// next page in time is closed.
+pub const STREAM_BYTES: ByteBounds = ByteBounds {
+    per_key: 32 * MIB,
+    per_org: 64 * MIB,
+    all: 512 * MIB,
+    wait: Duration::from_secs(5),
+};
+/// Bytes of bodies that are being read.
+pub const BODY_BYTES: ByteBounds = ByteBounds {
+    per_key: 16 * MIB,
+    per_org: 32 * MIB,
+    all: 256 * MIB,
+    wait: Duration::from_secs(5),
+};
+/// Longest body of a request that needs no credential, in bytes.
+pub const OPEN_BODY_MAX_BYTES: usize = 2 * LOGIN_KEY_MAX_BYTES;
 /// What a client is told to wait before it reconnects, in milliseconds.
 pub const STREAM_RETRY_MS: u64 = 1000;
+
+/// How many bytes may wait at once, and how long for room among them.
+#[derive(Debug, Clone, Copy)]
+pub struct ByteBounds {
+    /// Of one API key, or of one user with tokens; no bound with `auth = "none"`.
+    pub per_key: usize,
+    /// Of one organisation; of all whose organisation is not known.
+    pub per_org: usize,
+    /// Of this process.
+    pub all: usize,
+    pub wait: Duration,
+}
 
 const fn rate(per_s: u32, burst: u32) -> Rate {
     const NONE: &str = "the rates above are not 0";

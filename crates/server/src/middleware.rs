@@ -2,6 +2,6 @@
 
 mod browser_guard;
 pub(crate) mod known_query;
-mod request_body;
+pub(crate) mod request_body;
 pub(crate) mod request_guard;
 pub(crate) mod require_right;

@@ -10,7 +10,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use protocol::key::Right::{self, Admin, MemoryRead, MemoryWrite, RunsRead, RunsWrite};
+use protocol::{
+    key::Right::{self, Admin, MemoryRead, MemoryWrite, RunsRead, RunsWrite},
+    limits::BODY_MAX_BYTES,
+};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouter},
@@ -22,8 +25,10 @@ use crate::{
     app::App,
     auth::{access::AccessControl, authenticator::Authenticator},
     document,
+    limits::OPEN_BODY_MAX_BYTES,
     middleware::{
         known_query::{KnownQuery, known_query},
+        request_body::read_body,
         request_guard::guard,
         require_right::{require_credential, require_right},
     },
@@ -82,7 +87,9 @@ fn needs(
 ) -> UtoipaMethodRouter<App> {
     let checked = from_fn_with_state((access.clone(), right), require_right);
     let known = from_fn_with_state(KnownQuery::with_scope(&paths), known_query);
-    let methods = methods.route_layer(known).route_layer(checked); // The last one is asked first.
+    let body = from_fn_with_state(BODY_MAX_BYTES, read_body);
+    // The last one is asked first.
+    let methods = methods.route_layer(body).route_layer(known).route_layer(checked);
     (schemas, document::needing(paths, Some(right)), methods)
 }
 
@@ -93,14 +100,16 @@ fn needs_credential(
 ) -> UtoipaMethodRouter<App> {
     let checked = from_fn_with_state(access.clone(), require_credential);
     let known = from_fn_with_state(KnownQuery::new(&paths), known_query);
-    let methods = methods.route_layer(known).route_layer(checked); // The last one is asked first.
+    let body = from_fn_with_state(BODY_MAX_BYTES, read_body);
+    let methods = methods.route_layer(body).route_layer(known).route_layer(checked);
     (schemas, document::needing(paths, None), methods)
 }
 
 /// A route that needs no credential.
 fn open((schemas, paths, methods): UtoipaMethodRouter<App>) -> UtoipaMethodRouter<App> {
     let known = from_fn_with_state(KnownQuery::new(&paths), known_query);
-    (schemas, paths, methods.route_layer(known))
+    let body = from_fn_with_state(OPEN_BODY_MAX_BYTES, read_body);
+    (schemas, paths, methods.route_layer(body).route_layer(known))
 }
 
 /// All routes, each request within the bounds of the guard.

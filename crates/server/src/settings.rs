@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use workspaces::quota::Measuring;
 
-use crate::{limits, rate_limit::Rate};
+use crate::{
+    limits::{self, ByteBounds},
+    rate_limit::Rate,
+};
 
 /// Bounds that an operator or a test may set. The defaults are those of [`limits`].
 #[derive(Debug, Clone)]
@@ -22,14 +25,10 @@ pub struct ServerSettings {
     pub connections_max: usize,
     /// Most streams at once, over all tenants.
     pub streams_max: usize,
-    /// Most bytes that wait for the followers of one credential; no bound with `auth = "none"`.
-    pub stream_bytes_per_key: usize,
-    /// Most bytes that wait for the followers of one organisation.
-    pub stream_bytes_per_org: usize,
-    /// Most bytes that wait for followers, over all tenants.
-    pub stream_bytes_max: usize,
-    /// How long a follower waits for room for its next page.
-    pub stream_room_wait: Duration,
+    /// Bytes of streams that wait for their followers.
+    pub stream_bytes: ByteBounds,
+    /// Bytes of request bodies that are being read.
+    pub body_bytes: ByteBounds,
     /// What one tenant may have of this process.
     pub tenants: TenantLimits,
     /// How the workspaces of organisations are measured.
@@ -52,10 +51,8 @@ impl Default for ServerSettings {
             drain_max: limits::DRAIN_MAX,
             connections_max: limits::CONNECTIONS_MAX,
             streams_max: limits::STREAMS_MAX,
-            stream_bytes_per_key: limits::STREAM_BYTES_PER_KEY,
-            stream_bytes_per_org: limits::STREAM_BYTES_PER_ORG,
-            stream_bytes_max: limits::STREAM_BYTES_MAX,
-            stream_room_wait: limits::STREAM_ROOM_WAIT,
+            stream_bytes: limits::STREAM_BYTES,
+            body_bytes: limits::BODY_BYTES,
             tenants: TenantLimits::default(),
             measuring: Measuring::default(),
             stream_heartbeat: limits::STREAM_HEARTBEAT,

@@ -29,15 +29,15 @@ use tokio::time::Instant;
 
 use crate::{
     error::ApiError,
-    settings::ServerSettings,
-    stream_bytes::{ByteRoom, NoRoom, StreamBytes, StreamReader},
+    limits::ByteBounds,
+    waiting_bytes::{ByteRoom, BytesOwner, NoRoom, WaitingBytes},
 };
 
 /// The reads of this process that a follower waits for or still sends.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct StreamPages {
     readings: Arc<Mutex<Readings>>,
-    bytes: StreamBytes,
+    bytes: WaitingBytes,
 }
 
 #[derive(Default)]
@@ -126,6 +126,11 @@ impl From<PageError> for ApiError {
 }
 
 impl StreamPages {
+    pub(crate) fn new(bounds: ByteBounds) -> Self {
+        let gauge = metrics::gauge!("openintern_stream_bytes_waiting");
+        Self { readings: Arc::default(), bytes: WaitingBytes::new(bounds, gauge) }
+    }
+
     /// What follows the cursor, as of now or later.
     pub(crate) async fn read(
         &self,
@@ -133,17 +138,15 @@ impl StreamPages {
         run_id: RunId,
         cursor: StreamCursor,
         with_deltas: bool,
-        reader: &StreamReader,
-        settings: &ServerSettings,
+        owner: &BytesOwner,
     ) -> Result<SharedPage, PageError> {
         let asked_at = Instant::now();
         let place = Place { scope: scoped.scope().clone(), run_id, cursor, with_deltas };
         loop {
             let reading = self.join(&place, asked_at, || {
-                let (scoped, bytes) = (scoped.clone(), self.bytes.clone());
-                let (reader, settings) = (reader.clone(), settings.clone());
+                let (scoped, bytes, owner) = (scoped.clone(), self.bytes.clone(), owner.clone());
                 async move {
-                    let room = bytes.reserve(&reader, FRAMES_MAX_BYTES as usize, &settings).await?;
+                    let room = bytes.reserve(&owner, FRAMES_MAX_BYTES as usize).await?;
                     read_page(&scoped, run_id, cursor, with_deltas, room).await.map(Arc::new)
                 }
                 .boxed()

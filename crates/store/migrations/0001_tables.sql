@@ -210,6 +210,20 @@ create table nodes (
     notes jsonb not null default '{}'
 );
 
+-- What providers have taught about their models by refusing, for all nodes. No tenant's data: but the
+-- name of a model may come from a tenant, and is therefore a plain one.
+create table model_lessons (
+    base_url text not null check (octet_length(base_url) <= 4096),
+    model text not null check (model ~ '^[A-Za-z0-9._:/@+-]{1,128}$'),
+    lesson jsonb not null check (
+        lesson ->> 'kind' in (
+            'token_bound', 'answer_tokens_max', 'no_temperature', 'no_stream', 'no_stream_options',
+            'reasoning', 'short_ids', 'no_null_content', 'no_cache_key', 'tool')
+        and octet_length(lesson::text) <= 1024),
+    learnt_at timestamptz not null default clock_timestamp(),
+    primary key (base_url, model, lesson)
+);
+
 -- API keys and the audit belong to an organisation as a whole. A key is kept as its SHA-256: it is 256
 -- random bits, so that a slow hash would add nothing, and finding it by its hash compares no secret.
 create table api_keys (

@@ -1,6 +1,11 @@
 //! Opens the database: the pool, the requirements on the server, and migrations.
 
-use std::{collections::BTreeSet, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use sqlx::{
     Connection, PgConnection, Row,
@@ -181,6 +186,7 @@ impl Store {
             retention,
             notifier,
             claimed_last: Arc::default(),
+            remembered_last: Arc::default(),
         })
     }
 
@@ -223,7 +229,7 @@ pub async fn check_migrations(url: &str) -> Result<usize, ConnectError> {
 }
 
 /// What `doctor` wants to know of a database that can be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
     /// The version of the server.
     pub server_version: String,
@@ -245,6 +251,10 @@ pub struct Inspection {
     pub data_directory: Option<String>,
     /// Why it takes no writes, if it does not.
     pub reason: Option<UnavailableReason>,
+    /// How far its clock is ahead of ours, in seconds; as exact as an answer of it is fast.
+    pub clock_ahead_s: f64,
+    /// Most connections that it takes from logins like ours.
+    pub connections_max: u32,
 }
 
 /// Looks at the database without changing it. Fails where it cannot be used at all.
@@ -254,12 +264,17 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     let row = sqlx::query(
         "select current_setting('server_version'), current_user::text,
                 (select extversion from pg_extension where extname = 'vector'),
-                current_setting('jit') = 'on' and pg_jit_available()
+                current_setting('jit') = 'on' and pg_jit_available(),
+                extract(epoch from clock_timestamp())::float8,
+                current_setting('max_connections')::int
+                    - current_setting('superuser_reserved_connections')::int
          from pg_roles
          where rolname = current_user",
     )
     .fetch_one(&mut connection)
     .await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let clock_ahead_s = row.try_get::<f64, _>(4)? - now.as_secs_f64();
     let missing_migrations = missing_migrations(&mut connection).await?;
     let role: String = row.try_get(1)?;
     let (mut steps_down, mut open_tables, mut embedder) = (false, Vec::new(), None);
@@ -290,6 +305,8 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
         data_directory,
         reason,
         missing_migrations,
+        clock_ahead_s,
+        connections_max: u32::try_from(row.try_get::<i32, _>(5)?).unwrap_or_default(),
     })
 }
 

@@ -24,6 +24,7 @@ pub struct Store {
     pub(crate) retention: Retention,
     pub(crate) notifier: Arc<Notifier>,
     pub(crate) claimed_last: Arc<LastServed>,
+    pub(crate) remembered_last: Arc<LastServed>,
 }
 
 /// The organisation that was served last: the next turn begins behind it, in the order of names.

@@ -15,6 +15,7 @@ mod handle;
 pub mod homes;
 pub mod journal;
 pub mod keys;
+pub mod lessons;
 pub mod logins;
 pub mod memories;
 pub mod nodes;

@@ -123,6 +123,7 @@ impl Store {
         let keys = IDEMPOTENCY_KEPT.as_secs_f64();
         self.database.call(sqlx::query("select forget_idempotency_keys($1)").bind(keys)).await?;
         self.database.call(sqlx::query("select forget_logins()")).await?;
+        self.forget_lessons().await?;
         let of_a_run = [retention.events_days, retention.runs_days].into_iter().flatten().min();
         let to_resume = [retention.checkpoints_days, of_a_run].into_iter().flatten().min();
         for (table, days) in [

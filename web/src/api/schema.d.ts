@@ -698,10 +698,20 @@ export interface components {
             detail: Record<string, never>;
         };
         /**
+         * @description What a prompt lost the provider's cache by.
+         * @enum {string}
+         */
+        CacheLoss: "tools_changed" | "prompt_changed" | "provider";
+        /**
          * @description Names a tool call of a run: derived from what is called, so that a repetition has the same id.
          * @example call_5e2c8gk1n4e5tv3k0v9x2m7qhd
          */
         CallId: string;
+        /**
+         * @description Who summarised older steps of a run.
+         * @enum {string}
+         */
+        CompactionMethod: "model" | "extractive";
         /** @description The body of `POST /api/memories/consolidate`. */
         Consolidate: {
             /** @description Only report what would be found. */
@@ -986,6 +996,29 @@ export interface components {
             /** @enum {string} */
             type: "memory.recalled";
         } | {
+            /** @description Older steps no longer stand in the prompt; a summary does, in their place. */
+            payload: {
+                /**
+                 * Format: int32
+                 * @description The newest step that the summary speaks of.
+                 */
+                through_step: number;
+                /**
+                 * Format: int64
+                 * @description Tokens of the prompt before, estimated.
+                 */
+                tokens_before: number;
+                /**
+                 * Format: int64
+                 * @description Tokens of the prompt after it, estimated.
+                 */
+                tokens_after: number;
+                /** @description Who summarised. */
+                method: components["schemas"]["CompactionMethod"];
+            };
+            /** @enum {string} */
+            type: "context.compacted";
+        } | {
             /** @description The model's whole answer. */
             payload: {
                 /** @description The provider that answered. */
@@ -1085,6 +1118,12 @@ export interface components {
                 code: string;
                 /** @description A sentence for a person. */
                 message: string;
+                cause?: components["schemas"]["CacheLoss"] | null;
+                /**
+                 * Format: int64
+                 * @description Of `cache_lost`: tokens of the prompt before, which could have come from the cache.
+                 */
+                tokens?: number | null;
             };
             /** @enum {string} */
             type: "run.warning";

@@ -19,7 +19,8 @@ export function Answer({ parts }: { parts: Part[] }) {
       {grouped(parts).map((group) => {
         const first = group[0]!;
         if (first.kind === "text") return <Said key={`text-${first.id}`} part={first} />;
-        if (first.kind === "compacted") return <Compacted key={`compacted-${first.id}`} part={first} />;
+        if (first.kind === "compacted")
+          return <Compacted key={`compacted-${first.id}`} part={first} />;
         if (first.kind === "note") return <Note key={`note-${first.id}`} part={first} />;
         return <Deeds key={`deeds-${first.id}`} parts={group as Deed[]} />;
       })}

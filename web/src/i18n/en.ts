@@ -162,6 +162,8 @@ export const en = {
   "trace.minimap": "The whole run at a glance",
   "trace.empty": "Nothing has happened yet.",
   "trace.none": "No spans match.",
+  "span.step": "step {n}",
+  "span.recall": "recall · {n}",
   "kind.llm": "Model",
   "kind.tool": "Tool",
   "kind.memory": "Memory",

@@ -160,6 +160,8 @@ export const zhCN: Dictionary = {
   "trace.minimap": "整个运行一览",
   "trace.empty": "还没有发生任何事。",
   "trace.none": "没有符合条件的跨度。",
+  "span.step": "步骤 {n}",
+  "span.recall": "回忆 · {n}",
   "kind.llm": "模型",
   "kind.tool": "工具",
   "kind.memory": "记忆",

@@ -4,8 +4,9 @@
 // of no length. What a step did it did in order, and says how long each part took: from that, and the
 // stamps as bounds, the bars are laid out.
 
-import { useRef } from "react";
+import { useMemo } from "react";
 import type { RunEvent } from "~/api/types";
+import { useWords } from "~/i18n";
 import type { RunLog } from "./log";
 
 export type SpanKind = "run" | "step" | "memory" | "llm" | "tool" | "note";
@@ -36,6 +37,11 @@ export type Payload = {
   facts: [string, unknown][];
 };
 
+/** What spans are called that neither a tool nor a model names. */
+export type Names = { step: (n: number) => string; recall: (hits: number) => string };
+
+const NAMES: Names = { step: (n) => `step ${n}`, recall: (hits) => `recall · ${hits}` };
+
 /** Makes spans while events come; everything stays where it was put. */
 export class Spans {
   readonly all: Span[] = [];
@@ -44,6 +50,8 @@ export class Spans {
   private step: Span | null = null;
   /** Where the next part of the step begins. */
   private clock = 0;
+
+  constructor(private readonly names: Names = NAMES) {}
 
   /** Takes the events that are new. */
   take(events: RunEvent[]): void {
@@ -72,12 +80,13 @@ export class Spans {
         return;
       case "step.started":
         this.step =
-          this.reopen(event, at) ?? this.open(event, "step", `step ${event.payload.step}`, at);
+          this.reopen(event, at) ??
+          this.open(event, "step", this.names.step(event.payload.step), at);
         this.clock = at;
         return;
       case "memory.recalled": {
         const { hits, duration_ms } = event.payload;
-        const name = `recall · ${hits.length}`;
+        const name = this.names.recall(hits.length);
         this.part(event, `recall-${event.seq}`, "memory", name, duration_ms, at);
         return;
       }
@@ -215,10 +224,14 @@ export class Spans {
 
 /** The spans of a run; they grow in place, with the version of its log. */
 export function useSpans({ log }: { log: RunLog }): Spans {
-  const kept = useRef<{ log: RunLog; spans: Spans }>(null);
-  if (kept.current?.log !== log) kept.current = { log, spans: new Spans() };
-  kept.current.spans.take(log.events);
-  return kept.current.spans;
+  const { t } = useWords();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another log has other spans
+  const spans = useMemo(
+    () => new Spans({ step: (n) => t("span.step", { n }), recall: (n) => t("span.recall", { n }) }),
+    [log, t],
+  );
+  spans.take(log.events);
+  return spans;
 }
 
 export function payloadOf(span: Span, events: RunEvent[]): Payload {

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::civil::Date;
-use model::chat::{CacheHints, ChatEvent, ChatRequest, ChatResponse, ModelRef};
+use model::{
+    chat::{AnswerCut, CacheHints, ChatEvent, ChatRequest, ChatResponse, ModelRef},
+    error::{ModelError, ResolveError},
+};
 use protocol::{
     message::{Message, Usage},
-    run::RunLimits,
+    run::{RunError, RunLimits},
 };
 use serde_json::json;
 use store::{
     budgets::{Amount, Reservation},
+    error::StoreError,
     memories::after_runs::ToRemember,
 };
 
@@ -49,9 +53,9 @@ pub(super) async fn facts(
 ) -> Option<Vec<String>> {
     match ask(parts, run, task, answer).await {
         Ok(facts) => Some(facts),
-        Err(reason) => {
+        Err(error) => {
             tracing::warn!(
-                run_id = %run.run_id, reason,
+                run_id = %run.run_id, error = &error as &dyn std::error::Error,
                 "no model named facts of a completed run; its sentences are remembered"
             );
             None
@@ -59,33 +63,56 @@ pub(super) async fn facts(
     }
 }
 
+/// Why no facts were named. Whatever it is, sentences do as well.
+#[derive(Debug, thiserror::Error)]
+enum NoFacts {
+    #[error("the run's model is not to be had")]
+    NoModel(#[from] ResolveError),
+    #[error("{}", .0.message)]
+    OverRunLimit(RunError),
+    #[error("the organisation's daily budget has no room for it")]
+    OverBudget,
+    #[error("another worker has taken the run")]
+    LeaseLost,
+    #[error("the model did not answer")]
+    Model(#[from] ModelError),
+    #[error("the model did not answer within {} s", TIMEOUT.as_secs())]
+    TooSlow,
+    #[error("the model gave no answer")]
+    NoAnswer,
+    #[error("{0}")]
+    Cut(AnswerCut),
+    #[error("the model's answer is not a list of facts")]
+    NoList,
+    #[error("what the call used was not written down")]
+    Store(#[from] StoreError),
+}
+
 async fn ask(
     parts: &WorkerParts,
     run: &ToRemember,
     task: &str,
     answer: &str,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, NoFacts> {
     let models = &parts.models;
     let agent = parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
-    let model = models
-        .resolve(run.llm_config.as_ref(), agent.model.as_deref())
-        .map_err(|error| error.to_string())?;
+    let model = models.resolve(run.llm_config.as_ref(), agent.model.as_deref())?;
     let limits = agent.limits().lowered_by(run.limits.unwrap_or_default());
     let zone = agent.zone(run.timezone.as_ref(), &parts.zone);
     let today = zone.at(run.ended_at).date();
     let mut request = question(&model, today, task, answer);
     reserve(parts, run, &model, &limits, &mut request).await?;
     let answered = tokio::time::timeout(TIMEOUT, whole_answer(parts, request)).await;
-    let answered = answered.unwrap_or_else(|_| Err("the model took too long".into()));
+    let answered = answered.unwrap_or(Err(NoFacts::TooSlow));
     settle(parts, run, answered.as_ref().ok()).await?;
     let response = answered?;
     if let Some(cut) = response.cut {
-        return Err(cut.to_string());
+        return Err(NoFacts::Cut(cut));
     }
-    facts_of(&response.content).ok_or_else(|| "the model's answer is not a list of facts".into())
+    facts_of(&response.content).ok_or(NoFacts::NoList)
 }
 
-async fn whole_answer(parts: &WorkerParts, request: ChatRequest) -> Result<ChatResponse, String> {
+async fn whole_answer(parts: &WorkerParts, request: ChatRequest) -> Result<ChatResponse, NoFacts> {
     let mut events = parts.models.chat(request);
     while let Some(event) = events.next().await {
         match event {
@@ -95,10 +122,10 @@ async fn whole_answer(parts: &WorkerParts, request: ChatRequest) -> Result<ChatR
                 | ChatEvent::ToolLeftOut { .. },
             ) => {}
             Ok(ChatEvent::Done(response)) => return Ok(*response),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err("the model gave no answer".into())
+    Err(NoFacts::NoAnswer)
 }
 
 /// Limits the answer by the run's own bounds, and reserves its cost in the organisation's day.
@@ -108,21 +135,18 @@ async fn reserve(
     model: &ModelRef,
     limits: &RunLimits,
     request: &mut ChatRequest,
-) -> Result<(), String> {
+) -> Result<(), NoFacts> {
     let spent = Amount { tokens: run.usage.total_tokens, cost_usd: run.cost_usd };
     let most =
-        bound(&parts.models, model, limits, spent, request).map_err(|error| error.message)?;
+        bound(&parts.models, model, limits, spent, request).map_err(NoFacts::OverRunLimit)?;
     if !parts.store.daily_budget().is_set() {
         return Ok(());
     }
     let scoped = parts.store.scoped(&run.scope);
-    match scoped.reserve_usage_after(run.run_id, run.tries, most).await {
-        Ok(Reservation::Made) => Ok(()),
-        Ok(Reservation::OverTokens(_) | Reservation::OverCost(_)) => {
-            Err("the organisation's daily budget has no room for it".into())
-        }
-        Ok(Reservation::LeaseLost) => Err("another worker has taken the run".into()),
-        Err(error) => Err(error.to_string()),
+    match scoped.reserve_usage_after(run.run_id, run.tries, most).await? {
+        Reservation::Made => Ok(()),
+        Reservation::OverTokens(_) | Reservation::OverCost(_) => Err(NoFacts::OverBudget),
+        Reservation::LeaseLost => Err(NoFacts::LeaseLost),
     }
 }
 
@@ -131,17 +155,15 @@ async fn settle(
     parts: &WorkerParts,
     run: &ToRemember,
     answer: Option<&ChatResponse>,
-) -> Result<(), String> {
+) -> Result<(), NoFacts> {
     let (used, cost_usd): (Usage, f64) =
         answer.map(|response| (response.usage, response.cost_usd)).unwrap_or_default();
     let scoped = parts.store.scoped(&run.scope);
     if parts.store.daily_budget().is_set() {
-        let settled = scoped.settle_usage_after(run.run_id, run.tries, used, cost_usd).await;
-        settled.map_err(|error| error.to_string())?;
+        scoped.settle_usage_after(run.run_id, run.tries, used, cost_usd).await?;
     }
     if answer.is_some() {
-        let added = scoped.add_usage(run.run_id, used, cost_usd).await;
-        added.map_err(|error| error.to_string())?;
+        scoped.add_usage(run.run_id, used, cost_usd).await?;
     }
     Ok(())
 }

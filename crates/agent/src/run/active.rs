@@ -176,6 +176,12 @@ impl<'a> ActiveRun<'a> {
     }
 
     pub(super) fn add_usage(&mut self, usage: Usage, cost_usd: f64) {
+        let tokens = |kind: &'static str, count: u64| {
+            metrics::counter!("openintern_model_tokens_total", "kind" => kind).increment(count);
+        };
+        tokens("input", usage.input_tokens);
+        tokens("cached", usage.cached_tokens);
+        tokens("output", usage.output_tokens);
         self.totals.usage += usage;
         self.totals.cost_usd += cost_usd;
         self.recorder.set_totals(self.totals);

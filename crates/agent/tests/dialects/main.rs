@@ -90,7 +90,7 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
         workspace_root: workspace.path().to_owned(),
         version: "test",
     };
-    let worker = Worker::start(parts, WorkerSettings::default());
+    let worker = Worker::start(parts.clone(), WorkerSettings::default());
 
     let scope = |name: &str| Scope {
         org_id: "org_a".parse().unwrap(),
@@ -150,5 +150,28 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
         anthropic/m: takes no `temperature`
         azure/m: wants `max_completion_tokens` in place of `max_tokens`; takes no `temperature`; takes no `stream_options`
         litellm/m: takes no `temperature`; answers with at most 4000 tokens
-        openai/m: wants `max_completion_tokens` in place of `max_tokens`; takes no `temperature`; refuses the tool `export_trace`: HTTP 400: Invalid schema for function 'export_trace': not today."#]].assert_eq(&taught.join("\n"));
+        openai/m: wants `max_completion_tokens` in place of `max_tokens`; takes no `temperature`; refuses the tool `export_trace`"#]].assert_eq(&taught.join("\n"));
+
+    // A node that starts later knows it, and is not refused.
+    let fresh = Models::new(&settings).unwrap();
+    let parts = WorkerParts { models: fresh.clone(), ..parts };
+    let worker = Worker::start(parts, WorkerSettings::default());
+    let scoped = store.scoped(&scope("openai"));
+    let mut new = CreateRun { agent_id: "openai".parse().unwrap(), ..CreateRun::new("again") };
+    new.limits = Some(RunLimits { max_steps: Some(2), ..RunLimits::default() });
+    let run_id = scoped.create_run(&new, None).await.unwrap().run_id;
+    let mut bell = scoped.watch_run(run_id);
+    while !scoped.get_run(run_id).await.unwrap().status.is_terminal() {
+        tokio::time::timeout(PATIENCE, bell.woken()).await.unwrap();
+    }
+    worker.stop(PATIENCE).await;
+    assert_eq!(fresh.taught(), models.taught());
+    let types = ["llm.called".to_owned()];
+    let page =
+        scoped.list_events(run_id, 0, PageLimit::try_from(500).unwrap(), &types).await.unwrap();
+    for event in &page.items {
+        let payload: serde_json::Value = serde_json::from_str(event.payload.get()).unwrap();
+        assert_eq!(payload["attempts"], 1, "{payload}");
+    }
+    assert_eq!(page.items.len(), 2);
 }

@@ -172,11 +172,11 @@ async fn the_same_run_again_and_again_leaves_one_memory() {
     assert!(memories[0].occurred_at.unwrap().instant() <= last.unwrap().ended_at.unwrap());
 }
 
-/// The same where memory cannot be looked up, so that nothing is known.
+/// The same where nothing is looked up, so that nothing is known.
 #[tokio::test]
 async fn an_equal_memory_stays_and_its_time_is_brought_up_to_date() {
     let mut world = world(AfterRun::Extractive, always(ANSWER)).await;
-    world.agent.recall_top_k = 0; // Refused by every search.
+    world.agent.recall_top_k = 0;
     let worker = world.worker();
     let first = world.remembered(&CreateRun::new("When does the museum open?")).await;
     let last = world.remembered(&CreateRun::new("When does the museum open?")).await;

@@ -121,3 +121,17 @@ async fn core_memory_is_always_in_the_prompt_and_a_strangers_never() {
     assert!(system.contains("用户住在杭州"), "{system}");
     assert!(!system.contains("SECRET"), "{system}");
 }
+
+#[tokio::test]
+async fn an_agent_that_recalls_nothing_keeps_its_core_memory() {
+    let mut world = World::new(Scripted::in_order([Reply::text("ok")])).await;
+    world.agent.recall_top_k = 0;
+    for (kind, text) in [(MemoryType::Core, "用户住在杭州"), (MemoryType::Archival, "杭州有西湖")]
+    {
+        world.memory.write(&world.scope, &WriteMemory::new(kind, text), None).await.unwrap();
+    }
+    let story = world.story(&CreateRun::new("杭州")).await;
+    let system = &world.script.requests()[0].system;
+    assert!(system.contains("用户住在杭州") && !system.contains("西湖"), "{system}");
+    assert!(!story.contains("run.warning"), "{story}");
+}

@@ -79,8 +79,10 @@ async fn one_broken_server_does_not_disturb_the_others() {
     let [misnamed, absent, textkit] = &servers.status()[..] else { panic!() };
     assert_eq!((misnamed.state, textkit.state), (Stopped, Running));
     assert!(matches!(absent.state, Restarting | Suspended));
-    expect!["the server's name must be of `A-Z a-z 0-9 _ -`, without `__` or a final `_`"]
-        .assert_eq(misnamed.last_error.as_ref().unwrap());
+    expect![
+        "a server's name is of `A-Z a-z 0-9 _ -`, at most 64 of them, without `__` or a final `_`"
+    ]
+    .assert_eq(misnamed.last_error.as_ref().unwrap());
     expect!["cannot start `/no/such/program`: there is no such program"]
         .assert_eq(absent.last_error.as_ref().unwrap());
     for tool in ["textkit__nothing", "nobody__act", "memory_search", ""] {

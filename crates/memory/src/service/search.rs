@@ -56,7 +56,13 @@ impl MemoryService {
         let core = async {
             if totals.has_core { self.core(scope, core_max_chars).await } else { Ok(Vec::new()) }
         };
-        tokio::try_join!(core, self.search_in(scope, totals, search))
+        let found = async {
+            match search.top_k {
+                0 => Ok(Vec::new()), // An agent that wants nothing but its core memory.
+                _ => self.search_in(scope, totals, search).await,
+            }
+        };
+        tokio::try_join!(core, found)
     }
 
     async fn search_in(

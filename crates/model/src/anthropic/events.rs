@@ -261,10 +261,10 @@ impl MessagesReader {
 /// Cumulative figures; Anthropic counts the cached parts of the prompt apart.
 #[derive(Debug, Default)]
 struct MessagesUsage {
-    fresh: Option<u64>,
+    /// With what was read from a cache and written to one.
+    input: Option<u64>,
     output: Option<u64>,
     read_from_cache: Option<u64>,
-    written_to_cache: Option<u64>,
 }
 
 impl MessagesUsage {
@@ -273,30 +273,21 @@ impl MessagesUsage {
         self.output = self.output.max(tokens_at(newer, "output_tokens"));
     }
 
-    /// A later prompt replaces an earlier one as a whole: what was first said to be fresh may turn
-    /// out to be cached. Zeros do not, which some send at the end.
+    /// A later figure never takes away from an earlier one: some send zeros at the end. Figures of a
+    /// cache stand beside the rest of the input; where imitators send them later and alone, the input
+    /// that they told before holds them already.
     fn count_prompt(&mut self, newer: Option<&Value>) {
-        let fresh = tokens_at(newer, "input_tokens");
-        let read_from_cache = tokens_at(newer, "cache_read_input_tokens");
-        let written_to_cache = tokens_at(newer, "cache_creation_input_tokens");
-        let counts = |figure: Option<u64>| figure.is_some_and(|tokens| tokens > 0);
-        if counts(fresh) || fresh.is_some() && (counts(read_from_cache) || counts(written_to_cache))
-        {
-            self.fresh = fresh;
-            self.read_from_cache = read_from_cache.or(self.read_from_cache);
-            self.written_to_cache = written_to_cache.or(self.written_to_cache);
-        } else {
-            self.read_from_cache = self.read_from_cache.max(read_from_cache);
-            self.written_to_cache = self.written_to_cache.max(written_to_cache);
-        }
+        let read = tokens_at(newer, "cache_read_input_tokens");
+        let written = tokens_at(newer, "cache_creation_input_tokens");
+        let cached = read.unwrap_or(0).saturating_add(written.unwrap_or(0));
+        let input = tokens_at(newer, "input_tokens").map(|fresh| fresh.saturating_add(cached));
+        self.input = self.input.max(input).max((cached > 0).then_some(cached));
+        self.read_from_cache = self.read_from_cache.max(read);
     }
 
     fn counted(&self) -> Counted {
-        let cached = self.read_from_cache.unwrap_or(0);
-        let input = self.fresh.map(|fresh| {
-            fresh.saturating_add(cached).saturating_add(self.written_to_cache.unwrap_or(0))
-        });
-        Counted { input, output: self.output, cached: self.read_from_cache, reasoning: None }
+        let Self { input, output, read_from_cache: cached } = *self;
+        Counted { input, output, cached, reasoning: None }
     }
 }
 

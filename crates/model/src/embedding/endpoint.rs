@@ -8,9 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    embedding::{
-        DIMENSIONS_DEFAULT, Embedder, EmbeddingSettings, ProjectionMode, Purpose, normalised,
-    },
+    embedding::{Embedder, EmbeddingSettings, ProjectionMode, Purpose, normalised},
     error::ModelError,
     http::{send, with_key},
     limits::EMBEDDING_RESPONSE_MAX_BYTES,
@@ -41,7 +39,7 @@ impl Endpoint {
         name: &str,
         settings: &EmbeddingSettings,
     ) -> Self {
-        let dimensions = settings.dimensions.unwrap_or(DIMENSIONS_DEFAULT);
+        let dimensions = settings.dimensions;
         let projection = match settings.projection {
             ProjectionMode::Server | ProjectionMode::None => "",
             ProjectionMode::Random => "+random1",

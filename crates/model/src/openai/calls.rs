@@ -64,7 +64,7 @@ impl CallFragment {
             Some(Value::String(text)) => text.clone(),
             Some(value) => value.to_string(),
         };
-        Self { name: text(function.get("name")).to_owned(), args, ..Self::default() }
+        Self { name: text(function.get("name")).trim().to_owned(), args, ..Self::default() }
     }
 
     /// It has neither id nor name: it can only go on with a call.
@@ -209,7 +209,7 @@ impl GatheredCalls {
         let mut calls = Vec::new();
         for gathered in self.0 {
             let parts = glued(&gathered.call.args);
-            if parts.len() < 2 {
+            if parts.is_empty() {
                 calls.push(gathered);
                 continue;
             }
@@ -226,14 +226,22 @@ impl GatheredCalls {
     }
 }
 
-/// `{…}{…}` as its objects; nothing where it is anything else.
+/// `{…}{…}` as its objects; nothing where it is anything else. An empty one beside others is what some
+/// servers begin or end with.
 fn glued(args: &str) -> Vec<String> {
     if !args.trim_start().starts_with('{') {
         return Vec::new();
     }
     let values = serde_json::Deserializer::from_str(args).into_iter::<Value>();
     let objects = values.map(|value| value.ok().filter(Value::is_object).map(|v| v.to_string()));
-    objects.collect::<Option<Vec<_>>>().unwrap_or_default()
+    let mut objects = objects.collect::<Option<Vec<_>>>().unwrap_or_default();
+    if objects.len() < 2 {
+        return Vec::new();
+    }
+    if objects.iter().any(|args| args != "{}") {
+        objects.retain(|args| args != "{}");
+    }
+    objects
 }
 
 #[cfg(test)]

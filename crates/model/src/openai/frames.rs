@@ -35,6 +35,8 @@ pub(crate) struct CompletionReader {
     details_bytes: usize,
     /// What is attached to the message itself.
     extra: Value,
+    /// A choice that is the first, or without a number, has come: others are not ours.
+    has_first: bool,
     /// Parts came as `delta`: a whole `message` says the same again.
     in_deltas: bool,
     /// Reasoning is counted in the total alone, as Gemini does it.
@@ -84,7 +86,10 @@ impl CompletionReader {
             let unnumbered =
                 |choice: &&Value| choice.get("index").and_then(Value::as_u64).is_none();
             let first = choices.iter().find(is_first).or_else(|| choices.iter().find(unnumbered));
-            first.or_else(|| choices.first().filter(|_| choices.len() == 1))
+            // Its only choice may have any number, but not be a second one.
+            let only = choices.first().filter(|_| choices.len() == 1 && !self.has_first);
+            self.has_first |= first.is_some();
+            first.or(only)
         });
         let usages = [
             fields.get("usage"),
@@ -329,9 +334,10 @@ fn stopped(reason: &str, choice: &Value) -> Option<Stopped> {
         "network_error" | "abort" | "aborted" | "cancelled" => {
             failed(&format!("it broke its answer off: `{reason}`"))
         }
-        "malformed_function_call" | "unexpected_tool_call" => {
-            failed("it could not put a tool call together")
-        }
+        // Gemini's endpoint for OpenAI's clients puts a word in front.
+        "malformed_function_call"
+        | "function_call_filter: malformed_function_call"
+        | "unexpected_tool_call" => failed("it could not put a tool call together"),
         _ => Some(Stopped::Done), // `stop`, and what other servers call it.
     }
 }

@@ -31,27 +31,25 @@ fn request(models: &Models, text: &str) -> ChatRequest {
     }
 }
 
-fn settings(pairs: &[(&str, &str)]) -> ModelSettings {
-    let mut settings = ModelSettings::default();
-    settings.apply_environment(|name| {
-        pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
-    });
-    settings
+/// These providers have a key.
+fn settings(with_key: &[&str], default: Option<&str>) -> ModelSettings {
+    let with_key = with_key.iter().map(|name| ((*name).to_owned(), json!({"api_key": "k"})));
+    let providers = serde_json::Value::Object(with_key.collect());
+    serde_json::from_value(json!({"default": default, "providers": providers})).unwrap()
 }
 
 #[test]
 fn the_default_follows_what_is_configured() {
-    let default = |pairs: &[(&str, &str)]| {
-        Models::new(&settings(pairs)).map(|models| models.default_model().to_string())
+    let default = |with_key: &[&str], default: Option<&str>| {
+        let models = Models::new(&settings(with_key, default));
+        models.map(|models| models.default_model().to_string())
     };
-    assert_eq!(default(&[]).unwrap(), "demo/default");
-    assert_eq!(default(&[("ANTHROPIC_API_KEY", "k")]).unwrap(), "anthropic/claude-sonnet-4-5");
-    assert_eq!(
-        default(&[("ANTHROPIC_API_KEY", "k"), ("OPENINTERN_MODEL", "demo/paced")]).unwrap(),
-        "demo/paced"
-    );
-    assert_eq!(default(&[("OPENINTERN_MODEL", "demo")]).unwrap(), "demo/default");
-    assert_eq!(default(&[("OPENINTERN_MODEL", "ollama/qwen3:8b")]).unwrap(), "ollama/qwen3:8b");
+    assert_eq!(default(&[], None).unwrap(), "demo/default");
+    assert_eq!(default(&["anthropic"], None).unwrap(), "anthropic/claude-sonnet-4-5");
+    assert_eq!(default(&["anthropic", "openai"], None).unwrap(), "openai/gpt-5-mini");
+    assert_eq!(default(&["anthropic"], Some("demo/paced")).unwrap(), "demo/paced");
+    assert_eq!(default(&[], Some("demo")).unwrap(), "demo/default");
+    assert_eq!(default(&[], Some("ollama/qwen3:8b")).unwrap(), "ollama/qwen3:8b");
     for (model, problem) in [
         ("openai/gpt-5", "provider `openai` has no API key; configured are `demo`, `ollama`"),
         ("nobody/x", "provider `nobody` is unknown; configured are `demo`, `ollama`"),
@@ -59,14 +57,14 @@ fn the_default_follows_what_is_configured() {
         ("ollama", "provider `ollama` has no default model: name one"),
         ("/x", "`/x` is not of the form `<provider>/<model>`"),
     ] {
-        let error = default(&[("OPENINTERN_MODEL", model)]).unwrap_err().to_string();
+        let error = default(&[], Some(model)).unwrap_err().to_string();
         assert_eq!(error, format!("`model.default` cannot be used: {problem}"));
     }
 }
 
 #[test]
 fn a_run_may_ask_for_another_model() {
-    let models = Models::new(&settings(&[("OPENAI_API_KEY", "k")])).unwrap();
+    let models = Models::new(&settings(&["openai"], None)).unwrap();
     let resolve = |provider: Option<&str>, model: Option<&str>, agent: Option<&str>| {
         let config = LlmConfig {
             provider: provider.map(str::to_owned),
@@ -80,6 +78,17 @@ fn a_run_may_ask_for_another_model() {
     assert_eq!(resolve(None, None, Some("demo/paced")).unwrap(), "demo/paced");
     assert_eq!(resolve(None, Some("gpt-5"), None).unwrap(), "openai/gpt-5");
     assert_eq!(resolve(Some("demo"), None, None).unwrap(), "demo/default");
+    // Both forms of a name.
+    assert_eq!(resolve(None, Some("openai/gpt-5"), None).unwrap(), "openai/gpt-5");
+    assert_eq!(resolve(None, Some("demo/paced"), None).unwrap(), "demo/paced");
+    assert_eq!(resolve(None, Some("openai/gpt-5"), Some("demo")).unwrap(), "openai/gpt-5");
+    assert!(matches!(
+        resolve(None, Some("anthropic/claude"), None),
+        Err(ResolveError::NoKey { .. })
+    ));
+    // A router calls its models after those who made them.
+    assert_eq!(resolve(None, Some("qwen/qwen3"), None).unwrap(), "openai/qwen/qwen3");
+    assert_eq!(resolve(None, Some("anthropic/x"), Some("ollama/y")).unwrap(), "ollama/anthropic/x");
     assert_eq!(resolve(Some("ollama"), Some("a/b"), None).unwrap(), "ollama/a/b");
     assert!(matches!(resolve(Some("anthropic"), None, None), Err(ResolveError::NoKey { .. })));
     assert!(matches!(resolve(Some("x"), None, None), Err(ResolveError::UnknownProvider { .. })));

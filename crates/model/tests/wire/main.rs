@@ -704,14 +704,23 @@ async fn an_embedder_is_chosen_by_its_setting() {
 
 #[tokio::test]
 async fn a_probe_lists_models_and_says_what_is_wrong() {
-    let good = Server::always(answer("200 OK", "", r#"{"data":[]}"#)).await;
+    let list = r#"{"data":[{"id":"a"},{"id":"models/b"},{"id":"c:latest"},{"id":7}]}"#;
+    let good = Server::always(answer("200 OK", "", list)).await;
     let probes = models(&good, "openai", json!({})).probe().await;
     let outcome = |name: &str| {
         probes.iter().find(|probe| probe.provider == name).map(|probe| probe.outcome.clone())
     };
-    assert!(outcome("p").unwrap().is_ok() && outcome("demo").unwrap().is_ok());
+    assert!(outcome("demo").unwrap().is_ok());
+    let answered = outcome("p").unwrap().unwrap();
+    assert_eq!(answered.models, ["a", "b", "c:latest"]);
+    let may_have = ["a", "b", "c", "c:latest", "d"].map(|model| answered.may_have(model));
+    assert_eq!(may_have, [true, true, true, true, false]);
     assert_eq!(outcome("openai"), None, "not configured");
     assert!(good.request(0).0.starts_with("get /models "));
+    let part = Server::always(answer("200 OK", "", r#"{"data":[{"id":"a"}],"has_more":true}"#));
+    let probes = models(&part.await, "anthropic", json!({})).probe().await;
+    let probe = probes.iter().find(|probe| probe.provider == "p").unwrap();
+    assert!(probe.outcome.as_ref().unwrap().may_have("z"), "{probe:?}");
     let bad = Server::always(answer("401 No", "", "")).await;
     let probes = models(&bad, "anthropic", json!({})).probe().await;
     let probe = probes.iter().find(|probe| probe.provider == "p").unwrap();

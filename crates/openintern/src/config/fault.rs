@@ -3,6 +3,7 @@
 use config::ConfigError;
 use protocol::decode_error::DecodeError;
 
+use super::keys;
 use crate::exit::{Exit, Failure};
 
 /// The file is not TOML.
@@ -44,28 +45,18 @@ pub(crate) fn of_key(
                 None => failure,
             }
         }
-        DecodeError::UnknownVariant { variant, known } => {
-            let failure = wrong(format!("`{variant}` is not a valid choice"));
-            match known.is_empty() {
-                true => failure,
-                false => failure.hint(format!("use one of `{}`", known.join("`, `"))),
-            }
-        }
         // What stands there may be a secret.
-        DecodeError::UnexpectedText { expected, .. } if may_be_secret(path) => {
-            wrong(format!("expected {expected}, found a string"))
+        DecodeError::UnexpectedText { expected, .. } if keys::may_be_secret(path) => {
+            wrong(format!("expected {expected}, found a text"))
         }
         DecodeError::UnexpectedText { .. }
+        | DecodeError::UnknownVariant { .. }
         | DecodeError::MissingField(_)
         | DecodeError::Other(_) => wrong(problem.to_owned()),
     }
 }
 
-/// Whether what stands at a key, or was meant to stand below it, may be a secret.
-fn may_be_secret(path: &str) -> bool {
-    ["model", "server.database_url", "mcp_servers"].iter().any(|table| path.starts_with(table))
-}
-
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known word that is most like this one.
+pub(crate) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     known.iter().copied().min_by_key(|candidate| strsim::damerau_levenshtein(key, candidate))
 }

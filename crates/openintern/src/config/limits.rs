@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use agent::settings::RunSizeLimits;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::Deserialize;
 use server::{rate_limit::Rate, settings::TenantLimits};
 use store::settings::{DailyBudget, QueueLimits};
 
@@ -37,7 +37,6 @@ pub(crate) struct LimitsTable {
     /// Tokens of a day (UTC), of prompts and answers together.
     tokens_per_org_per_day: Option<u64>,
     /// US dollars of a day (UTC).
-    #[serde(deserialize_with = "amount")]
     cost_usd_per_org_per_day: Option<f64>,
 }
 
@@ -94,12 +93,4 @@ impl LimitsTable {
             workspace_bytes_per_org: self.workspace_bytes_per_org,
         }
     }
-}
-
-fn amount<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-    let amount = Option::<f64>::deserialize(deserializer)?;
-    if amount.is_some_and(|amount| !amount.is_finite() || amount < 0.0) {
-        return Err(D::Error::custom("it must be 0 or more"));
-    }
-    Ok(amount)
 }

@@ -41,7 +41,9 @@ fn runs(dev: &Dev) {
     }
     dev.ask(["cancel", "run_1"]).expect(2);
     dev.ask(["run", " "]).expect(2);
-    dev.ask(["run", "x", "--model", "nowhere/x", "--wait"]).expect(3);
+    let refused = dev.ask(["run", "x", "--model", "nowhere/x", "--wait"]);
+    assert!(refused.stderr.contains("provider `nowhere` is unknown"), "{refused:?}");
+    refused.expect(2);
     dev.ask(["run", "x", "--agent", "nobody"]).expect(2);
 
     let mut piped = dev.client(["run", "-", "--wait", "--json"]);

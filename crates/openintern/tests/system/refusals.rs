@@ -38,6 +38,36 @@ fn a_misconfigured_start_says_what_to_do() {
     assert_eq!(refusal.code, 2);
     assert!(refusal.stderr.contains("is not valid TOML: line 1"), "{}", refusal.stderr);
     check(dev(&["--config", "/nowhere.toml"], &[]), 2, "`/nowhere.toml`", "--config");
+    let huge = file(&format!("# {}", "x".repeat(5 << 20)));
+    check(dev(&["--config", &huge], &[]), 2, "more than 4194304 bytes", "shorter");
+    let nonsense = file("[worker]\nconcurrency = 0\n");
+    check(
+        dev(&["--config", &nonsense], &[]),
+        2,
+        "is `0`, but must be a whole number from 1 to 4096",
+        "`64`",
+    );
+    let contradiction = file("[worker]\nrenew_ms = 9000\n");
+    check(
+        dev(&["--config", &contradiction], &[]),
+        2,
+        "twice `worker.renew_ms` is 18000, more than `worker.lease_ms` = 10000",
+        "lower the first",
+    );
+    let server = file("[mcp_servers.\"a b\"]\ncommand = 'x'\n");
+    check(dev(&["--config", &server], &[]), 2, "`mcp_servers.\"a b\"`", "A-Z a-z 0-9 _ -");
+    check(
+        dev(&[], &[("OPENINTERN__WORKER__LEASE_MS", "nan")]),
+        2,
+        "variable `OPENINTERN__WORKER__LEASE_MS` is `nan`",
+        "`10000`",
+    );
+    check(
+        dev(&[], &[("OPENINTERN__WORKER__POLL_MS", "20"), ("OPENINTERN__worker__poll_ms", "30")]),
+        2,
+        "set the same key",
+        "leave one of them out",
+    );
     check(dev(&[], &[("OPENINTERN__SERVER__PROT", "1")]), 2, "OPENINTERN__SERVER__PROT", "`port`");
     check(
         dev(&[], &[("OPENINTERN_MODEL", "openai/gpt-5-mini")]),
@@ -99,6 +129,22 @@ fn a_server_that_is_down_is_exit_6() {
         command.env("AGENT_API_URL", &url);
         check(command, 6, &url, "openintern dev");
     }
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set_and_a_flag_may_be_a_number() {
+    let listed = |json: &str, limit: &str| {
+        let mut command = openintern(["runs", "list"]);
+        command.env("OPENINTERN_JSON", json).env("OPENINTERN_LIMIT", limit);
+        // Nobody listens there: it came as far as to ask.
+        command.env("AGENT_API_URL", "http://127.0.0.1:9");
+        answer(command).code
+    };
+    for json in ["", "1", "0", "true", "yes", "off"] {
+        assert_eq!(listed(json, ""), 6, "{json}");
+    }
+    assert_eq!(listed("perhaps", ""), 2);
+    assert_eq!(listed("1", "many"), 2);
 }
 
 #[test]

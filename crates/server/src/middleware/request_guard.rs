@@ -5,7 +5,6 @@ use std::{panic::AssertUnwindSafe, time::Instant};
 
 use axum::{
     Json,
-    body::Body,
     extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -13,7 +12,7 @@ use axum::{
 use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use protocol::error::ErrorCode;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -21,7 +20,7 @@ use crate::{
     app::App,
     error::ApiError,
     limits::{HEADERS_MAX, HEADERS_MAX_BYTES, URI_MAX_BYTES},
-    middleware::{browser_guard, request_body::read_whole},
+    middleware::browser_guard,
 };
 
 /// An answer depends on who asks, and about whom.
@@ -60,29 +59,34 @@ pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-async fn handle(app: &App, request: Request, next: Next) -> Result<Response, ApiError> {
+async fn handle(app: &App, mut request: Request, next: Next) -> Result<Response, ApiError> {
     check_size(&request)?;
     check_framing(request.headers())?;
     check_encoding(request.headers())?;
     browser_guard::check(app, &request)?;
-    let (parts, body) = request.into_parts();
-    let bytes = read_whole(body, &app.settings).await?;
-    let reads = matches!(parts.method, Method::GET | Method::HEAD);
-    let answer = next.run(Request::from_parts(parts, Body::from(bytes)));
-    let answered = if reads {
-        timeout(app.settings.answer_timeout, answer).await.map(Ok)
-    } else {
-        // In a task of its own: a client that goes away does not stop it halfway.
-        let task = app.tasks.spawn(answer.in_current_span());
-        timeout(app.settings.answer_timeout, task).await
+    let body = app.bodies.for_request(&request);
+    request.extensions_mut().insert(body.clone());
+    let overdue = async {
+        body.done().await;
+        sleep(app.settings.answer_timeout).await;
     };
-    match answered {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(ended)) => match ended.try_into_panic() {
+    let too_long = || ApiError::unavailable("the answer took too long").hint("try again");
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let answer = next.run(request);
+    if reads {
+        return tokio::select! {
+            response = answer => Ok(response),
+            () = overdue => Err(too_long()),
+        };
+    }
+    // In a task of its own: a client that goes away does not stop it halfway.
+    let task = app.tasks.spawn(answer.in_current_span());
+    tokio::select! {
+        answered = task => answered.or_else(|ended| match ended.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_cancelled) => Err(ApiError::unavailable("the server is shutting down")),
-        },
-        Err(_elapsed) => Err(ApiError::unavailable("the answer took too long").hint("try again")),
+        }),
+        () = overdue => Err(too_long()),
     }
 }
 

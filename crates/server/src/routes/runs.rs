@@ -64,6 +64,7 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     asked.body.check().map_err(ApiError::invalid)?;
     check_agent(&app, &asked.body.agent_id)?;
+    check_model(&app, &asked.body)?;
     let key = idempotency_key(&headers, &asked)?;
     let scoped = app.store.scoped(&asked.scope);
     // The run itself says when and for whom; where callers are known, the audit says by whom.
@@ -265,6 +266,14 @@ fn check_agent(app: &App, agent_id: &AgentId) -> Result<(), ApiError> {
     }
     Err(ApiError::field("/agent_id", "is not the id of an agent")
         .hint("`GET /api/agents` lists them"))
+}
+
+fn check_model(app: &App, body: &CreateRun) -> Result<(), ApiError> {
+    let named = body.llm_config.as_ref();
+    match named.and_then(|config| (app.model_fault)(config, &body.agent_id)) {
+        None => Ok(()),
+        Some(fault) => Err(ApiError::field("/llm_config/model", fault)),
+    }
 }
 
 /// The key of a request that may be sent again, with the hash of all that makes it the same.

@@ -41,8 +41,8 @@ use crate::{
     },
     open_streams::StreamSlot,
     settings::ServerSettings,
-    stream_bytes::StreamReader,
     stream_pages::{PageError, SharedPage, StreamPage, StreamPages},
+    waiting_bytes::BytesOwner,
 };
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -131,9 +131,9 @@ pub(crate) async fn follow(
     let scoped = app.store.scoped(&scope);
     let bell = scoped.watch_run(run_id); // Before the first read, so that no event is missed.
     let slot = app.streams.acquire(&scope.org_id, principal.holder(), &app.settings)?;
-    let reader = StreamReader { org_id: scope.org_id.clone(), holder: principal.holder().cloned() };
-    let first =
-        app.pages.read(&scoped, run_id, cursor, with_deltas, &reader, &app.settings).await?;
+    let owner =
+        BytesOwner { org_id: Some(scope.org_id.clone()), holder: principal.holder().cloned() };
+    let first = app.pages.read(&scoped, run_id, cursor, with_deltas, &owner).await?;
     if cursor.seq > first.last_seq {
         return Err(ApiError::field("cursor", "is beyond the last event"));
     }
@@ -147,7 +147,7 @@ pub(crate) async fn follow(
         run_id,
         cursor,
         with_deltas,
-        reader,
+        owner,
         bell,
         sender,
         settings: app.settings.clone(),
@@ -200,7 +200,7 @@ struct StreamWriter {
     run_id: RunId,
     cursor: StreamCursor,
     with_deltas: bool,
-    reader: StreamReader,
+    owner: BytesOwner,
     bell: Subscription,
     sender: mpsc::Sender<Bytes>,
     settings: ServerSettings,
@@ -286,8 +286,7 @@ impl StreamWriter {
                 self.run_id,
                 self.cursor,
                 self.with_deltas,
-                &self.reader,
-                &self.settings,
+                &self.owner,
             );
             match page.await {
                 Ok(page) => {
@@ -307,7 +306,7 @@ impl StreamWriter {
                     self.wait().await?;
                 }
                 Err(PageError::NoRoom) => {
-                    let org_id = &self.reader.org_id;
+                    let org_id = &self.scoped.scope().org_id;
                     tracing::debug!(%org_id, "a stream ends: too much waits for followers that do not read");
                     return Err(StreamOver);
                 }

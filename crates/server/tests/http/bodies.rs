@@ -1,8 +1,24 @@
 //! Bodies: what is no strict JSON, too large, compressed, or of another type is refused.
 
-use serde_json::json;
+use std::time::Duration;
 
-use crate::served::{Answer, Served, answer, served};
+use serde_json::json;
+use server::{
+    limits::{BODY_BYTES, ByteBounds},
+    settings::ServerSettings,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{
+    identity::with_keys,
+    served::{Answer, PATIENCE, Served, answer, served, served_with},
+};
+
+const SCOPE: &str = "host: localhost\r\nx-org-id: org_a\r\nx-user-id: user_a\r\n";
 
 async fn post(served: &Served, body: impl Into<Vec<u8>>) -> Answer {
     let request = served.ask("POST", "/api/runs").header("content-type", "application/json");
@@ -86,4 +102,51 @@ async fn a_body_over_its_bound_is_refused_and_its_sender_sees_it() {
         post(&served, body).await.refused(413, "payload_too_large");
     }
     served.post("/api/runs", json!({"input": "still well"})).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_body_is_not_waited_for_without_a_good_credential() {
+    let served = with_keys().await;
+    let head = "POST /api/runs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
+    let strange = "authorization: Bearer oi_nobody\r\n";
+    for head in [head.to_owned(), format!("{head}{strange}")] {
+        let stream = served.raw(format!("{head}content-length: 1000\r\n\r\n")).await;
+        let answer = first_line(stream).await;
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_on_their_way_have_a_bound_together() {
+    let body_bytes =
+        ByteBounds { per_org: 2_000_000, wait: Duration::from_millis(100), ..BODY_BYTES };
+    let served = served_with(ServerSettings { body_bytes, ..ServerSettings::default() }).await;
+    let head = format!("POST /api/runs HTTP/1.1\r\n{SCOPE}content-type: application/json\r\n");
+    let slow = format!("{head}content-length: 1000000\r\n\r\n{{");
+    let _first = served.raw(slow.clone()).await;
+    let second = served.raw(slow).await;
+    // Those two may not have been looked at yet when the next one is.
+    let refused = async { while post(&served, r#"{"input": "a"}"#).await.status != 429 {} };
+    timeout(PATIENCE, refused).await.expect("there is no room");
+    drop(second);
+    let served_again = async { while post(&served, r#"{"input": "a"}"#).await.status != 201 {} };
+    timeout(PATIENCE, served_again).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_body_that_waits_for_our_word_is_refused_by_its_length() {
+    let served = served().await;
+    let head = format!(
+        "POST /api/runs HTTP/1.1\r\n{SCOPE}content-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: 5000000\r\n\r\n"
+    );
+    let answer = first_line(served.raw(head).await).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+async fn first_line(stream: TcpStream) -> String {
+    let mut line = String::new();
+    let mut reader = BufReader::new(stream);
+    timeout(PATIENCE, reader.read_line(&mut line)).await.expect("an answer").unwrap();
+    line
 }

@@ -17,7 +17,7 @@ use crate::{
     stream::Stream,
 };
 
-async fn with_keys() -> Served {
+pub(crate) async fn with_keys() -> Served {
     served_to(async |store| Authenticator::keys(store)).await
 }
 

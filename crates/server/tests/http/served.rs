@@ -98,6 +98,10 @@ fn dependencies(store: &Store) -> Dependencies {
         store: store.clone(),
         memory: MemoryService::new(store.clone(), None),
         agents: ["main", "writer"].map(agent).to_vec(),
+        model_fault: Arc::new(|config, _| {
+            let is_absent = config.provider.as_deref() == Some("nobody");
+            is_absent.then(|| "cannot be used: provider `nobody` is unknown".to_owned())
+        }),
         authenticator: Authenticator::none(),
         workspace_root: std::env::temp_dir(),
         metrics: Arc::new(String::new),

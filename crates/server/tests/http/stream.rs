@@ -5,7 +5,10 @@ use std::time::Duration;
 use protocol::id::RunId;
 use reqwest::Response;
 use serde_json::{Value, json};
-use server::settings::ServerSettings;
+use server::{
+    limits::{ByteBounds, STREAM_BYTES},
+    settings::ServerSettings,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
@@ -310,8 +313,11 @@ async fn stalled(served: &Served, org: &str, run_id: RunId, cursor: u32) -> (Str
 #[tokio::test]
 async fn what_waits_for_followers_is_counted_once_and_has_a_bound() {
     let settings = ServerSettings {
-        stream_bytes_per_org: 16_000_000,
-        stream_room_wait: Duration::from_millis(200),
+        stream_bytes: ByteBounds {
+            per_org: 16_000_000,
+            wait: Duration::from_millis(200),
+            ..STREAM_BYTES
+        },
         stream_send_timeout: 10 * PATIENCE,
         ..ServerSettings::default()
     };

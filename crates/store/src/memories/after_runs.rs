@@ -78,11 +78,16 @@ impl Store {
         most: u32,
         hold: Duration,
     ) -> Result<Vec<ToRemember>, StoreError> {
-        let query = sqlx::query("select * from claim_to_remember($1, $2, $3)")
+        let query = sqlx::query("select * from claim_to_remember($1, $2, $3, $4)")
             .bind(to_i32(most))
             .bind(hold.as_secs_f64())
-            .bind(to_i32(TRIES_MAX));
-        self.database.call(query).await?.iter().map(to_remember).collect()
+            .bind(to_i32(TRIES_MAX))
+            .bind(self.remembered_last.get());
+        let rows = self.database.call(query).await?;
+        if let Some(row) = rows.first() {
+            self.remembered_last.set(row.try_get("served_last")?);
+        }
+        rows.iter().map(to_remember).collect()
     }
 
     /// Hands back what was taken and not done.

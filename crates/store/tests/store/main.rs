@@ -15,6 +15,7 @@ mod functions;
 mod ids;
 mod journal;
 mod keys;
+mod lessons;
 mod logins;
 mod notifier;
 mod queue;

@@ -1,0 +1,47 @@
+// A trace of ten thousand events, made by the real server: it scrolls without blanks, is filtered, and
+// weighs little. How long that takes, `page.figures.ts` says.
+
+import { beforeAll, expect, test } from "vitest";
+import { hasRows, makeLongRun, openTrace, ROWS, scrolled } from "./long-trace";
+import { withBrowser } from "./visit";
+
+withBrowser();
+
+let run = "";
+
+beforeAll(async () => {
+  run = await makeLongRun();
+}, 300_000);
+
+test("ten thousand events scroll without a blank, and weigh little", async () => {
+  const { page, context, faults } = await openTrace(run);
+  const protocol = await context.newCDPSession(page);
+  for (const speed of [3_000, 24_000]) {
+    const { frames, blanks } = await scrolled(page, protocol, speed);
+    expect(frames).toBeGreaterThan(0);
+    expect(blanks, `at ${speed} pixels a second`).toBe(0);
+  }
+  expect(await page.locator("*").count()).toBeLessThan(1_500);
+  await protocol.send("HeapProfiler.enable");
+  await protocol.send("HeapProfiler.collectGarbage");
+  const { usedSize } = await protocol.send("Runtime.getHeapUsage");
+  expect(usedSize / 1024 / 1024).toBeLessThan(60);
+  expect(faults).toEqual([]);
+});
+
+test("a filter finds among ten thousand, and the address keeps it", async () => {
+  const { page, t } = await openTrace(run);
+  await page.getByRole("searchbox", { name: t("trace.filter") }).fill("read_file");
+  await hasRows(page, (rows) => rows > 0 && rows < ROWS / 2);
+  await page.getByRole("treegrid").focus();
+  await page.keyboard.press("e");
+  await page.waitForURL(/span=/);
+  expect(page.url()).toContain("q=read_file");
+  await page.reload();
+  await page.locator('[role="row"][aria-selected="true"]').waitFor();
+  const pages = await page.evaluate(() => history.length);
+  const before = page.url();
+  await page.keyboard.press("e");
+  await page.waitForURL((url) => url.href !== before);
+  expect(await page.evaluate(() => history.length), "choosing a span is no new page").toBe(pages);
+});
