@@ -3,7 +3,7 @@
 /// What matches digits and Chinese numerals in a regular expression.
 pub(crate) const NUMERAL: &str = "[0-9]{1,4}|[零〇一二三四五六七八九十百千廿卅两]{1,7}";
 /// What matches digits and English words of number.
-pub(crate) const COUNT: &str = r"[0-9]{1,4}|(?:a\s+)?couple(?:\s+of)?|an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve";
+pub(crate) const COUNT: &str = r"[0-9]{1,4}|(?:a\s+)?couple(?:\s+of)?|an?|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[-\s]+(?:one|two|three|four|five|six|seven|eight|nine))?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen";
 
 const DIGITS: &str = "一二三四五六七八九";
 
@@ -12,19 +12,55 @@ pub(crate) fn numeral(text: &str) -> Option<i32> {
     text.parse().ok().or_else(|| chinese(text))
 }
 
-/// What digits or an English word say; `a` is one.
+/// What digits or English words say; `a` is one.
 pub(crate) fn count(text: &str) -> Option<i32> {
-    const WORDS: [&str; 12] = [
-        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
+    const ONES: [&str; 19] = [
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
         "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+        "seventeen",
+        "eighteen",
+        "nineteen",
     ];
+    const TENS: [&str; 8] =
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+    let word = |text: &str| {
+        let at = |words: &[&str]| words.iter().position(|word| *word == text);
+        let ones = at(&ONES).map(|at| at + 1);
+        ones.or_else(|| at(&TENS).map(|at| 10 * (at + 2)))
+            .and_then(|count| i32::try_from(count).ok())
+    };
     match text {
         "a" | "an" => Some(1),
         text if text.contains("couple") => Some(2),
         text => text
             .parse()
             .ok()
-            .or_else(|| (1..).zip(WORDS).find(|(_, word)| *word == text).map(|(count, _)| count)),
+            .or_else(|| text.split(['-', ' ']).filter(|part| !part.is_empty()).map(word).sum()),
+    }
+}
+
+/// `三四` and `两三`: from one number to the next, not thirty-four.
+pub(crate) fn numeral_range(text: &str) -> Option<(i32, i32)> {
+    let mut digits = text.chars().map(digit);
+    match (digits.next()??, digits.next()??, digits.next()) {
+        (first, last, None) if (1..=2).contains(&(last - first)) && first > 0 => {
+            Some((first, last))
+        }
+        _ => None,
     }
 }
 
@@ -95,8 +131,13 @@ mod tests {
         check("茶", None);
         check("九九九九九九九九九九九九", None);
         assert_eq!(
-            ["a", "two", "a couple of", "12", "tea"].map(count),
-            [Some(1), Some(2), Some(2), Some(12), None]
+            ["三四", "两三", "三五"].map(numeral_range),
+            [Some((3, 4)), Some((2, 3)), Some((3, 5))]
+        );
+        assert_eq!(["三", "二一", "三四五", "十五", "34"].map(numeral_range), [None; 5]);
+        assert_eq!(
+            ["a", "two", "a couple of", "12", "nineteen", "thirty", "twenty-one", "tea"].map(count),
+            [Some(1), Some(2), Some(2), Some(12), Some(19), Some(30), Some(21), None]
         );
     }
 }

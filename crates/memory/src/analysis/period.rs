@@ -92,7 +92,7 @@ impl Period {
                         .collect();
                 }
                 let months =
-                    (0..=24).filter_map(|more| moved(first.first_of_month(), more.months()));
+                    (0..=60).filter_map(|more| moved(first.first_of_month(), more.months()));
                 months
                     .take_while(|month| *month <= last)
                     .flat_map(|month| Self::Month(month).terms())

@@ -9,22 +9,22 @@ use jiff::{
 
 use super::rule::{Expression, Rule, rule};
 use crate::analysis::{
-    numerals::{NUMERAL, numeral},
+    numerals::{NUMERAL, numeral, numeral_range},
     period::{Part, Period, moved, weekday_of},
 };
 
 pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let which = "(?P<which>上上|上|这|本|下下|下)一?个?";
+    let which = "(?P<which>上{1,4}|这|本|下{1,4})一?个?";
     let part = "(?P<part>初|头|上旬|中旬|中|下旬|底|末)?(?:份)?";
     let date = format!("(?:的?(?P<month>{NUMERAL})月(?:份|(?P<day>{NUMERAL})[日号])?)");
     vec![
-        rule("(?P<day>大?前|大?后|昨|今|明)(?P<unit>天|日|晚|夜|早|晨|儿)", day),
+        rule("(?P<day>大{0,3}前|大{0,3}后|昨|今|明)(?P<unit>天|日|晚|夜|早|晨|儿)", day),
         rule(&format!("{which}(?:周|星期|礼拜)(?P<weekday>[一二三四五六日天末])?"), week),
         rule(&format!("{which}月(?:的?(?P<day>{NUMERAL})[日号]|{part})"), month),
         rule(&format!("{which}季度?"), quarter),
         rule(
             &format!(
-                "(?P<year>大?前|去|今|明|大?后)年(?:{date}|的?年?(?P<part>初|中|底|末)|的?(?P<half>上|下)半年)?"
+                "(?P<year>大?前|去|今|明|大?后)年(?:的?(?P<today>今天|今日)|{date}|的?年?(?P<part>初|中|底|末)|的?(?P<half>上|下)半年)?"
             ),
             year,
         ),
@@ -54,14 +54,13 @@ fn day(found: &Expression<'_>) -> Option<Period> {
         }
         _ => false,
     };
-    let days = match word {
-        "大前" => -3,
-        "前" => -2,
+    let further = i32::try_from(word.matches('大').count()).ok()?;
+    let days = match word.trim_start_matches('大') {
+        "前" => -2 - further,
         "昨" => -1,
         "今" => 0,
         "明" => 1,
-        "后" => 2,
-        _ => 3,
+        _ => 2 + further,
     };
     if is_another { None } else { moved(found.today(), days.days()).map(Period::Day) }
 }
@@ -69,12 +68,14 @@ fn day(found: &Expression<'_>) -> Option<Period> {
 /// Steps from this week, month or quarter; none where the word before goes on into the expression:
 /// 马上, 晚上, 早上, 以下, 日本.
 fn steps(found: &Expression<'_>) -> Option<i32> {
-    let (steps, others) = match found.group("which")? {
-        "上上" => (-2, ""),
+    let which = found.group("which")?;
+    let times = i32::try_from(which.chars().count()).ok()?;
+    let (steps, others) = match which {
         "上" => (-1, "马晚早以"),
-        "下下" => (2, ""),
         "下" => (1, "以如剩"),
         "本" => (0, "日基根版"),
+        which if which.starts_with('上') => (-times, ""),
+        which if which.starts_with('下') => (times, ""),
         _ => (0, ""),
     };
     (!found.before.is_some_and(|c| others.contains(c))).then_some(steps)
@@ -148,6 +149,9 @@ fn year(found: &Expression<'_>) -> Option<Period> {
         _ => 3,
     };
     let year = moved(found.today().first_of_month(), years.years())?.year();
+    if found.group("today").is_some() {
+        return found.today().with().year(year).build().ok().map(Period::Day);
+    }
     let month = |month: i8| Date::new(year, month, 1).ok();
     if let Some(text) = found.group("month") {
         let month = month(i8::try_from(numeral(text)?).ok()?)?;
@@ -181,9 +185,13 @@ fn distance(found: &Expression<'_>) -> Option<Period> {
         return Some(match unit {
             "年" => Period::Month(moved(today, (sign * 6).months())?),
             "月" => Period::Day(moved(today, (sign * 15).days())?),
+            "周" | "星期" | "礼拜" => Period::Day(moved(today, (sign * 3).days())?),
             "天" => Period::Day(found.now.checked_add((sign * 12).hours()).ok()?.date()),
             _ => Period::Day(found.now.checked_add((sign * 30).minutes()).ok()?.date()),
         });
+    }
+    if let Some((few, more)) = numeral_range(found.group("count")?) {
+        return between(unit, sign * few, sign * more, today);
     }
     let count = sign * numeral(found.group("count")?)?;
     if unit == "年" && count.abs() > 999 {
@@ -199,6 +207,27 @@ fn distance(found: &Expression<'_>) -> Option<Period> {
     })
 }
 
+/// `三四天前`: all from one distance to the other.
+fn between(unit: &str, one: i32, other: i32, today: Date) -> Option<Period> {
+    let (first, last) = (one.min(other), one.max(other));
+    Some(match unit {
+        "天" | "日" => Period::Days(moved(today, first.days())?, moved(today, last.days())?),
+        "周" | "星期" | "礼拜" => Period::Days(
+            weekday_of(moved(today, first.weeks())?, Weekday::Monday)?,
+            weekday_of(moved(today, last.weeks())?, Weekday::Sunday)?,
+        ),
+        "月" => Period::Days(
+            moved(today, first.months())?.first_of_month(),
+            moved(today, last.months())?.last_of_month(),
+        ),
+        "年" => Period::Days(
+            moved(today, first.years())?.first_of_year(),
+            moved(today, last.years())?.last_of_year(),
+        ),
+        _ => Period::Day(today), // Hours and minutes.
+    })
+}
+
 fn until_today(found: &Expression<'_>) -> Option<Period> {
     let unit = found.group("unit")?;
     let count = match found.group("count")? {
@@ -209,7 +238,8 @@ fn until_today(found: &Expression<'_>) -> Option<Period> {
                 _ => None,
             };
         }
-        count => numeral(count)?,
+        // `最近三四天`: the longer of both.
+        count => numeral_range(count).map(|(_, more)| more).or_else(|| numeral(count))?,
     };
     let today = found.today();
     let first = match unit {

@@ -34,7 +34,7 @@ pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         ),
         rule(format!(r"(?P<count>{COUNT})\s+{UNIT}\s+(?P<way>ago|from\s+now|hence)(?P<exact>\s+today)?"), distance),
         rule(format!(r"in\s+(?P<count>{COUNT})\s+{UNIT}(?P<way>)"), distance),
-        rule(r"half\s+an?\s+(?P<half>hour|day|year)\s+ago".to_owned(), half_ago),
+        rule(r"half\s+an?\s+(?P<half>hour|day|week|month|year)\s+ago".to_owned(), half_ago),
         rule(format!(r"(?:{part}[\s-]+(?:(?:in|of)\s+)?(?:the\s+)?)?{WHICH}\s+(?P<unit>week|month|quarter|year)"), unit),
         rule(format!(r"{WHICH}\s+weekend"), weekend),
         rule(r"the\s+(?P<unit>week|weekend|month|year)\s+(?P<way>before\s+last|after\s+next)".into(), one_further),
@@ -86,6 +86,8 @@ fn half_ago(found: &Expression<'_>) -> Option<Period> {
     Some(match found.group("half")? {
         "hour" => Period::Day(found.now.checked_sub(30.minutes()).ok()?.date()),
         "day" => Period::Day(found.now.checked_sub(12.hours()).ok()?.date()),
+        "week" => Period::Day(moved(found.today(), (-3).days())?),
+        "month" => Period::Day(moved(found.today(), (-15).days())?),
         _ => Period::Month(moved(found.today(), (-6).months())?),
     })
 }

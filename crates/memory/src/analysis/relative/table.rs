@@ -317,6 +317,39 @@ fn the_edges_of_months_years_and_weeks() {
 }
 
 #[test]
+fn words_around_an_expression_belong_to_it() {
+    check(
+        "2026-11-26T10:00:00+08:00[Asia/Shanghai]",
+        &[
+            ("two days before yesterday", "2026-11-23"),
+            ("the day before last friday", "2026-11-19"),
+            ("the day after next friday", "2026-12-05"),
+            ("a week after tomorrow", "2026-12-04"),
+            ("the day before last week", ""),
+            ("twenty-one days ago", "2026-11-05"),
+            ("thirty two days ago", "2026-10-25"),
+            ("nineteen days ago", "2026-11-07"),
+            ("1.5 weeks ago", ""),
+            ("half a month ago", "2026-11-11"),
+            ("half a week ago", "2026-11-23"),
+            ("昨天的前一天", "2026-11-24"),
+            ("明天的第二天", "2026-11-28"),
+            ("三四天前", "2026-11-22..2026-11-23"),
+            ("两三天后", "2026-11-28..2026-11-29"),
+            ("三五年前", "2021-01-01..2023-12-31"),
+            ("半个月前", "2026-11-11"),
+            ("半个星期前", "2026-11-23"),
+            ("下下下周三", "2026-12-16"),
+            ("上上上周一", "2026-11-02"),
+            ("上上个月", "2026-09"),
+            ("大大后天", "2026-11-30"),
+            ("大大前天", "2026-11-22"),
+            ("去年今天", "2025-11-26"),
+        ],
+    );
+}
+
+#[test]
 fn the_zone_says_what_today_is() {
     let instant: jiff::Timestamp = "2026-03-10T17:30:00Z".parse().unwrap();
     let check = |zone: &str, want: &str| {
