@@ -169,6 +169,11 @@ impl From<Arc<StoreError>> for ApiError {
                 "the organisation has reached its share of requests at once",
             )
             .hint("send fewer requests at a time"),
+            StoreError::TooSlow(_) => {
+                Self::new(ErrorCode::RateLimited, "the database did not finish this in time")
+                    .hint("ask for less at a time, and try again")
+                    .because(error.into())
+            }
             StoreError::Unstorable(_) => {
                 Self::field("", "a value cannot be stored").because(error.into())
             }

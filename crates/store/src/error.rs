@@ -25,6 +25,9 @@ pub enum StoreError {
     /// The organisation asks for more than its share of the database at once: fewer requests help.
     #[error("the organisation asks for more of the database at once than its share")]
     OrgBusy,
+    /// A statement reached its time limit: it asks for much, or the machine is busy.
+    #[error("the database did not finish a statement in time")]
+    TooSlow(#[source] sqlx::Error),
     /// The data cannot be kept as it is (PostgreSQL classes 22 and 54).
     #[error("the database cannot keep this value")]
     Unstorable(#[source] sqlx::Error),
@@ -50,6 +53,7 @@ impl StoreError {
             | Self::SessionBusy
             | Self::QueueFull
             | Self::OrgBusy
+            | Self::TooSlow(_)
             | Self::Unstorable(_)
             | Self::Database(_)
             | Self::Unreadable(_) => None,
@@ -76,6 +80,8 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(answer) => {
                 match answer.code().as_deref().and_then(|code| code.get(..2)) {
+                    // `query_canceled`: nobody but our own limit cancels.
+                    Some("57") if answer.code().as_deref() == Some("57014") => Self::TooSlow(error),
                     Some("22" | "54") => Self::Unstorable(error),
                     // Connection lost, rollback asked for, operator at work.
                     Some("08" | "40" | "57" | "58") => Self::Unavailable(error),

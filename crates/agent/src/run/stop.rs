@@ -65,9 +65,9 @@ impl AbandonReason {
     pub(super) const fn of_end(error: &JournalError) -> Self {
         match error {
             JournalError::LeaseLost => Self::LeaseLost,
-            JournalError::Store(StoreError::Unavailable(_) | StoreError::OrgBusy) => {
-                Self::DatabaseUnavailable
-            }
+            JournalError::Store(
+                StoreError::Unavailable(_) | StoreError::TooSlow(_) | StoreError::OrgBusy,
+            ) => Self::DatabaseUnavailable,
             JournalError::Store(_) | JournalError::CancelRequested => Self::EndNotWritten,
         }
     }
@@ -93,7 +93,7 @@ impl From<StoreError> for StopReason {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::OrgBusy => Self::Abandon(AbandonReason::DatabaseUnavailable),
-            StoreError::Unavailable(cause) => {
+            StoreError::Unavailable(cause) | StoreError::TooSlow(cause) => {
                 tracing::debug!(error = &cause as &dyn std::error::Error, "the database is away");
                 Self::Abandon(AbandonReason::DatabaseUnavailable)
             }

@@ -294,7 +294,10 @@ impl StreamWriter {
                     return Ok(page);
                 }
                 Err(PageError::Store(error))
-                    if matches!(*error, StoreError::Unavailable(_) | StoreError::OrgBusy) =>
+                    if matches!(
+                        *error,
+                        StoreError::Unavailable(_) | StoreError::TooSlow(_) | StoreError::OrgBusy
+                    ) =>
                 {
                     let since = *self.away_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= STREAM_OUTAGE_MAX {

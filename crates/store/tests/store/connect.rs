@@ -134,6 +134,18 @@ async fn a_database_that_does_no_work_says_why() {
 }
 
 #[tokio::test]
+async fn a_statement_that_takes_too_long_is_no_database_that_is_away() {
+    let (store, database) = fresh_with_database().await;
+    let mut connection = connect(&database.admin_url).await;
+    let slow = "create function sleep() returns trigger language plpgsql as $$
+                begin perform pg_sleep(60); return new; end $$;
+                create trigger sleeps before insert on runs for each row execute function sleep()";
+    sqlx::raw_sql(slow).execute(&mut connection).await.unwrap();
+    let error = store.scoped(&ours()).create_run(&CreateRun::new("x"), None).await.unwrap_err();
+    assert!(matches!(error, StoreError::TooSlow(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn no_plan_is_compiled_in_a_session_of_ours() {
     let (_store, database) = fresh_with_database().await;
     let mut connection = connect(&database.admin_url).await;
