@@ -100,12 +100,14 @@ function stepsIn(messages: Message[]): number {
   return step ? Number(step[1]) + 1 : 0;
 }
 
-/** What was asked last: questions before it that had no answer stand in the same message. */
+/** What was asked last: questions before it that had no answer stand in the same message, and so do
+ * memories and summaries behind it, under headings of their own. */
 function taskIn(content: unknown): string {
   const parts = [content].flat() as (string | { text?: string })[];
   const last = parts.at(-1) ?? "";
   const text = typeof last === "string" ? last : (last.text ?? "");
-  return text.trimEnd().split("\n").at(-1) ?? "";
+  const [asked = ""] = text.split("\n\n## ");
+  return asked.trimEnd().split("\n").at(-1) ?? "";
 }
 
 /** An answer in the making, as chunks of a chat completion. */
