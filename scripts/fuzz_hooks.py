@@ -1,4 +1,4 @@
-"""What only the running server knows, for the requests of scripts/fuzz.sh: whose data a token is for, which agents there are, and which time zones."""
+"""What only the running server knows, for the requests of scripts/fuzz.sh: whose data a token is for, which agents there are, which models, and which time zones."""
 
 import re
 
@@ -21,9 +21,13 @@ def map_headers(context, headers):
 
 @schemathesis.hook
 def map_body(context, body):
-    """A good name of an agent or of a time zone is one that is there; a bad one stays."""
+    """A good name of an agent, a model or a time zone is one that is there; a bad one stays."""
     good = (("agent_id", AGENT, "main"), ("timezone", ZONE, "Asia/Shanghai"))
     for field, form, name in good if isinstance(body, dict) else ():
         if isinstance(body.get(field), str) and form.fullmatch(body[field]):
             body[field] = name
+    model = body.get("llm_config") if isinstance(body, dict) else None
+    for field, name in (("provider", "demo"), ("model", "default")) if isinstance(model, dict) else ():
+        if isinstance(model.get(field), str) and 1 <= len(model[field]) <= 256:
+            model[field] = name
     return body

@@ -194,11 +194,11 @@ impl CreateRun {
 pub struct LlmConfig {
     /// The provider's name in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256, example = "openai")]
+    #[schema(min_length = 1, max_length = 256, example = "demo")]
     pub provider: Option<String>,
     /// The provider's name for the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256)]
+    #[schema(min_length = 1, max_length = 256, example = "default")]
     pub model: Option<String>,
     /// Sampling temperature, 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1268,10 +1268,13 @@ export interface components {
         LlmConfig: {
             /**
              * @description The provider's name in the configuration.
-             * @example openai
+             * @example demo
              */
             provider?: string | null;
-            /** @description The provider's name for the model. */
+            /**
+             * @description The provider's name for the model.
+             * @example default
+             */
             model?: string | null;
             /**
              * Format: double
