@@ -9,10 +9,11 @@ use crate::cluster::Loss;
 
 use super::RecordedEvent;
 
-/// The times of one scenario.
+/// The times of one scenario, but for runs that are tried alone: after two losses in a row without a
+/// completed step between, a run waits for a worker that holds nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Recovery {
-    /// Runs that were held by a lost worker.
+    /// Runs that were held by a lost worker, and not tried alone.
     pub(crate) runs: usize,
     pub(crate) p50_s: Option<f64>,
     pub(crate) p99_s: Option<f64>,
@@ -38,7 +39,15 @@ impl Recovery {
             let lost_again = all.iter().any(|(other, later, again_us)| {
                 other == run && later > epoch && *again_us < went_on.at_us
             });
-            if !lost_again {
+            let completed = |after: i64| {
+                by_run.get(run).into_iter().flatten().any(|event| {
+                    event.kind == "step.completed" && after < event.epoch && event.epoch <= *epoch
+                })
+            };
+            let is_suspect = all
+                .iter()
+                .any(|(other, earlier, _)| other == run && earlier < epoch && !completed(*earlier));
+            if !lost_again && !is_suspect {
                 times_s.push((went_on.at_us - at_us) as f64 / 1e6);
             }
         }

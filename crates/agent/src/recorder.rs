@@ -146,6 +146,10 @@ impl Recorder {
     /// Adds a message to the conversation, and returns it as it is stored: without secrets.
     pub(crate) fn append(&mut self, mut message: Message) -> Message {
         self.redactor.clean_message(&mut message);
+        if let Message::Assistant { tool_calls, replay, .. } = &mut message {
+            tool_calls.iter_mut().for_each(|call| order_keys(&mut call.args));
+            replay.iter_mut().for_each(|replay| order_keys(&mut replay.blocks));
+        }
         self.pending.messages.push(message.clone());
         message
     }
@@ -202,4 +206,21 @@ impl Recorder {
 
 fn as_count(messages: usize) -> u32 {
     u32::try_from(messages).unwrap_or(u32::MAX)
+}
+
+/// Keys as PostgreSQL's `jsonb` keeps them, by length and then by bytes: a message that was read back
+/// is sent as it was before.
+fn order_keys(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            let mut entries: Vec<_> = std::mem::take(fields).into_iter().collect();
+            entries.sort_by(|(one, _), (other, _)| {
+                one.len().cmp(&other.len()).then_with(|| one.cmp(other))
+            });
+            entries.iter_mut().for_each(|(_, value)| order_keys(value));
+            fields.extend(entries);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(order_keys),
+        _ => {}
+    }
 }

@@ -151,8 +151,9 @@ async fn a_run_that_is_taken_up_sends_the_bytes_that_were_lost() {
         }
         match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
             0 => Reply::text("well"),
+            // PostgreSQL keeps `path` before `offset`.
             n @ 1..20 => Reply::text(format!("Now about the plumber {n}."))
-                .and_call("read_file", json!({"path": "notes", "offset": n})),
+                .and_call("read_file", json!({"offset": n, "path": "notes"})),
             20 => Reply::text("lost").wait(&waits),
             _ => Reply::text("done"),
         }
