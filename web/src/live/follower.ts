@@ -1,15 +1,14 @@
 // Follows one run across broken connections: connects again where it was, waits longer each time,
 // and says how it stands. It knows nothing of tabs.
 
-import { type Frame, isEvent, isTerminal, type Link, type Topic } from "./frames";
+import { type Frame, isEvent, isTerminal, type Link, type RunWatcher, type Topic } from "./frames";
+import { Rest } from "./rest";
 import { readStream } from "./stream";
 
 const WAIT_FIRST_MS = 500;
 const WAIT_MAX_MS = 15_000;
 /** What comes this soon after a new connection was missed before. */
 const RESTORED_MS = 400;
-
-type Watcher = { onFrame(frame: Frame): void; onLink(link: Link): void };
 
 export class Follower {
   link: Link = { kind: "connecting" };
@@ -18,12 +17,12 @@ export class Follower {
   private wasLost = false;
   private hasEnded = false;
   private readonly stopped = new AbortController();
-  private wake: () => void = () => {};
+  private readonly rest = new Rest();
 
   constructor(
     private readonly topic: Topic,
     cursor: number,
-    private readonly watcher: Watcher,
+    private readonly watcher: RunWatcher,
   ) {
     this.lastId = cursor > 0 ? String(cursor) : null;
     void this.run();
@@ -31,12 +30,12 @@ export class Follower {
 
   stop(): void {
     this.stopped.abort();
-    this.wake();
+    this.rest.end();
   }
 
   /** Does not wait any longer. */
   retry(): void {
-    this.wake();
+    this.rest.end();
   }
 
   private async run(): Promise<void> {
@@ -81,13 +80,7 @@ export class Follower {
     this.attempts += 1;
     const ms = askedMs ?? bound / 2 + (Math.random() * bound) / 2;
     this.say({ kind: "waiting", until: Date.now() + ms });
-    await new Promise<void>((awake) => {
-      const timer = setTimeout(awake, ms);
-      this.wake = () => {
-        clearTimeout(timer);
-        awake();
-      };
-    });
+    await this.rest.for(ms);
   }
 
   private say(link: Link): void {

@@ -16,6 +16,9 @@ export type Link =
   | { kind: "finished" }
   | { kind: "refused"; status: number };
 
+/** Who is told what a follower sees of its run. */
+export type RunWatcher = { onFrame(frame: Frame): void; onLink(link: Link): void };
+
 /** Whose run is followed. */
 export type Topic = { scope: Scope; runId: string };
 

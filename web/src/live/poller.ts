@@ -3,35 +3,34 @@
 
 import { scopeHeaders } from "~/api/scope";
 import type { RunEvent } from "~/api/types";
-import { type Frame, isTerminal, type Link, type Topic } from "./frames";
+import { isTerminal, type Link, type RunWatcher, type Topic } from "./frames";
+import { Rest } from "./rest";
 
 const POLL_MS = 1_000;
 const FAILED_MS = 5_000;
 /** A page of events that takes longer comes over a connection that is dead. */
 const ANSWER_MAX_MS = 20_000;
 
-type Watcher = { onFrame(frame: Frame): void; onLink(link: Link): void };
-
 export class Poller {
   link: Link = { kind: "connecting" };
   private readonly stopped = new AbortController();
-  private wake: () => void = () => {};
+  private readonly rest = new Rest();
 
   constructor(
     private readonly topic: Topic,
     private cursor: number,
-    private readonly watcher: Watcher,
+    private readonly watcher: RunWatcher,
   ) {
     void this.run();
   }
 
   stop(): void {
     this.stopped.abort();
-    this.wake();
+    this.rest.end();
   }
 
   retry(): void {
-    this.wake();
+    this.rest.end();
   }
 
   private async run(): Promise<void> {
@@ -46,13 +45,7 @@ export class Poller {
       this.say(
         isWell ? { kind: "live", restored: 0 } : { kind: "waiting", until: Date.now() + FAILED_MS },
       );
-      await new Promise<void>((awake) => {
-        const timer = setTimeout(awake, isWell ? POLL_MS : FAILED_MS);
-        this.wake = () => {
-          clearTimeout(timer);
-          awake();
-        };
-      });
+      await this.rest.for(isWell ? POLL_MS : FAILED_MS);
     }
   }
 

@@ -5,9 +5,10 @@ import { useState } from "react";
 import { answered, api } from "~/api/client";
 import { MEMORY_TYPES, type MemoryType } from "~/api/types";
 import { useWords } from "~/i18n";
+import { ImportanceField } from "~/memory/importance";
 import { Button } from "~/ui/button";
 import { Dialog } from "~/ui/dialog";
-import { Field, Input, Select, Textarea } from "~/ui/field";
+import { Field, Select, Textarea } from "~/ui/field";
 import { Failure } from "~/ui/states";
 
 export function WriteMemory({ onClose }: { onClose: () => void }) {
@@ -52,20 +53,7 @@ export function WriteMemory({ onClose }: { onClose: () => void }) {
             />
           )}
         </Field>
-        <Field label={`${t("memory.importance")} ${importance.toFixed(1)}`}>
-          {(attributes) => (
-            <Input
-              {...attributes}
-              type="range"
-              min={0}
-              max={1}
-              step={0.1}
-              value={importance}
-              onChange={(event) => setImportance(event.target.valueAsNumber)}
-              className="border-0 bg-transparent px-0 accent-accent"
-            />
-          )}
-        </Field>
+        <ImportanceField value={importance} step={0.1} digits={1} onChange={setImportance} />
         {write.error && <Failure error={write.error} />}
         <Button look="primary" type="submit" disabled={write.isPending || !text.trim()}>
           {t("memory.write")}

@@ -10,10 +10,11 @@ import type { Memory, Visibility } from "~/api/types";
 import { useCan } from "~/app/identity";
 import { useWords } from "~/i18n";
 import { forget } from "~/memory/forget";
+import { ImportanceField } from "~/memory/importance";
 import { Badge } from "~/ui/badge";
 import { Button } from "~/ui/button";
 import { CopyButton } from "~/ui/copy";
-import { Field, Input, Select, Textarea } from "~/ui/field";
+import { Field, Select, Textarea } from "~/ui/field";
 import { JsonView } from "~/ui/json-view";
 import { Card, Facts, Page } from "~/ui/page";
 import { Failure, LoadingRows } from "~/ui/states";
@@ -168,20 +169,7 @@ function Edit({ memory, onDone }: { memory: Memory; onDone: () => void }) {
         )}
       </Field>
       <div className="grid grid-cols-2 gap-4 max-sm:grid-cols-1">
-        <Field label={`${t("memory.importance")} ${importance.toFixed(2)}`}>
-          {(attributes) => (
-            <Input
-              {...attributes}
-              type="range"
-              min={0}
-              max={1}
-              step={0.05}
-              value={importance}
-              onChange={(event) => setImportance(event.target.valueAsNumber)}
-              className="border-0 bg-transparent px-0 accent-accent"
-            />
-          )}
-        </Field>
+        <ImportanceField value={importance} step={0.05} digits={2} onChange={setImportance} />
         <Field label={t("memory.visibility")}>
           {(attributes) => (
             <Select
