@@ -124,6 +124,26 @@ impl Models {
         }
     }
 
+    /// The whole answer of a model, for those who do not follow its words; none where the stream ends
+    /// without one. Asks as [`Self::chat`] does.
+    pub async fn whole_answer(
+        &self,
+        request: ChatRequest,
+    ) -> Option<Result<ChatResponse, ModelError>> {
+        let mut events = self.chat(request);
+        loop {
+            match events.next().await? {
+                Ok(
+                    ChatEvent::Text(_)
+                    | ChatEvent::AttemptFailed { .. }
+                    | ChatEvent::ToolLeftOut { .. },
+                ) => {}
+                Ok(ChatEvent::Done(response)) => return Some(Ok(*response)),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
     /// Asks a model. The stream ends behind `Done` or an error; dropping it closes the connection.
     ///
     /// Failed attempts are repeated within the provider's bounds. An error carries the wait that

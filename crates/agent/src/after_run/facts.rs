@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use jiff::civil::Date;
 use model::{
-    chat::{AnswerCut, CacheHints, ChatEvent, ChatRequest, ChatResponse, ModelRef},
+    chat::{AnswerCut, CacheHints, ChatRequest, ChatResponse, ModelRef},
     error::{ModelError, ResolveError},
 };
 use protocol::{
@@ -102,30 +101,17 @@ async fn ask(
     let today = zone.at(run.ended_at).date();
     let mut request = question(&model, today, task, answer);
     reserve(parts, run, &model, &limits, &mut request).await?;
-    let answered = tokio::time::timeout(TIMEOUT, whole_answer(parts, request)).await;
-    let answered = answered.unwrap_or(Err(NoFacts::TooSlow));
+    let answered = match tokio::time::timeout(TIMEOUT, models.whole_answer(request)).await {
+        Ok(Some(answered)) => answered.map_err(NoFacts::from),
+        Ok(None) => Err(NoFacts::NoAnswer),
+        Err(_elapsed) => Err(NoFacts::TooSlow),
+    };
     settle(parts, run, answered.as_ref().ok()).await?;
     let response = answered?;
     if let Some(cut) = response.cut {
         return Err(NoFacts::Cut(cut));
     }
     facts_of(&response.content).ok_or(NoFacts::NoList)
-}
-
-async fn whole_answer(parts: &WorkerParts, request: ChatRequest) -> Result<ChatResponse, NoFacts> {
-    let mut events = parts.models.chat(request);
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(
-                ChatEvent::Text(_)
-                | ChatEvent::AttemptFailed { .. }
-                | ChatEvent::ToolLeftOut { .. },
-            ) => {}
-            Ok(ChatEvent::Done(response)) => return Ok(*response),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(NoFacts::NoAnswer)
 }
 
 /// Limits the answer by the run's own bounds, and reserves its cost in the organisation's day.

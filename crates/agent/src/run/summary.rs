@@ -1,8 +1,7 @@
 //! Asking the run's model what something came to, as any other call of a model is made: within the
 //! budget, and counted.
 
-use futures::StreamExt;
-use model::chat::{CacheHints, ChatEvent, ChatRequest};
+use model::chat::{CacheHints, ChatRequest};
 use protocol::message::Message;
 
 use crate::recorder::EventSpan;
@@ -69,31 +68,22 @@ impl ActiveRun<'_> {
             }
             Err(stop) => return Err(stop),
         }
-        let mut answer = self.runtime.parts.models.chat(request);
-        while let Some(event) = answer.next().await {
-            match event {
-                Ok(
-                    ChatEvent::Text(_)
-                    | ChatEvent::AttemptFailed { .. }
-                    | ChatEvent::ToolLeftOut { .. },
-                ) => {}
-                Ok(ChatEvent::Done(response)) => {
-                    let mut summary = response.content.clone();
-                    self.runtime.parts.redactor.clean_known(&mut summary);
-                    self.settle_usage(Some(&*response)).await?;
-                    self.add_usage(response.usage, response.cost_usd);
-                    self.recorder.record(EventSpan::Run, llm_called(*response, Vec::new()));
-                    let is_one =
-                        !summary.trim().is_empty() && !model::demo::is_introduction(&summary);
-                    return Ok(is_one.then_some(summary));
-                }
-                Err(error) => {
-                    self.warn(what.failed(), error.to_string());
-                    self.settle_usage(None).await?;
-                    break;
-                }
+        match self.runtime.parts.models.whole_answer(request).await {
+            Some(Ok(response)) => {
+                let mut summary = response.content.clone();
+                self.runtime.parts.redactor.clean_known(&mut summary);
+                self.settle_usage(Some(&response)).await?;
+                self.add_usage(response.usage, response.cost_usd);
+                self.recorder.record(EventSpan::Run, llm_called(response, Vec::new()));
+                let is_one = !summary.trim().is_empty() && !model::demo::is_introduction(&summary);
+                Ok(is_one.then_some(summary))
             }
+            Some(Err(error)) => {
+                self.warn(what.failed(), error.to_string());
+                self.settle_usage(None).await?;
+                Ok(None)
+            }
+            None => Ok(None),
         }
-        Ok(None)
     }
 }

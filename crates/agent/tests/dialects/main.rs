@@ -24,6 +24,7 @@ use mcp::{process::Launcher, servers::Servers};
 use memory::service::MemoryService;
 use model::{models::Models, settings::ModelSettings};
 use protocol::{
+    id::RunId,
     name::AgentId,
     page::PageLimit,
     run::{CreateRun, Run, RunLimits, RunStatus},
@@ -36,6 +37,7 @@ use stand_ins::{CACHED, INPUT, OUTPUT, STAND_INS, STEPS};
 use store::{
     Store,
     connect::migrate,
+    scoped::Scoped,
     settings::{DailyBudget, StoreSettings},
 };
 
@@ -106,17 +108,7 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
     }
     for (stand_in, run_id) in runs {
         let scoped = store.scoped(&scope(stand_in.name));
-        let mut bell = scoped.watch_run(run_id);
-        let ended = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let run = scoped.get_run(run_id).await.unwrap();
-                if run.status.is_terminal() {
-                    return run;
-                }
-                bell.woken().await;
-            }
-        });
-        let run: Run = ended.await.expect("the run ends");
+        let run = ended(&scoped, run_id).await;
         let name = stand_in.name;
         assert_eq!(run.status, RunStatus::Completed, "{name}: {:?}", run.error);
         assert_eq!(run.output.as_deref(), Some("That was all."), "{name}");
@@ -174,4 +166,19 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
         assert_eq!(payload["attempts"], 1, "{payload}");
     }
     assert_eq!(page.items.len(), 2);
+}
+
+/// The run as it has ended.
+async fn ended(scoped: &Scoped, run_id: RunId) -> Run {
+    let mut bell = scoped.watch_run(run_id);
+    let ended = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let run = scoped.get_run(run_id).await.unwrap();
+            if run.status.is_terminal() {
+                return run;
+            }
+            bell.woken().await;
+        }
+    });
+    ended.await.expect("the run ends")
 }

@@ -196,17 +196,7 @@ async fn recorded(kind: &str, steps: usize, inputs: &[String]) -> Vec<Value> {
         let new =
             CreateRun { session_key: "s_a".parse().unwrap(), ..CreateRun::new(input.clone()) };
         let run_id = scoped.create_run(&new, None).await.unwrap().run_id;
-        let mut bell = scoped.watch_run(run_id);
-        let ended = tokio::time::timeout(PATIENCE, async {
-            loop {
-                let run = scoped.get_run(run_id).await.unwrap();
-                if run.status.is_terminal() {
-                    return run;
-                }
-                bell.woken().await;
-            }
-        });
-        let run = ended.await.expect("the run ends");
+        let run = crate::ended(&scoped, run_id).await;
         assert_eq!(run.status, RunStatus::Completed, "{:?}", run.error);
     }
     worker.stop(PATIENCE).await;
