@@ -95,10 +95,7 @@ pub async fn start(settings: &EmbeddedSettings) -> Result<EmbeddedServer, StartE
 
     let ground = Ground { home, socket, command, passwords };
 
-    let (running, adopted) = match ground.adopt().await? {
-        Some(running) => (running, true),
-        None => (ground.launch().await?, false),
-    };
+    let (running, adopted) = ground.adopt_or_launch().await?;
     install.remove_others(&ground.home);
     tracing::info!(version = running.version, adopted, pid = running.postmaster.pid(), "postgres");
     Ok(EmbeddedServer {
@@ -156,22 +153,20 @@ impl EmbeddedServer {
     /// Starts the server again whenever it dies, at the same URLs.
     pub async fn keep_running(&mut self) -> Infallible {
         loop {
-            self.running.postmaster.ended(&self.ground.home).await;
+            self.running.postmaster.died(&self.ground.home).await;
             tracing::warn!(pid = self.pid(), "postgres died; it is started again");
-            while let Err(error) = self.start_again().await {
-                tracing::error!(%error, hint = error.hint(), "postgres cannot be started again");
+            self.running = loop {
+                match self.ground.adopt_or_launch().await {
+                    Ok((running, _adopted)) => break running,
+                    Err(error) => {
+                        let hint = error.hint();
+                        tracing::error!(%error, hint, "postgres cannot be started again");
+                    }
+                }
                 sleep(RESTART_REST).await;
-            }
+            };
             tracing::warn!(pid = self.pid(), "postgres is there again");
         }
-    }
-
-    async fn start_again(&mut self) -> Result<(), StartError> {
-        self.running = match self.ground.adopt().await? {
-            Some(running) => running,
-            None => self.ground.launch().await?,
-        };
-        Ok(())
     }
 
     /// Stops the server, ending sessions at once but losing nothing that was committed. When it
@@ -185,6 +180,14 @@ impl EmbeddedServer {
 }
 
 impl Ground {
+    /// A server that is there, taken over, or a new one; says whether it was there.
+    async fn adopt_or_launch(&self) -> Result<(Running, bool), StartError> {
+        Ok(match self.adopt().await? {
+            Some(running) => (running, true),
+            None => (self.launch().await?, false),
+        })
+    }
+
     /// Takes over a server that is there. One that does not answer, perhaps because it was dying
     /// when we found it, is stopped; then there is none.
     async fn adopt(&self) -> Result<Option<Running>, StartError> {

@@ -126,10 +126,8 @@ impl Postmaster {
     }
 
     /// Waits until it ends, which nobody asked it to.
-    pub(crate) async fn ended(&mut self, home: &DataFolder) {
-        while !self.has_ended(home) {
-            sleep(WATCH_INTERVAL).await;
-        }
+    pub(crate) async fn died(&mut self, home: &DataFolder) {
+        self.end(home, WATCH_INTERVAL).await;
     }
 
     /// Fast shutdown, and an immediate one if that takes too long.
@@ -140,7 +138,7 @@ impl Postmaster {
                 return Ok(());
             }
             send(self.pid, signal);
-            if timeout(limit, self.end(home)).await.is_ok() {
+            if timeout(limit, self.end(home, POLL_INTERVAL)).await.is_ok() {
                 return Ok(());
             }
             tracing::warn!(pid = self.pid, %signal, "postgres does not stop");
@@ -148,9 +146,9 @@ impl Postmaster {
         Err(StopError::StillRunning { pid: self.pid })
     }
 
-    async fn end(&mut self, home: &DataFolder) {
+    async fn end(&mut self, home: &DataFolder, look_every: Duration) {
         while !self.has_ended(home) {
-            sleep(POLL_INTERVAL).await;
+            sleep(look_every).await;
         }
     }
 
