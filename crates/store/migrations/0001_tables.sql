@@ -210,6 +210,17 @@ create table nodes (
     notes jsonb not null default '{}'
 );
 
+-- Leases that ran out, each with the worker that held it: how many workers die, whatever run they
+-- hold. Of interest for a minute. No tenant's data.
+create table lost_leases (
+    lost_at timestamptz not null,
+    run_id uuid not null,
+    node uuid not null,
+    -- Workers that the run had lost by then since its last completed step.
+    attempts int not null,
+    primary key (lost_at, run_id)
+);
+
 -- What providers have taught about their models by refusing, for all nodes. No tenant's data: but the
 -- name of a model may come from a tenant, and is therefore a plain one.
 create table model_lessons (

@@ -599,7 +599,8 @@ $$;
 --
 -- A run that lost several workers in a row may be what kills them. A worker that holds nothing claims
 -- one such run and nothing else. Others leave it; and so that one of them comes to hold nothing, the
--- one with the lowest name claims nothing while such a run waits.
+-- one with the lowest name claims nothing while such a run waits. It is given up when it has lost more
+-- workers than are being lost anyway.
 --
 -- The run's row is locked together with the queue's, in one order and without waiting, so that a
 -- claim never deadlocks with the end of a run.
@@ -623,10 +624,22 @@ set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := clock_timestamp();
+    -- Where workers die of something else, a run loses some by chance: so many more are borne as were
+    -- lost of late with no run that has become a suspect.
+    v_attempts_max int := p_attempts_max + (
+        with lost as (
+            select l.node, l.run_id, l.attempts from public.lost_leases l
+            where l.lost_at > v_now - interval '1 minute'
+        )
+        select count(*) from (
+            select from lost group by lost.node
+            having not bool_or(lost.run_id in (
+                select s.run_id from lost s
+                where s.attempts >= least(p_suspect_at, p_attempts_max - 1)))) otherwise);
     v_suspect boolean := exists (
         select from public.queue q
         where q.lease_until < v_now and 'execute_alone' = (
-            select public.claim_verdict(r.attempts + 1, p_attempts_max, p_suspect_at,
+            select public.claim_verdict(r.attempts + 1, v_attempts_max, p_suspect_at,
                                         r.cancel_requested_by)
             from public.runs r where r.org_id = q.org_id and r.run_id = q.run_id));
     v_alone boolean := v_suspect and not exists (
@@ -635,6 +648,8 @@ declare
     v_orgs text[];
     v_runs uuid[];
     v_rescued int;
+    -- Who held the rescued runs.
+    v_lost uuid[];
     -- Runs in hand, by organisation.
     v_held jsonb;
     -- Where the walk stands, whether it has begun again at the first name, and whether it is over.
@@ -654,18 +669,25 @@ begin
         return;
     end if;
     with expired as (
-        select q.org_id, q.run_id
+        select q.org_id, q.run_id, q.lease_owner
         from public.queue q join public.runs r using (org_id, run_id)
         where q.lease_until < v_now
-          and v_alone = (public.claim_verdict(r.attempts + 1, p_attempts_max, p_suspect_at,
+          and v_alone = (public.claim_verdict(r.attempts + 1, v_attempts_max, p_suspect_at,
                                               r.cancel_requested_by) = 'execute_alone')
         order by q.lease_until
         limit case when v_alone then 1 else p_most end
         for update of q, r skip locked
     )
-    select coalesce(array_agg(e.org_id), '{}'), coalesce(array_agg(e.run_id), '{}')
-    into v_orgs, v_runs from expired e;
+    select coalesce(array_agg(e.org_id), '{}'), coalesce(array_agg(e.run_id), '{}'),
+           array_agg(e.lease_owner)
+    into v_orgs, v_runs, v_lost from expired e;
     v_rescued := cardinality(v_runs);
+    if v_rescued > 0 then
+        insert into public.lost_leases (lost_at, run_id, node, attempts)
+        select v_now, r.run_id, l.node, r.attempts + 1
+        from unnest(v_orgs, v_runs, v_lost) as l (org_id, run_id, node)
+        join public.runs r on r.org_id = l.org_id and r.run_id = l.run_id;
+    end if;
     if not v_alone and v_rescued < p_most then
         select jsonb_object_agg(h.org_id, h.runs) into v_held
         from (select q.org_id, count(*) as runs from public.queue q
@@ -740,7 +762,7 @@ begin
         r.step_count, r.tool_call_count, r.input_tokens, r.output_tokens,
         r.reasoning_tokens, r.cached_tokens, r.cost_usd,
         r.written_bytes,
-        public.claim_verdict(r.attempts, p_attempts_max, p_suspect_at, r.cancel_requested_by),
+        public.claim_verdict(r.attempts, v_attempts_max, p_suspect_at, r.cancel_requested_by),
         t.rescued,
         extract(epoch from v_now - r.started_at)::double precision,
         -- Bounded as in `session_turns`, for the same reason.

@@ -142,8 +142,12 @@ impl Store {
             .bind(FORGOTTEN_AT_ONCE);
             self.database.call(query).await?;
         }
-        let silent = "delete from nodes where seen_at < clock_timestamp() - interval '1 hour'";
-        self.database.call(sqlx::query(silent)).await?;
+        for old in [
+            "delete from nodes where seen_at < clock_timestamp() - interval '1 hour'",
+            "delete from lost_leases where lost_at < clock_timestamp() - interval '1 minute'",
+        ] {
+            self.database.call(sqlx::query(old)).await?;
+        }
         Ok(())
     }
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use protocol::id::RunId;
+use sqlx::{Connection, PgConnection};
 use store::queue::{Claim, SUSPECT_ATTEMPTS, Verdict};
 use uuid::Uuid;
 
-use crate::{claim_one, create_in, finish, fresh, ours};
+use crate::{claim_one, create_in, finish, fresh, fresh_with_database, ours};
 
 const LEASE: Duration = Duration::from_secs(10);
 /// Of a worker that dies at once.
@@ -122,4 +123,42 @@ async fn a_completed_step_clears_a_run_of_suspicion() {
     store.release(&[claim.lease()]).await.unwrap();
     let next = claim_one(&store).await;
     assert_eq!((next.run_id, next.attempts, next.verdict), (suspect, 0, Verdict::Execute));
+}
+
+#[tokio::test]
+async fn a_run_that_loses_no_more_workers_than_die_anyway_is_not_given_up() {
+    let (store, database) = fresh_with_database().await;
+    // Four workers die, none of them with a run that another worker dies with.
+    for n in 0..4 {
+        let run_id = create_in(&store, &ours(), &format!("s_{n}")).await;
+        store.claim(Uuid::now_v7(), MOST, NO_LEASE).await.unwrap();
+        let claim = claim_one(&store).await;
+        assert_eq!((claim.run_id, claim.attempts), (run_id, 1));
+        finish(&store, &claim).await;
+    }
+    assert_eq!(deaths_of_a_killer(&store, "s_unlucky").await, 9, "four are nobody's");
+    assert_eq!(deaths_of_a_killer(&store, "s_next").await, 9, "those nine speak for none");
+
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    let later = "update lost_leases set lost_at = lost_at - interval '1 minute'";
+    sqlx::query(later).execute(&mut admin).await.unwrap();
+    assert_eq!(deaths_of_a_killer(&store, "s_later").await, 5);
+    store.tidy_up().await.unwrap();
+    let kept = sqlx::query_scalar::<_, i64>("select count(*) from lost_leases");
+    assert_eq!(kept.fetch_one(&mut admin).await.unwrap(), 5, "the others are of no interest");
+}
+
+/// Workers that a run is lost with before it is given up, when it is lost with all that claim it.
+async fn deaths_of_a_killer(store: &store::Store, session: &str) -> u32 {
+    create_in(store, &ours(), session).await;
+    let mut deaths = 0;
+    loop {
+        let claims = store.claim(Uuid::now_v7(), MOST, NO_LEASE).await.unwrap();
+        let [claim] = claims.as_slice() else { panic!("one run waits: {claims:?}") };
+        if claim.verdict == Verdict::GiveUp {
+            finish(store, claim).await;
+            return deaths;
+        }
+        deaths += 1;
+    }
 }
