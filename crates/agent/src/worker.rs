@@ -49,6 +49,9 @@ const ENTER_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last writes may take once runs were told to stop.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long what it still says to the database may take then.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The part of a process that executes runs.
 pub struct Worker {
     shared: Arc<WorkerState>,
@@ -128,9 +131,15 @@ impl Worker {
             }
         }
         self.loops.close();
-        self.loops.wait().await;
-        if let Err(error) = shared.runtime.parts.store.forget_node(shared.node_id).await {
-            tracing::debug!(error = %error, "this node was not removed from the list of nodes; it will expire");
+        let leave = async {
+            self.loops.wait().await;
+            shared.runtime.parts.store.forget_node(shared.node_id).await
+        };
+        let left = tokio::time::timeout(LEAVE_TIMEOUT, leave).await;
+        if !matches!(left, Ok(Ok(()))) {
+            tracing::debug!(
+                "this node was not removed from the list of nodes in time; it will expire"
+            );
         }
     }
 }
@@ -159,7 +168,11 @@ fn log_database(error: &StoreError, what: &'static str) {
 /// Holds the database lock that proves this worker alive; when it is lost, abandons all runs.
 async fn keep_presence(shared: Arc<WorkerState>) {
     while !is_done(&shared) {
-        let mut presence = match shared.runtime.parts.store.enter().await {
+        let entered = tokio::select! {
+            entered = shared.runtime.parts.store.enter() => entered,
+            () = done(&shared) => return,
+        };
+        let mut presence = match entered {
             Ok(presence) => presence,
             Err(error) => {
                 log_database(

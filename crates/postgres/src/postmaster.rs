@@ -138,6 +138,8 @@ impl Postmaster {
                 return Ok(());
             }
             send(self.pid, signal);
+            // Processes that somebody suspended would hear nothing of it.
+            Residence::of(home).processes().into_iter().for_each(|pid| send(pid, Signal::SIGCONT));
             if timeout(limit, self.end(home, POLL_INTERVAL)).await.is_ok() {
                 return Ok(());
             }

@@ -44,6 +44,8 @@ const TIMEOUTS: Timeouts = Timeouts {
 };
 /// How long a caller waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long connections may take to be given back at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A released migration never changes, so another text was applied by a version that was not released.
 const OTHER_BUILD: &str = "it was made by an earlier development build of this program, and there is no upgrade from those";
 const OTHER_BUILD_HINT: &str = "move the data folder of `openintern dev` away, or name an empty \
@@ -190,10 +192,11 @@ impl Store {
         })
     }
 
-    /// Closes every connection; pending wake-ups are dropped.
+    /// Closes every connection; pending wake-ups are dropped. Those that a database does not answer
+    /// on are left to the end of the process.
     pub async fn close(&self) {
         self.notifier.stop();
-        self.database.pool.close().await;
+        tokio::time::timeout(CLOSE_TIMEOUT, self.database.pool.close()).await.ok();
     }
 
     /// The version of the server, as it says it.

@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod failpoint;
 mod handle;
+mod held_connection;
 pub mod homes;
 pub mod journal;
 pub mod keys;

@@ -4,16 +4,20 @@
 
 use std::time::Duration;
 
-use futures::{future::BoxFuture, stream::BoxStream};
+use futures::{
+    StreamExt,
+    future::{BoxFuture, ready},
+    stream::{BoxStream, once},
+};
 use protocol::{name::OrgId, scope::Scope};
 use sqlx::{
-    AssertSqlSafe, Describe, Either, Error, Execute, Executor, PgConnection, PgPool, Postgres,
-    SqlStr,
+    Describe, Either, Error, Execute, Executor, PgPool, Postgres, SqlStr,
     postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 
 use crate::{
     error::StoreError,
+    held_connection::{HeldConnection, answered, bounded},
     homes::Home,
     places::{Place, Places},
 };
@@ -155,15 +159,15 @@ pub(crate) struct Database {
 /// An open transaction. It is undone unless it is committed.
 #[derive(Debug)]
 pub(crate) struct Transaction {
-    inner: sqlx::Transaction<'static, Postgres>,
+    connection: HeldConnection,
     unnamed: bool,
     /// Left after the connection.
     _place: Option<Place>,
 }
 
 impl Transaction {
-    pub(crate) async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.inner.commit().await?)
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        Ok(self.connection.commit().await?)
     }
 }
 
@@ -183,17 +187,9 @@ impl Database {
             None => None,
             Some(org) => Some(self.places.take(org).await?),
         };
-        let pool = self.pool.clone();
-        let statement = AssertSqlSafe(self.opening.statement(access, tenant));
-        // In a task of its own: a caller that stops waiting must not leave a connection in the pool
-        // with a transaction open that nobody knows of, into which the next caller's writes would
-        // go (sqlx 0.9.0, https://github.com/transact-rs/sqlx/issues/4393).
-        let unnamed = self.opening.timeouts.is_some();
-        let begin = async move {
-            let inner = pool.begin_with(statement).await?;
-            Ok(Transaction { inner, unnamed, _place: place })
-        };
-        tokio::spawn(begin).await.map_err(|_| Error::WorkerCrashed)?
+        let mut connection = HeldConnection::take(&self.pool).await?;
+        connection.begin(self.opening.statement(access, tenant)).await?;
+        Ok(Transaction { connection, unnamed: self.opening.timeouts.is_some(), _place: place })
     }
 
     /// Runs one statement of an organisation, which names its tenant itself (see
@@ -222,7 +218,9 @@ impl Database {
         query: sqlx::query::Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
         if self.opening.is_plain() {
-            return Ok(query.fetch_all(&self.pool).await?);
+            let mut held = HeldConnection::take(&self.pool).await?;
+            let (connection, owes) = held.parts()?;
+            return Ok(answered(owes, query.fetch_all(connection)).await?);
         }
         let mut tx = self.begin(Tenant::None).await?;
         let rows = query.fetch_all(&mut tx).await?;
@@ -255,7 +253,10 @@ impl<'c> Executor<'c> for &'c mut Transaction {
         E: 'q + Execute<'q, Postgres>,
     {
         let query = Spoken { query, unnamed: self.unnamed };
-        Executor::fetch_many(connection(self), query)
+        match self.connection.parts() {
+            Ok((connection, owes)) => bounded(Executor::fetch_many(connection, query), owes),
+            Err(error) => once(ready(Err(error))).boxed(),
+        }
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
@@ -264,7 +265,10 @@ impl<'c> Executor<'c> for &'c mut Transaction {
         E: 'q + Execute<'q, Postgres>,
     {
         let query = Spoken { query, unnamed: self.unnamed };
-        Executor::fetch_optional(connection(self), query)
+        Box::pin(async move {
+            let (connection, owes) = self.connection.parts()?;
+            answered(owes, Executor::fetch_optional(connection, query)).await
+        })
     }
 
     fn prepare_with<'e>(
@@ -275,19 +279,21 @@ impl<'c> Executor<'c> for &'c mut Transaction {
     where
         'c: 'e,
     {
-        Executor::prepare_with(connection(self), sql, parameters)
+        Box::pin(async move {
+            let (connection, owes) = self.connection.parts()?;
+            answered(owes, Executor::prepare_with(connection, sql, parameters)).await
+        })
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
     where
         'c: 'e,
     {
-        Executor::describe(connection(self), sql)
+        Box::pin(async move {
+            let (connection, owes) = self.connection.parts()?;
+            answered(owes, Executor::describe(connection, sql)).await
+        })
     }
-}
-
-fn connection(tx: &mut Transaction) -> &mut PgConnection {
-    &mut tx.inner
 }
 
 /// A statement, with a name only where the connection is ours alone.

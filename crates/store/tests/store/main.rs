@@ -23,6 +23,7 @@ mod retention;
 mod runs;
 mod schema;
 mod sessions;
+mod silence;
 mod stream;
 mod suspects;
 mod tenancy;
