@@ -2,7 +2,7 @@
 
 pub mod version;
 
-use jiff::{Zoned, fmt::temporal::Pieces, tz::Offset};
+use jiff::{Zoned, tz::Offset};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{
@@ -19,7 +19,7 @@ use crate::{
         MEMORY_QUERY_MAX_BYTES, MEMORY_TEXT_MAX_BYTES, MEMORY_TOP_K_DEFAULT, MEMORY_TOP_K_MAX,
         METADATA_MAX_BYTES,
     },
-    time::{Timestamp, Zone},
+    time::{Timestamp, Zone, instant},
 };
 
 /// The memory layer. (`working`, the fourth, is the checkpoint and is never written here.)
@@ -245,7 +245,7 @@ pub enum OccurredAt {
 
 /// The text is neither an instant nor a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be an RFC 3339 timestamp or a date `YYYY-MM-DD`, from 1970 to 9999")]
+#[error("must be an RFC 3339 timestamp or a date `YYYY-MM-DD`, from 1970-01-01 to 9999-12-30")]
 pub struct OccurredAtError;
 
 impl OccurredAt {
@@ -296,14 +296,20 @@ impl TryFrom<String> for OccurredAt {
     fn try_from(text: String) -> Result<Self, OccurredAtError> {
         let parsed = match text.len() {
             10 => text.parse().map(Self::Day).map_err(|_| OccurredAtError)?,
-            _ => {
-                let at = text.parse().map_err(|_| OccurredAtError)?;
-                let pieces = Pieces::parse(&text).map_err(|_| OccurredAtError)?;
-                let offset = pieces.to_numeric_offset().unwrap_or(Offset::UTC);
-                Self::Instant(Timestamp::new(at), offset)
-            }
+            _ => instant(&text)
+                .map(|(at, offset)| Self::Instant(at, offset))
+                .ok_or(OccurredAtError)?,
         };
-        if (1970..=9999).contains(&parsed.day().year()) { Ok(parsed) } else { Err(OccurredAtError) }
+        // The last instant that we know lies within 9999-12-30.
+        let has_instant = match parsed {
+            Self::Instant(..) => true,
+            Self::Day(day) => day.to_zoned(jiff::tz::TimeZone::UTC).is_ok(),
+        };
+        if has_instant && (1970..=9999).contains(&parsed.day().year()) {
+            Ok(parsed)
+        } else {
+            Err(OccurredAtError)
+        }
     }
 }
 
@@ -319,7 +325,9 @@ impl PartialSchema for OccurredAt {
                 .examples([example])
         };
         AnyOfBuilder::new()
-            .description(Some("A day, or an instant, whose offset is kept; from 1970 to 9999"))
+            .description(Some(
+                "A day, or an instant, whose offset is kept; from 1970-01-01 to 9999-12-30",
+            ))
             .item(form(KnownFormat::Date, "2026-05-04"))
             .item(form(KnownFormat::DateTime, "2026-05-04T08:30:00-05:00"))
             .into()
@@ -736,6 +744,13 @@ mod tests {
         check("2026-03-02T23:30:00+00:00", Some("2026-03-02T23:30:00.000Z"));
         check("2023-02-30", None);
         check("1969-12-31", None);
+        check("9999-12-30", Some("9999-12-30"));
+        check("9999-12-31", None);
+        check("9999-12-30T23:00:00+14:00", Some("9999-12-30T23:00:00.000+14:00"));
+        check("9999-12-31T00:00:00Z", None);
+        check("2026-03-02T23:30:00+23:59", Some("2026-03-02T23:30:00.000+23:59"));
+        check("2026-03-02T23:30:00+24:00", None);
+        check("2026-03-02T23:30:00-25:00", None);
         check("yesterday", None);
     }
 

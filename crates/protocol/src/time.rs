@@ -3,8 +3,12 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{Zoned, tz::TimeZone};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use jiff::{
+    Zoned,
+    fmt::temporal::Pieces,
+    tz::{Offset, TimeZone},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A point in time, kept to the microsecond and written to the millisecond.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
@@ -48,8 +52,18 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        jiff::Timestamp::deserialize(deserializer).map(Self)
+        let text = String::deserialize(deserializer)?;
+        instant(&text).map(|(at, _)| at).ok_or_else(|| D::Error::custom(NOT_AN_INSTANT))
     }
+}
+
+const NOT_AN_INSTANT: &str = "must be an RFC 3339 timestamp, such as `2026-11-22T08:30:00Z`";
+
+/// An instant, and what clocks differed from UTC there: at most 23:59, as RFC 3339 has it.
+pub(crate) fn instant(text: &str) -> Option<(Timestamp, Offset)> {
+    let at = text.parse().ok()?;
+    let offset = Pieces::parse(text).ok()?.to_numeric_offset().unwrap_or(Offset::UTC);
+    (offset.seconds().abs() < 24 * 3600).then_some((Timestamp(at), offset))
 }
 
 /// A time zone by its IANA name. It says what "today" is.
@@ -138,5 +152,9 @@ mod tests {
         };
         check("2026-02-09T00:00:00Z", "2026-02-09T00:00:00.000Z");
         check("2026-02-09T08:00:00.123456+08:00", "2026-02-09T00:00:00.123Z");
+        for text in ["2026-02-09T00:00:00+25:00", "2026-02-09", "2026-02-30T00:00:00Z", "now"] {
+            let refused = serde_json::from_value::<Timestamp>(text.into()).unwrap_err();
+            assert_eq!(refused.to_string(), NOT_AN_INSTANT, "{text}");
+        }
     }
 }

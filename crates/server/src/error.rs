@@ -147,6 +147,7 @@ impl From<Arc<StoreError>> for ApiError {
     fn from(error: Arc<StoreError>) -> Self {
         match &*error {
             StoreError::NotFound => Self::not_found(),
+            StoreError::CursorBeyondEnd => Self::field("cursor", "is beyond the last event"),
             StoreError::RunAlreadyFinished => {
                 Self::new(ErrorCode::RunAlreadyFinished, "the run has already finished")
             }

@@ -68,8 +68,6 @@ pub(crate) struct StreamPage {
     pub(crate) ended: bool,
     /// There is more already.
     pub(crate) more: bool,
-    /// The number of the run's last event.
-    pub(crate) last_seq: u64,
     began_at: Instant,
 }
 
@@ -217,7 +215,6 @@ async fn read_page(
         next: frames.frames.last().map_or(cursor, Frame::cursor),
         ended: frames.ended,
         more: frames.more,
-        last_seq: frames.last_seq,
         began_at,
     })
 }

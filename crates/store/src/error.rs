@@ -10,6 +10,9 @@ pub enum StoreError {
     /// No such row in this scope. A foreign tenant's row is the same.
     #[error("there is no such row in this scope")]
     NotFound,
+    /// No event of the run has this number yet.
+    #[error("the cursor is beyond the last event")]
+    CursorBeyondEnd,
     /// The run has ended; nothing more can be decided about it.
     #[error("the run has already finished")]
     RunAlreadyFinished,
@@ -48,6 +51,7 @@ impl StoreError {
         match self {
             Self::Unavailable(error) => distress::reason_of(error),
             Self::NotFound
+            | Self::CursorBeyondEnd
             | Self::RunAlreadyFinished
             | Self::IdempotencyMismatch
             | Self::SessionBusy

@@ -89,11 +89,15 @@ impl Scoped {
         .bind(walk.bytes_max);
         let mut rows = self.call(query).await?;
         let end = rows.pop().ok_or(StoreError::NotFound)?;
+        let last_seq = get_u64(&end, "last_seq")?;
+        if walk.seq > last_seq {
+            return Err(StoreError::CursorBeyondEnd);
+        }
         Ok(Stretch {
             rows,
             has_more: end.try_get("has_more")?,
             status: get_word(&end, "status")?,
-            last_seq: get_u64(&end, "last_seq")?,
+            last_seq,
         })
     }
 }

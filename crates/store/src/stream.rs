@@ -67,8 +67,6 @@ pub struct Frames {
     pub ended: bool,
     /// There may be more already: read again at once.
     pub more: bool,
-    /// The number of the run's last event.
-    pub last_seq: u64,
 }
 
 impl Scoped {
@@ -103,7 +101,6 @@ impl Scoped {
                 && (seen.seq >= stretch.last_seq || frames.is_empty()),
             more: stretch.has_more,
             frames,
-            last_seq: stretch.last_seq,
         })
     }
 }

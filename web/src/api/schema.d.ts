@@ -99,7 +99,8 @@ export interface paths {
         /**
          * Log in with a browser
          * @description The cookie stands for the credential in requests of the web page. It is a secret of its own, which
-         *     ends after 7 days, with its key or token, or at logout. With `auth = "none"` no cookie is set.
+         *     ends after 7 days, with its key or token, at logout, or when the browser logs in again. With
+         *     `auth = "none"` no cookie is set.
          */
         post: operations["login"];
         delete?: never;
@@ -1481,7 +1482,7 @@ export interface components {
             /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
         };
-        /** @description A day, or an instant, whose offset is kept; from 1970 to 9999 */
+        /** @description A day, or an instant, whose offset is kept; from 1970-01-01 to 9999-12-30 */
         OccurredAt: string;
         /**
          * @description Names an organisation: the wall between tenants.

@@ -1,8 +1,9 @@
 //! The query string as a struct, which also documents it. A parameter that is given twice must have
 //! the same value both times; unknown ones are refused earlier, in `middleware::known_query`.
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use http::{Uri, request::Parts};
+use percent_encoding::percent_decode_str;
 use protocol::page::PageLimit;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -42,15 +43,15 @@ pub(crate) struct QueryPairs(Vec<(String, String)>);
 
 impl QueryPairs {
     pub(crate) fn of(uri: &Uri) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|_| ApiError::field("query", "is not well formed"))?;
-        if pairs.len() > QUERY_PARAMETERS_MAX {
+        let query = uri.query().unwrap_or_default();
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        if pairs.clone().count() > QUERY_PARAMETERS_MAX {
             return Err(ApiError::field(
                 "query",
                 format!("must have at most {QUERY_PARAMETERS_MAX} parameters"),
             ));
         }
-        Ok(Self(pairs))
+        pairs.map(decoded_pair).collect::<Result<_, _>>().map(Self)
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
@@ -61,6 +62,25 @@ impl QueryPairs {
     pub(crate) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// As the URL standard decodes a form, but what it would mend or the database cannot keep is refused.
+fn decoded_pair(pair: &str) -> Result<(String, String), ApiError> {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let name = decoded(name).map_err(|fault| ApiError::field("query", fault))?;
+    match decoded(value) {
+        Ok(value) => Ok((name, value)),
+        Err(fault) => Err(ApiError::field(name, fault)),
+    }
+}
+
+fn decoded(text: &str) -> Result<String, &'static str> {
+    let text = text.replace('+', " ");
+    let text = percent_decode_str(&text).decode_utf8().map_err(|_| "must be UTF-8")?;
+    if text.contains('\0') {
+        return Err("must not contain the NUL character");
+    }
+    Ok(text.into_owned())
 }
 
 /// How many rows a page has at most.
@@ -105,6 +125,35 @@ pub(crate) fn decimal(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pairs(query: &str) -> Result<Vec<(String, String)>, String> {
+        let uri = format!("/runs?{query}").parse().unwrap();
+        QueryPairs::of(&uri)
+            .map(|pairs| pairs.0)
+            .map_err(|error| error.into_body(String::new()).error.message)
+    }
+
+    #[test]
+    fn parameters_are_decoded_as_forms_are() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let check = |query: &str, want: &[(String, String)]| {
+            assert_eq!(pairs(query).as_deref(), Ok(want), "{query}");
+        };
+        check("", &[]);
+        check("a=1&&b", &[pair("a", "1"), pair("b", "")]);
+        check(
+            "a+b=c%20d%2B=&%C3%A9=%EF%BF%BD%zz",
+            &[pair("a b", "c d+="), pair("é", "\u{fffd}%zz")],
+        );
+    }
+
+    #[test]
+    fn what_is_not_text_is_refused_by_name() {
+        let check = |query: &str, want: &str| assert_eq!(pairs(query), Err(want.into()), "{query}");
+        check("a=1&session_key=%00", "`session_key` must not contain the NUL character");
+        check("session_key=a%FFb", "`session_key` must be UTF-8");
+        check("%ff=1", "`query` must be UTF-8");
+    }
 
     #[test]
     fn a_number_is_digits_that_the_database_can_hold() {

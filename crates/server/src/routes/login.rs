@@ -31,7 +31,8 @@ pub(crate) struct LoginBody {
 /// Log in with a browser
 ///
 /// The cookie stands for the credential in requests of the web page. It is a secret of its own, which
-/// ends after 7 days, with its key or token, or at logout. With `auth = "none"` no cookie is set.
+/// ends after 7 days, with its key or token, at logout, or when the browser logs in again. With
+/// `auth = "none"` no cookie is set.
 #[utoipa::path(
     post, path = "/api/login", tag = "identity", operation_id = "login", request_body = LoginBody,
     responses(
@@ -55,7 +56,12 @@ pub(crate) async fn login(
         return Err(ApiError::field("/key", words));
     }
     let principal = app.access.principal(&Credential::Bearer(&key), &at).await?;
-    match app.authenticator.log_in(&principal).await? {
+    let login = app.authenticator.log_in(&principal).await?;
+    if let Some(earlier) = secret_of(&headers) {
+        // Its cookie is replaced: nobody could log out of it any more.
+        app.authenticator.log_out(earlier).await?;
+    }
+    match login {
         Some((secret, lasts)) => with_cookie(set(&secret, lasts, &headers)),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }

@@ -64,7 +64,7 @@ async fn the_end_is_seen_with_the_last_event_and_not_before() {
         .await
         .unwrap();
     let first = scoped.read_frames(run_id, at(0, 0), true).await.unwrap();
-    assert_eq!((first.frames.len(), first.ended, first.last_seq), (500, false, 700));
+    assert_eq!((first.frames.len(), first.ended), (500, false));
     let cursor = first.frames.last().unwrap().cursor();
     let second = scoped.read_frames(run_id, cursor, true).await.unwrap();
     assert_eq!((second.frames.len(), second.ended), (200, true));
