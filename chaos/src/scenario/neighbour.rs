@@ -4,19 +4,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    future::ready,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, future::join_all, stream};
 use protocol::id::RunId;
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     client::{Acked, PersistentClient},
@@ -31,9 +32,11 @@ use crate::{
 const SLOWER_MAX: f64 = 3.0;
 /// Waits below this are none, in milliseconds. The short form shares its machine with other work.
 const FLOOR_MS: (f64, f64) = (1_000.0, 250.0);
-/// Longest time of sampling: fewer samples must do where they take longer.
-const SAMPLING_MAX: Duration = Duration::from_secs(120);
-const SAMPLING_MAX_SHORT: Duration = Duration::from_secs(6);
+/// Turns of being alone and of having a neighbour: the machine may have other work at one time than at
+/// another.
+const ROUNDS: (usize, usize) = (1, 4);
+/// Longest time of sampling in a turn: fewer samples must do where they take longer.
+const SAMPLING_MAX: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(30));
 /// Characters of a large input, of which a request takes 262,144; its answer repeats them.
 const INPUT_CHARS: usize = 200_000;
 /// How often the answer of the run that is followed repeats its input: 4 MB is the most.
@@ -48,21 +51,18 @@ const HELD: Duration = Duration::from_secs(8);
 const REST: Duration = Duration::from_millis(20);
 
 pub(super) async fn run(world: &World, nodes: &Nodes, client: PersistentClient) -> Result<Case> {
-    let samples = world.scale.of(12, 400);
-    let noisy = Noisy::prepare(world, nodes, &client).await?;
+    let rounds = world.scale.of(ROUNDS.0, ROUNDS.1);
+    let samples = world.scale.of(12, 400) / rounds;
+    let mut noisy = Noisy::prepare(world, nodes, &client).await?;
     let quiet = Quiet::prepare(world, client).await?;
-    let alone = quiet.sample(world, "alone", samples).await?;
-    let done = AtomicBool::new(false);
-    let measured = async {
-        let beside = quiet.sample(world, "beside", samples).await;
-        done.store(true, Ordering::Relaxed);
-        beside
-    };
-    let (beside, posted) = tokio::select! {
-        both = async { tokio::join!(measured, noisy.post_until(&done)) } => both,
-        () = noisy.ask_forever() => bail!("it asks for ever"),
-    };
-    let (beside, posted) = (beside?, posted?);
+    let (mut alone, mut beside) = (Samples::default(), Samples::default());
+    for round in 0..rounds {
+        quiet.sample(world, &format!("alone_{round}"), samples, &mut alone).await?;
+        let name = format!("beside_{round}");
+        let measured = quiet.sample(world, &name, samples, &mut beside);
+        noisy.ask_during(round, measured).await?;
+        wait_for_ends(&world.pool, &noisy.client.org, PATIENCE).await;
+    }
 
     let mut violations = beside.refused.clone();
     violations.extend(alone.refused.clone());
@@ -92,11 +92,9 @@ pub(super) async fn run(world: &World, nodes: &Nodes, client: PersistentClient) 
         world.scale.of("p50", "p99"),
         waits.join(", ")
     );
-    let mut theirs = noisy.acked;
-    theirs.extend(posted);
     Ok(Case {
         acked,
-        beside: vec![(noisy.client, theirs)],
+        beside: vec![(noisy.client, noisy.acked)],
         violations,
         faults,
         ..Case::new(quiet.client)
@@ -129,12 +127,17 @@ impl Quiet {
         Ok(Self { client, acked: vec![ended.clone()], ended })
     }
 
-    async fn sample(&self, world: &World, name: &str, samples: usize) -> Result<Samples> {
+    async fn sample(
+        &self,
+        world: &World,
+        name: &str,
+        samples: usize,
+        seen: &mut Samples,
+    ) -> Result<()> {
         let (client, scope) = (&self.client, self.client.scope());
         let mut dice = world.dice(8);
-        let mut seen = Samples::default();
         let began = Instant::now();
-        let most = world.scale.of(SAMPLING_MAX_SHORT, SAMPLING_MAX);
+        let most = world.scale.of(SAMPLING_MAX.0, SAMPLING_MAX.1);
         for n in (0..samples).take_while(|_| began.elapsed() < most) {
             sleep(Duration::from_millis(dice.u64(..50))).await;
             let mut task = SMALL.task(client, n);
@@ -154,7 +157,7 @@ impl Quiet {
             };
             seen.time("stream", begin).await;
         }
-        Ok(seen)
+        Ok(())
     }
 }
 
@@ -198,11 +201,12 @@ struct Answers {
 impl Noisy {
     async fn prepare(world: &World, nodes: &Nodes, quiet: &PersistentClient) -> Result<Self> {
         let client = PersistentClient::new(format!("{}_noisy", quiet.org), nodes.urls())?;
-        let large = post_large(&client, "large", REPEATED).await?;
+        let quiet = &watch::Sender::new(true).subscribe();
+        let large = post_large(&client, "large", REPEATED, quiet).await?;
         let runs = world.scale.of(20, 200);
         let client_of = &client;
         let acked: Vec<_> = stream::iter(0..runs)
-            .map(|n| async move { post_large(client_of, &format!("first_{n}"), 1).await })
+            .map(|n| async move { post_large(client_of, &format!("first_{n}"), 1, quiet).await })
             .buffered(POSTS)
             .collect()
             .await;
@@ -212,12 +216,37 @@ impl Noisy {
         Ok(Self { client, scale: world.scale, acked, large, answers: Mutex::default() })
     }
 
-    /// A backlog, which grows until it is told to stop.
-    async fn post_until(&self, done: &AtomicBool) -> Result<Vec<Acked>> {
-        let most = self.scale.of(16, 1_000);
+    /// Asks for all that it may while something is measured.
+    async fn ask_during(
+        &mut self,
+        round: usize,
+        measured: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let (quiet, heard) = watch::channel(false);
+        let measured = async {
+            let measured = measured.await;
+            quiet.send_replace(true);
+            measured
+        };
+        let mut ends = heard.clone();
+        let noise = async {
+            tokio::select! {
+                () = self.ask_forever() => {}
+                _ = ends.wait_for(|ended| *ended) => {}
+            }
+        };
+        let (measured, posted, ()) = tokio::join!(measured, self.post_until(round, &heard), noise);
+        self.acked.extend(posted?);
+        measured
+    }
+
+    /// A backlog, which grows until it is quiet.
+    async fn post_until(&self, round: usize, quiet: &watch::Receiver<bool>) -> Result<Vec<Acked>> {
+        let most = self.scale.of(16, 250);
+        let name = |n: usize| format!("next_{round}_{n}");
         stream::iter(0..most)
-            .take_while(|_| async { !done.load(Ordering::Relaxed) })
-            .map(|n| async move { post_large(&self.client, &format!("next_{n}"), 1).await })
+            .take_while(|_| ready(!*quiet.borrow()))
+            .map(|n| async move { post_large(&self.client, &name(n), 1, quiet).await })
             .buffered(POSTS)
             .collect::<Vec<_>>()
             .await
@@ -317,20 +346,29 @@ impl Noisy {
     }
 }
 
-/// A run whose answer repeats its large input so often, posted until it is acknowledged.
-async fn post_large(client: &PersistentClient, name: &str, repeated: u64) -> Result<Acked> {
+/// A run whose answer repeats its large input so often, posted until it is acknowledged. It may be
+/// refused for as long as its organisation asks for too much, and for a while when it is quiet.
+async fn post_large(
+    client: &PersistentClient,
+    name: &str,
+    repeated: u64,
+    quiet: &watch::Receiver<bool>,
+) -> Result<Acked> {
     let name = format!("{}_{name}", client.org);
     let token = format!("{name}_{}", "x".repeat(INPUT_CHARS));
     let task = Task { token, words: repeated, ..SMALL.task(client, 0) };
-    let began = Instant::now();
+    let mut quiet_since = Instant::now();
     loop {
+        if !*quiet.borrow() {
+            quiet_since = Instant::now();
+        }
         let answer = client.post_in_session_once(&task, &name, &format!("s_{name}")).await;
         match answer {
             Ok(answer) if answer.status() == StatusCode::CREATED => {
                 let run_id = run_id(&answer.text().await?)?;
                 return Ok(Acked { run_id, task });
             }
-            Ok(_) | Err(_) => ensure!(began.elapsed() < PATIENCE, "`{name}` is not taken"),
+            Ok(_) | Err(_) => ensure!(quiet_since.elapsed() < PATIENCE, "`{name}` is not taken"),
         }
         sleep(REST).await;
     }
