@@ -4,14 +4,17 @@
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
+/** A page, the server and its database are busy for each. */
+const FILES_AT_ONCE = 2;
+
 export default defineConfig({
   resolve: { alias: { "~": join(import.meta.dirname, "src") } },
   test: {
     environment: "node",
     include: [process.env.FIGURES ? "browser/*.figures.ts" : "browser/*.test.ts"],
     globalSetup: "browser/setup.ts",
-    // One browser and one server: their tests would only wait for each other.
-    fileParallelism: false,
+    // They share a browser and a server, but no user: what one waits for, another uses.
+    maxWorkers: FILES_AT_ONCE,
     // Far beyond what an idle machine takes.
     testTimeout: 120_000,
     hookTimeout: 120_000,

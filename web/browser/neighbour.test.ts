@@ -15,6 +15,8 @@ const USER = "user_neighbour";
 const SECRET = "the-secret-plan";
 /** A connection that is let in would stay open. */
 const PATIENCE_MS = 3_000;
+/** Fewer than the connections that a browser has for a server, so that none waits for another. */
+const AT_ONCE = 3;
 
 type Asked = { method: string; path: string };
 type Reach = { name: string; origin: () => string };
@@ -112,7 +114,7 @@ async function pageAt(context: BrowserContext, origin: string): Promise<Page> {
 /** Asks each request in each way that a page has; what came back that holds the secret. */
 function attack(page: Page, requests: Asked[], target: string): Promise<string[]> {
   return page.evaluate(
-    async ({ requests, target, query, secret, patience }) => {
+    async ({ requests, target, query, secret, patience, atOnce }) => {
       const read: string[] = [];
       const look = (way: string, text: string | null | undefined) => {
         if (text?.includes(secret)) read.push(`${way}: ${text.slice(0, 200)}`);
@@ -211,7 +213,7 @@ function attack(page: Page, requests: Asked[], target: string): Promise<string[]
           }),
         );
 
-      for (const request of requests) {
+      const byAll = async (request: Asked) => {
         const reads = request.method === "GET";
         await Promise.all([
           byFetch(request),
@@ -222,7 +224,12 @@ function attack(page: Page, requests: Asked[], target: string): Promise<string[]
           ...(request.path.endsWith("/stream") ? [bySocket(request)] : []),
         ]);
         if (!reads) byBeacon(request);
-      }
+      };
+      const left = [...requests];
+      const goOn = async () => {
+        for (let next = left.shift(); next; next = left.shift()) await byAll(next);
+      };
+      await Promise.all(Array.from({ length: atOnce }, goOn));
       return read;
     },
     {
@@ -231,6 +238,7 @@ function attack(page: Page, requests: Asked[], target: string): Promise<string[]
       query: `org_id=${ORG}&user_id=${USER}`,
       secret: SECRET,
       patience: PATIENCE_MS,
+      atOnce: AT_ONCE,
     },
   );
 }
@@ -286,9 +294,10 @@ describe.each(["none", "keys"])("with auth = %s", (auth) => {
   test.each(REACHES)("$name reads nothing and changes nothing", async ({ origin }) => {
     const before = await everything();
     const page = await pageAt(context, origin());
-    for (const host of ["127.0.0.1", "localhost", "evil.example"]) {
-      expect(await attack(page, requests, named(host)), `of ${named(host)}`).toEqual([]);
-    }
+    const read = ["127.0.0.1", "localhost", "evil.example"].map((host) =>
+      attack(page, requests, named(host)),
+    );
+    expect((await Promise.all(read)).flat()).toEqual([]);
     expect(await everything()).toBe(before);
   });
 
