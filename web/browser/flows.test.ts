@@ -141,6 +141,23 @@ describe.each(LANGUAGES)("in %s", (language) => {
   });
 });
 
+test("a search says why it does not show a memory", async () => {
+  const user = "user_why";
+  const address = inject("address");
+  const { id } = await ask(address, user, "/api/memories", { type: "core", text: "green tea" });
+  const { page, t, go, faults } = await visit(`/memory?q=tea&layer=archival&why=${id}`, { user });
+  const layer = t("layer.core");
+  await page.getByText(t("why.layer", { layer, place: 1 })).waitFor();
+  await page.getByText(t("score.words")).first().waitFor();
+  await go("/memory?q=tea&why=mem_01h455vb4pex5vsknk084sn02q");
+  await page.getByText(t("why.absent")).waitFor();
+  await page.getByLabel(t("why.id")).fill(id);
+  await page.getByRole("button", { name: t("why.ask") }).click();
+  await page.getByText(t("why.shown", { place: 1 })).waitFor();
+  expect(page.url()).toContain(id);
+  expect(faults).toEqual([]);
+});
+
 test("what was being said is there again after a reload, byte for byte", async () => {
   const { page, t, faults } = await visit("/sessions/s_reload");
   const box = page.getByRole("textbox", { name: t("chat.message") });
@@ -175,7 +192,7 @@ test("what is long or cut says so, and the rest is there", async () => {
   await box.press("ArrowUp");
   await expect.poll(() => box.inputValue()).toBe(long);
   await page.getByRole("link", { name: t("chat.trace") }).click();
-  await page.getByText(t("run.cut")).waitFor();
+  await page.getByText(t("run.cut"), { exact: true }).waitFor();
   expect(faults).toEqual([]);
 });
 

@@ -12,6 +12,7 @@ withBrowser();
 
 const t = wordsOf("en");
 const USER = "user_streams";
+const LONG_S = 120;
 let server: Server;
 let wire: Wire;
 
@@ -65,13 +66,19 @@ test("cut connections are made again where they were", async () => {
   expect(visited.faults).toEqual([]);
 });
 
-test("a server that asks for a long wait is asked again when somebody says so", async () => {
-  const visited = await watching("busy");
-  wire.busy(true);
-  await lost(visited.page);
-  wire.busy(false);
-  await visited.page.getByRole("button", { name: t("link.retry") }).click();
-  await live(visited.page);
+test("a server that asks for a long wait is left alone, until somebody says so", async () => {
+  const visited = await watching("busy", { sharesWorkers: false, clock: true });
+  const { page } = visited;
+  wire.busy(LONG_S);
+  await lost(page);
+  // The stream, and the row of the run.
+  await expect.poll(() => wire.refused).toBe(2);
+  await page.clock.fastForward((LONG_S - 20) * 1000);
+  await page.evaluate(() => new Promise((next) => requestIdleCallback(next)));
+  expect(wire.refused).toBe(2);
+  wire.heal();
+  await page.getByRole("button", { name: t("link.retry") }).click();
+  await live(page);
   await isWhole(visited, visited.id, "busy");
 });
 
@@ -91,18 +98,18 @@ test("pages that are opened while the server is away fill by themselves", async 
   await page.getByRole("link", { name: t("nav.runs"), exact: true }).click();
   const link = page.getByTitle(other.run_id);
   await link.waitFor();
-  wire.busy(true);
+  wire.busy(1);
   await link.click();
   await page.getByRole("alert").first().waitFor();
-  wire.busy(false);
+  wire.heal();
   await page.getByRole("row").filter({ hasText: "lab/test" }).waitFor();
   await page.getByRole("alert").waitFor({ state: "detached" });
 
   // A page whose program has yet to be read.
-  wire.busy(true);
+  wire.busy(1);
   await page.getByRole("link", { name: t("nav.memory"), exact: true }).click();
   await page.getByRole("status", { name: t("loading") }).waitFor();
-  wire.busy(false);
+  wire.heal();
   await page.getByRole("button", { name: t("memory.write") }).waitFor();
   await openGate(inject("model"), "away");
 });

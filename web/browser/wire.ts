@@ -6,6 +6,9 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 export class Wire {
   private readonly sockets = new Set<Socket>();
   private mode: "pass" | "mute" | "busy" = "pass";
+  private retryAfterS = 0;
+  /** How often it was refused, since it was busy. */
+  refused = 0;
 
   private constructor(
     private readonly server: Server,
@@ -29,9 +32,11 @@ export class Wire {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  /** Takes connections, and answers 503 to all requests. */
-  busy(isBusy: boolean): void {
-    this.mode = isBusy ? "busy" : "pass";
+  /** Takes connections, and answers 503 to all requests: they are to wait so long. */
+  busy(retryAfterS: number): void {
+    this.mode = "busy";
+    this.retryAfterS = retryAfterS;
+    this.refused = 0;
     this.cut();
   }
 
@@ -44,7 +49,7 @@ export class Wire {
     }
   }
 
-  /** After a test, however it ended: as at the start. */
+  /** Passes everything on, as at the start. */
   heal(): void {
     this.mode = "pass";
     this.cut();
@@ -60,8 +65,9 @@ export class Wire {
     socket.on("error", () => {});
     socket.on("close", () => this.sockets.delete(socket));
     if (this.mode === "busy") {
-      const head = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 600\r\ncontent-length: 0\r\n";
-      socket.end(`${head}connection: close\r\n\r\n`);
+      this.refused += 1;
+      const head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n";
+      socket.end(`${head}retry-after: ${this.retryAfterS}\r\n\r\n`);
       return;
     }
     const { hostname, port } = new URL(this.target);

@@ -98,7 +98,13 @@ const run = createRoute({
 const memories = createRoute({
   getParentRoute: () => shell,
   path: "/memory",
-  validateSearch: (said: Said) => some({ layer: oneOf(said.layer, MEMORY_TYPES), q: text(said.q) }),
+  validateSearch: (said: Said) =>
+    some({
+      layer: oneOf(said.layer, MEMORY_TYPES),
+      q: text(said.q),
+      /** The memory that a search is asked about. */
+      why: text(said.why),
+    }),
   component: lazyRouteComponent(() => patient(() => import("~/pages/memories")), "MemoriesPage"),
 });
 

@@ -3,6 +3,7 @@ import { en } from "~/i18n/en";
 import { formatter } from "~/i18n/format";
 import { type Dictionary, translator } from "~/i18n/translate";
 import { zhCN } from "~/i18n/zh-CN";
+import { warningName } from "~/run/warnings";
 
 const placeholders = (message: Dictionary[keyof Dictionary]) => {
   const text = typeof message === "string" ? message : message.other;
@@ -41,4 +42,10 @@ test("durations, tokens and money are short and exact enough", () => {
 
 test("times are told in the zone that was chosen", () => {
   expect(formatter("en", "utc").exactTime("2026-01-31T12:00:00.000Z")).toContain("12:00:00 UTC");
+});
+
+test("warnings are named in the language of the page, new ones by their code", () => {
+  const chinese = translator("zh-CN", zhCN);
+  expect(warningName(chinese, "cache_lost")).toBe(zhCN["warning.cache_lost"]);
+  expect(warningName(chinese, "from_tomorrow")).toBe("from_tomorrow");
 });

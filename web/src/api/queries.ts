@@ -1,22 +1,12 @@
 // What can be read, as queries: the key, how it is fetched, how long it stays fresh.
 
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { again, LIVE_MS } from "./again";
 import { answered, api } from "./client";
-import { isTransient } from "./error";
-import { hasEnded, type MemoryType, type RunStatus } from "./types";
+import { ApiError } from "./error";
+import { type Hit, hasEnded, type MemoryFilters, type MemoryType, type RunStatus } from "./types";
 
 const PAGE = 50;
-/** How often tables of live things ask again. */
-export const LIVE_MS = 2_000;
-/** After what may pass (the server starts anew) a page asks again by itself. */
-export const AGAIN_MS = 4_000;
-
-type Asked = { state: { error: unknown } };
-
-/** When a query is to be asked again: after `ms` while what it shows lives, and after a failure. */
-export const again = ({ state: { error } }: Asked, ms: number | false = false) =>
-  ms || (isTransient(error) && AGAIN_MS);
-
 type Page = { next_cursor?: string | null };
 const pages = {
   initialPageParam: undefined as string | undefined,
@@ -115,16 +105,53 @@ export const memoriesQuery = (type?: MemoryType) =>
     ...pages,
   });
 
+/** Hits that the page shows, and those that a search can have. */
+export const HITS_SHOWN = 20;
+export const HITS_MAX = 50;
+
+const search = (query: string, top_k: number, signal: AbortSignal, filters?: MemoryFilters) =>
+  answered(
+    api.POST("/api/memories/search", {
+      body: { query, top_k, explain: true, ...(filters && { filters }) },
+      signal,
+    }),
+  );
+
 export const memorySearchQuery = (query: string, type?: MemoryType) =>
   queryOptions({
     queryKey: ["memories", "search", { query, type }],
-    queryFn: ({ signal }) =>
-      answered(
-        api.POST("/api/memories/search", {
-          body: { query, top_k: 20, explain: true, ...(type && { filters: { type: [type] } }) },
-          signal,
-        }),
-      ),
+    queryFn: ({ signal }) => search(query, HITS_SHOWN, signal, type && { type: [type] }),
+  });
+
+export type WhyNot =
+  | { kind: "absent" }
+  /** Among the best, counted from 1, whatever its layer. */
+  | { kind: "placed"; place: number; hit: Hit }
+  /** Found among its own kind alone; `last` is the score of the last of the best. */
+  | { kind: "behind"; last: number; hit: Hit }
+  | { kind: "unlike" };
+
+/** Why a search does not show a memory. */
+export const whyNotQuery = (query: string, id: string) =>
+  queryOptions({
+    queryKey: ["memories", "why", { query, id }],
+    queryFn: async ({ signal }): Promise<WhyNot> => {
+      const path = { path: { id } };
+      const memory = await answered(api.GET("/api/memories/{id}", { params: path, signal })).catch(
+        (error: unknown) => {
+          if (error instanceof ApiError && error.code === "not_found") return null;
+          throw error;
+        },
+      );
+      if (!memory) return { kind: "absent" };
+      const best = await search(query, HITS_MAX, signal);
+      const place = best.hits.findIndex((hit) => hit.id === id) + 1;
+      if (place > 0) return { kind: "placed", place, hit: best.hits[place - 1]! };
+      const { type, group_key, metadata } = memory;
+      const alike = await search(query, HITS_MAX, signal, { type: [type], group_key, metadata });
+      const hit = alike.hits.find((one) => one.id === id);
+      return hit ? { kind: "behind", last: best.hits.at(-1)!.score, hit } : { kind: "unlike" };
+    },
   });
 
 export const memoryQuery = (id: string) =>
@@ -153,13 +180,13 @@ export const memoryLinksQuery = (id: string) =>
 export const queueQuery = queryOptions({
   queryKey: ["queue"],
   queryFn: () => answered(api.GET("/api/queue")),
-  refetchInterval: LIVE_MS,
+  refetchInterval: (query) => again(query, LIVE_MS),
 });
 
 export const healthQuery = queryOptions({
   queryKey: ["health"],
   queryFn: () => answered(api.GET("/health")),
-  refetchInterval: 5 * LIVE_MS,
+  refetchInterval: (query) => again(query, 5 * LIVE_MS),
 });
 
 export const usageQuery = queryOptions({

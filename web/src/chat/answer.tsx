@@ -6,6 +6,7 @@ import { lazy, Suspense, useState } from "react";
 import type { Hit } from "~/api/types";
 import { patient } from "~/app/patient";
 import { useWords } from "~/i18n";
+import { warningName } from "~/run/warnings";
 import { cx } from "~/ui/class-names";
 import { JsonView } from "~/ui/json-view";
 import { Elapsed } from "~/ui/time";
@@ -57,10 +58,14 @@ function Compacted({ part }: { part: Extract<Part, { kind: "compacted" }> }) {
 }
 
 function Note({ part }: { part: Extract<Part, { kind: "note" }> }) {
+  const { t } = useWords();
   return (
-    <p className="flex items-center gap-2 text-sm text-warn">
-      <TriangleAlert size={14} aria-hidden className="shrink-0" />
-      <span className="wrap-any">{part.message}</span>
+    <p className="flex items-baseline gap-2 text-sm">
+      <TriangleAlert size={14} aria-hidden className="shrink-0 translate-y-0.5 text-warn" />
+      <span className="wrap-any">
+        <span className="text-warn">{warningName(t, part.code)}</span>{" "}
+        <span className="text-meta text-muted">{part.message}</span>
+      </span>
     </p>
   );
 }

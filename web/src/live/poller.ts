@@ -1,6 +1,7 @@
 // Follows a run by asking for its events again and again: for runs beyond the connections that a
 // browser has for one server (six with HTTP/1.1, all tabs together). It sees no words in the making.
 
+import { retryAfterMs } from "~/api/error";
 import { scopeHeaders } from "~/api/scope";
 import type { RunEvent } from "~/api/types";
 import { isTerminal, type Link, type RunWatcher, type Topic } from "./frames";
@@ -36,21 +37,23 @@ export class Poller {
   private async run(): Promise<void> {
     const { signal } = this.stopped;
     while (!signal.aborted) {
-      const status = await this.ask();
+      const response = await this.ask();
       if (signal.aborted || this.link.kind === "finished") return;
+      const status = response?.status ?? 0;
       if (status >= 400 && status < 500 && status !== 429) {
         return this.say({ kind: "refused", status });
       }
       const isWell = status === 200;
+      const wait = isWell ? POLL_MS : ((response && retryAfterMs(response)) ?? FAILED_MS);
       this.say(
-        isWell ? { kind: "live", restored: 0 } : { kind: "waiting", until: Date.now() + FAILED_MS },
+        isWell ? { kind: "live", restored: 0 } : { kind: "waiting", until: Date.now() + wait },
       );
-      await this.rest.for(isWell ? POLL_MS : FAILED_MS);
+      await this.rest.for(wait);
     }
   }
 
-  /** Takes the next events; the status of the answer, 0 where there was none. */
-  private async ask(): Promise<number> {
+  /** Takes the next events; null where there was no answer. */
+  private async ask(): Promise<Response | null> {
     try {
       const response = await fetch(
         `/api/runs/${this.topic.runId}/events?cursor=${this.cursor}&limit=500`,
@@ -59,7 +62,7 @@ export class Poller {
           signal: AbortSignal.any([this.stopped.signal, AbortSignal.timeout(ANSWER_MAX_MS)]),
         },
       );
-      if (!response.ok) return response.status;
+      if (!response.ok) return response;
       const { events }: { events: RunEvent[] } = await response.json();
       for (const event of events) {
         this.cursor = event.seq;
@@ -70,9 +73,9 @@ export class Poller {
         });
         if (isTerminal(event.type)) this.say({ kind: "finished" });
       }
-      return response.status;
+      return response;
     } catch {
-      return 0;
+      return null;
     }
   }
 

@@ -2,6 +2,7 @@
 // that one sends no headers, sees no status, and does not notice a connection that has gone silent.
 
 import { createParser } from "eventsource-parser";
+import { retryAfterMs } from "~/api/error";
 import { scopeHeaders } from "~/api/scope";
 import type { Frame, Topic } from "./frames";
 
@@ -71,8 +72,7 @@ function endOf(response: Response): End | null {
   if (response.status === 204) return { kind: "finished" };
   if (response.ok) return null;
   if (response.status === 429 || response.status >= 500) {
-    const seconds = Number(response.headers.get("retry-after"));
-    return { kind: "lost", retryAfterMs: seconds > 0 ? seconds * 1000 : null };
+    return { kind: "lost", retryAfterMs: retryAfterMs(response) };
   }
   return { kind: "refused", status: response.status };
 }

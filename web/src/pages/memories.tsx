@@ -10,6 +10,7 @@ import { useCan } from "~/app/identity";
 import { useWords } from "~/i18n";
 import { useForgetting } from "~/memory/forget";
 import { Highlighted, Score } from "~/memory/score";
+import { WhyNot } from "~/memory/why-not";
 import { WriteMemory } from "~/memory/write";
 import { Figure } from "~/ui/badge";
 import { Button } from "~/ui/button";
@@ -112,19 +113,20 @@ function Found({ query, layer }: { query: string; layer: MemoryType | undefined 
   const hits = search.data?.hits.filter(({ id }) => !forgetting.has(id)) ?? [];
   if (search.error) return <Failure error={search.error} onRetry={() => search.refetch()} />;
   if (search.isPending) return <LoadingRows rows={4} height={96} />;
-  if (hits.length === 0) {
-    return (
-      <Empty title={t("memory.none")}>
-        <Button onClick={() => void navigate({ search: {} })}>{t("filters.clear")}</Button>
-      </Empty>
-    );
-  }
   return (
-    <ol aria-busy={search.isPlaceholderData} className="grid gap-3">
-      {hits.map((hit, place) => (
-        <HitCard key={hit.id} hit={hit} place={place + 1} />
-      ))}
-    </ol>
+    <>
+      {hits.length === 0 && (
+        <Empty title={t("memory.none")}>
+          <Button onClick={() => void navigate({ search: {} })}>{t("filters.clear")}</Button>
+        </Empty>
+      )}
+      <ol aria-busy={search.isPlaceholderData} className="grid gap-3">
+        {hits.map((hit, place) => (
+          <HitCard key={hit.id} hit={hit} place={place + 1} />
+        ))}
+      </ol>
+      <WhyNot query={query} layer={layer} />
+    </>
   );
 }
 

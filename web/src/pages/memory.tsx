@@ -222,9 +222,10 @@ function Links({ id }: { id: string }) {
               <Link
                 to="/memory/$id"
                 params={{ id: other }}
-                className="min-w-0 truncate font-mono text-meta text-accent hover:underline"
+                title={other}
+                className="min-w-0 truncate text-accent hover:underline"
               >
-                {other}
+                <FirstLine id={other} />
               </Link>
               <span className="text-meta text-muted tabular">{link.score.toFixed(2)}</span>
             </li>
@@ -233,6 +234,12 @@ function Links({ id }: { id: string }) {
       </ul>
     </section>
   );
+}
+
+/** What the memory says, once it is read; its id until then. */
+function FirstLine({ id }: { id: string }) {
+  const { data } = useQuery(memoryQuery(id));
+  return data ? data.text.split("\n", 1)[0] : id;
 }
 
 function Versions({ memory, mayWrite }: { memory: Memory; mayWrite: boolean }) {
@@ -257,9 +264,7 @@ function Versions({ memory, mayWrite }: { memory: Memory; mayWrite: boolean }) {
             <p className="flex items-center gap-2 text-meta text-muted">
               <span className="tabular">v{version.version}</span>
               <Ago at={version.replaced_at} />
-              {version.replaced_by && (
-                <span>{t("memory.replaced_by", { who: version.replaced_by })}</span>
-              )}
+              {version.replaced_by && <ReplacedBy who={version.replaced_by} />}
               {mayWrite && version.text !== memory.text && (
                 <Button
                   look="ghost"
@@ -278,5 +283,16 @@ function Versions({ memory, mayWrite }: { memory: Memory; mayWrite: boolean }) {
         ))}
       </ol>
     </section>
+  );
+}
+
+function ReplacedBy({ who }: { who: string }) {
+  const { t } = useWords();
+  const words = t("memory.replaced_by", { who });
+  if (!who.startsWith("run_")) return <span>{words}</span>;
+  return (
+    <Link to="/runs/$id" params={{ id: who }} className="text-accent hover:underline">
+      {words}
+    </Link>
   );
 }

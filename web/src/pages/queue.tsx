@@ -3,7 +3,8 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { healthQuery, LIVE_MS, queueQuery, runsQuery } from "~/api/queries";
+import { again, LIVE_MS } from "~/api/again";
+import { healthQuery, queueQuery, runsQuery } from "~/api/queries";
 import { useWords } from "~/i18n";
 import { Badge } from "~/ui/badge";
 import { Card, Page } from "~/ui/page";
@@ -106,11 +107,11 @@ function AtWork() {
   const { t } = useWords();
   const running = useInfiniteQuery({
     ...runsQuery({ status: "running" }),
-    refetchInterval: LIVE_MS,
+    refetchInterval: (query) => again(query, LIVE_MS),
   });
   const pending = useInfiniteQuery({
     ...runsQuery({ status: "pending" }),
-    refetchInterval: LIVE_MS,
+    refetchInterval: (query) => again(query, LIVE_MS),
   });
   const runs = [running, pending].flatMap(({ data }) => data?.pages[0]?.runs ?? []);
   return (

@@ -3,7 +3,8 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
-import { agentsQuery, LIVE_MS, type RunFilters, runsQuery } from "~/api/queries";
+import { again, LIVE_MS } from "~/api/again";
+import { agentsQuery, type RunFilters, runsQuery } from "~/api/queries";
 import { RUN_STATUSES, type Run, type RunStatus } from "~/api/types";
 import { isSingleKey } from "~/app/keys";
 import { useWords } from "~/i18n";
@@ -26,7 +27,7 @@ export function RunsPage() {
   const filters = { status: search.status, agent: search.agent, session: search.session };
   const list = useInfiniteQuery({
     ...runsQuery(filters),
-    refetchInterval: LIVE_MS,
+    refetchInterval: (query) => again(query, LIVE_MS),
     placeholderData: keepPreviousData,
   });
   const all = list.data?.pages.flatMap((page) => page.runs) ?? [];

@@ -5,9 +5,10 @@
 // stamps as bounds, the bars are laid out.
 
 import { useMemo } from "react";
-import type { RunEvent } from "~/api/types";
+import type { ResumeReason, RunEvent } from "~/api/types";
 import { useWords } from "~/i18n";
 import type { RunLog } from "./log";
+import { warningName } from "./warnings";
 
 export type SpanKind = "run" | "step" | "memory" | "llm" | "tool" | "note";
 
@@ -38,9 +39,21 @@ export type Payload = {
 };
 
 /** What spans are called that neither a tool nor a model names. */
-export type Names = { step: (n: number) => string; recall: (hits: number) => string };
+export type Names = {
+  step: (n: number) => string;
+  recall: (hits: number) => string;
+  resumed: (reason: ResumeReason) => string;
+  warning: (code: string) => string;
+  compacted: (step: number) => string;
+};
 
-const NAMES: Names = { step: (n) => `step ${n}`, recall: (hits) => `recall · ${hits}` };
+const NAMES: Names = {
+  step: (n) => `step ${n}`,
+  recall: (hits) => `recall · ${hits}`,
+  resumed: (reason) => `resumed: ${reason}`,
+  warning: (code) => code,
+  compacted: (step) => `compacted: steps to ${step}`,
+};
 
 /** Makes spans while events come; everything stays where it was put. */
 export class Spans {
@@ -69,14 +82,14 @@ export class Spans {
         this.open(event, "run", event.agent_id, at);
         return;
       case "run.resumed":
-        this.note(event, `resumed: ${event.payload.reason}`, at, false);
+        this.note(event, this.names.resumed(event.payload.reason), at, false);
         this.step = null;
         return;
       case "run.warning":
-        this.note(event, event.payload.code, at, false);
+        this.note(event, this.names.warning(event.payload.code), at, false);
         return;
       case "context.compacted":
-        this.note(event, `compacted: steps to ${event.payload.through_step}`, at, false);
+        this.note(event, this.names.compacted(event.payload.through_step), at, false);
         return;
       case "step.started":
         this.step =
@@ -227,7 +240,14 @@ export function useSpans({ log }: { log: RunLog }): Spans {
   const { t } = useWords();
   // biome-ignore lint/correctness/useExhaustiveDependencies: another log has other spans
   const spans = useMemo(
-    () => new Spans({ step: (n) => t("span.step", { n }), recall: (n) => t("span.recall", { n }) }),
+    () =>
+      new Spans({
+        step: (n) => t("span.step", { n }),
+        recall: (n) => t("span.recall", { n }),
+        resumed: (reason) => t(`resumed.${reason}`),
+        warning: (code) => warningName(t, code),
+        compacted: (step) => t("span.compacted", { step }),
+      }),
     [log, t],
   );
   spans.take(log.events);

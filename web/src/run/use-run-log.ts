@@ -1,8 +1,9 @@
 // A run as it happens: its events so far, then what the stream brings, drawn at most once a frame.
 
 import { useEffect, useMemo, useSyncExternalStore } from "react";
+import { AGAIN_MS, waitOf } from "~/api/again";
 import { isTransient } from "~/api/error";
-import { AGAIN_MS, eventsAfter } from "~/api/queries";
+import { eventsAfter } from "~/api/queries";
 import { follow } from "~/live/follow";
 import type { Link } from "~/live/frames";
 import { RunLog } from "./log";
@@ -83,7 +84,8 @@ class RunSource {
 
   /** Unless it is left, or loaded by hand, before. */
   private loadAgain(): void {
-    const timer = setTimeout(() => void this.load(), AGAIN_MS);
+    const wait = Math.max(AGAIN_MS, waitOf(this.error));
+    const timer = setTimeout(() => void this.load(), wait);
     this.unfollow = () => clearTimeout(timer);
   }
 

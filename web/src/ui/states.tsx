@@ -68,7 +68,7 @@ export function CommandLine({ children }: { children: string }) {
 
 /** What failed, why, what to do, and the id that the server's log has. */
 export function Failure({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
-  const { t } = useWords();
+  const { t, format } = useWords();
   const known = error instanceof ApiError ? error : null;
   if (known?.code === "forbidden" || known?.code === "scope_mismatch") {
     return <NoPermission error={known} />;
@@ -89,6 +89,11 @@ export function Failure({ error, onRetry }: { error: unknown; onRetry?: () => vo
             <code className="font-mono">{field}</code> {message}
           </p>
         ))}
+        {known?.retryAfterMs && (
+          <p className="text-meta text-muted">
+            {t("error.wait", { time: format.duration(known.retryAfterMs) })}
+          </p>
+        )}
         {known?.requestId && (
           <p className="flex items-center text-meta text-muted">
             <code className="font-mono wrap-any">{known.requestId}</code>
