@@ -28,6 +28,9 @@ use crate::{
 /// The scenarios, by what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
+    /// A run kills every worker that opens it, beside runs of another organisation. The first one: a run
+    /// is spared for workers that were lost just before.
+    Poison,
     /// Workers are killed while they work.
     Kill,
     /// Nodes of both kinds are killed while memories are written in every way, and searched.
@@ -50,8 +53,6 @@ pub(crate) enum Scenario {
     Failpoints,
     /// One organisation has a long backlog beside another, and a worker is killed meanwhile.
     Backlog,
-    /// A run kills every worker that opens it, beside runs of another organisation.
-    Poison,
     /// One organisation does the worst that its limits allow, beside another.
     Neighbour,
     /// Workers are killed while all go through PgBouncer.
