@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     admission::Admission,
+    deltas::DeltaGroups,
     notifier::Notifier,
     settings::{DailyBudget, QueueLimits, Retention},
     transaction::Database,
@@ -23,6 +24,7 @@ pub struct Store {
     pub(crate) budget: DailyBudget,
     pub(crate) retention: Retention,
     pub(crate) notifier: Arc<Notifier>,
+    pub(crate) deltas: DeltaGroups,
     pub(crate) claimed_last: Arc<LastServed>,
     pub(crate) remembered_last: Arc<LastServed>,
 }
