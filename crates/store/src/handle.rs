@@ -29,6 +29,16 @@ pub struct Store {
     pub(crate) remembered_last: Arc<LastServed>,
 }
 
+impl Store {
+    /// The same database for the execution of runs: their statements wait for their organisation's
+    /// turn where those of a request would be refused.
+    pub fn for_runs(&self) -> Self {
+        let database =
+            Database { places: self.database.places.for_runs(), ..self.database.clone() };
+        Self { database, ..self.clone() }
+    }
+}
+
 /// The organisation that was served last: the next turn begins behind it, in the order of names.
 #[derive(Debug, Default)]
 pub(crate) struct LastServed(Mutex<String>);
