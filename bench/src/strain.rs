@@ -93,7 +93,7 @@ async fn measure_on(machine: &Machine) -> Result<()> {
         ended
     };
     let (ended, most) = tokio::join!(run, most_memory(&server, &done));
-    let asked = calls.number() * FILE_BYTES as u64;
+    let asked = calls.reads() * FILE_BYTES as u64;
     println!("a run that asked for {:.1} GB of results ends as {}", asked as f64 / 1e9, ended?.end);
     print_memory(&server, most).await?;
     server.stop().await

@@ -27,6 +27,8 @@ pub struct WorkerParts {
     pub after_run: AfterRun,
     /// How large a run may become.
     pub size_limits: RunSizeLimits,
+    /// Whether the process has memory for another run.
+    pub has_memory: fn() -> bool,
     /// Says what day it is for runs and agents that name no time zone.
     pub zone: Zone,
     /// The folder that holds the workspaces of all scopes.

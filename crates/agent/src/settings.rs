@@ -15,8 +15,8 @@ pub const MAX_STEPS: u32 = 50;
 pub const MAX_WALL_S: u64 = 30 * 60;
 /// Tokens of one prompt, where nothing else is configured.
 pub const CONTEXT_TOKENS: u64 = 32_000;
-/// Runs that one process works on at once, where nothing else is configured.
-pub const CONCURRENCY: u32 = 64;
+/// Runs that one process works on at once, where nothing is configured and nobody knows its memory.
+pub const CONCURRENCY: u32 = 1024;
 
 const SYSTEM_PROMPT: &str = "You are a careful assistant that does tasks with tools. \
 Answer in the language of the user. Use `memory_search` when earlier facts may matter and \
@@ -158,8 +158,8 @@ impl Default for RunSizeLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WorkerSettings {
-    /// Runs that it works on at once.
-    pub concurrency: u32,
+    /// Runs that it works on at once; [`CONCURRENCY`] when absent.
+    pub concurrency: Option<u32>,
     /// How long a lease lasts that nobody renews.
     pub lease_ms: u64,
     /// How often leases are renewed.
@@ -175,7 +175,7 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
-            concurrency: CONCURRENCY,
+            concurrency: None,
             lease_ms: 10_000,
             renew_ms: 3_000,
             poll_ms: 1_000,
@@ -186,6 +186,11 @@ impl Default for WorkerSettings {
 }
 
 impl WorkerSettings {
+    /// Runs that it works on at once.
+    pub fn places(&self) -> u32 {
+        self.concurrency.unwrap_or(CONCURRENCY)
+    }
+
     pub(crate) const fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }

@@ -42,6 +42,11 @@ const LESSONS_EVERY: Duration = Duration::from_secs(60);
 const CLAIM_GATHER: Duration = Duration::from_millis(5);
 /// Runs in hand that make a worker busy.
 const BUSY_RUNS: usize = 4;
+/// Where fewer than one in so many places are free, an organisation may wait for the next one though
+/// others are free: they are kept for who comes next (`store::queue`).
+const PLACES_PER_KEPT: usize = 8;
+/// How often a worker without memory for another run looks whether there is some.
+const LOOK_AT_MEMORY: Duration = Duration::from_millis(200);
 /// How often the runs of dead workers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait before registering again.
@@ -76,7 +81,9 @@ struct WorkerState {
 
 impl Worker {
     /// Starts its tasks, which run until it is stopped.
-    pub fn start(parts: WorkerParts, settings: WorkerSettings) -> Self {
+    pub fn start(mut parts: WorkerParts, settings: WorkerSettings) -> Self {
+        parts.store = parts.store.for_runs();
+        parts.memory = parts.memory.for_runs();
         let for_builtins = BuiltinParts {
             store: parts.store.clone(),
             memory: parts.memory.clone(),
@@ -88,7 +95,7 @@ impl Worker {
             parts.redactor.clone(),
             Duration::from_millis(settings.tool_timeout_ms),
         );
-        let places = settings.concurrency.max(1) as usize;
+        let places = settings.places().max(1) as usize;
         let shared = Arc::new(WorkerState {
             runtime: Runtime { parts, toolbox },
             settings,
@@ -219,14 +226,17 @@ async fn expire_lost(shared: Arc<WorkerState>) {
 
 async fn claim_runs(shared: Arc<WorkerState>) {
     exchange_lessons(&shared).await; // Its first run is to be asked for in the right way.
+    report_once(&shared).await; // An organisation's share of the places is known to its first claim.
     let mut bell = shared.runtime.parts.store.watch_queue();
     let mut present_as = shared.present_as.subscribe();
     let mut claimed_at = tokio::time::Instant::now();
+    let places = shared.places.available_permits();
     while !shared.stopping.is_cancelled() {
         let free = shared.places.available_permits();
-        if free == 0 {
+        if free == 0 || !has_memory(&shared) {
             tokio::select! {
                 () = shared.place_freed.notified() => {}
+                () = tokio::time::sleep(LOOK_AT_MEMORY), if free > 0 => {}
                 () = shared.stopping.cancelled() => {}
             }
             continue;
@@ -274,13 +284,20 @@ async fn claim_runs(shared: Arc<WorkerState>) {
             continue;
         }
         if !full {
+            let is_nearly_full = shared.places.available_permits() <= places / PLACES_PER_KEPT;
             tokio::select! {
                 () = bell.woken() => {}
+                () = shared.place_freed.notified(), if is_nearly_full => {}
                 () = tokio::time::sleep(jittered(shared.settings.poll_every())) => {}
                 () = shared.stopping.cancelled() => {}
             }
         }
     }
+}
+
+/// Whether another run may come. One always may: what else is in memory does not go for waiting.
+fn has_memory(shared: &WorkerState) -> bool {
+    shared.runs.is_empty() || (shared.runtime.parts.has_memory)()
 }
 
 /// Executes one run, and frees its place afterwards.
@@ -399,22 +416,26 @@ fn notes(runtime: &Runtime) -> CatalogNotes {
 
 async fn report(shared: Arc<WorkerState>) {
     loop {
-        let node = NodeReport {
-            node_id: shared.node_id,
-            version: shared.runtime.parts.version.to_owned(),
-            concurrency: shared.settings.concurrency,
-            running: u32::try_from(shared.runs.len()).unwrap_or(u32::MAX),
-            tools: shared.runtime.toolbox.infos(),
-            notes: notes(&shared.runtime),
-        };
-        metrics::gauge!("openintern_runs_in_hand").set(f64::from(node.running));
-        if let Err(error) = shared.runtime.parts.store.report_node(&node).await {
-            tracing::debug!(error = %error, "the heartbeat of this node was not written");
-        }
+        report_once(&shared).await;
         tokio::select! {
             () = tokio::time::sleep(REPORT_EVERY) => {}
             () = done(&shared) => return,
         }
+    }
+}
+
+async fn report_once(shared: &WorkerState) {
+    let node = NodeReport {
+        node_id: shared.node_id,
+        version: shared.runtime.parts.version.to_owned(),
+        concurrency: shared.settings.places(),
+        running: u32::try_from(shared.runs.len()).unwrap_or(u32::MAX),
+        tools: shared.runtime.toolbox.infos(),
+        notes: notes(&shared.runtime),
+    };
+    metrics::gauge!("openintern_runs_in_hand").set(f64::from(node.running));
+    if let Err(error) = shared.runtime.parts.store.report_node(&node).await {
+        tracing::debug!(error = %error, "the heartbeat of this node was not written");
     }
 }
 

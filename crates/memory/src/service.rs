@@ -98,6 +98,11 @@ impl MemoryService {
         }
     }
 
+    /// The same service for the execution of runs (see [`Store::for_runs`]).
+    pub fn for_runs(&self) -> Self {
+        Self { store: self.store.for_runs(), ..self.clone() }
+    }
+
     /// The same service for a caller who may also write and change memories of this visibility.
     pub fn reaching(&self, reach: Visibility) -> Self {
         Self { reach, ..self.clone() }

@@ -32,7 +32,7 @@ use self::limits::LimitsTable;
 use crate::{
     cli::{LogFormat, NodeArgs},
     exit::{Exit, Failure},
-    folders,
+    folders, machine,
 };
 
 /// The file in the current folder.
@@ -223,6 +223,7 @@ pub(crate) fn load(args: &NodeArgs, environment: &Environment) -> Result<Loaded,
     if let Some(log_format) = args.log_format {
         config.server.log_format = log_format;
     }
+    config.worker.concurrency.get_or_insert_with(machine::places);
     Ok(Loaded { config, file })
 }
 
@@ -490,7 +491,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!((config.server.port, config.server.host.as_str()), (5000, "::1"));
-        assert_eq!((config.worker.concurrency, config.worker.lease_ms), (3, 7000));
+        assert_eq!((config.worker.concurrency, config.worker.lease_ms), (Some(3), 7000));
         assert_eq!(config.model.default.as_deref(), Some("local/b"));
         let key = config.model.providers["local"].api_key.clone().unwrap();
         assert_eq!(key.expose_secret(), "0123");
@@ -537,7 +538,7 @@ mod tests {
                     tokens_per_org_per_day = 6\ncost_usd_per_org_per_day = 7\n\
                     workspace_bytes_per_org = 8";
         let limits = parse(text, None, &Environment::default()).unwrap().limits;
-        assert_eq!(limits.queue(5).running_per_org, 3);
+        assert_eq!(limits.queue(5).running_per_org, Some(3));
         assert_eq!(limits.tenants().streams_per_key, 4);
         assert_eq!(limits.tenants().requests_per_key.burst.get(), 5);
         assert_eq!(limits.tenants().workspace_bytes_per_org, 8);

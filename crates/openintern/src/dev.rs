@@ -79,7 +79,7 @@ async fn start(
     args: &NodeArgs,
 ) -> Result<Node, Failure> {
     let skills_note = offer_skills(&mut config).await;
-    let concurrency = config.worker.concurrency;
+    let concurrency = config.worker.places();
     let node = Node::start(config, models, database.urls(), Role::ServesAndWorks, args).await?;
     say_parts(&node, database, skills_note, concurrency);
     Ok(node)

@@ -5,7 +5,7 @@
 //! | `cli`, `input` | the command line, and its arguments as values |
 //! | `config`, `folders`, `logging` | configuration, default folders, the log |
 //! | `dev`, `serve`, `doctor`, `embedder`, `reindex` | commands of the server side |
-//! | `node`, `listen`, `skills`, `shutdown` | what those commands are made of |
+//! | `node`, `listen`, `machine`, `skills`, `shutdown` | what those commands are made of |
 //! | `run`, `runs`, `memory`, `catalog`, `keys` | commands that ask a server |
 //! | `client`, `render` | how they ask, and how events look |
 //! | `output`, `exit` | what is printed, and how a command ends |
@@ -23,6 +23,7 @@ mod input;
 mod keys;
 mod listen;
 mod logging;
+mod machine;
 mod memory;
 mod node;
 mod output;

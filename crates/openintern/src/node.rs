@@ -40,6 +40,7 @@ use crate::{
     cli::NodeArgs,
     config::{AuthMode, Config, DatabaseUrls},
     exit::{Exit, Failure},
+    machine,
     shutdown::Shutdown,
 };
 
@@ -137,6 +138,7 @@ impl Node {
                     agents: config.agents.clone(),
                     after_run: config.memory.after_run,
                     size_limits: config.limits.run_size(),
+                    has_memory: machine::has_memory,
                     zone: config.time.zone,
                     workspace_root: workspace_root.clone(),
                     version: VERSION,

@@ -56,7 +56,7 @@ pub(crate) async fn worker(args: ServerArgs, environment: &Environment) -> Resul
     if wait_for_database(&urls, &shutdown).await? == Waited::ToldToStop {
         return Ok(Exit::Done);
     }
-    let concurrency = config.worker.concurrency;
+    let concurrency = config.worker.places();
     let node = Node::start(config, models, urls, Role::WorksOnly, &args.node).await?;
     tracing::info!(concurrency, version = node::VERSION, "working");
     Ok(node.run(None, shutdown).await?)

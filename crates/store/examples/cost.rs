@@ -110,19 +110,18 @@ async fn run(store: &Store, runs: usize, meter: &mut Meter) {
     }
     assert_eq!(claims.len(), runs);
     meter.note("claim").await;
-    for claim in &claims {
-        let mut journal = store.journal(claim);
+    let mut journals: Vec<_> = claims.iter().map(|claim| store.journal(claim)).collect();
+    for journal in &mut journals {
         for n in 1..=5 {
-            let delta = NewDelta {
-                at: StreamCursor { seq: 0, n },
-                step: 1,
-                text: Some("some words of an answer as they come".into()),
-            };
-            journal.commit(&Entry { deltas: vec![delta], ..Entry::default() }).await.unwrap();
+            journal.commit(&delta(n)).await.unwrap();
         }
     }
     meter.note("5 deltas").await;
-    let mut journals: Vec<_> = claims.iter().map(|claim| store.journal(claim)).collect();
+    for entry in (6..=10).map(delta) {
+        let written = journals.iter_mut().map(|journal| journal.commit(&entry));
+        futures::future::try_join_all(written).await.unwrap();
+    }
+    meter.note("5 at once").await;
     for (journal, claim) in journals.iter_mut().zip(&claims) {
         journal.commit(&step(claim.run_id)).await.unwrap();
     }
@@ -140,6 +139,12 @@ async fn run(store: &Store, runs: usize, meter: &mut Meter) {
         scoped.write_memories(&[memory()]).await.unwrap();
     }
     meter.note("0.1 memory").await;
+}
+
+fn delta(n: u64) -> Entry {
+    let text = "some words of an answer as they come";
+    let delta = NewDelta { at: StreamCursor { seq: 0, n }, step: 1, text: Some(text.into()) };
+    Entry { deltas: vec![delta], ..Entry::default() }
 }
 
 fn step(run_id: RunId) -> Entry {

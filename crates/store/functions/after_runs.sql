@@ -96,14 +96,15 @@ create or replace function forget_to_remember(
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan as $$
 declare
+    v_now timestamptz := clock_timestamp();
     v_org text;
     v_bound uuid;
     v_gone bigint;
     v_sum bigint;
 begin
     delete from public.runs_to_remember n
-    where n.noted_at < clock_timestamp() - make_interval(secs => p_kept_s)
-       or (n.tries >= p_tries_max and n.held_until < clock_timestamp());
+    where n.noted_at < v_now - make_interval(secs => p_kept_s)
+       or (n.tries >= p_tries_max and n.held_until < v_now);
     get diagnostics v_sum = row_count;
     loop
         select n.org_id into v_org from public.runs_to_remember n

@@ -66,7 +66,9 @@ begin
     if p_deltas is not null then
         insert into run_deltas (org_id, run_id, seq, n, step, text, created_at)
         select p_org, p_run, d.seq, d.n, d.step, d.text, v_now
-        from jsonb_to_recordset(p_deltas) as d (seq bigint, n bigint, step int, text text);
+        from jsonb_to_recordset(p_deltas) as d (seq bigint, n bigint, step int, text text)
+        -- `commit_deltas` may have written it, and its answer was lost.
+        on conflict (org_id, run_id, seq, n) do nothing;
     end if;
     if p_messages is not null then
         insert into run_messages (org_id, run_id, position, message)
@@ -99,4 +101,43 @@ begin
         end if;
     end if;
     outcome := 'written';
+end $$;
+
+-- Writes one delta of each of many runs, if the worker's claim of that run is the newest, under the
+-- lock of its row; answers which were written. `p_scopes`: objects with the names of the columns of a
+-- scope and its `deltas`. What is not answered is written by `commit_entry`, which says why it may not
+-- be: so a run whose row another transaction holds keeps nobody waiting, and no two groups wait for
+-- each other.
+create or replace function commit_deltas(p_scopes jsonb)
+returns table (run_id uuid, seq bigint, n bigint)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := clock_timestamp();
+    v_set text;
+    v_scope record;
+begin
+    -- Until the end of the transaction, which writes nothing that outlives a crash of the database:
+    -- nobody need wait for its disk.
+    v_set := set_config('synchronous_commit', 'off', true);
+    for v_scope in
+        select s.org_id, s.user_id, s.project_id, s.deltas
+        from jsonb_to_recordset(p_scopes)
+             as s (org_id text, user_id text, project_id text, deltas jsonb)
+    loop
+        perform set_tenant(v_scope.org_id, v_scope.user_id, v_scope.project_id);
+        return query
+        insert into run_deltas (org_id, run_id, seq, n, step, text, created_at)
+        select r.org_id, r.run_id, d.seq, d.n, d.step, d.text, v_now
+        from jsonb_to_recordset(v_scope.deltas)
+             as d (run_id uuid, epoch bigint, seq bigint, n bigint, step int, text text)
+        join runs r
+          on r.org_id = v_scope.org_id and r.user_id = v_scope.user_id
+             and r.project_id = v_scope.project_id and r.run_id = d.run_id
+             and r.epoch = d.epoch and r.status = 'running' and r.cancel_requested_by is null
+        for no key update of r skip locked
+        returning run_id, seq, n;
+    end loop;
 end $$;

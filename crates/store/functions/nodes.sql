@@ -42,15 +42,30 @@ begin
     return v_done;
 end $$;
 
--- A delta is void once the event after it is old: until then its step may be live.
-create or replace function forget_deltas(p_kept_s double precision) returns void
-language sql security definer set search_path = '' as $$
-    delete from public.run_deltas d
-    using public.events e
-    where d.created_at < clock_timestamp() - make_interval(secs => p_kept_s)
-      and e.org_id = d.org_id and e.run_id = d.run_id and e.seq = d.seq + 1
-      and e.ts < clock_timestamp() - make_interval(secs => p_kept_s)
-$$;
+-- Removes up to `p_most` deltas, the oldest first; returns how many. A delta is void once the event
+-- after it is old: until then its step may be live.
+create or replace function forget_deltas(p_kept_s double precision, p_most int) returns bigint
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    v_before timestamptz := clock_timestamp() - make_interval(secs => p_kept_s);
+    v_gone bigint;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    with void as (
+        select d.ctid as row_place from public.run_deltas d
+        where d.created_at < v_before
+          and exists (select from public.events e
+                      where e.org_id = d.org_id and e.run_id = d.run_id and e.seq = d.seq + 1
+                        and e.ts < v_before)
+        order by d.created_at
+        limit p_most
+    )
+    delete from public.run_deltas d using void where d.ctid = void.row_place;
+    get diagnostics v_gone = row_count;
+    return v_gone;
+end $$;
 
 create or replace function forget_idempotency_keys(p_kept_s double precision) returns void
 language sql security definer set search_path = '' as $$

@@ -12,7 +12,10 @@ language sql immutable as $$
 $$;
 
 -- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
--- beyond `p_running_max` at once.
+-- beyond `p_running_max` at once, if that is given.
+--
+-- Of the places of all workers that others leave, an organisation leaves one in `p_places_per_kept`
+-- free: a run cannot be stopped for another, so the next organisation to come must find a place.
 --
 -- Turns are given among the organisations that stand behind `p_after` in the order of their names,
 -- and then from the first one on: among as many as runs are wanted, `p_orgs_min` at least, and
@@ -33,7 +36,7 @@ $$;
 -- and a row that was chosen is found again by its place in the table.
 create or replace function claim_runs(
     p_node uuid, p_most int, p_lease_s double precision, p_running_max int, p_attempts_max int,
-    p_suspect_at int, p_after text, p_orgs_min int)
+    p_suspect_at int, p_after text, p_orgs_min int, p_places_per_kept int, p_silent_s double precision)
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
@@ -73,17 +76,21 @@ declare
     v_rescued int;
     -- Who held the rescued runs.
     v_lost uuid[];
-    -- Runs in hand, by organisation.
+    -- Runs in hand, by organisation, and how many more the workers can take: any number before the
+    -- first of them has reported.
     v_held jsonb;
+    v_free int;
     -- Where the walk stands, whether it has begun again at the first name, and whether it is over.
     v_at text := p_after;
     v_is_round boolean := false;
     v_is_over boolean := false;
     v_available_at timestamptz;
     v_in_hand int;
-    -- The organisations among which turns are given, and what each has in hand.
+    -- The organisations among which turns are given, what each has in hand, and what it may have.
     v_window text[];
     v_window_held int[];
+    v_window_max int[];
+    v_most int;
 begin
     if v_suspect and not v_alone and p_node = (
         select q.lease_owner from public.queue q where q.lease_until >= v_now
@@ -112,7 +119,12 @@ begin
         join public.runs r on r.org_id = l.org_id and r.run_id = l.run_id;
     end if;
     if not v_alone and v_rescued < p_most then
-        select jsonb_object_agg(h.org_id, h.runs) into v_held
+        select jsonb_object_agg(h.org_id, h.runs),
+               greatest(p_most, coalesce((
+                   select sum(n.concurrency) from public.nodes n
+                   where n.seen_at > v_now - make_interval(secs => p_silent_s)
+               ), 1000000000) - coalesce(sum(h.runs), 0))
+        into v_held, v_free
         from (select q.org_id, count(*) as runs from public.queue q
               where q.lease_until >= v_now
               group by q.org_id) h;
@@ -120,6 +132,7 @@ begin
     while not v_alone and not v_is_over and cardinality(v_runs) < p_most loop
         v_window := '{}';
         v_window_held := '{}';
+        v_window_max := '{}';
         while cardinality(v_window) < greatest(p_most, p_orgs_min) loop
             select q.org_id, q.available_at into v_at, v_available_at
             from public.queue q
@@ -134,16 +147,20 @@ begin
                 continue;
             end if;
             v_in_hand := coalesce((v_held ->> v_at)::int, 0);
-            if v_available_at <= v_now and v_in_hand < p_running_max then
+            v_most := v_free + v_in_hand;
+            v_most := least(p_running_max, v_most - v_most / p_places_per_kept);
+            if v_available_at <= v_now and v_in_hand < v_most then
                 v_window := v_window || v_at;
                 v_window_held := v_window_held || v_in_hand;
+                v_window_max := v_window_max || v_most;
             end if;
         end loop;
         with waiting as (
-            select c.org_id, c.run_id, c.row_place, o.place,
+            select c.org_id, c.run_id, c.row_place, o.place, o.most,
                    o.in_hand + row_number() over (
                        partition by o.place order by c.available_at, c.run_id) as turn
-            from unnest(v_window, v_window_held) with ordinality as o (org_id, in_hand, place)
+            from unnest(v_window, v_window_held, v_window_max)
+                 with ordinality as o (org_id, in_hand, most, place)
             cross join lateral (
                 select q.org_id, q.run_id, q.ctid as row_place, q.available_at
                 from public.queue q
@@ -154,7 +171,7 @@ begin
             ) c
         ), ready as (
             select q.org_id, q.run_id, w.turn, w.place
-            from (select * from waiting where turn <= p_running_max order by turn, place) w
+            from (select * from waiting where turn <= most order by turn, place) w
             join public.queue q on q.ctid = w.row_place
             join public.runs r on r.org_id = w.org_id and r.run_id = w.run_id
             where q.lease_until is null and not q.blocked
@@ -209,8 +226,9 @@ returns table (run_id uuid, epoch bigint, cancel_requested boolean)
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     update public.queue q
-    set lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
-    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    set lease_until = t.now + make_interval(secs => p_lease_s)
+    from (select clock_timestamp() as now) t
+    cross join unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
     join public.runs r using (org_id, run_id)
     where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
       and q.lease_until is not null
@@ -221,8 +239,9 @@ create or replace function release_leases(p_orgs text[], p_runs uuid[], p_epochs
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     update public.queue q
-    set lease_until = null, lease_owner = null, available_at = clock_timestamp()
-    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    set lease_until = null, lease_owner = null, available_at = t.now
+    from (select clock_timestamp() as now) t
+    cross join unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
     where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
 $$;
 
@@ -231,9 +250,11 @@ create or replace function expire_lost_leases(
     p_own uuid, p_lock_class int, out ended bigint, out any_expired boolean)
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
-    with owners as (
+    with moment as materialized (
+        select clock_timestamp() as now
+    ), owners as (
         select distinct q.lease_owner from public.queue q
-        where q.lease_until > (select clock_timestamp()) and q.lease_owner <> p_own
+        where q.lease_until > (select now from moment) and q.lease_owner <> p_own
     ), lost as (
         select o.lease_owner from owners o
         where not exists (
@@ -245,13 +266,13 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
                             ::bit(32)::bigint::oid)
     ), ended as (
         update public.queue q
-        set lease_until = clock_timestamp() - interval '1 microsecond'
+        set lease_until = (select now from moment) - interval '1 microsecond'
         from lost
-        where q.lease_owner = lost.lease_owner and q.lease_until > (select clock_timestamp())
+        where q.lease_owner = lost.lease_owner and q.lease_until > (select now from moment)
         returning 1
     )
     select (select count(*) from ended),
-           exists (select from public.queue where lease_until < (select clock_timestamp()))
+           exists (select from public.queue where lease_until < (select now from moment))
 $$;
 
 create or replace function queue_depth(out ready bigint, out leased bigint)

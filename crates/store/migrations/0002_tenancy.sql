@@ -64,7 +64,7 @@ begin
             ('memory_postings', 'homes', 'select, insert, update, delete', null),
             ('memory_scope_stats', 'homes', 'select, insert, update, delete', 'select'),
             ('memory_embedder', null, 'select, insert, update', null),
-            ('nodes', null, 'select, insert, update, delete', null),
+            ('nodes', null, 'select, insert, update, delete', 'select'),
             ('lost_leases', null, 'select, delete', 'select, insert'),
             ('model_lessons', null, 'select, insert, update, delete', null),
             ('_sqlx_migrations', null, 'select', null)

@@ -96,14 +96,15 @@ create or replace function forget_to_remember(
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan as $$
 declare
+    v_now timestamptz := clock_timestamp();
     v_org text;
     v_bound uuid;
     v_gone bigint;
     v_sum bigint;
 begin
     delete from public.runs_to_remember n
-    where n.noted_at < clock_timestamp() - make_interval(secs => p_kept_s)
-       or (n.tries >= p_tries_max and n.held_until < clock_timestamp());
+    where n.noted_at < v_now - make_interval(secs => p_kept_s)
+       or (n.tries >= p_tries_max and n.held_until < v_now);
     get diagnostics v_sum = row_count;
     loop
         select n.org_id into v_org from public.runs_to_remember n
@@ -299,7 +300,9 @@ begin
     if p_deltas is not null then
         insert into run_deltas (org_id, run_id, seq, n, step, text, created_at)
         select p_org, p_run, d.seq, d.n, d.step, d.text, v_now
-        from jsonb_to_recordset(p_deltas) as d (seq bigint, n bigint, step int, text text);
+        from jsonb_to_recordset(p_deltas) as d (seq bigint, n bigint, step int, text text)
+        -- `commit_deltas` may have written it, and its answer was lost.
+        on conflict (org_id, run_id, seq, n) do nothing;
     end if;
     if p_messages is not null then
         insert into run_messages (org_id, run_id, position, message)
@@ -332,6 +335,45 @@ begin
         end if;
     end if;
     outcome := 'written';
+end $$;
+
+-- Writes one delta of each of many runs, if the worker's claim of that run is the newest, under the
+-- lock of its row; answers which were written. `p_scopes`: objects with the names of the columns of a
+-- scope and its `deltas`. What is not answered is written by `commit_entry`, which says why it may not
+-- be: so a run whose row another transaction holds keeps nobody waiting, and no two groups wait for
+-- each other.
+create or replace function commit_deltas(p_scopes jsonb)
+returns table (run_id uuid, seq bigint, n bigint)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+    v_now timestamptz := clock_timestamp();
+    v_set text;
+    v_scope record;
+begin
+    -- Until the end of the transaction, which writes nothing that outlives a crash of the database:
+    -- nobody need wait for its disk.
+    v_set := set_config('synchronous_commit', 'off', true);
+    for v_scope in
+        select s.org_id, s.user_id, s.project_id, s.deltas
+        from jsonb_to_recordset(p_scopes)
+             as s (org_id text, user_id text, project_id text, deltas jsonb)
+    loop
+        perform set_tenant(v_scope.org_id, v_scope.user_id, v_scope.project_id);
+        return query
+        insert into run_deltas (org_id, run_id, seq, n, step, text, created_at)
+        select r.org_id, r.run_id, d.seq, d.n, d.step, d.text, v_now
+        from jsonb_to_recordset(v_scope.deltas)
+             as d (run_id uuid, epoch bigint, seq bigint, n bigint, step int, text text)
+        join runs r
+          on r.org_id = v_scope.org_id and r.user_id = v_scope.user_id
+             and r.project_id = v_scope.project_id and r.run_id = d.run_id
+             and r.epoch = d.epoch and r.status = 'running' and r.cancel_requested_by is null
+        for no key update of r skip locked
+        returning run_id, seq, n;
+    end loop;
 end $$;
 -- API keys.
 
@@ -560,15 +602,30 @@ begin
     return v_done;
 end $$;
 
--- A delta is void once the event after it is old: until then its step may be live.
-create or replace function forget_deltas(p_kept_s double precision) returns void
-language sql security definer set search_path = '' as $$
-    delete from public.run_deltas d
-    using public.events e
-    where d.created_at < clock_timestamp() - make_interval(secs => p_kept_s)
-      and e.org_id = d.org_id and e.run_id = d.run_id and e.seq = d.seq + 1
-      and e.ts < clock_timestamp() - make_interval(secs => p_kept_s)
-$$;
+-- Removes up to `p_most` deltas, the oldest first; returns how many. A delta is void once the event
+-- after it is old: until then its step may be live.
+create or replace function forget_deltas(p_kept_s double precision, p_most int) returns bigint
+language plpgsql security definer set search_path = ''
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    v_before timestamptz := clock_timestamp() - make_interval(secs => p_kept_s);
+    v_gone bigint;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    with void as (
+        select d.ctid as row_place from public.run_deltas d
+        where d.created_at < v_before
+          and exists (select from public.events e
+                      where e.org_id = d.org_id and e.run_id = d.run_id and e.seq = d.seq + 1
+                        and e.ts < v_before)
+        order by d.created_at
+        limit p_most
+    )
+    delete from public.run_deltas d using void where d.ctid = void.row_place;
+    get diagnostics v_gone = row_count;
+    return v_gone;
+end $$;
 
 create or replace function forget_idempotency_keys(p_kept_s double precision) returns void
 language sql security definer set search_path = '' as $$
@@ -589,7 +646,10 @@ language sql immutable as $$
 $$;
 
 -- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
--- beyond `p_running_max` at once.
+-- beyond `p_running_max` at once, if that is given.
+--
+-- Of the places of all workers that others leave, an organisation leaves one in `p_places_per_kept`
+-- free: a run cannot be stopped for another, so the next organisation to come must find a place.
 --
 -- Turns are given among the organisations that stand behind `p_after` in the order of their names,
 -- and then from the first one on: among as many as runs are wanted, `p_orgs_min` at least, and
@@ -610,7 +670,7 @@ $$;
 -- and a row that was chosen is found again by its place in the table.
 create or replace function claim_runs(
     p_node uuid, p_most int, p_lease_s double precision, p_running_max int, p_attempts_max int,
-    p_suspect_at int, p_after text, p_orgs_min int)
+    p_suspect_at int, p_after text, p_orgs_min int, p_places_per_kept int, p_silent_s double precision)
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
@@ -650,17 +710,21 @@ declare
     v_rescued int;
     -- Who held the rescued runs.
     v_lost uuid[];
-    -- Runs in hand, by organisation.
+    -- Runs in hand, by organisation, and how many more the workers can take: any number before the
+    -- first of them has reported.
     v_held jsonb;
+    v_free int;
     -- Where the walk stands, whether it has begun again at the first name, and whether it is over.
     v_at text := p_after;
     v_is_round boolean := false;
     v_is_over boolean := false;
     v_available_at timestamptz;
     v_in_hand int;
-    -- The organisations among which turns are given, and what each has in hand.
+    -- The organisations among which turns are given, what each has in hand, and what it may have.
     v_window text[];
     v_window_held int[];
+    v_window_max int[];
+    v_most int;
 begin
     if v_suspect and not v_alone and p_node = (
         select q.lease_owner from public.queue q where q.lease_until >= v_now
@@ -689,7 +753,12 @@ begin
         join public.runs r on r.org_id = l.org_id and r.run_id = l.run_id;
     end if;
     if not v_alone and v_rescued < p_most then
-        select jsonb_object_agg(h.org_id, h.runs) into v_held
+        select jsonb_object_agg(h.org_id, h.runs),
+               greatest(p_most, coalesce((
+                   select sum(n.concurrency) from public.nodes n
+                   where n.seen_at > v_now - make_interval(secs => p_silent_s)
+               ), 1000000000) - coalesce(sum(h.runs), 0))
+        into v_held, v_free
         from (select q.org_id, count(*) as runs from public.queue q
               where q.lease_until >= v_now
               group by q.org_id) h;
@@ -697,6 +766,7 @@ begin
     while not v_alone and not v_is_over and cardinality(v_runs) < p_most loop
         v_window := '{}';
         v_window_held := '{}';
+        v_window_max := '{}';
         while cardinality(v_window) < greatest(p_most, p_orgs_min) loop
             select q.org_id, q.available_at into v_at, v_available_at
             from public.queue q
@@ -711,16 +781,20 @@ begin
                 continue;
             end if;
             v_in_hand := coalesce((v_held ->> v_at)::int, 0);
-            if v_available_at <= v_now and v_in_hand < p_running_max then
+            v_most := v_free + v_in_hand;
+            v_most := least(p_running_max, v_most - v_most / p_places_per_kept);
+            if v_available_at <= v_now and v_in_hand < v_most then
                 v_window := v_window || v_at;
                 v_window_held := v_window_held || v_in_hand;
+                v_window_max := v_window_max || v_most;
             end if;
         end loop;
         with waiting as (
-            select c.org_id, c.run_id, c.row_place, o.place,
+            select c.org_id, c.run_id, c.row_place, o.place, o.most,
                    o.in_hand + row_number() over (
                        partition by o.place order by c.available_at, c.run_id) as turn
-            from unnest(v_window, v_window_held) with ordinality as o (org_id, in_hand, place)
+            from unnest(v_window, v_window_held, v_window_max)
+                 with ordinality as o (org_id, in_hand, most, place)
             cross join lateral (
                 select q.org_id, q.run_id, q.ctid as row_place, q.available_at
                 from public.queue q
@@ -731,7 +805,7 @@ begin
             ) c
         ), ready as (
             select q.org_id, q.run_id, w.turn, w.place
-            from (select * from waiting where turn <= p_running_max order by turn, place) w
+            from (select * from waiting where turn <= most order by turn, place) w
             join public.queue q on q.ctid = w.row_place
             join public.runs r on r.org_id = w.org_id and r.run_id = w.run_id
             where q.lease_until is null and not q.blocked
@@ -786,8 +860,9 @@ returns table (run_id uuid, epoch bigint, cancel_requested boolean)
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     update public.queue q
-    set lease_until = clock_timestamp() + make_interval(secs => p_lease_s)
-    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    set lease_until = t.now + make_interval(secs => p_lease_s)
+    from (select clock_timestamp() as now) t
+    cross join unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
     join public.runs r using (org_id, run_id)
     where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
       and q.lease_until is not null
@@ -798,8 +873,9 @@ create or replace function release_leases(p_orgs text[], p_runs uuid[], p_epochs
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
     update public.queue q
-    set lease_until = null, lease_owner = null, available_at = clock_timestamp()
-    from unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
+    set lease_until = null, lease_owner = null, available_at = t.now
+    from (select clock_timestamp() as now) t
+    cross join unnest(p_orgs, p_runs, p_epochs) as l (org_id, run_id, epoch)
     where q.org_id = l.org_id and q.run_id = l.run_id and q.epoch = l.epoch
 $$;
 
@@ -808,9 +884,11 @@ create or replace function expire_lost_leases(
     p_own uuid, p_lock_class int, out ended bigint, out any_expired boolean)
 language sql security definer set search_path = ''
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
-    with owners as (
+    with moment as materialized (
+        select clock_timestamp() as now
+    ), owners as (
         select distinct q.lease_owner from public.queue q
-        where q.lease_until > (select clock_timestamp()) and q.lease_owner <> p_own
+        where q.lease_until > (select now from moment) and q.lease_owner <> p_own
     ), lost as (
         select o.lease_owner from owners o
         where not exists (
@@ -822,13 +900,13 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as
                             ::bit(32)::bigint::oid)
     ), ended as (
         update public.queue q
-        set lease_until = clock_timestamp() - interval '1 microsecond'
+        set lease_until = (select now from moment) - interval '1 microsecond'
         from lost
-        where q.lease_owner = lost.lease_owner and q.lease_until > (select clock_timestamp())
+        where q.lease_owner = lost.lease_owner and q.lease_until > (select now from moment)
         returning 1
     )
     select (select count(*) from ended),
-           exists (select from public.queue where lease_until < (select clock_timestamp()))
+           exists (select from public.queue where lease_until < (select now from moment))
 $$;
 
 create or replace function queue_depth(out ready bigint, out leased bigint)

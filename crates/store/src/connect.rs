@@ -16,6 +16,7 @@ use sqlx::{
 use protocol::error::UnavailableReason;
 
 use crate::{
+    deltas::DeltaGroups,
     distress,
     error::StoreError,
     failpoint,
@@ -179,6 +180,7 @@ impl Store {
         tenancy::check(&database).await?;
         let notifier = Arc::new(Notifier::start(database.clone(), direct.clone()));
         let StoreSettings { limits, budget, retention, .. } = settings.clone();
+        let deltas = DeltaGroups::start(database.clone());
         Ok(Store {
             database,
             direct,
@@ -187,6 +189,7 @@ impl Store {
             budget,
             retention,
             notifier,
+            deltas,
             claimed_last: Arc::default(),
             remembered_last: Arc::default(),
         })

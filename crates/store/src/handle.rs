@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     admission::Admission,
+    deltas::DeltaGroups,
     notifier::Notifier,
     settings::{DailyBudget, QueueLimits, Retention},
     transaction::Database,
@@ -23,8 +24,19 @@ pub struct Store {
     pub(crate) budget: DailyBudget,
     pub(crate) retention: Retention,
     pub(crate) notifier: Arc<Notifier>,
+    pub(crate) deltas: DeltaGroups,
     pub(crate) claimed_last: Arc<LastServed>,
     pub(crate) remembered_last: Arc<LastServed>,
+}
+
+impl Store {
+    /// The same database for the execution of runs: their statements wait for their organisation's
+    /// turn where those of a request would be refused.
+    pub fn for_runs(&self) -> Self {
+        let database =
+            Database { places: self.database.places.for_runs(), ..self.database.clone() };
+        Self { database, ..self.clone() }
+    }
 }
 
 /// The organisation that was served last: the next turn begins behind it, in the order of names.

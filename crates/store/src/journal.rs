@@ -5,7 +5,7 @@
 //! hands out the event numbers and inserts everything that belongs together. There is no check before
 //! the write that a pause could separate from it.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use protocol::{
     event::Fact,
@@ -21,6 +21,7 @@ use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
 use crate::{
+    deltas::ClaimedDelta,
     error::StoreError,
     handle::Store,
     notifier::Subject,
@@ -33,7 +34,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Journal {
     store: Store,
-    scope: Scope,
+    scope: Arc<Scope>,
     run_id: RunId,
     epoch: i64,
     last_seq: u64,
@@ -76,6 +77,30 @@ pub struct Entry {
     pub output_cut: bool,
     /// Whether the run is to be remembered: noted in the same commit, for `memories::after_runs`.
     pub remember: bool,
+}
+
+impl Entry {
+    /// The delta that is all there is.
+    fn only_delta(&self) -> Option<&NewDelta> {
+        let Self {
+            events,
+            deltas,
+            messages,
+            messages_at: _,
+            checkpoint,
+            totals,
+            model,
+            end,
+            output_cut: _,
+            remember: _,
+        } = self;
+        let is_alone = events.is_empty() && messages.is_empty() && checkpoint.is_none();
+        let changes_run = totals.is_some() || model.is_some() || end.is_some();
+        match deltas.as_slice() {
+            [delta] if is_alone && !changes_run => Some(delta),
+            _ => None,
+        }
+    }
 }
 
 /// An event without its number.
@@ -166,7 +191,7 @@ impl Store {
     pub fn journal(&self, claim: &Claim) -> Journal {
         Journal {
             store: self.clone(),
-            scope: claim.scope.clone(),
+            scope: Arc::new(claim.scope.clone()),
             run_id: claim.run_id,
             epoch: i64::try_from(claim.epoch).unwrap_or(i64::MAX),
             last_seq: claim.last_seq,
@@ -186,8 +211,30 @@ impl Journal {
         self.written_bytes
     }
 
-    /// Writes everything in `entry`, or nothing.
+    /// Writes everything in `entry`, or nothing. A delta alone is written together with those of
+    /// other runs, if that works at once.
     pub async fn commit(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        if let Some(delta) = entry.only_delta()
+            && self.store.deltas.write(Arc::clone(&self.scope), self.claimed(delta)).await
+        {
+            self.store.notifier.wake(Subject::Run(self.run_id));
+            return Ok(());
+        }
+        self.commit_alone(entry).await
+    }
+
+    fn claimed(&self, delta: &NewDelta) -> ClaimedDelta {
+        ClaimedDelta {
+            run_id: self.run_id.uuid(),
+            epoch: self.epoch,
+            seq: delta.at.seq,
+            n: delta.at.n,
+            step: delta.step,
+            text: delta.text.clone(),
+        }
+    }
+
+    async fn commit_alone(&mut self, entry: &Entry) -> Result<(), JournalError> {
         let events: Vec<_> = entry.events.iter().map(EventRow::of).collect();
         let deltas: Vec<_> = entry.deltas.iter().map(DeltaRow::of).collect();
         let messages: Vec<_> = (entry.messages_at..)

@@ -16,6 +16,8 @@ use crate::{
 pub const NODE_SILENT_AFTER: Duration = Duration::from_secs(15);
 /// How long an idempotency key is kept.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(48 * 3600);
+/// Deltas that one statement removes.
+const FORGOTTEN_DELTAS: u32 = 10_000;
 /// Of how many runs the rows of one table are removed at once.
 const FORGOTTEN_AT_ONCE: i32 = 200;
 
@@ -116,10 +118,7 @@ impl Store {
     /// Deletes a bounded batch of expired rows. Any node may do it, at any time.
     pub async fn tidy_up(&self) -> Result<(), StoreError> {
         let retention = &self.retention;
-        let deltas = Duration::from_secs(retention.deltas_s);
-        self.database
-            .call(sqlx::query("select forget_deltas($1)").bind(deltas.as_secs_f64()))
-            .await?;
+        while self.forget_deltas().await? == u64::from(FORGOTTEN_DELTAS) {}
         let keys = IDEMPOTENCY_KEPT.as_secs_f64();
         self.database.call(sqlx::query("select forget_idempotency_keys($1)").bind(keys)).await?;
         self.database.call(sqlx::query("select forget_logins()")).await?;
@@ -149,6 +148,15 @@ impl Store {
             self.database.call(sqlx::query(old)).await?;
         }
         Ok(())
+    }
+}
+
+impl Store {
+    async fn forget_deltas(&self) -> Result<u64, StoreError> {
+        let query = sqlx::query("select forget_deltas($1, $2) as gone")
+            .bind(Duration::from_secs(self.retention.deltas_s).as_secs_f64())
+            .bind(to_i32(FORGOTTEN_DELTAS));
+        get_u64(&self.database.call_one(query).await?, "gone")
     }
 }
 

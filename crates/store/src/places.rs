@@ -12,16 +12,29 @@ use tokio::{sync::oneshot, time::timeout};
 
 use crate::{error::StoreError, failpoint};
 
-/// Statements of one organisation that may wait for a place; one more is refused.
+/// Statements of an organisation's requests that may wait for a place; one more is refused.
 const WAITING_PER_ORG: usize = 1024;
 /// How long one of them waits.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Of so many connections, one is kept for what belongs to no organisation.
 const CONNECTIONS_PER_KEPT: usize = 8;
 
-/// The places of this process.
+/// The places of this process, as a part of it asks for them.
 #[derive(Clone, Debug)]
-pub(crate) struct Places(Arc<Shared>);
+pub(crate) struct Places {
+    shared: Arc<Shared>,
+    patience: Patience,
+}
+
+/// How long a statement waits for its place, and with how many others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Its client can be told to come back.
+    Request,
+    /// It waits as long as its run is in hand: there are no more of these than a worker has places,
+    /// and a run that is refused would begin its step again elsewhere.
+    Run,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -46,7 +59,14 @@ struct Turns {
 #[derive(Debug, Default)]
 struct Org {
     held: usize,
-    waiting: VecDeque<oneshot::Sender<()>>,
+    waiting: VecDeque<Asker>,
+}
+
+/// Who waits for a place.
+#[derive(Debug)]
+struct Asker {
+    served: oneshot::Sender<()>,
+    patience: Patience,
 }
 
 /// A place, until it is dropped.
@@ -65,24 +85,35 @@ impl Places {
     fn with_patience(connections: u32, wait_max: Duration) -> Self {
         let connections = connections as usize;
         let free = (connections - connections / CONNECTIONS_PER_KEPT).max(1);
-        Self(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             share: (free / 2).max(1),
             most: (free * 3 / 4).max(1),
             wait_max,
             turns: Mutex::new(Turns { free, ..Turns::default() }),
-        }))
+        });
+        Self { shared, patience: Patience::Request }
+    }
+
+    /// The same places, for statements of runs.
+    pub(crate) fn for_runs(&self) -> Self {
+        Self { patience: Patience::Run, ..self.clone() }
     }
 
     /// A place for a statement or a transaction of the organisation, in its turn.
     pub(crate) async fn take(&self, org: &str) -> Result<Place, StoreError> {
         let org = if failpoint::is_off("shares") { "" } else { org }; // Then all are one.
-        let mut waiter = match self.0.enter(org)? {
+        let mut waiter = match self.shared.enter(org, self.patience)? {
             Entered::Served(place) => return Ok(place),
             Entered::Waits(waiter) => waiter,
         };
-        match timeout(self.0.wait_max, waiter.served()).await {
+        let shared = &self.shared;
+        let place = match self.patience {
+            Patience::Request => timeout(shared.wait_max, waiter.served()).await,
+            Patience::Run => Ok(waiter.served().await),
+        };
+        match place {
             Ok(place) => Ok(place),
-            Err(_) if self.0.turns().held(org) >= self.0.share => Err(StoreError::OrgBusy),
+            Err(_) if shared.turns().held(org) >= shared.share => Err(StoreError::OrgBusy),
             Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
         }
     }
@@ -98,7 +129,7 @@ impl Shared {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(self: &Arc<Self>, org: &str) -> Result<Entered, StoreError> {
+    fn enter(self: &Arc<Self>, org: &str, patience: Patience) -> Result<Entered, StoreError> {
         let turns = &mut *self.turns();
         let known = turns.orgs.get_key_value(org).map(|(org, _)| org.clone());
         let org = known.unwrap_or_else(|| org.into());
@@ -111,11 +142,12 @@ impl Shared {
             turns.free -= 1;
             return Ok(Entered::Served(Place { shared: self.clone(), org }));
         }
-        if entry.waiting.len() >= WAITING_PER_ORG {
+        let requests = entry.waiting.iter().filter(|one| one.patience == Patience::Request);
+        if patience == Patience::Request && requests.count() >= WAITING_PER_ORG {
             return Err(StoreError::OrgBusy);
         }
         let (sender, served) = oneshot::channel();
-        entry.waiting.push_back(sender);
+        entry.waiting.push_back(Asker { served: sender, patience });
         if entry.waiting.len() == 1 {
             turns.waiting.push_back(org.clone());
         }
@@ -137,7 +169,7 @@ impl Shared {
     fn give_up(&self, org: &Arc<str>) {
         let turns = &mut *self.turns();
         if let Some(entry) = turns.orgs.get_mut(org) {
-            entry.waiting.retain(|waiter| !waiter.is_closed());
+            entry.waiting.retain(|waiter| !waiter.served.is_closed());
             if entry.waiting.is_empty() {
                 turns.waiting.retain(|waiting| waiting != org);
             }
@@ -153,7 +185,7 @@ impl Shared {
             let Some(org) = next.and_then(|next| turns.waiting.remove(next)) else { return };
             let Some(entry) = turns.orgs.get_mut(&org) else { continue };
             let waiter = entry.waiting.pop_front();
-            if waiter.is_some_and(|waiter| waiter.send(()).is_ok()) {
+            if waiter.is_some_and(|waiter| waiter.served.send(()).is_ok()) {
                 entry.held += 1;
                 turns.free -= 1;
             }
@@ -236,7 +268,7 @@ mod tests {
         assert_eq!(take_all(&places, "quiet").len(), 4);
         drop(noisy);
         assert_eq!(take_all(&places, "quiet").len(), 10, "all came back");
-        assert!(places.0.turns().orgs.is_empty());
+        assert!(places.shared.turns().orgs.is_empty());
         for few in [0, 1, 2] {
             assert_eq!(take_all(&Places::new(few), "one").len(), 1, "{few} connections");
         }
@@ -286,8 +318,8 @@ mod tests {
         drop(gone); // When it was served, and did not know yet.
         assert!(take_now(&places, "c").is_some());
         drop(held);
-        assert!(places.0.turns().orgs.is_empty() && places.0.turns().waiting.is_empty());
-        assert_eq!(places.0.turns().free, 14);
+        assert!(places.shared.turns().orgs.is_empty() && places.shared.turns().waiting.is_empty());
+        assert_eq!(places.shared.turns().free, 14);
     }
 
     #[tokio::test]
@@ -306,6 +338,25 @@ mod tests {
         assert!(take_now(&places, "quiet").is_some());
         drop(waiters);
         assert!(places.take("noisy").now_or_never().is_none(), "it may wait again");
+    }
+
+    #[tokio::test]
+    async fn runs_wait_however_many_and_however_long() {
+        let places = Places::with_patience(16, Duration::ZERO);
+        let runs = places.for_runs();
+        let held = take_all(&places, "noisy");
+        let mut waiters: Vec<_> =
+            (0..2 * WAITING_PER_ORG).map(|_| Box::pin(runs.take("noisy"))).collect();
+        assert!(waiters.iter_mut().all(|waiter| waiter.now_or_never().is_none()));
+        assert!(take_now(&places, "quiet").is_some());
+        drop(held);
+        let mut served = 0;
+        while let Some(waiter) = waiters.first_mut() {
+            waiter.await.unwrap();
+            served += 1;
+            waiters.remove(0);
+        }
+        assert_eq!(served, 2 * WAITING_PER_ORG);
     }
 
     #[tokio::test]

@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::{
     error::StoreError,
     handle::Store,
+    nodes::NODE_SILENT_AFTER,
     notifier::{Subject, Subscription},
     rows::{
         get_optional_json, get_optional_parsed, get_parsed, get_scope, get_timestamp, get_u32,
@@ -34,6 +35,10 @@ pub const SUSPECT_ATTEMPTS: u32 = 2;
 /// Organisations among which a claim gives turns, at least: while no more of them wait, whichever has
 /// the least in hand is served first, even by a claim of a single run.
 const ORGS_PER_CLAIM_MIN: u32 = 16;
+/// Of so many places at work that others leave to an organisation, it leaves one to who comes next.
+const PLACES_PER_KEPT: u32 = 8;
+/// Most leases that one statement renews: the end of a run waits for it.
+const RENEWED_AT_ONCE: usize = 512;
 
 /// A run that this worker may now write to.
 #[derive(Debug, Clone)]
@@ -158,22 +163,25 @@ impl Store {
     /// with runs in hand has had its turns, and gets no more than it may have at once. A run is ready
     /// when it is the first of its session. While many organisations wait, a claim looks at some of
     /// them, behind the one that was served last; fewer than `most` runs come only when no
-    /// organisation has more.
+    /// organisation has more that it may have at once.
     pub async fn claim(
         &self,
         node: Uuid,
         most: u32,
         lease: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        let query = sqlx::query("select * from claim_runs($1, $2, $3, $4, $5, $6, $7, $8)")
-            .bind(node)
-            .bind(to_i32(most))
-            .bind(lease.as_secs_f64())
-            .bind(to_i32(self.limits.running_per_org))
-            .bind(to_i32(self.limits.attempts_per_run))
-            .bind(to_i32(SUSPECT_ATTEMPTS))
-            .bind(self.claimed_last.get())
-            .bind(to_i32(ORGS_PER_CLAIM_MIN));
+        let query =
+            sqlx::query("select * from claim_runs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
+                .bind(node)
+                .bind(to_i32(most))
+                .bind(lease.as_secs_f64())
+                .bind(self.limits.running_per_org.map(to_i32))
+                .bind(to_i32(self.limits.attempts_per_run))
+                .bind(to_i32(SUSPECT_ATTEMPTS))
+                .bind(self.claimed_last.get())
+                .bind(to_i32(ORGS_PER_CLAIM_MIN))
+                .bind(to_i32(PLACES_PER_KEPT))
+                .bind(NODE_SILENT_AFTER.as_secs_f64());
         let rows = self.database.call(query).await?;
         if let Some(row) = rows.first()
             && let Some(org) = row.try_get("served_last")?
@@ -189,22 +197,23 @@ impl Store {
         leases: &[Lease],
         lease: Duration,
     ) -> Result<Vec<Renewed>, StoreError> {
-        let (orgs, runs, epochs) = columns(leases);
-        let query = sqlx::query("select * from renew_leases($1, $2, $3, $4)")
-            .bind(orgs)
-            .bind(runs)
-            .bind(epochs)
-            .bind(lease.as_secs_f64());
-        let rows = self.database.call(query).await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Renewed {
+        let mut renewed = Vec::with_capacity(leases.len());
+        for leases in leases.chunks(RENEWED_AT_ONCE) {
+            let (orgs, runs, epochs) = columns(leases);
+            let query = sqlx::query("select * from renew_leases($1, $2, $3, $4)")
+                .bind(orgs)
+                .bind(runs)
+                .bind(epochs)
+                .bind(lease.as_secs_f64());
+            for row in self.database.call(query).await? {
+                renewed.push(Renewed {
                     run_id: RunId::from_uuid(row.try_get("run_id")?),
-                    epoch: get_u64(row, "epoch")?,
+                    epoch: get_u64(&row, "epoch")?,
                     cancel_requested: row.try_get("cancel_requested")?,
-                })
-            })
-            .collect()
+                });
+            }
+        }
+        Ok(renewed)
     }
 
     /// Hands runs back: they are ready at once, for any worker, and this counts as no attempt.

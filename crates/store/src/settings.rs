@@ -37,15 +37,16 @@ impl StoreSettings {
 pub struct QueueLimits {
     /// Runs that wait; one more is refused.
     pub queued_per_org: u32,
-    /// Runs that are worked on, over all nodes; more wait.
-    pub running_per_org: u32,
+    /// Runs that are worked on, over all nodes; more wait. Without it, all that others leave, but for
+    /// what is kept free (`queue`).
+    pub running_per_org: Option<u32>,
     /// Workers that may be lost with a run since its last completed step, before it is given up.
     pub attempts_per_run: u32,
 }
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        Self { queued_per_org: 20_000, running_per_org: 64, attempts_per_run: 5 }
+        Self { queued_per_org: 20_000, running_per_org: None, attempts_per_run: 5 }
     }
 }
 

@@ -88,6 +88,7 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
         agents: agents.collect(),
         after_run: AfterRun::Off,
         size_limits: RunSizeLimits::default(),
+        has_memory: || true,
         zone: Zone::UTC,
         workspace_root: workspace.path().to_owned(),
         version: "test",

@@ -186,6 +186,7 @@ async fn recorded(kind: &str, steps: usize, inputs: &[String]) -> Vec<Value> {
         agents: BTreeMap::from([(AgentId::default(), agent)]),
         after_run: AfterRun::Off,
         size_limits: RunSizeLimits::default(),
+        has_memory: || true,
         zone: Zone::UTC,
         workspace_root: workspace.path().to_owned(),
         version: "test",

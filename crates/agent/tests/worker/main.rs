@@ -15,6 +15,7 @@ mod context;
 mod growth;
 mod ledger;
 mod limits;
+mod places;
 mod recovery;
 mod secrets;
 mod steps;
@@ -105,6 +106,7 @@ impl World {
             agents,
             after_run: self.after_run,
             size_limits: self.size_limits,
+            has_memory: || true,
             zone: Zone::UTC,
             workspace_root: self.workspace.path().to_owned(),
             version: "test",

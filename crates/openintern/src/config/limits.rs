@@ -15,7 +15,7 @@ pub(crate) struct LimitsTable {
     /// Runs that wait; one more is refused.
     queued_per_org: u32,
     /// Runs that are worked on, over all nodes; more wait.
-    running_per_org: u32,
+    running_per_org: Option<u32>,
     /// Bytes of all messages, events and results of a run.
     run_bytes: u64,
     /// Bytes of the results of one step of a run together.

@@ -17,7 +17,7 @@ use crate::{claim_one, create, create_in, finish, fresh_with, ours, scope, stran
 async fn with(tokens: Option<u64>, cost_usd: Option<f64>) -> Store {
     fresh_with(|settings| {
         settings.budget = DailyBudget { tokens, cost_usd };
-        settings.limits.running_per_org = 100;
+        settings.limits.running_per_org = Some(100);
     })
     .await
 }

@@ -10,6 +10,7 @@
 mod after_runs;
 mod budgets;
 mod connect;
+mod deltas;
 mod embedder;
 mod functions;
 mod ids;

@@ -1,13 +1,21 @@
 //! Claims and leases.
 
-use std::{collections::HashSet, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
+    time::Duration,
+};
 
-use protocol::run::{CreateRun, RunStatus};
+use protocol::{
+    run::{CreateRun, RunStatus},
+    tool::CatalogNotes,
+};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, types::Json};
 use store::{
     Store,
     error::StoreError,
+    nodes::NodeReport,
     queue::{Claim, Lease},
     settings::StoreSettings,
 };
@@ -155,7 +163,7 @@ async fn organisations_take_turns_however_long_the_backlog_of_one() {
 
 #[tokio::test]
 async fn an_organisation_has_no_more_at_work_than_it_may() {
-    let store = fresh_with(|settings| settings.limits.running_per_org = 2).await;
+    let store = fresh_with(|settings| settings.limits.running_per_org = Some(2)).await;
     let node = Uuid::now_v7();
     let other = crate::scope("org_q", "u", None);
     for n in 0..4 {
@@ -169,6 +177,64 @@ async fn an_organisation_has_no_more_at_work_than_it_may() {
     claims.retain(|claim| claim.scope == ours());
     finish(&store, &claims[0]).await;
     assert_eq!(of_ours(&store.claim(node, 10, LEASE).await.unwrap()), 1);
+}
+
+/// A worker that has reported.
+async fn worker_with(store: &Store, concurrency: u32) -> Uuid {
+    let node_id = Uuid::now_v7();
+    let report = NodeReport {
+        node_id,
+        version: "test".into(),
+        concurrency,
+        running: 0,
+        tools: Vec::new(),
+        notes: CatalogNotes::default(),
+    };
+    store.report_node(&report).await.unwrap();
+    node_id
+}
+
+#[tokio::test]
+async fn an_organisation_leaves_an_eighth_of_what_others_leave_to_who_comes_next() {
+    let (store, database) = fresh_with_database().await;
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    let node = worker_with(&store, 40).await;
+    let other_node = worker_with(&store, 24).await;
+    let mut free = HashMap::from([(node, 40), (other_node, 24)]);
+    let mut held: BTreeMap<String, usize> = BTreeMap::new();
+    let mut claim_all = async || {
+        loop {
+            let mut claimed = 0;
+            for (node, free) in free.iter_mut().filter(|(_, free)| **free > 0) {
+                let claims = store.claim(*node, u32::min(*free, 16), LEASE).await.unwrap();
+                claimed += claims.len();
+                *free -= u32::try_from(claims.len()).unwrap();
+                for claim in claims {
+                    *held.entry(claim.scope.org_id.to_string()).or_default() += 1;
+                }
+            }
+            if claimed == 0 {
+                return held.values().copied().collect::<Vec<_>>();
+            }
+        }
+    };
+    enqueue(&mut admin, 0..1, 100).await;
+    assert_eq!(claim_all().await, [56], "of 64 places");
+    enqueue(&mut admin, 1..2, 100).await;
+    assert_eq!(claim_all().await, [56, 7], "of the 8 that are left");
+    enqueue(&mut admin, 2..4, 100).await;
+    assert_eq!(claim_all().await, [56, 7, 1], "of few places none is kept");
+}
+
+#[tokio::test]
+async fn more_leases_than_one_statement_renews_are_renewed() {
+    let (store, database) = fresh_with_database().await;
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    enqueue(&mut admin, 0..1, 1100).await;
+    let claims = store.claim(Uuid::now_v7(), 1100, LEASE).await.unwrap();
+    let leases: Vec<_> = claims.iter().map(Claim::lease).collect();
+    store.release(&leases[1099..]).await.unwrap();
+    assert_eq!(store.renew(&leases, LEASE).await.unwrap().len(), 1099);
 }
 
 #[tokio::test]
@@ -247,7 +313,7 @@ async fn check_however_many_wait(claim: &'static str, also: &'static str) {
 async fn a_claim_costs_the_same_however_many_organisations_wait() {
     check_however_many_wait(
         "explain (analyze, buffers, format json)
-         select * from claim_runs(gen_random_uuid(), 16, 10, 64, 5, 2, 'org_00050', 16)",
+         select * from claim_runs(gen_random_uuid(), 16, 10, 64, 5, 2, 'org_00050', 16, 8, 15)",
         "select",
     )
     .await;
@@ -290,7 +356,7 @@ async fn a_claim_goes_past_all_who_have_nothing_to_give() {
     let (store, database) = fresh_with_database().await;
     store.close().await;
     let mut settings = StoreSettings::new(&database.app_url);
-    settings.limits.running_per_org = 2;
+    settings.limits.running_per_org = Some(2);
     let store = Store::connect(&settings).await.unwrap();
     let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
     enqueue(&mut admin, 0..100, 3).await;
