@@ -251,7 +251,7 @@ impl PartialCall {
     }
 
     /// The arguments end in the midst of an object.
-    fn breaks_off(&self) -> bool {
+    pub(crate) fn breaks_off(&self) -> bool {
         let args = self.args.trim();
         args.starts_with('{') && json::parse::<Value>(args).is_err_and(|error| error.is_eof())
     }

@@ -13,8 +13,9 @@ use crate::{
     answer::{Circumstances, PartialAnswer},
     answer_stream::AnswerStream,
     anthropic,
-    chat::{AnswerCut, ChatRequest, RequestedCall},
+    chat::{ANSWER_TOOL, AnswerCut, ChatRequest, RequestedCall},
     error::ModelError,
+    formats::take_answer,
     http::{send, with_key},
     lessons::Lessons,
     limits::RESPONSE_MAX_BYTES,
@@ -46,7 +47,7 @@ pub(crate) struct WholeAnswer {
 /// The body of a request, in the provider's wire format and adapted to its lessons.
 pub(crate) fn body_of(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Value {
     match provider.kind {
-        WireFormat::Anthropic => anthropic::body(request, lessons),
+        WireFormat::Anthropic => anthropic::body(request, provider, lessons),
         WireFormat::OpenAi | WireFormat::Demo => openai::body(request, provider, lessons),
     }
 }
@@ -129,6 +130,9 @@ fn judged(
     let usage = answer.usage.or_estimated(estimate);
     for call in &mut answer.calls {
         call.tool = names::meant(std::mem::take(&mut call.tool), &request.tools);
+    }
+    if request.tools.iter().any(|tool| tool.name == ANSWER_TOOL) {
+        take_answer(&mut answer);
     }
     let replay = answer.replay.take();
     let bound = ["max_tokens", "max_completion_tokens"];

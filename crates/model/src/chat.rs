@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::{
     message::{FinishReason, Message, Replay, Usage},
+    output::ResponseFormat,
     tool::ToolInfo,
 };
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ impl std::fmt::Display for ModelRef {
     }
 }
 
+/// The tool by which a model gives an answer that matches a schema, where it has no other way.
+pub const ANSWER_TOOL: &str = "final_answer";
+
 /// One request to a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
@@ -42,6 +46,9 @@ pub struct ChatRequest {
     pub temperature: Option<f64>,
     /// Most tokens of the answer; the provider's default when absent.
     pub max_tokens: Option<u32>,
+    /// The schema that an answer in words must match. The messages say so already; here the provider
+    /// is held to it as well as it can be.
+    pub response_format: Option<ResponseFormat>,
     /// What helps the provider to find the prompt's beginning in its cache.
     pub cache: CacheHints,
 }

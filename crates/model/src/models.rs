@@ -16,6 +16,7 @@ use crate::{
     demo,
     embedding::{self, Embedder, EmbeddingSettings},
     error::{ModelError, Phase, ResolveError, SettingsError},
+    formats::{self, FormatWay},
     http,
     lessons::{LESSONS_MAX, Lesson, Lessons},
     limits,
@@ -318,6 +319,7 @@ impl Registry {
             Some(Route::Configured(provider)) => match provider.kind {
                 WireFormat::Demo => demo::answer(request).map(Ok).boxed(),
                 WireFormat::OpenAi | WireFormat::Anthropic => {
+                    let request = asked(request, provider, lessons);
                     let body = body_of(&request, provider, lessons);
                     let provider = match number {
                         0 | 1 => Arc::clone(provider),
@@ -337,12 +339,16 @@ impl Registry {
     }
 
     /// Learns from a refusal; returns whether there is something to do differently now.
-    fn learn(&self, lessons: &mut Lessons, error: &ModelError, request: &ChatRequest) -> bool {
+    fn learn(&self, lessons: &mut Lessons, error: &ModelError, request: &Arc<ChatRequest>) -> bool {
         let Some(Route::Configured(provider)) = self.routes.get(&request.provider) else {
             return false;
         };
-        let body = body_of(request, provider, lessons);
-        let Some(lesson) = lessons.learn(error, request, &body) else { return false };
+        let asked = asked(Arc::clone(request), provider, lessons);
+        let body = body_of(&asked, provider, lessons);
+        let ways_refused = lessons.ways_refused;
+        let Some(lesson) = lessons.learn(error, &asked, &body) else {
+            return lessons.ways_refused > ways_refused;
+        };
         let model = request.model_ref();
         tracing::info!(%model, %lesson, "requests to a model are adapted to its provider");
         let (base_url, model) = (provider.base_url.clone(), model.model);
@@ -392,6 +398,14 @@ impl Registry {
         let bound = ("RESPONSE_MAX_BYTES", limits::RESPONSE_MAX_BYTES);
         let mut body = http::send(http::with_key(get, provider), &quick, deadline, bound).await?;
         Ok(listed_models(&body.whole().await.unwrap_or_default()))
+    }
+}
+
+/// The request as it is sent: by the tool for answers, where that is the way.
+fn asked(request: Arc<ChatRequest>, provider: &Provider, lessons: &Lessons) -> Arc<ChatRequest> {
+    match formats::way(&request, provider, lessons) {
+        FormatWay::Tool => Arc::new(formats::with_answer_tool(&request)),
+        FormatWay::Native | FormatWay::Words => request,
     }
 }
 

@@ -97,6 +97,8 @@ pub enum WireFormat {
 /// Most attempts that may be configured.
 pub const ATTEMPTS_MAX: u32 = 4;
 
+const GEMINI_HOST: &str = "generativelanguage.googleapis.com";
+
 const WELL_KNOWN: &[(&str, WireFormat, &str, Option<&str>)] = &[
     ("openai", WireFormat::OpenAi, "https://api.openai.com/v1", Some("gpt-5-mini")),
     ("anthropic", WireFormat::Anthropic, "https://api.anthropic.com", Some("claude-sonnet-4-5")),
@@ -198,6 +200,8 @@ pub(crate) struct Provider {
     pub(crate) is_openai_itself: bool,
     /// It takes a key under which requests that begin alike are sent to the same cache.
     pub(crate) takes_cache_key: bool,
+    /// It can be held to a schema of its answers while it may call tools, or says that it cannot.
+    pub(crate) formats_beside_tools: bool,
     /// How it reads the schemas of tools.
     pub(crate) schemas: SchemaDialect,
 }
@@ -275,8 +279,12 @@ impl Provider {
             },
             retry: Retry { max_attempts, backoff: millis(settings.backoff_ms) },
             replay_reasoning: settings.replay_reasoning,
+            formats_beside_tools: is_openai_itself
+                || is_azure
+                || kind == WireFormat::Anthropic
+                || host.as_deref() == Some(GEMINI_HOST),
             schemas: match host.as_deref() {
-                Some("generativelanguage.googleapis.com") => SchemaDialect::Gemini,
+                Some(GEMINI_HOST) => SchemaDialect::Gemini,
                 _ if name == "gemini" => SchemaDialect::Gemini,
                 _ => SchemaDialect::Usual,
             },

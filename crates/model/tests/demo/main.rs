@@ -84,6 +84,7 @@ fn request(model: &str, messages: Vec<Message>, tools: Vec<ToolInfo>) -> ChatReq
         tools,
         temperature: None,
         max_tokens: None,
+        response_format: None,
         cache: CacheHints::default(),
     }
 }

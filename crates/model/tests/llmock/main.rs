@@ -50,6 +50,7 @@ fn request(provider: &str, text: &str) -> ChatRequest {
         tools: Vec::new(),
         temperature: None,
         max_tokens: None,
+        response_format: None,
         cache: CacheHints::default(),
     }
 }
