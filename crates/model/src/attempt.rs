@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    answer::{Circumstances, PartialAnswer},
+    answer::{Circumstances, Counted, PartialAnswer},
     answer_stream::AnswerStream,
     anthropic,
     chat::{ANSWER_TOOL, AnswerCut, ChatRequest, RequestedCall},
@@ -28,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum AttemptEvent {
     Text(String),
+    /// What the provider counted for an answer that is none. An error follows.
+    Spent(Usage),
     /// The whole answer. Nothing follows.
     Whole(Box<WholeAnswer>),
 }
@@ -99,8 +101,16 @@ pub(crate) fn attempt(
         for text in added.texts {
             yield AttemptEvent::Text(text);
         }
-        let whole = judged(whole, &provider, &request, &body, first_token_at)?;
-        yield AttemptEvent::Whole(Box::new(whole));
+        let counted = (whole.usage != Counted::default()).then_some(whole.usage);
+        match judged(whole, &provider, &request, &body, first_token_at) {
+            Ok(whole) => yield AttemptEvent::Whole(Box::new(whole)),
+            Err(error) => {
+                if let Some(counted) = counted {
+                    yield AttemptEvent::Spent(counted.or_estimated(Usage::default()));
+                }
+                Err(error)?;
+            }
+        }
     }
 }
 

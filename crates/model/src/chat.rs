@@ -119,6 +119,8 @@ pub enum CutBy {
     Length { max_tokens: Option<u32> },
     /// The provider's filter, in its words.
     ContentFilter { words: String },
+    /// It holds something besides words that is not kept, such as an image.
+    LeftOut { what: String },
     /// The arguments of a call end in the middle, though the provider says that it is done.
     BrokenOff,
 }
@@ -138,6 +140,7 @@ impl std::fmt::Display for AnswerCut {
                     "the provider's content filter withheld the rest of the answer: {words}"
                 )?;
             }
+            CutBy::LeftOut { what } => write!(f, "the answer holds {what}, which is not kept")?,
             CutBy::BrokenOff => write!(f, "the answer ends in the middle of a tool call")?,
         }
         match self.calls.as_slice() {
@@ -163,6 +166,8 @@ pub enum ChatEvent {
         /// Text was already emitted, and is void.
         void: bool,
     },
+    /// An attempt that failed was counted by the provider, and is paid for.
+    Spent { usage: Usage, cost_usd: f64 },
     /// A tool is not offered to this model: its provider has refused it.
     ToolLeftOut { tool: String, reason: String },
     /// The whole answer, or what there is of one that was cut. Nothing follows.

@@ -38,6 +38,8 @@ pub(crate) struct Lessons {
     pub(crate) no_cache_key: bool,
     /// It has no field for the schema of an answer.
     pub(crate) no_response_format: bool,
+    /// It knows no role `system`.
+    pub(crate) no_system_role: bool,
     /// How many ways of asking for this schema were refused in this call; never kept.
     pub(crate) ways_refused: usize,
     /// By name: the schema that was refused, as a hash.
@@ -66,6 +68,7 @@ pub enum Lesson {
     NoNullContent,
     NoCacheKey,
     NoResponseFormat,
+    NoSystemRole,
     /// A tool is left out until its schema changes.
     Tool {
         name: String,
@@ -125,6 +128,7 @@ impl Lessons {
             said(self.no_null_content, Lesson::NoNullContent),
             said(self.no_cache_key, Lesson::NoCacheKey),
             said(self.no_response_format, Lesson::NoResponseFormat),
+            said(self.no_system_role, Lesson::NoSystemRole),
             self.answer_tokens_max.map(|tokens| Lesson::AnswerTokensMax { tokens }),
         ]
         .into_iter()
@@ -148,6 +152,7 @@ impl Lessons {
             Lesson::NoNullContent => self.no_null_content = true,
             Lesson::NoCacheKey => self.no_cache_key = true,
             Lesson::NoResponseFormat => self.no_response_format = true,
+            Lesson::NoSystemRole => self.no_system_role = true,
             Lesson::Tool { name, schema } => {
                 if self.tools.len() < TOOLS_MAX || self.tools.contains_key(&name) {
                     self.tools.insert(name, schema);
@@ -253,6 +258,23 @@ impl Lessons {
             } else {
                 self.ways_refused += 1;
             }
+        } else if body.pointer("/messages/0/role").is_some_and(|role| role == "system")
+            && any(&[
+                "system role",
+                "role 'system'",
+                "role \"system\"",
+                "role system",
+                "role: system",
+                "system messages",
+                "system message is",
+                "system prompt is",
+                "system instruction is",
+                "developer instruction",
+                "only user and assistant roles",
+            ])
+            && (unwanted() || any(&["only user", "not enabled", "invalid", "must be one of"]))
+        {
+            self.no_system_role = true;
         } else if sent("prompt_cache_key") && names("prompt_cache_key") {
             self.no_cache_key = true;
         } else if sent("stream_options") && names("stream_options") {
@@ -354,6 +376,7 @@ impl fmt::Display for Lesson {
             Self::NoNullContent => "takes no `content` that is null",
             Self::NoCacheKey => "takes no `prompt_cache_key`",
             Self::NoResponseFormat => "takes no schema of an answer",
+            Self::NoSystemRole => "takes no role `system`",
             Self::AnswerTokensMax { tokens } => {
                 return write!(f, "answers with at most {tokens} tokens");
             }
@@ -440,7 +463,8 @@ mod tests {
     fn body() -> Value {
         let tools = request().tools.into_iter();
         let tools = tools.map(|tool| json!({"type": "function", "function": {"name": tool.name}}));
-        json!({"max_tokens": 5000, "temperature": 0.2, "stream": true, "stream_options": {},
+        json!({"messages": [{"role": "system", "content": "x"}],
+               "max_tokens": 5000, "temperature": 0.2, "stream": true, "stream_options": {},
                "tools": tools.collect::<Vec<_>>()})
     }
 
@@ -535,6 +559,14 @@ mod tests {
             "invalid temperature: only 1 is allowed for this model",
             expect!["takes no `temperature`"],
         );
+        for words in [
+            "System role not supported",
+            "Developer instruction is not enabled for models/gemma-3-27b-it",
+            "Only user and assistant roles are supported!",
+            "messages[0]: role 'system' is not allowed",
+        ] {
+            check(words, expect!["takes no role `system`"]);
+        }
         check("The model `m` does not exist", expect!["nothing"]);
         check("no", expect!["nothing"]);
     }
@@ -554,6 +586,10 @@ mod tests {
         );
         check(
             "Invalid 'messages[2].tool_calls[0].function.arguments' of function read_file",
+            expect!["nothing"],
+        );
+        check(
+            "After the optional system message, conversation roles must alternate user/assistant",
             expect!["nothing"],
         );
         check("the arguments of tool call read_file are no JSON", expect!["nothing"]);

@@ -94,11 +94,16 @@ fn wire_messages(request: &ChatRequest, provider: &Provider, lessons: &Lessons) 
     let ids = WireIds::of(request, lessons);
     let echo = Echo::of(request, provider, lessons);
     let mut wire: Vec<Value> = Vec::new();
-    if !request.system.is_empty() {
-        wire.push(json!({"role": "system", "content": request.system}));
+    match request.system.as_str() {
+        "" => {}
+        system if lessons.no_system_role => say(&mut wire, &["user"], system),
+        system => wire.push(json!({"role": "system", "content": system})),
     }
     for message in &request.messages {
         match message {
+            Message::System { content, .. } if lessons.no_system_role => {
+                say(&mut wire, &["user"], content);
+            }
             Message::System { content, .. } => {
                 wire.push(json!({"role": "system", "content": content}));
             }

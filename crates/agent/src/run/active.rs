@@ -52,6 +52,8 @@ pub(super) struct WorkingState {
     pub(super) last_step: String,
     /// Steps in a row that were the same as the one before.
     pub(super) same_steps: u32,
+    /// A bound on money is set, and the run was warned that its model has no price.
+    pub(super) price_unknown: bool,
     /// Answers that did not match the schema that was asked for.
     pub(super) invalid_outputs: u32,
     /// Tools that were left out with a warning.
@@ -82,6 +84,8 @@ pub(super) struct ActiveRun<'a> {
     pub(super) state: WorkingState,
     pub(super) step: u32,
     pub(super) totals: Totals,
+    /// What attempts of the present model call used that failed.
+    pub(super) failed_attempts: (Usage, f64),
     pub(super) signals: RunSignals,
     claimed_at: Instant,
 }
@@ -159,6 +163,7 @@ impl<'a> ActiveRun<'a> {
             state,
             step: known.step,
             totals,
+            failed_attempts: (Usage::default(), 0.0),
             signals,
             claimed_at: Instant::now(),
         })

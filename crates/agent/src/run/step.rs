@@ -329,6 +329,11 @@ impl ActiveRun<'_> {
                         self.recorder.void_text(step);
                     }
                 }
+                Some(Ok(ChatEvent::Spent { usage, cost_usd })) => {
+                    self.add_usage(usage, cost_usd);
+                    self.failed_attempts.0 += usage;
+                    self.failed_attempts.1 += cost_usd;
+                }
                 Some(Ok(ChatEvent::ToolLeftOut { tool, reason })) => {
                     self.tell_left_out(&tool, &reason);
                 }
@@ -376,6 +381,9 @@ impl ActiveRun<'_> {
             });
         }
         self.add_usage(response.usage, response.cost_usd);
+        let (usage, cost_usd) = std::mem::take(&mut self.failed_attempts);
+        response.usage += usage;
+        response.cost_usd += cost_usd;
         self.recorder.record(EventSpan::ModelCall(self.step), llm_called(response, calls));
     }
 

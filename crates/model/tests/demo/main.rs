@@ -67,7 +67,9 @@ fn ask(models: &Models, request: ChatRequest) -> (Vec<String>, ChatResponse) {
         match event.unwrap() {
             ChatEvent::Text(text) => texts.push(text),
             ChatEvent::Done(response) => return (texts, *response),
-            ChatEvent::AttemptFailed { .. } | ChatEvent::ToolLeftOut { .. } => {
+            ChatEvent::AttemptFailed { .. }
+            | ChatEvent::Spent { .. }
+            | ChatEvent::ToolLeftOut { .. } => {
                 panic!("the demo never fails and takes every tool")
             }
         }

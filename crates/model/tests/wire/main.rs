@@ -67,7 +67,7 @@ async fn ask(models: &Models, request: ChatRequest) -> (Result<ChatResponse, Mod
     let mut events = models.chat(request);
     while let Some(event) = events.next().await {
         match event {
-            Ok(ChatEvent::Text(_) | ChatEvent::ToolLeftOut { .. }) => {}
+            Ok(ChatEvent::Text(_) | ChatEvent::Spent { .. } | ChatEvent::ToolLeftOut { .. }) => {}
             Ok(ChatEvent::AttemptFailed { .. }) => failed += 1,
             Ok(ChatEvent::Done(response)) => return (Ok(*response), failed),
             Err(error) => return (Err(error), failed),
@@ -256,7 +256,7 @@ async fn what_a_provider_teaches_is_learnt_once() {
     while let Some(event) = events.next().await {
         match event.unwrap() {
             ChatEvent::ToolLeftOut { tool, .. } => left_out.push(tool),
-            ChatEvent::Text(_) => {}
+            ChatEvent::Text(_) | ChatEvent::Spent { .. } => {}
             ChatEvent::AttemptFailed { error, .. } => panic!("{error}"),
             ChatEvent::Done(response) => assert_eq!(response.attempts, 4),
         }
@@ -270,6 +270,47 @@ async fn what_a_provider_teaches_is_learnt_once() {
     assert!(matches!(next[0], Ok(ChatEvent::ToolLeftOut { .. })));
     assert_eq!((server.count(), server.request(4).1), (5, body));
     assert_eq!(models.taught()[0].lessons.len(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_paid_for() {
+    const COUNTED: &str =
+        r#"{"choices":[],"usage":{"prompt_tokens":1000000,"completion_tokens":2}}"#;
+    let server = Server::start(|n| match n {
+        0 => stream(&[STOP, COUNTED, DONE]),
+        1 => stream(&[STOP, DONE]),
+        _ => stream(&[TEXT, STOP, COUNTED, DONE]),
+    })
+    .await;
+    let models = models(&server, "openai", json!({}));
+    let events: Vec<_> = models.chat(request()).map(Result::unwrap).collect().await;
+    let spent: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::Spent { usage, cost_usd } => Some((usage.total_tokens, *cost_usd)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(spent, [(1_000_002, 1.000_004)], "what nobody counted is not guessed at");
+    let whole = models.whole_answer(request()).await.unwrap().unwrap();
+    assert_eq!(whole.usage.input_tokens, 1_000_000);
+}
+
+#[tokio::test]
+async fn a_refused_system_role_is_folded_into_the_first_words_of_the_user() {
+    let refusal = json!({"error": {"message": "System role not supported"}}).to_string();
+    let server = Server::start(move |n| match n {
+        0 => answer("400 No", "", &refusal),
+        _ => stream(&[TEXT, STOP, DONE]),
+    })
+    .await;
+    let models = models(&server, "openai", json!({}));
+    ask(&models, request()).await.0.unwrap();
+    assert_eq!(
+        server.request(1).1["messages"],
+        json!([{"role": "user", "content": "Be brief.\n\nHi there, how are you?"}])
+    );
+    assert_eq!(models.taught()[0].lessons, ["takes no role `system`"]);
 }
 
 fn with_format(tools: bool) -> ChatRequest {
@@ -584,7 +625,7 @@ async fn odd_characters_do_not_spoil_an_answer() {
         STOP,
     ];
     let response = openai(stream(&halves)).await.0.unwrap();
-    assert_eq!(response.content, "a\u{fffd}\u{fffd}\u{fffd}b");
+    assert_eq!(response.content, "a🙂\u{fffd}b");
 }
 
 fn conversation() -> ChatRequest {
