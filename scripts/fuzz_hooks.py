@@ -26,6 +26,9 @@ def map_body(context, body):
     for field, form, name in good if isinstance(body, dict) else ():
         if isinstance(body.get(field), str) and form.fullmatch(body[field]):
             body[field] = name
+    # No schema says which objects are schemas that we accept.
+    if isinstance(body, dict) and isinstance(body.get("response_format"), dict):
+        body["response_format"] = {"type": "object"}
     model = body.get("llm_config") if isinstance(body, dict) else None
     for field, name in (("provider", "demo"), ("model", "default")) if isinstance(model, dict) else ():
         if isinstance(model.get(field), str) and 1 <= len(model[field]) <= 256:

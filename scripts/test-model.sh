@@ -32,6 +32,7 @@ import xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path = sys.argv[1]
 params.n_ctx, params.n_parallel = 4096, 1
+params.cpuparams.n_threads = 1  # More wait for each other by spinning, for minutes on a busy machine.
 params.port = 0  # Any free one.
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
@@ -60,6 +61,7 @@ base_url = "$model_url/v1"
 [agents.main]
 system_prompt = "You are a helpful assistant."
 tools = []
+max_tokens = 120
 [agents.brief]
 system_prompt = "You are a helpful assistant."
 tools = []

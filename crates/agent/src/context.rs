@@ -9,6 +9,7 @@ use protocol::{
     id::MemoryId,
     memory::{Hit, Memory, MemoryType, OccurredAt},
     message::{FoldedTurns, Message, ToldCore},
+    output::ResponseFormat,
     time::Timestamp,
 };
 
@@ -21,6 +22,10 @@ const RECALL_SHARE: f64 = 0.15;
 /// Of a result that does not fit, the share of what is shown that its end takes.
 const END_SHARE: f64 = 0.3;
 
+/// What stands before the schema of the answer.
+const FORMAT_HEADING: &str = "\n\n## Your answer\nWhen the task is done, answer with one JSON value \
+that matches this JSON Schema, and with nothing else: no words around it, no Markdown.\n";
+
 /// How a run begins: what its agent is told, the day on which it was asked for, core memory as it is
 /// now, and what older turns of the session came to.
 pub(crate) fn beginning(
@@ -28,6 +33,7 @@ pub(crate) fn beginning(
     asked_at: &Zoned,
     core: &[Memory],
     folded: Option<FoldedTurns>,
+    format: Option<&ResponseFormat>,
 ) -> Message {
     let mut content = system_prompt.trim_end().to_owned();
     // Of the time when the run was asked for: the same in each of its steps, whichever worker takes them.
@@ -35,6 +41,10 @@ pub(crate) fn beginning(
     let zone_name = zone.iana_name().unwrap_or("UTC");
     content.push_str(&asked_at.strftime("\n\nToday is %A, %Y-%m-%d").to_string());
     content.push_str(&format!(" (time zone {zone_name})."));
+    if let Some(format) = format {
+        content.push_str(FORMAT_HEADING);
+        content.push_str(&format.schema().to_string());
+    }
     if !core.is_empty() {
         content.push_str("\n\n## Core memory (always true for this user; with its date)\n");
         core.iter().for_each(|memory| content.push_str(&core_line(memory, zone)));
@@ -249,7 +259,7 @@ mod tests {
         let through = protocol::id::RunId::generate();
         let folded = FoldedTurns { through, summary: "- a → b".into() };
         let message =
-            beginning("Be good.\n", &asked_at(), std::slice::from_ref(&memory), Some(folded));
+            beginning("Be good.\n", &asked_at(), std::slice::from_ref(&memory), Some(folded), None);
         assert_eq!(
             words(&message),
             format!(
@@ -281,7 +291,8 @@ mod tests {
     #[test]
     fn changes_of_core_memory_are_told_once() {
         let mut memory = core("lives in Hangzhou");
-        let mut shown = vec![beginning("S", &asked_at(), std::slice::from_ref(&memory), None)];
+        let mut shown =
+            vec![beginning("S", &asked_at(), std::slice::from_ref(&memory), None, None)];
         assert_eq!(note(&shown, std::slice::from_ref(&memory), &[]), None);
 
         memory.text = "lives in Shanghai".into();

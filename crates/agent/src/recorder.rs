@@ -171,6 +171,11 @@ impl Recorder {
         self.pending.output_cut = true;
     }
 
+    /// Marks the final output as JSON that matches the schema of the run.
+    pub(crate) fn json_output(&mut self) {
+        self.pending.output_is_json = true;
+    }
+
     /// Notes that memories are to be made of the run.
     pub(crate) fn remember(&mut self) {
         self.pending.remember = true;

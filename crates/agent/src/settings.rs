@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use protocol::{
     name::AgentId,
+    output::ResponseFormat,
     run::{AgentInfo, RunLimits},
     time::Zone,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// Most steps of a run, where nothing else is configured.
 pub const MAX_STEPS: u32 = 50;
@@ -49,6 +50,19 @@ pub struct AgentSettings {
     pub history_summary: HistorySummary,
     /// The time zone that says what day it is for its runs; the operator's when absent.
     pub timezone: Option<Zone>,
+    /// The JSON Schema that its answers match, written as JSON; a run may ask for another.
+    #[serde(deserialize_with = "from_json_text")]
+    pub response_format: Option<ResponseFormat>,
+}
+
+fn from_json_text<'de, D: Deserializer<'de>>(text: D) -> Result<Option<ResponseFormat>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(text)? else { return Ok(None) };
+    let format: ResponseFormat = serde_json::from_str(&text)
+        .map_err(|error| D::Error::custom(format!("is not a JSON object: {error}")))?;
+    match format.compile() {
+        Ok(_) => Ok(Some(format)),
+        Err(fault) => Err(D::Error::custom(format!("`{}` {}", fault.field, fault.message))),
+    }
 }
 
 /// How turns that no longer fit into the prompt are summarised.
@@ -93,6 +107,7 @@ impl Default for AgentSettings {
             recall_top_k: 6,
             history_summary: HistorySummary::default(),
             timezone: None,
+            response_format: None,
         }
     }
 }
@@ -135,6 +150,7 @@ pub fn agent_infos(
             description: settings.description.clone(),
             model: settings.model.clone().unwrap_or_else(|| default_model.to_owned()),
             limits: settings.limits(),
+            response_format: settings.response_format.clone(),
         })
         .collect()
 }

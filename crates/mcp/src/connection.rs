@@ -15,7 +15,10 @@ use rmcp::{
         CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, Implementation,
         JsonObject, MetaObject, PaginatedRequestParams, ProtocolVersion, RequestMetaObject, Tool,
     },
-    service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, ServiceError},
+    service::{
+        ClientInitializeError, ClientLifecycleMode, ClientServiceExt, NotificationContext,
+        ServiceError,
+    },
 };
 use serde_json::Value;
 use tokio::{
@@ -71,22 +74,24 @@ impl ClientHandler for ServerEvents {
 }
 
 impl Conversation {
-    /// Greets the server. It speaks the protocol of 2026-07-28, or an older one with `initialize`.
+    /// Greets the server. It speaks the protocol of 2026-07-28, or an older one with `initialize`: this
+    /// `version`, or one that it offers instead.
     ///
     /// `tools_changed` is rung when the server says that its tools are others now.
     pub(crate) async fn open(
         from_server: impl AsyncRead + Send + Unpin + 'static,
         to_server: impl AsyncWrite + Send + Unpin + 'static,
+        version: ProtocolVersion,
         tools_changed: Arc<Notify>,
     ) -> Result<Self, String> {
         let lifecycle = ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: Some(ProtocolVersion::V_2025_11_25),
+            legacy_version: Some(version),
         };
         let service = ServerEvents { tools_changed }
             .serve_with_lifecycle((from_server, to_server), lifecycle)
             .await
-            .map_err(|error| printable(&error.to_string(), MESSAGE_MAX_BYTES))?;
+            .map_err(|error| refusal(&error))?;
         let connection = ServerConnection {
             peer: service.peer().clone(),
             timeouts: Arc::default(),
@@ -106,6 +111,23 @@ impl Conversation {
             () = self.connection.unresponsive.cancelled() => "it left calls unanswered",
         }
     }
+}
+
+/// Why there is no conversation, in the server's own words where it has said some.
+fn refusal(error: &ClientInitializeError) -> String {
+    let told = match error {
+        // What it says to the newest protocol says only that it does not know that.
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => fallback,
+        error => error,
+    };
+    printable(&told.to_string(), MESSAGE_MAX_BYTES)
+}
+
+/// The newest version that a refusal of `tried` names, and that we speak.
+pub(crate) fn version_named(words: &str, tried: &ProtocolVersion) -> Option<ProtocolVersion> {
+    let known = ProtocolVersion::KNOWN_VERSIONS.iter().rev();
+    let older = known.filter(|version| version.has_initialize() && *version != tried);
+    older.into_iter().find(|version| words.contains(version.as_str())).cloned()
 }
 
 impl ServerConnection {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use protocol::json::mended;
+use protocol::json::{mended, with_exact_integers};
 use rmcp::model::{CallToolResult, ContentBlock, Tool};
 use serde_json::{Map, Value, json};
 
@@ -31,8 +31,13 @@ pub(crate) fn message(line: &[u8]) -> Option<Cow<'_, [u8]>> {
         return None;
     }
     let text = String::from_utf8_lossy(line);
+    let is_valid = matches!(text, Cow::Borrowed(_));
+    let text = match with_exact_integers(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(exact) => Cow::Owned(exact),
+    };
     let (mut value, is_mended) = match serde_json::from_str::<Value>(&text) {
-        Ok(value) => (value, matches!(text, Cow::Owned(_))),
+        Ok(value) => (value, !is_valid || matches!(text, Cow::Owned(_))),
         Err(_) => (serde_json::from_str::<Value>(&mended(&text)).ok()?, true),
     };
     match mend_message(&mut value) || is_mended {
@@ -44,7 +49,8 @@ pub(crate) fn message(line: &[u8]) -> Option<Cow<'_, [u8]>> {
 /// Its messages, one a line.
 fn batch(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     let text = String::from_utf8_lossy(line);
-    let mut messages: Vec<Value> = serde_json::from_str(&mended(&text)).ok()?;
+    let mut messages: Vec<Value> =
+        serde_json::from_str(&mended(&with_exact_integers(&text))).ok()?;
     if messages.is_empty() || !messages.iter().all(Value::is_object) {
         return None;
     }

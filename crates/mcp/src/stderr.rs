@@ -7,8 +7,13 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::text::printable;
+
 /// How much is kept, in bytes.
 pub(crate) const STDERR_MAX_BYTES: usize = 64 * 1024;
+
+/// How much of it an error repeats, in bytes.
+const LAST_WORDS_MAX_BYTES: usize = 400;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StderrTail(Arc<Mutex<VecDeque<u8>>>);
@@ -18,6 +23,15 @@ impl StderrTail {
         let bytes: Vec<u8> =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The last lines, on one line; none where it said nothing.
+    pub(crate) fn last_words(&self) -> Option<String> {
+        let text = self.text();
+        let start = text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS_MAX_BYTES));
+        let words = printable(text.get(start..).unwrap_or_default(), LAST_WORDS_MAX_BYTES);
+        let lines: Vec<_> = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        (!lines.is_empty()).then(|| lines.join(" | "))
     }
 
     /// Always reads to the end: a server would block when the pipe of its standard error is full.

@@ -6,11 +6,11 @@ use std::{
     ffi::OsString,
     fmt::Display,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use rmcp::model::Tool;
+use rmcp::model::{ProtocolVersion, Tool};
 use tokio::{
     io::{DuplexStream, duplex},
     process::{ChildStdin, ChildStdout},
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     catalog::Catalog,
     config::{SERVER_NAME_RULE, ServerConfig, is_server_name},
-    connection::{Conversation, ServerConnection},
+    connection::{Conversation, ServerConnection, version_named},
     process::{Launcher, Process, start_failure},
     status::ServerState,
     stderr::StderrTail,
@@ -50,6 +50,8 @@ pub(crate) struct SupervisedServer {
     pub(crate) config: ServerConfig,
     pub(crate) live: watch::Sender<Live>,
     pub(crate) stderr: StderrTail,
+    /// The version that it is greeted with, where it knows only those with `initialize`.
+    version: Mutex<ProtocolVersion>,
 }
 
 /// The present state of a server.
@@ -73,7 +75,13 @@ impl SupervisedServer {
             starts: 0,
             last_error: None,
         };
-        Self { name, config, live: watch::Sender::new(live), stderr: StderrTail::default() }
+        Self {
+            name,
+            config,
+            live: watch::Sender::new(live),
+            stderr: StderrTail::default(),
+            version: Mutex::new(ProtocolVersion::LATEST_WITH_INITIALIZE),
+        }
     }
 
     /// Keeps the server running until `stop`; returns when its processes are gone.
@@ -116,13 +124,25 @@ impl SupervisedServer {
             end = self.converse(stdin, stdout, &mut process) => Err(end),
             () = stop.cancelled() => Ok(()),
         };
+        let was_running = self.live.borrow().state == ServerState::Running;
         self.live.send_modify(|live| live.connection = None);
         let status = process.stop().await;
-        end.map_err(|error| match (status.and_then(start_failure), status) {
-            (Some(why), _) => self.cannot_start(&why),
-            (None, Some(status)) => format!("{error} ({status})"),
-            (None, None) => error,
+        end.map_err(|error| {
+            let error = match (status.and_then(start_failure), status) {
+                (Some(why), _) => return self.cannot_start(&why),
+                (None, Some(status)) => format!("{error} ({status})"),
+                (None, None) => error,
+            };
+            // Why it did not come up stands there, in its own words.
+            match self.stderr.last_words().filter(|_| !was_running) {
+                Some(words) => format!("{error}; it said: {words}"),
+                None => error,
+            }
         })
+    }
+
+    fn version(&self) -> MutexGuard<'_, ProtocolVersion> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cannot_start(&self, why: &dyn Display) -> String {
@@ -157,7 +177,9 @@ impl SupervisedServer {
     async fn talk(&self, ours: DuplexStream, stdin: ChildStdin) -> String {
         let changed = Arc::new(Notify::new());
         let opening = async {
-            let conversation = Conversation::open(ours, stdin, changed.clone()).await?;
+            let version = self.version().clone();
+            let opened = Conversation::open(ours, stdin, version, changed.clone()).await;
+            let conversation = opened.inspect_err(|words| self.learn_version(words))?;
             let tools = conversation.connection().list_tools().await?;
             Ok::<_, String>((conversation, tools))
         };
@@ -174,6 +196,15 @@ impl SupervisedServer {
         tokio::select! {
             never = self.relist(&connection, &changed) => match never {},
             end = conversation.end() => end.into(),
+        }
+    }
+
+    /// A server that refuses our version and names others is greeted with one of them when it is
+    /// started again.
+    fn learn_version(&self, refusal: &str) {
+        let mut version = self.version();
+        if let Some(named) = version_named(refusal, &version) {
+            *version = named;
         }
     }
 

@@ -3,7 +3,10 @@
 //! It is the same for every wire format: text, calls and a reason to stop come in; a complete answer,
 //! a cut one, or an error goes out.
 
-use protocol::message::{FinishReason, Usage};
+use protocol::{
+    json::joined,
+    message::{FinishReason, Usage},
+};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -45,10 +48,81 @@ pub(crate) enum Stopped {
     Failed(String),
 }
 
+/// What some servers leave the model's reasoning in, in front of its words.
+const THOUGHT: (&str, &str) = ("<think>", "</think>");
+
+/// Where in its words a model is.
+#[derive(Debug)]
+pub(crate) enum Speech {
+    /// What came may be the beginning of a thought.
+    Begin(String),
+    /// Inside of a thought; what came last may be the beginning of its end.
+    Thinking(String),
+    /// Behind a thought, and before any word.
+    Between,
+    Speaking,
+}
+
+impl Default for Speech {
+    fn default() -> Self {
+        Self::Begin(String::new())
+    }
+}
+
+impl Speech {
+    /// Goes on by a text; gives the words and the thoughts that are certain now.
+    fn go_on(&mut self, more: &str) -> (String, String) {
+        let (open, close) = THOUGHT;
+        match self {
+            Self::Begin(held) => {
+                held.push_str(more);
+                let begun = held.trim_start();
+                if let Some(thought) = begun.strip_prefix(open) {
+                    let thought = thought.to_owned();
+                    *self = Self::Thinking(String::new());
+                    return self.go_on(&thought);
+                }
+                if open.starts_with(begun) {
+                    return Default::default();
+                }
+                let words = std::mem::take(held);
+                *self = Self::Speaking;
+                (words, String::new())
+            }
+            Self::Thinking(held) => {
+                held.push_str(more);
+                if let Some((thought, words)) = held.split_once(close) {
+                    let (thought, words) = (thought.to_owned(), words.to_owned());
+                    *self = Self::Between;
+                    return (self.go_on(&words).0, thought);
+                }
+                // What may be the beginning of the end is kept back.
+                let begun = (1..close.len())
+                    .rev()
+                    .find(|length| close.get(..*length).is_some_and(|begun| held.ends_with(begun)));
+                let certain = held.len() - begun.unwrap_or(0);
+                let thought = held.drain(..certain).collect();
+                (String::new(), thought)
+            }
+            Self::Between => {
+                let words = more.trim_start();
+                if !words.is_empty() {
+                    *self = Self::Speaking;
+                }
+                (words.to_owned(), String::new())
+            }
+            Self::Speaking => (more.to_owned(), String::new()),
+        }
+    }
+}
+
 /// The answer so far.
 #[derive(Debug, Default)]
 pub(crate) struct PartialAnswer {
     pub(crate) text: String,
+    pub(crate) speech: Speech,
+    /// The first half of a character whose second half has not come.
+    pub(crate) half: Option<char>,
     pub(crate) calls: Vec<PartialCall>,
     /// Reasoning, for an estimate of its tokens only.
     pub(crate) reasoning: String,
@@ -59,6 +133,8 @@ pub(crate) struct PartialAnswer {
     pub(crate) usage: Counted,
     /// The form of content that came and is not read.
     pub(crate) unread: Option<String>,
+    /// A picture or a sound beside the text, which is not kept.
+    pub(crate) left_out: Option<String>,
     /// Opaque blocks for [`protocol::message::Replay`].
     pub(crate) replay: Option<Value>,
 }
@@ -124,9 +200,29 @@ impl PartialAnswer {
             return Ok(Increment::Nothing);
         }
         check("TEXT_MAX_BYTES", self.text.len() + text.len(), TEXT_MAX_BYTES)?;
+        let text = joined(&mut self.half, text);
         let text = if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text };
-        self.text.push_str(&text);
-        Ok(Increment::Text(text))
+        let (words, thought) = self.speech.go_on(&text);
+        if !thought.is_empty() {
+            self.push_reasoning(&thought)?;
+        }
+        if words.is_empty() {
+            return Ok(if thought.is_empty() { Increment::Nothing } else { Increment::Part });
+        }
+        self.text.push_str(&words);
+        Ok(Increment::Text(words))
+    }
+
+    /// The text has ended: what was kept back of it, if it is words.
+    pub(crate) fn end_text(&mut self) -> Result<Option<String>, ModelError> {
+        match std::mem::replace(&mut self.speech, Speech::Speaking) {
+            Speech::Begin(words) if !words.is_empty() => {
+                self.text.push_str(&words);
+                Ok(Some(words))
+            }
+            Speech::Thinking(thought) => self.push_reasoning(&thought).map(|()| None),
+            Speech::Begin(_) | Speech::Between | Speech::Speaking => Ok(None),
+        }
     }
 
     /// Begins a tool call and gives its place.
@@ -193,6 +289,9 @@ impl PartialAnswer {
             Stopped::Done | Stopped::Calls if self.calls.iter().any(PartialCall::breaks_off) => {
                 Some(CutBy::BrokenOff)
             }
+            Stopped::Done | Stopped::Calls if says && !calls && self.left_out.is_some() => {
+                self.left_out.map(|what| CutBy::LeftOut { what })
+            }
             Stopped::Done | Stopped::Calls if says || calls => None,
             Stopped::Done | Stopped::Calls if self.unread.is_some() => {
                 let form = self.unread.unwrap_or_default();
@@ -204,6 +303,7 @@ impl PartialAnswer {
         let finish_reason = match &cut {
             None if calls => FinishReason::ToolCalls,
             None => FinishReason::Stop,
+            Some(CutBy::LeftOut { .. }) => FinishReason::Stop,
             Some(CutBy::ContentFilter { .. }) => FinishReason::ContentFilter,
             Some(CutBy::Length { .. } | CutBy::BrokenOff) => FinishReason::Length,
         };
@@ -222,7 +322,8 @@ impl PartialAnswer {
 impl PartialCall {
     /// The arguments as the agent gets them.
     fn into_requested(self) -> RequestedCall {
-        let args = match unfenced(&self.args) {
+        let said = joined(&mut None, self.args);
+        let args = match unfenced(&said) {
             "" | "null" => Value::Object(Map::new()), // A tool without arguments.
             text => match json::parse::<Value>(text) {
                 Ok(args @ Value::Object(_)) => args,
@@ -231,9 +332,9 @@ impl PartialCall {
                 // Some models put their JSON into a string once more.
                 Ok(Value::String(inner)) => match json::parse::<Value>(&inner) {
                     Ok(args @ Value::Object(_)) => args,
-                    Ok(_) | Err(_) => Value::String(self.args),
+                    Ok(_) | Err(_) => Value::String(said),
                 },
-                Ok(_) | Err(_) => Value::String(self.args),
+                Ok(_) | Err(_) => Value::String(said),
             },
         };
         RequestedCall { tool: self.tool, args }
@@ -251,7 +352,7 @@ impl PartialCall {
     }
 
     /// The arguments end in the midst of an object.
-    fn breaks_off(&self) -> bool {
+    pub(crate) fn breaks_off(&self) -> bool {
         let args = self.args.trim();
         args.starts_with('{') && json::parse::<Value>(args).is_err_and(|error| error.is_eof())
     }

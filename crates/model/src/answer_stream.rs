@@ -81,10 +81,13 @@ impl AnswerStream {
         if !self.has_events {
             self.read_unframed(&mut added)?;
         }
-        let answer = match self.reader {
+        let mut answer = match self.reader {
             AnswerReader::Completion(reader) => reader.finish()?,
             AnswerReader::Messages(reader) => reader.finish()?,
         };
+        if let Some(words) = answer.end_text()? {
+            added.take(Increment::Text(words));
+        }
         Ok((added, answer))
     }
 

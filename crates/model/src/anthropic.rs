@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 
 use crate::{
     chat::{ChatRequest, parsable},
+    formats::{self, FormatWay},
     lessons::Lessons,
     names,
     openai::{NO_OUTPUT, WireIds},
+    settings::Provider,
     tool_schema::{self, SchemaDialect},
 };
 
@@ -26,7 +28,7 @@ pub(crate) const ANTHROPIC_MAX_TOKENS_DEFAULT: u32 = 8192;
 /// The body of a request. What stays the same from one request to the next ends at a mark for the
 /// provider's prompt cache, of which it takes four: tools, system prompt, the messages that other
 /// requests share, and all messages, which the next request begins with.
-pub(crate) fn body(request: &ChatRequest, lessons: &Lessons) -> Value {
+pub(crate) fn body(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Value {
     let most = request.max_tokens.unwrap_or(ANTHROPIC_MAX_TOKENS_DEFAULT);
     let mut body = json!({
         "model": request.model,
@@ -57,6 +59,12 @@ pub(crate) fn body(request: &ChatRequest, lessons: &Lessons) -> Value {
             let text =
                 json!({"type": "text", "text": request.system, "cache_control": ephemeral()});
             body.insert("system".into(), json!([text]));
+        }
+        if formats::way(request, provider, lessons) == FormatWay::Native
+            && let Some(schema) = formats::schema(request)
+        {
+            let format = json!({"type": "json_schema", "schema": schema});
+            body.insert("output_config".into(), json!({"format": format}));
         }
         if let Some(temperature) = request.temperature.filter(|_| !lessons.no_temperature) {
             // OpenAI's scale goes to 2, Anthropic's to 1.

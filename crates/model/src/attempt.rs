@@ -10,11 +10,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    answer::{Circumstances, PartialAnswer},
+    answer::{Circumstances, Counted, PartialAnswer},
     answer_stream::AnswerStream,
     anthropic,
-    chat::{AnswerCut, ChatRequest, RequestedCall},
+    chat::{ANSWER_TOOL, AnswerCut, ChatRequest, RequestedCall},
     error::ModelError,
+    formats::take_answer,
     http::{send, with_key},
     lessons::Lessons,
     limits::RESPONSE_MAX_BYTES,
@@ -27,6 +28,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum AttemptEvent {
     Text(String),
+    /// What the provider counted for an answer that is none. An error follows.
+    Spent(Usage),
     /// The whole answer. Nothing follows.
     Whole(Box<WholeAnswer>),
 }
@@ -46,7 +49,7 @@ pub(crate) struct WholeAnswer {
 /// The body of a request, in the provider's wire format and adapted to its lessons.
 pub(crate) fn body_of(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Value {
     match provider.kind {
-        WireFormat::Anthropic => anthropic::body(request, lessons),
+        WireFormat::Anthropic => anthropic::body(request, provider, lessons),
         WireFormat::OpenAi | WireFormat::Demo => openai::body(request, provider, lessons),
     }
 }
@@ -98,8 +101,16 @@ pub(crate) fn attempt(
         for text in added.texts {
             yield AttemptEvent::Text(text);
         }
-        let whole = judged(whole, &provider, &request, &body, first_token_at)?;
-        yield AttemptEvent::Whole(Box::new(whole));
+        let counted = (whole.usage != Counted::default()).then_some(whole.usage);
+        match judged(whole, &provider, &request, &body, first_token_at) {
+            Ok(whole) => yield AttemptEvent::Whole(Box::new(whole)),
+            Err(error) => {
+                if let Some(counted) = counted {
+                    yield AttemptEvent::Spent(counted.or_estimated(Usage::default()));
+                }
+                Err(error)?;
+            }
+        }
     }
 }
 
@@ -129,6 +140,9 @@ fn judged(
     let usage = answer.usage.or_estimated(estimate);
     for call in &mut answer.calls {
         call.tool = names::meant(std::mem::take(&mut call.tool), &request.tools);
+    }
+    if request.tools.iter().any(|tool| tool.name == ANSWER_TOOL) {
+        take_answer(&mut answer);
     }
     let replay = answer.replay.take();
     let bound = ["max_tokens", "max_completion_tokens"];

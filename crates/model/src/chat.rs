@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::{
     message::{FinishReason, Message, Replay, Usage},
+    output::ResponseFormat,
     tool::ToolInfo,
 };
 use serde_json::{Value, json};
@@ -25,6 +26,9 @@ impl std::fmt::Display for ModelRef {
     }
 }
 
+/// The tool by which a model gives an answer that matches a schema, where it has no other way.
+pub const ANSWER_TOOL: &str = "final_answer";
+
 /// One request to a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
@@ -42,6 +46,9 @@ pub struct ChatRequest {
     pub temperature: Option<f64>,
     /// Most tokens of the answer; the provider's default when absent.
     pub max_tokens: Option<u32>,
+    /// The schema that an answer in words must match. The messages say so already; here the provider
+    /// is held to it as well as it can be.
+    pub response_format: Option<ResponseFormat>,
     /// What helps the provider to find the prompt's beginning in its cache.
     pub cache: CacheHints,
 }
@@ -112,6 +119,8 @@ pub enum CutBy {
     Length { max_tokens: Option<u32> },
     /// The provider's filter, in its words.
     ContentFilter { words: String },
+    /// It holds something besides words that is not kept, such as an image.
+    LeftOut { what: String },
     /// The arguments of a call end in the middle, though the provider says that it is done.
     BrokenOff,
 }
@@ -131,6 +140,7 @@ impl std::fmt::Display for AnswerCut {
                     "the provider's content filter withheld the rest of the answer: {words}"
                 )?;
             }
+            CutBy::LeftOut { what } => write!(f, "the answer holds {what}, which is not kept")?,
             CutBy::BrokenOff => write!(f, "the answer ends in the middle of a tool call")?,
         }
         match self.calls.as_slice() {
@@ -156,6 +166,8 @@ pub enum ChatEvent {
         /// Text was already emitted, and is void.
         void: bool,
     },
+    /// An attempt that failed was counted by the provider, and is paid for.
+    Spent { usage: Usage, cost_usd: f64 },
     /// A tool is not offered to this model: its provider has refused it.
     ToolLeftOut { tool: String, reason: String },
     /// The whole answer, or what there is of one that was cut. Nothing follows.

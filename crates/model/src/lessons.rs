@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{chat::ChatRequest, error::ModelError};
+use crate::{
+    chat::{ANSWER_TOOL, ChatRequest},
+    error::ModelError,
+};
 
 /// Most lessons of one call: a provider that keeps demanding something else is given up.
 pub(crate) const LESSONS_MAX: u32 = 16;
@@ -33,6 +36,12 @@ pub(crate) struct Lessons {
     pub(crate) short_ids: bool,
     pub(crate) no_null_content: bool,
     pub(crate) no_cache_key: bool,
+    /// It has no field for the schema of an answer.
+    pub(crate) no_response_format: bool,
+    /// It knows no role `system`.
+    pub(crate) no_system_role: bool,
+    /// How many ways of asking for this schema were refused in this call; never kept.
+    pub(crate) ways_refused: usize,
     /// By name: the schema that was refused, as a hash.
     tools: BTreeMap<String, String>,
 }
@@ -58,6 +67,8 @@ pub enum Lesson {
     ShortIds,
     NoNullContent,
     NoCacheKey,
+    NoResponseFormat,
+    NoSystemRole,
     /// A tool is left out until its schema changes.
     Tool {
         name: String,
@@ -116,6 +127,8 @@ impl Lessons {
             said(self.short_ids, Lesson::ShortIds),
             said(self.no_null_content, Lesson::NoNullContent),
             said(self.no_cache_key, Lesson::NoCacheKey),
+            said(self.no_response_format, Lesson::NoResponseFormat),
+            said(self.no_system_role, Lesson::NoSystemRole),
             self.answer_tokens_max.map(|tokens| Lesson::AnswerTokensMax { tokens }),
         ]
         .into_iter()
@@ -138,6 +151,8 @@ impl Lessons {
             Lesson::ShortIds => self.short_ids = true,
             Lesson::NoNullContent => self.no_null_content = true,
             Lesson::NoCacheKey => self.no_cache_key = true,
+            Lesson::NoResponseFormat => self.no_response_format = true,
+            Lesson::NoSystemRole => self.no_system_role = true,
             Lesson::Tool { name, schema } => {
                 if self.tools.len() < TOOLS_MAX || self.tools.contains_key(&name) {
                     self.tools.insert(name, schema);
@@ -169,6 +184,7 @@ impl Lessons {
                 "extra inputs",
                 "additional properties",
                 "is not available",
+                "unavailable",
                 "no longer",
                 "may only",
                 "must be 1",
@@ -198,6 +214,19 @@ impl Lessons {
                 "too low",
             ])
         };
+        let speaks_of_format = || {
+            any(&[
+                "response_format",
+                "response format",
+                "response mime type",
+                "output_config",
+                "json_schema",
+                "json schema",
+                "structured output",
+                "schema",
+                "grammar",
+            ])
+        };
         if sent("max_tokens") && names("max_completion_tokens") {
             self.token_bound = Some(TokenBound::MaxCompletionTokens);
         } else if sent("max_completion_tokens") && names("max_completion_tokens") && unwanted() {
@@ -220,6 +249,32 @@ impl Lessons {
         } else if sent("temperature") && names("temperature") && (unwanted() || !speaks_of_range())
         {
             self.no_temperature = true;
+        } else if (sent("response_format") || sent("output_config")) && speaks_of_format() {
+            // A fault of one schema is not one of the field.
+            if unwanted()
+                && !any(&["invalid schema", "schema for", "context=", "schema is", "grammar"])
+            {
+                self.no_response_format = true;
+            } else {
+                self.ways_refused += 1;
+            }
+        } else if body.pointer("/messages/0/role").is_some_and(|role| role == "system")
+            && any(&[
+                "system role",
+                "role 'system'",
+                "role \"system\"",
+                "role system",
+                "role: system",
+                "system messages",
+                "system message is",
+                "system prompt is",
+                "system instruction is",
+                "developer instruction",
+                "only user and assistant roles",
+            ])
+            && (unwanted() || any(&["only user", "not enabled", "invalid", "must be one of"]))
+        {
+            self.no_system_role = true;
         } else if sent("prompt_cache_key") && names("prompt_cache_key") {
             self.no_cache_key = true;
         } else if sent("stream_options") && names("stream_options") {
@@ -250,6 +305,10 @@ impl Lessons {
         {
             self.short_ids = true;
         } else if let Some(tool) = refused_tool(words, request, body) {
+            if tool.name == ANSWER_TOOL {
+                self.ways_refused += 1;
+                return;
+            }
             let (name, schema) = (tool.name.clone(), hash_of(&tool.input_schema));
             self.add(Lesson::Tool { name, schema });
         } else if names("content")
@@ -316,6 +375,8 @@ impl fmt::Display for Lesson {
             Self::ShortIds => "takes only call ids of nine letters and digits",
             Self::NoNullContent => "takes no `content` that is null",
             Self::NoCacheKey => "takes no `prompt_cache_key`",
+            Self::NoResponseFormat => "takes no schema of an answer",
+            Self::NoSystemRole => "takes no role `system`",
             Self::AnswerTokensMax { tokens } => {
                 return write!(f, "answers with at most {tokens} tokens");
             }
@@ -394,6 +455,7 @@ mod tests {
             tools: vec![tool("read_file"), tool("read_file_2"), tool("srv__odd")],
             temperature: Some(0.2),
             max_tokens: Some(5000),
+            response_format: None,
             cache: CacheHints::default(),
         }
     }
@@ -401,7 +463,8 @@ mod tests {
     fn body() -> Value {
         let tools = request().tools.into_iter();
         let tools = tools.map(|tool| json!({"type": "function", "function": {"name": tool.name}}));
-        json!({"max_tokens": 5000, "temperature": 0.2, "stream": true, "stream_options": {},
+        json!({"messages": [{"role": "system", "content": "x"}],
+               "max_tokens": 5000, "temperature": 0.2, "stream": true, "stream_options": {},
                "tools": tools.collect::<Vec<_>>()})
     }
 
@@ -496,6 +559,14 @@ mod tests {
             "invalid temperature: only 1 is allowed for this model",
             expect!["takes no `temperature`"],
         );
+        for words in [
+            "System role not supported",
+            "Developer instruction is not enabled for models/gemma-3-27b-it",
+            "Only user and assistant roles are supported!",
+            "messages[0]: role 'system' is not allowed",
+        ] {
+            check(words, expect!["takes no role `system`"]);
+        }
         check("The model `m` does not exist", expect!["nothing"]);
         check("no", expect!["nothing"]);
     }
@@ -515,6 +586,10 @@ mod tests {
         );
         check(
             "Invalid 'messages[2].tool_calls[0].function.arguments' of function read_file",
+            expect!["nothing"],
+        );
+        check(
+            "After the optional system message, conversation roles must alternate user/assistant",
             expect!["nothing"],
         );
         check("the arguments of tool call read_file are no JSON", expect!["nothing"]);

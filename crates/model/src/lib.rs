@@ -23,6 +23,7 @@ mod answer_stream;
 mod anthropic;
 mod attempt;
 pub mod demo;
+mod formats;
 mod http;
 mod json;
 mod names;

@@ -6,7 +6,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_stream::stream;
 use futures::{StreamExt, future::join_all, stream::BoxStream};
-use protocol::{message::Replay, run::LlmConfig, tool::TaughtModel};
+use protocol::{
+    message::{Replay, Usage},
+    run::LlmConfig,
+    tool::{TaughtModel, ToolInfo, ToolSource},
+};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -16,6 +20,7 @@ use crate::{
     demo,
     embedding::{self, Embedder, EmbeddingSettings},
     error::{ModelError, Phase, ResolveError, SettingsError},
+    formats::{self, FormatWay},
     http,
     lessons::{LESSONS_MAX, Lesson, Lessons},
     limits,
@@ -131,6 +136,7 @@ impl Models {
         request: ChatRequest,
     ) -> Option<Result<ChatResponse, ModelError>> {
         let mut events = self.chat(request);
+        let mut spent = (Usage::default(), 0.0);
         loop {
             match events.next().await? {
                 Ok(
@@ -138,7 +144,15 @@ impl Models {
                     | ChatEvent::AttemptFailed { .. }
                     | ChatEvent::ToolLeftOut { .. },
                 ) => {}
-                Ok(ChatEvent::Done(response)) => return Some(Ok(*response)),
+                Ok(ChatEvent::Spent { usage, cost_usd }) => {
+                    spent.0 += usage;
+                    spent.1 += cost_usd;
+                }
+                Ok(ChatEvent::Done(mut response)) => {
+                    response.usage += spent.0;
+                    response.cost_usd += spent.1;
+                    return Some(Ok(*response));
+                }
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -173,6 +187,11 @@ impl Models {
                         yield Ok(ChatEvent::ToolLeftOut { tool, reason });
                     }
                 }
+                for (tool, reason) in registry.beyond_bound(&request, &lessons) {
+                    if told.insert(tool.clone()) {
+                        yield Ok(ChatEvent::ToolLeftOut { tool, reason });
+                    }
+                }
                 let mut void = false;
                 let failed = attempt - taught;
                 let mut pieces = registry.attempt(Arc::clone(&request), &lessons, failed, deadline);
@@ -181,6 +200,10 @@ impl Models {
                         Some(Ok(AttemptEvent::Text(text))) => {
                             void = true;
                             yield Ok(ChatEvent::Text(text));
+                        }
+                        Some(Ok(AttemptEvent::Spent(usage))) => {
+                            let cost_usd = registry.cost_usd(&request, &usage);
+                            yield Ok(ChatEvent::Spent { usage, cost_usd });
                         }
                         Some(Ok(AttemptEvent::Whole(whole))) => {
                             let response = registry.response(&request, *whole, started, attempt);
@@ -318,6 +341,7 @@ impl Registry {
             Some(Route::Configured(provider)) => match provider.kind {
                 WireFormat::Demo => demo::answer(request).map(Ok).boxed(),
                 WireFormat::OpenAi | WireFormat::Anthropic => {
+                    let request = asked(request, provider, lessons);
                     let body = body_of(&request, provider, lessons);
                     let provider = match number {
                         0 | 1 => Arc::clone(provider),
@@ -336,13 +360,30 @@ impl Registry {
         address.map(|base_url| self.taught.of(base_url, &request.model)).unwrap_or_default()
     }
 
+    /// Tools that are left out since the provider takes no more, and why.
+    fn beyond_bound(&self, request: &Arc<ChatRequest>, lessons: &Lessons) -> Vec<(String, String)> {
+        let Some(Route::Configured(provider)) = self.routes.get(&request.provider) else {
+            return Vec::new();
+        };
+        let Some(most) = provider.tools_max else { return Vec::new() };
+        let sent = asked(Arc::clone(request), provider, lessons);
+        let is_sent = |tool: &&ToolInfo| sent.tools.iter().any(|sent| sent.name == tool.name);
+        let reason = || format!("the provider takes at most {most} tools");
+        let beyond = request.tools.iter().filter(|tool| !is_sent(tool));
+        beyond.map(|tool| (tool.name.clone(), reason())).collect()
+    }
+
     /// Learns from a refusal; returns whether there is something to do differently now.
-    fn learn(&self, lessons: &mut Lessons, error: &ModelError, request: &ChatRequest) -> bool {
+    fn learn(&self, lessons: &mut Lessons, error: &ModelError, request: &Arc<ChatRequest>) -> bool {
         let Some(Route::Configured(provider)) = self.routes.get(&request.provider) else {
             return false;
         };
-        let body = body_of(request, provider, lessons);
-        let Some(lesson) = lessons.learn(error, request, &body) else { return false };
+        let asked = asked(Arc::clone(request), provider, lessons);
+        let body = body_of(&asked, provider, lessons);
+        let ways_refused = lessons.ways_refused;
+        let Some(lesson) = lessons.learn(error, &asked, &body) else {
+            return lessons.ways_refused > ways_refused;
+        };
         let model = request.model_ref();
         tracing::info!(%model, %lesson, "requests to a model are adapted to its provider");
         let (base_url, model) = (provider.base_url.clone(), model.model);
@@ -361,7 +402,7 @@ impl Registry {
         let now = Instant::now();
         let millis = |at: Instant| at.duration_since(started).as_millis() as u64;
         ChatResponse {
-            cost_usd: self.prices.find(&model).map_or(0.0, |price| price.cost_usd(&whole.usage)),
+            cost_usd: self.cost_usd(request, &whole.usage),
             replay: whole
                 .replay
                 .map(|blocks| Replay { provider: request.provider.clone(), blocks }),
@@ -376,6 +417,10 @@ impl Registry {
             duration_ms: millis(now),
             attempts,
         }
+    }
+
+    fn cost_usd(&self, request: &ChatRequest, usage: &Usage) -> f64 {
+        self.prices.find(&request.model_ref()).map_or(0.0, |price| price.cost_usd(usage))
     }
 
     async fn probe(&self, provider: &Provider) -> Result<Vec<String>, ModelError> {
@@ -395,6 +440,32 @@ impl Registry {
     }
 }
 
+/// The request as it is sent: with the tool for answers, where that is the way, and with no more tools
+/// than the provider takes.
+fn asked(request: Arc<ChatRequest>, provider: &Provider, lessons: &Lessons) -> Arc<ChatRequest> {
+    let mut request = match formats::way(&request, provider, lessons) {
+        FormatWay::Tool => Arc::new(formats::with_answer_tool(&request)),
+        FormatWay::Native | FormatWay::Words => request,
+    };
+    let most = provider.tools_max.unwrap_or(usize::MAX);
+    let mut excess = request.tools.len().saturating_sub(most);
+    if excess > 0 {
+        let tools = &mut Arc::make_mut(&mut request).tools;
+        // From the end, and our own tools last.
+        let mut is_kept: Vec<bool> = tools
+            .iter()
+            .rev()
+            .map(|tool| {
+                let is_left_out = excess > 0 && tool.source != ToolSource::Builtin;
+                excess -= usize::from(is_left_out);
+                !is_left_out
+            })
+            .collect();
+        tools.retain(|_| is_kept.pop().unwrap_or(true));
+    }
+    request
+}
+
 /// The names in a list of models, in either wire format; none where there are more pages of it.
 fn listed_models(body: &[u8]) -> Vec<String> {
     let list: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -408,4 +479,55 @@ fn listed_models(body: &[u8]) -> Vec<String> {
 
 fn refused(error: &ResolveError) -> ModelError {
     ModelError::BadRequest { status: 400, message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::tool::{Approval, Effect};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{chat::CacheHints, settings::OPENAI_TOOLS_MAX};
+
+    #[test]
+    fn a_provider_gets_no_more_tools_than_it_takes() {
+        let settings = json!({"providers": {"openai": {"api_key": "k"}}});
+        let settings: ModelSettings = serde_json::from_value(settings).unwrap();
+        let models = Models::new(&settings).unwrap();
+        let tool = |place: usize, source: ToolSource| ToolInfo {
+            name: format!("t{place:03}"),
+            description: String::new(),
+            input_schema: json!({"type": "object"}),
+            effect: Effect::ReadOnly,
+            approval: Approval::Never,
+            source,
+        };
+        let served = || ToolSource::Mcp { server: "s".into() };
+        let mut tools: Vec<_> = (0..OPENAI_TOOLS_MAX).map(|place| tool(place, served())).collect();
+        tools.extend([tool(200, ToolSource::Builtin), tool(300, served())]);
+        let request = |provider: &str| {
+            Arc::new(ChatRequest {
+                provider: provider.into(),
+                model: "m".into(),
+                system: String::new(),
+                messages: Vec::new(),
+                tools: tools.clone(),
+                temperature: None,
+                max_tokens: None,
+                response_format: None,
+                cache: CacheHints::default(),
+            })
+        };
+        let left_out = |provider: &str| {
+            let left_out = models.registry.beyond_bound(&request(provider), &Lessons::default());
+            left_out.into_iter().map(|(tool, _)| tool).collect::<Vec<_>>()
+        };
+        assert_eq!(left_out("openai"), ["t127", "t300"], "the last ones, but none of our own");
+        assert_eq!(left_out("ollama"), [""; 0]);
+        let Some(Route::Configured(provider)) = models.registry.routes.get("openai") else {
+            panic!()
+        };
+        let sent = asked(request("openai"), provider, &Lessons::default());
+        assert_eq!(sent.tools.len(), OPENAI_TOOLS_MAX);
+    }
 }

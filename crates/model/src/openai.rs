@@ -18,10 +18,11 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     chat::{ChatRequest, parsable},
+    formats::{self, FormatWay},
     lessons::{Lessons, ReasoningEcho, TokenBound},
     names,
     settings::Provider,
-    tool_schema,
+    tool_schema::{self, SchemaDialect},
 };
 
 /// The result of a tool that returned nothing: some servers refuse an empty one.
@@ -68,6 +69,10 @@ pub(crate) fn body(request: &ChatRequest, provider: &Provider, lessons: &Lessons
         let key = request.cache.key.as_deref();
         let key = key.filter(|_| provider.takes_cache_key && !lessons.no_cache_key);
         insert(body, "prompt_cache_key", key.map(Value::from));
+        if formats::way(request, provider, lessons) == FormatWay::Native {
+            let format = formats::schema(request).map(|schema| response_format(schema, provider));
+            insert(body, "response_format", format);
+        }
         if let Some(bound) = bound {
             insert(body, bound, lessons.bounded(request.max_tokens).map(Value::from));
         }
@@ -75,15 +80,30 @@ pub(crate) fn body(request: &ChatRequest, provider: &Provider, lessons: &Lessons
     body
 }
 
+/// Strict where the provider can hold the model to all of the schema; it refuses more than that.
+fn response_format(schema: Value, provider: &Provider) -> Value {
+    let strict = formats::is_strict(&schema);
+    let schema = match provider.schemas {
+        SchemaDialect::Gemini => tool_schema::as_sent(&schema, SchemaDialect::Gemini),
+        SchemaDialect::Usual => schema,
+    };
+    json!({"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": strict}})
+}
+
 fn wire_messages(request: &ChatRequest, provider: &Provider, lessons: &Lessons) -> Vec<Value> {
     let ids = WireIds::of(request, lessons);
     let echo = Echo::of(request, provider, lessons);
     let mut wire: Vec<Value> = Vec::new();
-    if !request.system.is_empty() {
-        wire.push(json!({"role": "system", "content": request.system}));
+    match request.system.as_str() {
+        "" => {}
+        system if lessons.no_system_role => say(&mut wire, &["user"], system),
+        system => wire.push(json!({"role": "system", "content": system})),
     }
     for message in &request.messages {
         match message {
+            Message::System { content, .. } if lessons.no_system_role => {
+                say(&mut wire, &["user"], content);
+            }
             Message::System { content, .. } => {
                 wire.push(json!({"role": "system", "content": content}));
             }

@@ -112,7 +112,11 @@ impl Scripted {
             let judged = answer.judged(Circumstances {
                 max_tokens: request.max_tokens,
                 may_say_nothing: false,
-            })?;
+            });
+            if let (Err(_), Some(counted)) = (&judged, reply.usage) {
+                yield AttemptEvent::Spent(counted);
+            }
+            let judged = judged?;
             yield AttemptEvent::Whole(Box::new(WholeAnswer {
                 content: judged.content,
                 tool_calls: judged.calls,

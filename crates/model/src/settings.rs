@@ -97,6 +97,11 @@ pub enum WireFormat {
 /// Most attempts that may be configured.
 pub const ATTEMPTS_MAX: u32 = 4;
 
+/// Most tools of a request to OpenAI
+/// ([reference](https://platform.openai.com/docs/api-reference/chat/create#chat-create-tools)).
+pub(crate) const OPENAI_TOOLS_MAX: usize = 128;
+const GEMINI_HOST: &str = "generativelanguage.googleapis.com";
+
 const WELL_KNOWN: &[(&str, WireFormat, &str, Option<&str>)] = &[
     ("openai", WireFormat::OpenAi, "https://api.openai.com/v1", Some("gpt-5-mini")),
     ("anthropic", WireFormat::Anthropic, "https://api.anthropic.com", Some("claude-sonnet-4-5")),
@@ -198,6 +203,10 @@ pub(crate) struct Provider {
     pub(crate) is_openai_itself: bool,
     /// It takes a key under which requests that begin alike are sent to the same cache.
     pub(crate) takes_cache_key: bool,
+    /// It can be held to a schema of its answers while it may call tools, or says that it cannot.
+    pub(crate) formats_beside_tools: bool,
+    /// Most tools of a request that it takes.
+    pub(crate) tools_max: Option<usize>,
     /// How it reads the schemas of tools.
     pub(crate) schemas: SchemaDialect,
 }
@@ -275,8 +284,13 @@ impl Provider {
             },
             retry: Retry { max_attempts, backoff: millis(settings.backoff_ms) },
             replay_reasoning: settings.replay_reasoning,
+            formats_beside_tools: is_openai_itself
+                || is_azure
+                || kind == WireFormat::Anthropic
+                || host.as_deref() == Some(GEMINI_HOST),
+            tools_max: (is_openai_itself || is_azure).then_some(OPENAI_TOOLS_MAX),
             schemas: match host.as_deref() {
-                Some("generativelanguage.googleapis.com") => SchemaDialect::Gemini,
+                Some(GEMINI_HOST) => SchemaDialect::Gemini,
                 _ if name == "gemini" => SchemaDialect::Gemini,
                 _ => SchemaDialect::Usual,
             },

@@ -31,7 +31,8 @@ pub fn estimate(text: &str) -> u64 {
 pub fn estimate_request(request: &ChatRequest) -> u64 {
     let messages: u64 = request.messages.iter().map(estimate_message).sum();
     let tools: u64 = request.tools.iter().map(estimate_tool).sum();
-    estimate(&request.system) + messages + tools
+    let format = request.response_format.as_ref().map(|format| format.schema().to_string());
+    estimate(&request.system) + messages + tools + format.map_or(0, |format| estimate(&format))
 }
 
 /// Tokens of one tool, as the model is told of it.

@@ -233,6 +233,9 @@ pub(crate) struct RunArgs {
     /// The time zone that says what day it is, such as Asia/Shanghai
     #[arg(long, value_name = "ZONE", env = "OPENINTERN_TIMEZONE")]
     pub(crate) timezone: Option<Zone>,
+    /// A file with the JSON Schema that the answer must match
+    #[arg(long, value_name = "FILE", env = "OPENINTERN_RESPONSE_FORMAT")]
+    pub(crate) response_format: Option<PathBuf>,
     /// Print its events as they happen, from the first to the last
     #[arg(long, env = "OPENINTERN_STREAM")]
     pub(crate) stream: bool,

@@ -1,8 +1,11 @@
 //! From arguments to values of the API.
 
-use std::io::Read;
+use std::{io::Read, path::Path};
 
-use protocol::{error::FieldError, limits::BODY_MAX_BYTES, name::SessionKey, run::LlmConfig};
+use protocol::{
+    error::FieldError, limits::BODY_MAX_BYTES, name::SessionKey, output::ResponseFormat,
+    run::LlmConfig, strict_json,
+};
 use serde_json::{Map, Value};
 
 use crate::exit::{Exit, Failure};
@@ -44,6 +47,17 @@ pub(crate) fn llm_config(model: &str) -> LlmConfig {
         None => (model, None),
     };
     LlmConfig { provider: Some(provider.to_owned()), model, ..LlmConfig::default() }
+}
+
+/// The JSON Schema in a file; whether it is a good one, the server says.
+pub(crate) fn response_format(path: &Path) -> Result<ResponseFormat, Failure> {
+    let bad = |problem: String| {
+        let file = path.display();
+        Failure::new(Exit::Usage, format!("--response-format: `{file}` {problem}"))
+    };
+    let text = std::fs::read(path).map_err(|error| bad(format!("cannot be read: {error}")))?;
+    let schema = strict_json::parse(&text).map_err(|fault| bad(fault.message))?;
+    serde_json::from_value(schema).map_err(|_| bad("holds no JSON object".to_owned()))
 }
 
 pub(crate) fn metadata(json: &str) -> Result<Map<String, Value>, Failure> {

@@ -60,6 +60,8 @@ pub(crate) async fn run(
     body.agent_id = args.agent.unwrap_or_default();
     body.llm_config = args.model.as_deref().map(input::llm_config);
     body.timezone = args.timezone;
+    body.response_format =
+        args.response_format.as_deref().map(input::response_format).transpose()?;
     let created: RunCreated = client.post(&["api", "runs"], &body).await?;
     let run_id = created.run_id;
 

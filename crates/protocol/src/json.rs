@@ -7,7 +7,88 @@ use std::borrow::Cow;
 /// null; line breaks and other control characters in a string, which models write, become escapes.
 /// All else stays as it is, right or wrong.
 pub fn mended(text: &str) -> Cow<'_, str> {
-    without_raw_controls(without_odd_numbers(without_lone_surrogates(text)))
+    without_raw_controls(without_odd_numbers(without_lone_surrogates(text, |_| "\\ufffd".into())))
+}
+
+/// Like [`mended`], but a lone surrogate is kept as a character of the second private plane, U+10D800
+/// to U+10DFFF: [`joined`] puts it together with its other half, where that comes in a later text.
+pub fn mended_in_parts(text: &str) -> Cow<'_, str> {
+    let kept = |digits: &str| match u32::from_str_radix(digits, 16).ok().and_then(half) {
+        Some(c) => c.to_string(),
+        None => "\\ufffd".to_owned(),
+    };
+    without_raw_controls(without_odd_numbers(without_lone_surrogates(text, kept)))
+}
+
+/// Where halves of characters are kept.
+const HALVES: u32 = 0x10_0000;
+
+fn half(surrogate: u32) -> Option<char> {
+    char::from_u32(HALVES + surrogate)
+}
+
+fn surrogate(c: char) -> Option<u32> {
+    u32::from(c).checked_sub(HALVES).filter(|unit| (0xd800..=0xdfff).contains(unit))
+}
+
+/// Puts halves of characters together that [`mended_in_parts`] has kept; one without another is U+FFFD.
+/// `waiting` is the first half that stood at the end of the text before, and then at the end of this
+/// one.
+pub fn joined(waiting: &mut Option<char>, text: String) -> String {
+    if waiting.is_none() && !text.contains(|c| surrogate(c).is_some()) {
+        return text;
+    }
+    let mut whole = String::with_capacity(text.len());
+    for c in text.chars() {
+        let high = waiting.take().and_then(surrogate);
+        match (high, surrogate(c)) {
+            (Some(high), Some(low @ 0xdc00..)) => {
+                let c = char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00));
+                whole.extend(c);
+            }
+            (high, unit) => {
+                whole.extend(high.map(|_| char::REPLACEMENT_CHARACTER));
+                match unit {
+                    None => whole.push(c),
+                    Some(..0xdc00) => *waiting = Some(c),
+                    Some(_) => whole.push(char::REPLACEMENT_CHARACTER),
+                }
+            }
+        }
+    }
+    whole
+}
+
+/// The text with integers beyond 64 bits as strings of their digits: as numbers they would be rounded.
+pub fn with_exact_integers(text: &str) -> Cow<'_, str> {
+    // No integer of so few digits is out of range.
+    if !text.as_bytes().windows(19).any(|digits| digits.iter().all(u8::is_ascii_digit)) {
+        return Cow::Borrowed(text);
+    }
+    let mut exact = String::with_capacity(text.len() + 2);
+    let (mut in_string, mut escaped) = (false, false);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let is_number = !in_string && (c == '-' || c.is_ascii_digit());
+        let length = match is_number {
+            true => rest.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)),
+            false => Some(c.len_utf8()),
+        };
+        let (token, after) =
+            rest.split_at_checked(length.unwrap_or(rest.len())).unwrap_or((rest, ""));
+        let is_integer = is_number && token.len() >= 19 && !token.contains(['.', 'e', 'E']);
+        if is_integer && token.parse::<u64>().is_err() && token.parse::<i64>().is_err() {
+            exact.push_str(&format!("\"{token}\""));
+        } else {
+            exact.push_str(token);
+        }
+        if c == '"' && !escaped {
+            in_string = !in_string;
+        }
+        escaped = in_string && c == '\\' && !escaped;
+        rest = after;
+    }
+    if exact == text { Cow::Borrowed(text) } else { Cow::Owned(exact) }
 }
 
 fn without_raw_controls(text: Cow<'_, str>) -> Cow<'_, str> {
@@ -32,7 +113,7 @@ fn without_raw_controls(text: Cow<'_, str>) -> Cow<'_, str> {
     if mended == *text { text } else { Cow::Owned(mended) }
 }
 
-fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+fn without_lone_surrogates(text: &str, instead: impl Fn(&str) -> String) -> Cow<'_, str> {
     let mut repaired = String::new();
     let mut changed = false;
     let mut rest = text;
@@ -45,7 +126,7 @@ fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
             12
         } else if is_surrogate(escape, 'd', "89abcdef") {
             changed = true;
-            repaired.push_str("\\ufffd");
+            repaired.push_str(&instead(escape.get(2..6).unwrap_or_default()));
             rest = escape.get(6..).unwrap_or_default();
             continue;
         } else {
@@ -124,6 +205,37 @@ mod tests {
         check(r#""\\ud83d\ud83d""#, "\\ud83d\u{fffd}");
         assert_eq!(mended(r#""\ud83d"#), r#""\ufffd"#);
         assert_eq!(mended("\"\\"), "\"\\");
+    }
+
+    #[test]
+    fn halves_of_a_character_in_two_texts_are_put_together() {
+        let read = |text: &str| serde_json::from_str::<String>(&mended_in_parts(text)).unwrap();
+        let mut waiting = None;
+        let mut whole = |text: &str| joined(&mut waiting, read(text));
+        let parts = [
+            r#""a\ud83d""#,
+            r#""""#,
+            r#""\ude42b\ud83d""#,
+            r#""c\ude42\ud83d""#,
+            r#""\ud83d\ude42""#,
+        ];
+        let whole: Vec<String> = parts.into_iter().map(&mut whole).collect();
+        assert_eq!(whole, ["a", "", "🙂b", "\u{fffd}c\u{fffd}", "\u{fffd}🙂"]);
+        assert_eq!(waiting, None);
+    }
+
+    #[test]
+    fn integers_that_would_be_rounded_become_strings() {
+        let check = |text: &str, expected: &str| assert_eq!(with_exact_integers(text), expected);
+        check(
+            r#"{"a":[18446744073709551615,18446744073709551616],"b":"\"18446744073709551616"}"#,
+            r#"{"a":[18446744073709551615,"18446744073709551616"],"b":"\"18446744073709551616"}"#,
+        );
+        check("-9223372036854775809", "\"-9223372036854775809\"");
+        check(
+            "[1234567890123456789012.5,12345678901234567890123e1]",
+            "[1234567890123456789012.5,12345678901234567890123e1]",
+        );
     }
 
     #[test]

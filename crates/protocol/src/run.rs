@@ -9,6 +9,7 @@ use crate::{
     limits::{INPUT_MAX_CHARS, METADATA_MAX_BYTES},
     message::Usage,
     name::{AgentId, SessionKey},
+    output::{OutputJson, ResponseFormat},
     time::{Timestamp, Zone},
 };
 
@@ -106,6 +107,15 @@ pub struct CreateRun {
     /// The time zone that says what day it is for this run; the agent's or the server's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Zone>,
+    /// The JSON Schema that the answer must match; the agent's when absent. References begin with
+    /// `#/`; at most 32,768 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(
+        value_type = Option<Object>,
+        additional_properties = true,
+        example = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
+    )]
+    pub response_format: Option<ResponseFormat>,
     /// What to do if the session has a run that has not ended.
     #[serde(
         default,
@@ -154,6 +164,7 @@ impl CreateRun {
             metadata: None,
             limits: None,
             timezone: None,
+            response_format: None,
             if_busy: IfBusy::default(),
         }
     }
@@ -183,6 +194,9 @@ impl CreateRun {
         }
         if let Some(llm_config) = &self.llm_config {
             llm_config.check(&mut faults);
+        }
+        if let Some(format) = &self.response_format {
+            format.check("/response_format", &mut faults);
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -326,6 +340,10 @@ pub struct Run {
     pub output: Option<String>,
     /// How long the whole answer is.
     pub output_bytes: Option<u64>,
+    /// The answer as JSON, where a schema was asked for and `output` has all of it; null otherwise.
+    #[serde(default)]
+    #[schema(value_type = Option<Value>)]
+    pub output_json: Option<OutputJson>,
     /// Whether the answer was cut: a warning `answer_cut` says why.
     pub output_cut: bool,
     /// Why it failed; null otherwise.
@@ -378,6 +396,8 @@ pub enum RunErrorCode {
     EmptyAnswer,
     /// The model, or its provider's moderation, declines the task.
     Refused,
+    /// The answer does not match `response_format`, however often the model was told why.
+    OutputInvalid,
     /// `max_steps` is reached.
     StepLimit,
     /// `max_tokens` is reached.
@@ -442,6 +462,10 @@ pub struct AgentInfo {
     pub model: String,
     /// The bounds of its runs.
     pub limits: RunLimits,
+    /// The JSON Schema that its answers match, unless a run asks for another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, additional_properties = true)]
+    pub response_format: Option<ResponseFormat>,
 }
 
 #[cfg(test)]

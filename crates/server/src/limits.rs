@@ -39,10 +39,6 @@ pub const QUERY_PARAMETERS_MAX: usize = 64;
 pub const DISCARD_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a body over its limit is read and thrown away.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest exponent of a number in a body, as written.
-pub const JSON_EXPONENT_MAX: u32 = 308;
-/// The same for a negative exponent: the smallest `f64` is written `5e-324`.
-pub const JSON_NEGATIVE_EXPONENT_MAX: u32 = 324;
 /// Longest name of a field and longest words about it, in characters: they may quote what was sent.
 pub const FIELD_WORDS_MAX_CHARS: usize = 256;
 

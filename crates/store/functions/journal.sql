@@ -37,6 +37,7 @@ begin
         status = coalesce(v_status, status),
         output = coalesce(p_end ->> 'output', output),
         output_cut = coalesce((p_end ->> 'output_cut')::boolean, output_cut),
+        output_is_json = coalesce((p_end ->> 'output_is_json')::boolean, output_is_json),
         error = coalesce(p_end -> 'error', error),
         ended_at = case when v_status is not null then v_now end
     where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run

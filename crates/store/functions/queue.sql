@@ -40,7 +40,7 @@ create or replace function claim_runs(
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
-    timezone text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
+    timezone text, response_format text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
     written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision,
     has_turns boolean, served_last text)
@@ -198,7 +198,8 @@ begin
     from taken t
     where r.org_id = t.org_id and r.run_id = t.run_id
     returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
-        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.timezone, r.created_at,
+        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.timezone,
+        r.response_format, r.created_at,
         r.step_count, r.tool_call_count, r.input_tokens, r.output_tokens,
         r.reasoning_tokens, r.cached_tokens, r.cost_usd,
         r.written_bytes,

@@ -3,13 +3,13 @@
 -- Accepts a run: `p_new` is an object with the names of the columns. `busy`: its session has runs that
 -- have not ended, and it does not want to wait. `full`: its organisation has `p_queued_max` runs in
 -- line; they are counted only if that is given. With `p_audit` the audit names who created it.
--- `p_run` is null, or the id that was given out together with an idempotency key.
+-- `p_format` is the schema of the answer, if one is asked for. `p_run` is null, or the id that was given out together with an idempotency key.
 --
 -- Id and time are taken in turn: under the session's lock, from the database's clock. So runs of a
 -- session stand in the order in which they were created, whatever the clocks of the nodes say.
 create or replace function create_run(
     p_org text, p_user text, p_project text, p_run uuid, p_new jsonb, p_reject_busy boolean,
-    p_queued_max int, p_audit jsonb,
+    p_queued_max int, p_audit jsonb, p_format text,
     out outcome text, out created uuid, out accepted_at timestamptz, out queued bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -40,9 +40,9 @@ begin
     v_now := clock_timestamp();
     created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, timezone, metadata, created_at)
+                      limits, timezone, response_format, metadata, created_at)
     values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
-            p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone',
+            p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone', p_format,
             coalesce(p_new -> 'metadata', '{}'), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
     values (p_org, created, p_user, p_project, v_session, v_busy, v_now);

@@ -37,9 +37,14 @@ create table runs (
     output text,
     -- The output is not whole.
     output_cut boolean not null default false,
+    -- The output is JSON that matches the schema that was asked for.
+    output_is_json boolean not null default false,
     error jsonb,
     llm_config jsonb,
     limits jsonb,
+    -- The JSON Schema of the answer. As text: models write properties in the order in which they stand
+    -- there, and jsonb would change it.
+    response_format text,
     -- Says what day it is for the run; the agent's or the operator's where it is null.
     timezone text,
     metadata jsonb not null default '{}',

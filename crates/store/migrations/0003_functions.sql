@@ -271,6 +271,7 @@ begin
         status = coalesce(v_status, status),
         output = coalesce(p_end ->> 'output', output),
         output_cut = coalesce((p_end ->> 'output_cut')::boolean, output_cut),
+        output_is_json = coalesce((p_end ->> 'output_is_json')::boolean, output_is_json),
         error = coalesce(p_end -> 'error', error),
         ended_at = case when v_status is not null then v_now end
     where org_id = p_org and user_id = p_user and project_id = p_project and run_id = p_run
@@ -674,7 +675,7 @@ create or replace function claim_runs(
 returns table (
     org_id text, run_id uuid, user_id text, project_id text, session_key text, agent_id text,
     epoch bigint, last_seq bigint, attempts int, input text, llm_config jsonb, limits jsonb,
-    timezone text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
+    timezone text, response_format text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
     written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision,
     has_turns boolean, served_last text)
@@ -832,7 +833,8 @@ begin
     from taken t
     where r.org_id = t.org_id and r.run_id = t.run_id
     returning r.org_id, r.run_id, r.user_id, r.project_id, r.session_key, r.agent_id, r.epoch,
-        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.timezone, r.created_at,
+        r.last_seq, r.attempts, r.input, r.llm_config, r.limits, r.timezone,
+        r.response_format, r.created_at,
         r.step_count, r.tool_call_count, r.input_tokens, r.output_tokens,
         r.reasoning_tokens, r.cached_tokens, r.cost_usd,
         r.written_bytes,
@@ -920,13 +922,13 @@ $$;
 -- Accepts a run: `p_new` is an object with the names of the columns. `busy`: its session has runs that
 -- have not ended, and it does not want to wait. `full`: its organisation has `p_queued_max` runs in
 -- line; they are counted only if that is given. With `p_audit` the audit names who created it.
--- `p_run` is null, or the id that was given out together with an idempotency key.
+-- `p_format` is the schema of the answer, if one is asked for. `p_run` is null, or the id that was given out together with an idempotency key.
 --
 -- Id and time are taken in turn: under the session's lock, from the database's clock. So runs of a
 -- session stand in the order in which they were created, whatever the clocks of the nodes say.
 create or replace function create_run(
     p_org text, p_user text, p_project text, p_run uuid, p_new jsonb, p_reject_busy boolean,
-    p_queued_max int, p_audit jsonb,
+    p_queued_max int, p_audit jsonb, p_format text,
     out outcome text, out created uuid, out accepted_at timestamptz, out queued bigint)
 language plpgsql
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -957,9 +959,9 @@ begin
     v_now := clock_timestamp();
     created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, timezone, metadata, created_at)
+                      limits, timezone, response_format, metadata, created_at)
     values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
-            p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone',
+            p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone', p_format,
             coalesce(p_new -> 'metadata', '{}'), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
     values (p_org, created, p_user, p_project, v_session, v_busy, v_now);

@@ -75,6 +75,8 @@ pub struct Entry {
     pub end: Option<End>,
     /// Whether the output was cut.
     pub output_cut: bool,
+    /// Whether the output is JSON that matches the schema that was asked for.
+    pub output_is_json: bool,
     /// Whether the run is to be remembered: noted in the same commit, for `memories::after_runs`.
     pub remember: bool,
 }
@@ -556,6 +558,7 @@ struct EndRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a str>,
     output_cut: bool,
+    output_is_json: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a RunError>,
     remember: bool,
@@ -568,6 +571,13 @@ impl<'a> EndRow<'a> {
             End::Failed { error } => (RunStatus::Failed, None, Some(error)),
             End::Cancelled => (RunStatus::Cancelled, None, None),
         };
-        Self { status, output, output_cut: entry.output_cut, error, remember: entry.remember }
+        Self {
+            status,
+            output,
+            output_cut: entry.output_cut,
+            output_is_json: entry.output_is_json,
+            error,
+            remember: entry.remember,
+        }
     }
 }

@@ -11,6 +11,7 @@ use protocol::{
     id::RunId,
     message::Usage,
     name::{AgentId, SessionKey},
+    output::ResponseFormat,
     run::{LlmConfig, RunLimits},
     scope::Scope,
     time::{Timestamp, Zone},
@@ -65,6 +66,8 @@ pub struct Claim {
     pub limits: Option<RunLimits>,
     /// The time zone asked for.
     pub timezone: Option<Zone>,
+    /// The schema asked for.
+    pub response_format: Option<ResponseFormat>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// Time since a worker first took it.
@@ -259,6 +262,7 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         llm_config: get_optional_json(row, "llm_config")?,
         limits: get_optional_json(row, "limits")?,
         timezone: get_optional_parsed(row, "timezone")?,
+        response_format: format_from(row)?,
         created_at: get_timestamp(row, "created_at")?,
         elapsed: Duration::try_from_secs_f64(row.try_get("elapsed_s")?).unwrap_or_default(),
         step_count: get_u32(row, "step_count")?,
@@ -268,4 +272,10 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         written_bytes: get_u64(row, "written_bytes")?,
         has_turns: row.try_get("has_turns")?,
     })
+}
+
+fn format_from(row: &PgRow) -> Result<Option<ResponseFormat>, StoreError> {
+    let text: Option<String> = row.try_get("response_format")?;
+    let format = text.as_deref().map(serde_json::from_str).transpose();
+    format.map_err(|error| StoreError::Unreadable(error.to_string()))
 }

@@ -5,6 +5,7 @@ use protocol::{
     id::{RunId, SpanId},
     limits::{RUN_TEXT_IN_LIST_MAX_BYTES, RUN_TEXT_MAX_BYTES},
     name::{AgentId, SessionKey},
+    output::OutputJson,
     page::{Page, PageLimit},
     run::{CreateRun, IfBusy, Run, RunCancelled, RunCreated, RunStatus},
 };
@@ -59,7 +60,7 @@ fn run_columns(text_max_bytes: usize) -> String {
     format!(
         "run_id, status, session_key, agent_id, left(input, {text_max_bytes}) as input, \
          octet_length(input)::bigint as input_bytes, left(output, {text_max_bytes}) as output, \
-         octet_length(output)::bigint as output_bytes, output_cut, error, created_at, started_at, ended_at, \
+         octet_length(output)::bigint as output_bytes, output_cut, output_is_json, error, created_at, started_at, ended_at, \
          step_count, tool_call_count, last_seq, input_tokens, output_tokens, \
          reasoning_tokens, cached_tokens, cost_usd, model, timezone, metadata"
     )
@@ -257,7 +258,7 @@ impl Scoped {
         Ok(sqlx::query(
             "select outcome, created, accepted_at, queued from create_run(
                  p_org => $1, p_user => $2, p_project => $3, p_run => $4, p_new => $5::jsonb,
-                 p_reject_busy => $6, p_queued_max => $7, p_audit => $8::jsonb)",
+                 p_reject_busy => $6, p_queued_max => $7, p_audit => $8::jsonb, p_format => $9)",
         )
         .bind(self.org())
         .bind(self.user())
@@ -266,7 +267,8 @@ impl Scoped {
         .bind(storable_json(new)?)
         .bind(new.if_busy == IfBusy::Reject)
         .bind(counted)
-        .bind(audit.transpose()?))
+        .bind(audit.transpose()?)
+        .bind(new.response_format.as_ref().map(storable_json).transpose()?))
     }
 
     fn created(&self, row: &PgRow) -> Result<RunCreated, StoreError> {
@@ -460,6 +462,10 @@ fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
         text.truncate(text.floor_char_boundary(text_max_bytes));
         text
     };
+    let output = row.try_get::<Option<String>, _>("output")?.map(cut);
+    let output_bytes = row.try_get::<Option<i64>, _>("output_bytes")?.map(i64::unsigned_abs);
+    let is_json: bool = row.try_get("output_is_json")?;
+    let whole = output.as_deref().filter(|text| output_bytes == Some(text.len() as u64));
     let started_at = get_optional_timestamp(row, "started_at")?;
     let ended_at = get_optional_timestamp(row, "ended_at")?;
     Ok(Run {
@@ -469,8 +475,9 @@ fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
         agent_id: get_parsed(row, "agent_id")?,
         input: cut(row.try_get("input")?),
         input_bytes: get_u64(row, "input_bytes")?,
-        output: row.try_get::<Option<String>, _>("output")?.map(cut),
-        output_bytes: row.try_get::<Option<i64>, _>("output_bytes")?.map(i64::unsigned_abs),
+        output_json: whole.filter(|_| is_json).and_then(OutputJson::of),
+        output,
+        output_bytes,
         output_cut: row.try_get("output_cut")?,
         error: get_optional_json(row, "error")?,
         created_at: get_timestamp(row, "created_at")?,

@@ -624,6 +624,8 @@ export interface components {
             model: string;
             /** @description The bounds of its runs. */
             limits: components["schemas"]["RunLimits"];
+            /** @description The JSON Schema that its answers match, unless a run asks for another. */
+            response_format?: Record<string, never> | null;
         };
         /** @description A page of agents. */
         AgentPage: {
@@ -766,6 +768,11 @@ export interface components {
             metadata?: Record<string, never> | null;
             limits?: components["schemas"]["RunLimits"] | null;
             timezone?: components["schemas"]["Zone"] | null;
+            /**
+             * @description The JSON Schema that the answer must match; the agent's when absent. References begin with
+             *     `#/`; at most 32,768 bytes.
+             */
+            response_format?: Record<string, never> | null;
             /** @default queue */
             if_busy?: components["schemas"]["IfBusy"] | null;
         };
@@ -1606,6 +1613,8 @@ export interface components {
              * @description How long the whole answer is.
              */
             output_bytes?: number | null;
+            /** @description The answer as JSON, where a schema was asked for and `output` has all of it; null otherwise. */
+            output_json?: unknown;
             /** @description Whether the answer was cut: a warning `answer_cut` says why. */
             output_cut: boolean;
             error?: components["schemas"]["RunError"] | null;
@@ -1675,7 +1684,7 @@ export interface components {
          * @description Why a run failed.
          * @enum {string}
          */
-        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "size_limit" | "no_progress" | "max_attempts" | "internal";
+        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "output_invalid" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "size_limit" | "no_progress" | "max_attempts" | "internal";
         /**
          * @description Names a run.
          * @example run_01kas5w4z8e5tv3k0v9x2m7qhd

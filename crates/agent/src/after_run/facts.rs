@@ -169,6 +169,7 @@ fn question(model: &ModelRef, today: Date, task: &str, answer: &str) -> ChatRequ
         tools: Vec::new(),
         temperature: None,
         max_tokens: Some(ANSWER_TOKENS),
+        response_format: None,
         cache: CacheHints::default(),
     }
 }

@@ -11,6 +11,7 @@ use model::chat::ModelRef;
 use protocol::{
     event::Fact,
     message::{FoldedTurns, Message, Usage},
+    output::{OutputCheck, ResponseFormat},
     run::{RunErrorCode, RunLimits},
 };
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,10 @@ pub(super) struct WorkingState {
     pub(super) last_step: String,
     /// Steps in a row that were the same as the one before.
     pub(super) same_steps: u32,
+    /// A bound on money is set, and the run was warned that its model has no price.
+    pub(super) price_unknown: bool,
+    /// Answers that did not match the schema that was asked for.
+    pub(super) invalid_outputs: u32,
     /// Tools that were left out with a warning.
     pub(super) left_out: BTreeSet<String>,
 }
@@ -61,6 +66,8 @@ pub(super) struct ActiveRun<'a> {
     pub(super) agent: AgentSettings,
     pub(super) model: ModelRef,
     pub(super) limits: RunLimits,
+    /// Checks its answer, where a schema was asked for.
+    pub(super) output_check: Option<OutputCheck>,
     /// When the run was accepted, in its time zone: what "today" is to it, on whichever worker.
     pub(super) asked_at: Zoned,
     pub(super) recorder: Recorder,
@@ -77,6 +84,8 @@ pub(super) struct ActiveRun<'a> {
     pub(super) state: WorkingState,
     pub(super) step: u32,
     pub(super) totals: Totals,
+    /// What attempts of the present model call used that failed.
+    pub(super) failed_attempts: (Usage, f64),
     pub(super) signals: RunSignals,
     claimed_at: Instant,
 }
@@ -142,6 +151,7 @@ impl<'a> ActiveRun<'a> {
             limits: limits(runtime, claim),
             agent,
             asked_at,
+            output_check: None,
             model: ModelRef { provider: String::new(), model: String::new() },
             recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
             history: Vec::new(),
@@ -153,6 +163,7 @@ impl<'a> ActiveRun<'a> {
             state,
             step: known.step,
             totals,
+            failed_attempts: (Usage::default(), 0.0),
             signals,
             claimed_at: Instant::now(),
         })
@@ -161,6 +172,11 @@ impl<'a> ActiveRun<'a> {
     /// Why the run cannot go on, if it has reached its limit of bytes.
     pub(super) fn check_size(&self) -> Result<(), StopReason> {
         size_limit(self.runtime, self.recorder.journal().written_bytes()).map_or(Ok(()), Err)
+    }
+
+    /// The schema that the answer must match: the run's own, else its agent's.
+    pub(super) fn response_format(&self) -> Option<&ResponseFormat> {
+        self.claim.response_format.as_ref().or(self.agent.response_format.as_ref())
     }
 
     /// Time since a worker first took the run.

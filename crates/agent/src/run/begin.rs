@@ -3,8 +3,10 @@
 
 use model::chat::ModelRef;
 use protocol::{
+    error::FieldError,
     event::{Fact, ResumeReason},
     message::{FoldedTurns, Message},
+    output::ResponseFormat,
     run::{LlmConfig, RunErrorCode},
 };
 use store::failpoint;
@@ -33,6 +35,14 @@ impl ActiveRun<'_> {
         self.recorder.set_model(self.model.to_string());
         self.note_beginning();
         resolved.map_err(|error| StopReason::fail(RunErrorCode::ModelError, error.to_string()))?;
+        let check = self.response_format().map(ResponseFormat::compile).transpose();
+        self.output_check = check.map_err(|fault| {
+            let FieldError { field, message } = fault;
+            StopReason::fail(
+                RunErrorCode::OutputInvalid,
+                format!("`response_format{field}` {message}"),
+            )
+        })?;
         self.recall_session().await
     }
 

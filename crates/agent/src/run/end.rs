@@ -36,6 +36,9 @@ impl ActiveRun<'_> {
         if is_cut {
             self.recorder.cut_output();
         }
+        if self.output_check.is_some() {
+            self.recorder.json_output();
+        }
         self.recorder.end(End::Completed { output });
         failpoint::pass("before_end_commit");
         match self.commit().await {

@@ -15,8 +15,11 @@ use super::{
 impl ActiveRun<'_> {
     /// Makes sure that the call cannot use more than is left, and reserves that much; the answer is
     /// limited to it. Fails before a call that would exceed a budget.
-    pub(super) async fn reserve(&self, request: &mut ChatRequest) -> Result<(), StopReason> {
+    pub(super) async fn reserve(&mut self, request: &mut ChatRequest) -> Result<(), StopReason> {
         let daily = self.runtime.parts.store.daily_budget();
+        if self.limits.max_cost_usd.is_some() || daily.cost_usd.is_some() {
+            self.warn_of_price();
+        }
         let limits = &self.limits;
         if limits.max_tokens.is_none() && limits.max_cost_usd.is_none() && !daily.is_set() {
             return Ok(());
@@ -59,7 +62,21 @@ impl ActiveRun<'_> {
         }
     }
 
-    /// Settles the reservation with what the call used, which is nothing if it gave no answer.
+    /// Warns, once in a run, that a bound on money cannot hold: nobody knows what the model costs.
+    fn warn_of_price(&mut self) {
+        let is_known = self.runtime.parts.models.price(&self.model).is_some();
+        if is_known || std::mem::replace(&mut self.state.price_unknown, true) {
+            return;
+        }
+        let message = format!(
+            "a bound on money is set, and `{}` has no price: it counts as free. Set \
+             `[model.prices.\"{}\"]`",
+            self.model, self.model
+        );
+        self.warn("price_unknown", message);
+    }
+
+    /// Settles the reservation with what the call used, failed attempts that were counted included.
     pub(super) async fn settle_usage(
         &self,
         answer: Option<&ChatResponse>,
@@ -67,8 +84,10 @@ impl ActiveRun<'_> {
         if !self.runtime.parts.store.daily_budget().is_set() {
             return Ok(());
         }
-        let (used, cost_usd) =
+        let (mut used, mut cost_usd) =
             answer.map(|response| (response.usage, response.cost_usd)).unwrap_or_default();
+        used += self.failed_attempts.0;
+        cost_usd += self.failed_attempts.1;
         let scoped = self.runtime.parts.store.scoped(&self.claim.scope);
         Ok(scoped.settle_usage(self.claim.run_id, self.claim.epoch, used, cost_usd).await?)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use futures::StreamExt;
 use model::{
-    chat::{AnswerCut, CacheHints, ChatEvent, ChatRequest, ChatResponse},
+    chat::{ANSWER_TOOL, AnswerCut, CacheHints, ChatEvent, ChatRequest, ChatResponse},
     error::ModelError,
 };
 use protocol::{
@@ -44,6 +44,8 @@ const GATHER_TEXT: Duration = Duration::from_millis(40);
 const IMPOSSIBLE_STEPS_MAX: u32 = 3;
 /// Steps in a row with the same calls and the same results, before the run fails.
 const SAME_STEPS_MAX: u32 = 10;
+/// How often the model is told that its answer does not match the schema, before the run fails.
+const OUTPUT_REPAIRS_MAX: u32 = 3;
 /// Characters of the key under which a provider keeps the prompts of a session.
 const CACHE_KEY_CHARS: usize = 32;
 
@@ -89,6 +91,9 @@ impl ActiveRun<'_> {
             }
         }
         self.note_answer(response);
+        if let (Some(cut), Some(_)) = (&cut, &self.output_check) {
+            return self.refuse_output(&cut.to_string(), began).await;
+        }
         let (content, calls) = self.conversation.last_answer();
         let end = self.act(content, &calls, &tools, began).await?;
         Ok(match end {
@@ -112,6 +117,28 @@ impl ActiveRun<'_> {
         self.commit_step().await
     }
 
+    /// The answer does not match the schema that was asked for: the model is told why, a few times.
+    async fn refuse_output(&mut self, faults: &str, began: Instant) -> Result<StepEnd, StopReason> {
+        self.state.invalid_outputs += 1;
+        let what = format!("the answer does not match `response_format`: {faults}");
+        self.warn("output_invalid", what);
+        let (recalled, core) = (Vec::new(), Vec::new());
+        self.push(Message::Note { content: output_notice(faults), recalled, core });
+        self.complete_step(StepResult::ToolCalls, began)?;
+        let end = self.commit_step().await?;
+        if self.state.invalid_outputs > OUTPUT_REPAIRS_MAX {
+            return Err(StopReason::fail(
+                RunErrorCode::OutputInvalid,
+                format!(
+                    "{}: the answer does not match `response_format`, and the model was told so \
+                     {OUTPUT_REPAIRS_MAX} times: {faults}",
+                    self.model
+                ),
+            ));
+        }
+        Ok(end)
+    }
+
     /// Goes on with a step whose answer an earlier worker recorded: the model is not asked again,
     /// and calls that were settled are not made again.
     pub(super) async fn finish_step(&mut self) -> Result<StepEnd, StopReason> {
@@ -133,6 +160,13 @@ impl ActiveRun<'_> {
         if !calls.is_empty() {
             self.call_tools(calls, tools).await?;
         }
+        let content = match &self.output_check {
+            Some(check) if calls.is_empty() => match check.read(&content) {
+                Ok(json) => json.to_owned(),
+                Err(faults) => return self.refuse_output(&faults, began).await,
+            },
+            Some(_) | None => content,
+        };
         self.complete_step(result_type, began)?;
         match result_type {
             StepResult::FinalAnswer => Ok(StepEnd::Answer { output: content, is_cut: false }),
@@ -180,7 +214,8 @@ impl ActiveRun<'_> {
         let (core, recalled) = self.recall().await;
         if !self.conversation.has_begun() {
             let (prompt, folded) = (&self.agent.system_prompt, self.folded.take());
-            self.push(beginning(prompt, &self.asked_at, &core, folded));
+            let format = self.response_format();
+            self.push(beginning(prompt, &self.asked_at, &core, folded, format));
             self.push(Message::User { content: self.claim.input.clone() });
         }
         let shown =
@@ -202,6 +237,7 @@ impl ActiveRun<'_> {
             tools: tools.iter().map(|tool| tool.info.clone()).collect(),
             temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
             max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
+            response_format: self.response_format().cloned(),
             cache: CacheHints { shared_messages: self.history.len(), key: Some(self.cache_key()) },
         }
     }
@@ -293,6 +329,11 @@ impl ActiveRun<'_> {
                         self.recorder.void_text(step);
                     }
                 }
+                Some(Ok(ChatEvent::Spent { usage, cost_usd })) => {
+                    self.add_usage(usage, cost_usd);
+                    self.failed_attempts.0 += usage;
+                    self.failed_attempts.1 += cost_usd;
+                }
                 Some(Ok(ChatEvent::ToolLeftOut { tool, reason })) => {
                     self.tell_left_out(&tool, &reason);
                 }
@@ -340,6 +381,9 @@ impl ActiveRun<'_> {
             });
         }
         self.add_usage(response.usage, response.cost_usd);
+        let (usage, cost_usd) = std::mem::take(&mut self.failed_attempts);
+        response.usage += usage;
+        response.cost_usd += cost_usd;
         self.recorder.record(EventSpan::ModelCall(self.step), llm_called(response, calls));
     }
 
@@ -549,6 +593,14 @@ fn cut_notice(cut: &AnswerCut) -> String {
     )
 }
 
+/// What the model reads after an answer that does not match the schema.
+fn output_notice(faults: &str) -> String {
+    format!(
+        "(From the runtime, not from the user: that answer does not match the JSON Schema: {faults}. \
+         Answer again, with one JSON value that matches it and nothing else.)"
+    )
+}
+
 /// The task and the latest turn, cut to what a search takes.
 fn recall_query(input: &str, messages: &[Message]) -> String {
     let latest = messages.iter().rev().find_map(|message| match message {
@@ -588,6 +640,11 @@ fn may_call<'a>(
 }
 
 fn unknown_tool(name: &str, tools: &[Arc<Tool>]) -> String {
+    if name == ANSWER_TOOL {
+        return format!(
+            "call `{ANSWER_TOOL}` alone, once the results of all other calls are there"
+        );
+    }
     let known: Vec<_> = tools.iter().map(|tool| tool.info.name.as_str()).collect();
     format!("there is no tool `{}`; use one of: {}", cut(name, 128), known.join(", "))
 }

@@ -58,6 +58,7 @@ impl ActiveRun<'_> {
             tools: Vec::new(),
             temperature: None,
             max_tokens: u32::try_from(most_tokens).ok(),
+            response_format: None,
             cache: CacheHints::default(),
         };
         match self.reserve(&mut request).await {

@@ -26,7 +26,7 @@ fn counted(reply: Reply) -> Reply {
 
 #[tokio::test]
 async fn an_empty_answer_is_asked_for_again() {
-    let script = [Reply::text(""), Reply::text(" \n"), counted(Reply::text("here"))];
+    let script = [counted(Reply::text("")), Reply::text(" \n"), counted(Reply::text("here"))];
     let world = World::new(Scripted::in_order(script)).await;
     let story = world.story(&CreateRun::new("x")).await;
     for attempt in [1, 2] {
@@ -36,12 +36,14 @@ async fn an_empty_answer_is_asked_for_again() {
         );
         assert!(story.contains(&warning), "{story}");
     }
-    assert!(story.ends_with("completed \"here\" tokens 9\n"), "{story}");
+    // The empty one that was counted is paid for, too; what nobody counted is not guessed at.
+    assert!(story.contains("model \"here\" [] Stop tokens 18 attempts 3\n"), "{story}");
+    assert!(story.ends_with("completed \"here\" tokens 18\n"), "{story}");
 }
 
 #[tokio::test]
 async fn a_model_that_never_says_anything_fails_the_run() {
-    let world = World::new(Scripted::new(|_| Reply::text(""))).await;
+    let world = World::new(Scripted::new(|_| counted(Reply::text("")))).await;
     let worker = world.worker();
     let run = world.ended(world.create(&CreateRun::new("x")).await).await;
     worker.stop(PATIENCE).await;
@@ -49,6 +51,7 @@ async fn a_model_that_never_says_anything_fails_the_run() {
     assert_eq!(error.code, RunErrorCode::EmptyAnswer);
     assert!(error.message.contains("without saying anything"), "{}", error.message);
     assert_eq!(world.script.requests().len(), 4);
+    assert_eq!(run.usage.total_tokens, 36, "all four are paid for");
 }
 
 #[tokio::test]

@@ -46,6 +46,17 @@ async fn steps() {
 }
 
 #[tokio::test]
+async fn a_bound_on_money_that_cannot_hold_is_a_warning() {
+    let script = [looping(), Reply::text("done")];
+    let world = World::new(Scripted::in_order(script)).await;
+    let limits = RunLimits { max_cost_usd: Some(1.0), ..RunLimits::default() };
+    let story = world.story(&CreateRun { limits: Some(limits), ..CreateRun::new("x") }).await;
+    let warning =
+        "warning price_unknown a bound on money is set, and `scripted/script` has no price";
+    assert_eq!(story.matches(warning).count(), 1, "{story}");
+}
+
+#[tokio::test]
 async fn tokens() {
     // A step of this model uses more than the call was told to: what is used is counted.
     let reply = looping().with_usage(Usage::new(60, 9_940, 0));

@@ -12,6 +12,7 @@ mod after_run;
 mod answers;
 mod cancel;
 mod context;
+mod formats;
 mod growth;
 mod ledger;
 mod limits;

@@ -95,6 +95,8 @@ def call(request):
         send({"jsonrpc": "1.0", "id": None, "method": 5})
     if HOW == "reads_environment":
         return text(request, json.dumps(dict(os.environ)))
+    if HOW == "counts_high":
+        return text(request, "", structuredContent={"id": 123456789012345678901234567890})
     if HOW == "shows_meta":
         return text(request, "", structuredContent=request["params"]["_meta"])
     if HOW == "changes_tools":
@@ -106,6 +108,7 @@ def call(request):
 late = []
 leader = alive("leader")
 if HOW == "dies_at_start":
+    print("Traceback:\n  no module named 'weather'", file=sys.stderr)
     sys.exit(3)
 if HOW == "silent":
     ignore_everything()
@@ -126,7 +129,11 @@ if HOW == "stubborn":
 for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")
-    if method == "initialize":
+    if method == "initialize" and HOW == "old" and message["params"]["protocolVersion"] != "2024-11-05":
+        data = {"supported": ["2024-11-05"], "requested": message["params"]["protocolVersion"]}
+        error = {"code": -32602, "message": "Unsupported protocol version", "data": data}
+        send({"id": message["id"], "error": error})
+    elif method == "initialize":
         versions = {"protocolVersion": message["params"]["protocolVersion"]}
         info = {"serverInfo": {"name": HOW, "version": "1"}}
         answer(message, {**versions, **info, "capabilities": {"tools": {"listChanged": True}}})

@@ -176,11 +176,31 @@ async fn a_server_that_never_starts_costs_only_its_tools() {
     let hostile = Hostile::start("dies_at_start").await;
     assert!(matches!(hostile.status().state, Restarting | Suspended));
     assert_eq!(hostile.servers.tools(), []);
+    let error = hostile.status().last_error.unwrap();
+    assert!(error.ends_with("; it said: Traceback: | no module named 'weather'"), "{error}");
     hostile.stop_and_see_it_gone().await;
 
     let hostile = Hostile::start_within(1000, "silent").await;
     let error = hostile.status().last_error.unwrap();
     assert!(error.starts_with("it did not list its tools within 1000 ms"), "{error}");
+    hostile.stop_and_see_it_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_refuses_our_version_is_greeted_with_its_own() {
+    let hostile = Hostile::start("old").await;
+    let status = hostile.until(|status| status.state == Running).await;
+    assert_eq!(status.starts, 2);
+    assert!(status.last_error.unwrap().contains("Unsupported protocol version"));
+    assert_eq!(hostile.act().await.unwrap().content, "acted");
+    hostile.stop_and_see_it_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_number_of_a_result_keeps_its_digits() {
+    let hostile = Hostile::start("counts_high").await;
+    let content = hostile.act().await.unwrap().content;
+    assert_eq!(content, json!({"id": "123456789012345678901234567890"}));
     hostile.stop_and_see_it_gone().await;
 }
 

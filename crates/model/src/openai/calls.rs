@@ -4,6 +4,7 @@
 //! index out, give every call the index 0 or no id, repeat name and id in each fragment, repeat all
 //! arguments so far, or send a whole call a second time.
 
+use protocol::json::with_exact_integers;
 use serde_json::Value;
 
 use crate::{
@@ -232,7 +233,8 @@ fn glued(args: &str) -> Vec<String> {
     if !args.trim_start().starts_with('{') {
         return Vec::new();
     }
-    let values = serde_json::Deserializer::from_str(args).into_iter::<Value>();
+    let args = with_exact_integers(args);
+    let values = serde_json::Deserializer::from_str(&args).into_iter::<Value>();
     let objects = values.map(|value| value.ok().filter(Value::is_object).map(|v| v.to_string()));
     let mut objects = objects.collect::<Option<Vec<_>>>().unwrap_or_default();
     if objects.len() < 2 {

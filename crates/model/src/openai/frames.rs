@@ -3,6 +3,7 @@
 //! Lenient where nothing is lost: a field that is null, unknown or of another type is treated as
 //! absent. The parts of an answer are read wherever a known server puts them.
 
+use protocol::json::joined;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -128,6 +129,7 @@ impl CompletionReader {
     pub(crate) fn finish(mut self) -> Result<PartialAnswer, ModelError> {
         let mut blocks = Map::new();
         if let Some((field, text)) = self.reasoning {
+            let text = joined(&mut None, text);
             self.answer.reasoning = text.clone();
             blocks.insert("reasoning".into(), json!({field: text}));
         }
@@ -191,6 +193,10 @@ impl CompletionReader {
             self.answer.refusal.push_str(refusal);
         }
         let (text, thought) = words(part.get("content"));
+        if let Some(what) = not_kept(part) {
+            self.answer.unread.get_or_insert_with(|| what.clone());
+            self.answer.left_out = Some(what);
+        }
         if text.is_empty() && thought.is_empty() {
             self.answer.unread = self.answer.unread.take().or(unread(part.get("content")));
         }
@@ -290,6 +296,21 @@ fn words(content: Option<&Value>) -> (String, String) {
         _ => {}
     }
     (text, thought)
+}
+
+/// A picture or a sound beside the text: OpenRouter has a field for the former, others have parts.
+fn not_kept(part: &Map<String, Value>) -> Option<String> {
+    let list = |key: &str| part.get(key).and_then(Value::as_array).into_iter().flatten();
+    if list("images").next().is_some() {
+        return Some("an image".to_owned());
+    }
+    let kinds = list("content").filter_map(|part| part.get("type")?.as_str());
+    let kind = kinds.into_iter().find_map(|kind| match kind {
+        kind if kind.contains("image") => Some("an image"),
+        kind if kind.contains("audio") => Some("a sound"),
+        _ => None,
+    });
+    kind.map(str::to_owned)
 }
 
 /// The form of a content that holds no text.

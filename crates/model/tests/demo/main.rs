@@ -67,7 +67,9 @@ fn ask(models: &Models, request: ChatRequest) -> (Vec<String>, ChatResponse) {
         match event.unwrap() {
             ChatEvent::Text(text) => texts.push(text),
             ChatEvent::Done(response) => return (texts, *response),
-            ChatEvent::AttemptFailed { .. } | ChatEvent::ToolLeftOut { .. } => {
+            ChatEvent::AttemptFailed { .. }
+            | ChatEvent::Spent { .. }
+            | ChatEvent::ToolLeftOut { .. } => {
                 panic!("the demo never fails and takes every tool")
             }
         }
@@ -84,6 +86,7 @@ fn request(model: &str, messages: Vec<Message>, tools: Vec<ToolInfo>) -> ChatReq
         tools,
         temperature: None,
         max_tokens: None,
+        response_format: None,
         cache: CacheHints::default(),
     }
 }

@@ -50,6 +50,7 @@ fn request(provider: &str, text: &str) -> ChatRequest {
         tools: Vec::new(),
         temperature: None,
         max_tokens: None,
+        response_format: None,
         cache: CacheHints::default(),
     }
 }
@@ -78,6 +79,7 @@ async fn ask(models: &Models, request: ChatRequest) -> Told {
     while let Some(event) = events.next().await {
         match event {
             Ok(ChatEvent::Text(more)) => text.push_str(&more),
+            Ok(ChatEvent::Spent { .. }) => {}
             Ok(ChatEvent::ToolLeftOut { tool, .. }) => panic!("`{tool}` is refused"),
             Ok(ChatEvent::AttemptFailed { error, retry_in, void, .. }) => {
                 assert_eq!(void, !text.is_empty());

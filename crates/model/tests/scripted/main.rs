@@ -27,6 +27,7 @@ fn request(models: &Models, text: &str) -> ChatRequest {
         tools: Vec::new(),
         temperature: None,
         max_tokens: None,
+        response_format: None,
         cache: CacheHints::default(),
     }
 }

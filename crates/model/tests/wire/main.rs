@@ -56,6 +56,7 @@ fn request() -> ChatRequest {
         tools: Vec::new(),
         temperature: None,
         max_tokens: None,
+        response_format: None,
         cache: CacheHints::default(),
     }
 }
@@ -66,7 +67,7 @@ async fn ask(models: &Models, request: ChatRequest) -> (Result<ChatResponse, Mod
     let mut events = models.chat(request);
     while let Some(event) = events.next().await {
         match event {
-            Ok(ChatEvent::Text(_) | ChatEvent::ToolLeftOut { .. }) => {}
+            Ok(ChatEvent::Text(_) | ChatEvent::Spent { .. } | ChatEvent::ToolLeftOut { .. }) => {}
             Ok(ChatEvent::AttemptFailed { .. }) => failed += 1,
             Ok(ChatEvent::Done(response)) => return (Ok(*response), failed),
             Err(error) => return (Err(error), failed),
@@ -255,7 +256,7 @@ async fn what_a_provider_teaches_is_learnt_once() {
     while let Some(event) = events.next().await {
         match event.unwrap() {
             ChatEvent::ToolLeftOut { tool, .. } => left_out.push(tool),
-            ChatEvent::Text(_) => {}
+            ChatEvent::Text(_) | ChatEvent::Spent { .. } => {}
             ChatEvent::AttemptFailed { error, .. } => panic!("{error}"),
             ChatEvent::Done(response) => assert_eq!(response.attempts, 4),
         }
@@ -269,6 +270,166 @@ async fn what_a_provider_teaches_is_learnt_once() {
     assert!(matches!(next[0], Ok(ChatEvent::ToolLeftOut { .. })));
     assert_eq!((server.count(), server.request(4).1), (5, body));
     assert_eq!(models.taught()[0].lessons.len(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_paid_for() {
+    const COUNTED: &str =
+        r#"{"choices":[],"usage":{"prompt_tokens":1000000,"completion_tokens":2}}"#;
+    let server = Server::start(|n| match n {
+        0 => stream(&[STOP, COUNTED, DONE]),
+        1 => stream(&[STOP, DONE]),
+        _ => stream(&[TEXT, STOP, COUNTED, DONE]),
+    })
+    .await;
+    let models = models(&server, "openai", json!({}));
+    let events: Vec<_> = models.chat(request()).map(Result::unwrap).collect().await;
+    let spent: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::Spent { usage, cost_usd } => Some((usage.total_tokens, *cost_usd)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(spent, [(1_000_002, 1.000_004)], "what nobody counted is not guessed at");
+    let whole = models.whole_answer(request()).await.unwrap().unwrap();
+    assert_eq!(whole.usage.input_tokens, 1_000_000);
+}
+
+#[tokio::test]
+async fn a_refused_system_role_is_folded_into_the_first_words_of_the_user() {
+    let refusal = json!({"error": {"message": "System role not supported"}}).to_string();
+    let server = Server::start(move |n| match n {
+        0 => answer("400 No", "", &refusal),
+        _ => stream(&[TEXT, STOP, DONE]),
+    })
+    .await;
+    let models = models(&server, "openai", json!({}));
+    ask(&models, request()).await.0.unwrap();
+    assert_eq!(
+        server.request(1).1["messages"],
+        json!([{"role": "user", "content": "Be brief.\n\nHi there, how are you?"}])
+    );
+    assert_eq!(models.taught()[0].lessons, ["takes no role `system`"]);
+}
+
+fn with_format(tools: bool) -> ChatRequest {
+    let format = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
+                        "properties": {"city": {"type": "string"}}, "required": ["city"],
+                        "additionalProperties": false});
+    ChatRequest {
+        response_format: serde_json::from_value(format).unwrap(),
+        tools: if tools { conversation().tools } else { Vec::new() },
+        ..request()
+    }
+}
+
+/// How a body asks for a schema.
+fn asks_by(body: &Value) -> &'static str {
+    let is_answer = |tool: &Value| {
+        tool.pointer("/function/name").or_else(|| tool.get("name")) == Some(&json!("final_answer"))
+    };
+    let by_tool = body["tools"].as_array().is_some_and(|tools| tools.iter().any(is_answer));
+    let native = body.get("response_format").or_else(|| body.pointer("/output_config/format"));
+    match (native, by_tool) {
+        (Some(_), false) => "field",
+        (None, true) => "tool",
+        (None, false) => "words",
+        (Some(_), true) => "both",
+    }
+}
+
+#[tokio::test]
+async fn a_schema_is_asked_for_by_the_providers_own_means_or_by_a_tool() {
+    let bodies = async |kind: &str, request: ChatRequest, answer: Vec<Act>| {
+        let server = Server::always(answer).await;
+        ask(&models(&server, kind, json!({})), request).await.0.unwrap();
+        server.bodies()
+    };
+    let plain = || stream(&[TEXT, STOP, DONE]);
+    let body = bodies("openai", with_format(false), plain()).await.remove(0);
+    let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
+                        "additionalProperties": false});
+    assert_eq!(
+        body["response_format"],
+        json!({"type": "json_schema",
+               "json_schema": {"name": "answer", "schema": schema, "strict": true}})
+    );
+    // A server that holds each answer to a grammar would let no tool be called.
+    assert_eq!(asks_by(&bodies("openai", with_format(true), plain()).await[0]), "tool");
+    let said = [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "message_delta",
+        "message_stop",
+    ];
+    let said: Vec<_> = said
+        .iter()
+        .zip([
+            json!({"message": {"usage": {"input_tokens": 5}}}),
+            json!({"index": 0, "content_block": {"type": "text", "text": ""}}),
+            json!({"index": 0, "delta": {"type": "text_delta", "text": "{}"}}),
+            json!({"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}}),
+            json!({}),
+        ])
+        .map(|(kind, mut event)| {
+            event["type"] = (*kind).into();
+            event.to_string()
+        })
+        .collect();
+    let said: Vec<&str> = said.iter().map(String::as_str).collect();
+    let body = bodies("anthropic", with_format(true), stream(&said)).await.remove(0);
+    assert_eq!(body["output_config"], json!({"format": {"type": "json_schema", "schema": schema}}));
+    let mut loose = with_format(true);
+    loose.response_format = serde_json::from_value(json!({"type": "object"})).unwrap();
+    assert_eq!(asks_by(&bodies("anthropic", loose, stream(&said)).await[0]), "tool");
+    let mut list = with_format(true);
+    list.response_format = serde_json::from_value(json!({"type": "array"})).unwrap();
+    assert_eq!(asks_by(&bodies("openai", list, plain()).await[0]), "words");
+}
+
+#[tokio::test]
+async fn an_answer_by_the_tool_is_the_answer() {
+    let call = |args: &str, stop: &str| {
+        let call = json!({"choices": [{"index": 0, "finish_reason": stop, "delta": {"content": "Well: ",
+            "tool_calls": [{"index": 0, "id": "a", "function": {"name": "final_answer", "arguments": args}}]}}]});
+        stream(&[&call.to_string(), DONE])
+    };
+    let asked = async |answer: Vec<Act>| {
+        let server = Server::always(answer).await;
+        ask(&models(&server, "openai", json!({})), with_format(true)).await.0.unwrap()
+    };
+    let answer = asked(call(r#"{"city":"Oslo","n":12345678901234567890123}"#, "tool_calls")).await;
+    assert_eq!(answer.content, r#"{"city":"Oslo","n":12345678901234567890123}"#, "as it was said");
+    assert_eq!((answer.tool_calls, answer.finish_reason), (Vec::new(), FinishReason::Stop));
+    let cut = asked(call(r#"{"city":"Os"#, "length")).await;
+    assert_eq!(cut.cut.unwrap().calls, ["final_answer"]);
+}
+
+#[tokio::test]
+async fn a_refused_schema_is_asked_for_in_another_way() {
+    let asked = async |refusal: &'static str, times: usize| {
+        let server = Server::start(move |n| match n < times {
+            true => {
+                answer("400 Bad Request", "", &json!({"error": {"message": refusal}}).to_string())
+            }
+            false => stream(&[TEXT, STOP, DONE]),
+        })
+        .await;
+        let models = models(&server, "openai", json!({}));
+        ask(&models, with_format(false)).await.0.unwrap();
+        ask(&models, with_format(false)).await.0.unwrap();
+        server.bodies().iter().map(asks_by).collect::<Vec<_>>().join(", ")
+    };
+    expect!["field, tool, tool"]
+        .assert_eq(&asked("This response_format type is unavailable now", 1).await);
+    expect!["field, tool, field"].assert_eq(
+        &asked("Invalid schema for response_format 'answer': In context=(), no", 1).await,
+    );
+    expect!["field, tool, words, field"].assert_eq(
+        &asked("Invalid schema for function 'final_answer': schema is not supported", 2).await,
+    );
 }
 
 #[tokio::test]
@@ -464,7 +625,7 @@ async fn odd_characters_do_not_spoil_an_answer() {
         STOP,
     ];
     let response = openai(stream(&halves)).await.0.unwrap();
-    assert_eq!(response.content, "a\u{fffd}\u{fffd}\u{fffd}b");
+    assert_eq!(response.content, "a🙂\u{fffd}b");
 }
 
 fn conversation() -> ChatRequest {
@@ -499,6 +660,7 @@ fn conversation() -> ChatRequest {
         }],
         temperature: Some(1.5),
         max_tokens: Some(50),
+        response_format: None,
         cache: CacheHints::default(),
         ..request()
     }

@@ -71,6 +71,11 @@ impl Server {
         (head.to_ascii_lowercase(), serde_json::from_str(body).unwrap_or_default())
     }
 
+    /// The bodies of all requests so far.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        (0..self.count()).map(|n| self.request(n).1).collect()
+    }
+
     /// Waits until so many clients have hung up early.
     pub(crate) async fn hung_up(&self, count: usize) {
         self.hung_up.subscribe().wait_for(|so_far| *so_far >= count).await.unwrap();

@@ -153,6 +153,7 @@ const KEYS: &[Key] = &[
     key("agents.<id>.recall_top_k", Whole(0..=50), Is("6")),
     key("agents.<id>.history_summary", OneOf(&["extractive", "model"]), Is("'extractive'")),
     key("agents.<id>.timezone", Text(1..=64), Words("`time.zone`")),
+    key("agents.<id>.response_format", Text(2..=65_536), NONE),
     key("mcp_servers", Named(64), NONE),
     key("mcp_servers.<name>.command", PATH, NONE),
     key("mcp_servers.<name>.args", Texts(256, 0..=32_768), Is("[]")),

@@ -15,9 +15,10 @@ use protocol::{
     error::FieldError,
     limits::{BODY_MAX_BYTES, JSON_DEPTH_MAX, MEMORY_BULK_MAX},
     memory::{MemoriesWritten, WriteMemories, WriteMemory},
+    strict_json::parse,
 };
 use serde_json::{Value, json};
-use server::json::{parse, typed};
+use server::json::typed;
 
 use crate::{
     cli::ImportArgs,

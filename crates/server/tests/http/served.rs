@@ -125,6 +125,7 @@ fn agent(name: &str) -> AgentInfo {
         description: format!("The agent {name}."),
         model: "demo/default".into(),
         limits: RunLimits::default(),
+        response_format: None,
     }
 }
 
