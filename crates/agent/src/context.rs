@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use jiff::{Zoned, civil::Date, tz::TimeZone};
 use protocol::{
-    id::MemoryId,
+    context::SegmentKind,
+    id::{CallId, MemoryId, RunId},
     memory::{Hit, Memory, MemoryType, OccurredAt},
-    message::{FoldedTurns, Message, ToldCore},
+    message::{FoldedTurns, Message, RecalledMemory, ToldCore},
     output::ResponseFormat,
     time::Timestamp,
 };
@@ -17,6 +18,8 @@ use protocol::{
 pub(crate) const CORE_MAX_CHARS: u32 = 8_000;
 /// Of the prompt, the share that one tool result may take.
 const RESULT_SHARE: f64 = 0.25;
+/// Most tokens of one tool result in a prompt, however much room there is: the rest can be read.
+const RESULT_MAX_TOKENS: u64 = 25_000;
 /// Of the prompt, the share that the memories recalled for a step may take.
 const RECALL_SHARE: f64 = 0.15;
 /// Of a result that does not fit, the share of what is shown that its end takes.
@@ -25,15 +28,18 @@ const END_SHARE: f64 = 0.3;
 /// What stands before the schema of the answer.
 const FORMAT_HEADING: &str = "\n\n## Your answer\nWhen the task is done, answer with one JSON value \
 that matches this JSON Schema, and with nothing else: no words around it, no Markdown.\n";
+const CORE_HEADING: &str = "\n\n## Core memory (always true for this user; with its date)\n";
+const TURNS_HEADING: &str = "\n\n## Earlier in this conversation\n";
 
 /// How a run begins: what its agent is told, the day on which it was asked for, core memory as it is
-/// now, and what older turns of the session came to.
+/// now, and what older turns of the session came to; with the runs of the turns that follow.
 pub(crate) fn beginning(
     system_prompt: &str,
     asked_at: &Zoned,
     core: &[Memory],
     folded: Option<FoldedTurns>,
     format: Option<&ResponseFormat>,
+    turns: Vec<RunId>,
 ) -> Message {
     let mut content = system_prompt.trim_end().to_owned();
     // Of the time when the run was asked for: the same in each of its steps, whichever worker takes them.
@@ -46,15 +52,42 @@ pub(crate) fn beginning(
         content.push_str(&format.schema().to_string());
     }
     if !core.is_empty() {
-        content.push_str("\n\n## Core memory (always true for this user; with its date)\n");
+        content.push_str(CORE_HEADING);
         core.iter().for_each(|memory| content.push_str(&core_line(memory, zone)));
     }
     if let Some(folded) = &folded {
-        content.push_str("\n\n## Earlier in this conversation\n");
+        content.push_str(TURNS_HEADING);
         content.push_str(&folded.summary);
     }
     let core = core.iter().map(told).collect();
-    Message::System { content, core, folded }
+    Message::System { content, core, folded, turns }
+}
+
+/// The parts of a run's beginning, in their order: what each is, and its words.
+pub(crate) fn parts_of_beginning(beginning: &Message) -> Vec<(SegmentKind, &str)> {
+    let Message::System { content, core, folded, .. } = beginning else { return Vec::new() };
+    let mut rest = content.as_str();
+    let mut parts = Vec::new();
+    let marks = [
+        (SegmentKind::HistorySummary, TURNS_HEADING, folded.is_some()),
+        (SegmentKind::CoreMemory, CORE_HEADING, !core.is_empty()),
+    ];
+    for (kind, heading, is_there) in marks {
+        let at = if is_there { rest.rfind(heading) } else { None };
+        if let Some((before, part)) = at.and_then(|at| rest.split_at_checked(at)) {
+            parts.push((kind, part));
+            rest = before;
+        }
+    }
+    parts.push((SegmentKind::System, rest));
+    parts.reverse();
+    parts
+}
+
+/// The line in which a note tells a memory.
+pub(crate) fn line_of(id: MemoryId, note: &str) -> &str {
+    let start = format!("- [{id}]");
+    note.lines().find(|line| line.starts_with(&start)).unwrap_or_default()
 }
 
 /// What a prompt has of memory.
@@ -74,7 +107,7 @@ impl Shown {
             match message {
                 Message::System { core, .. } => shown.tell(core),
                 Message::Note { recalled, core, .. } => {
-                    shown.recalled.extend(recalled);
+                    shown.recalled.extend(recalled.iter().map(|memory| memory.id));
                     shown.tell(core);
                 }
                 Message::Summary { .. }
@@ -130,35 +163,59 @@ pub(crate) fn memory_note(
     let gone = gone.into_iter().map(|id| ToldCore { id, updated_at: None });
     (!parts.is_empty()).then(|| Message::Note {
         content: parts.join("\n"),
-        recalled: recalled.iter().map(|hit| hit.id).collect(),
+        recalled: recalled
+            .iter()
+            .map(|hit| RecalledMemory { id: hit.id, score: hit.score })
+            .collect(),
         core: changed.into_iter().map(told).chain(gone).collect(),
     })
 }
 
 /// Tokens of one result in a prompt.
 pub(crate) fn result_tokens(budget_tokens: u64) -> u64 {
-    share(budget_tokens, RESULT_SHARE)
+    share(budget_tokens, RESULT_SHARE).min(RESULT_MAX_TOKENS)
 }
 
-/// A result as the model reads it: with more tokens, its beginning, its end, and how to read the rest.
-pub(crate) fn shown_result(content: String, most_tokens: u64) -> String {
+/// A result as the model reads it: with more tokens, its beginning, its end, and where the rest is.
+pub(crate) fn shown_result(content: String, id: CallId, most_tokens: u64) -> String {
     if model::tokens::estimate(&content) <= most_tokens {
         return content;
     }
     let whole = content.chars().count();
-    let mut keep = usize::try_from(most_tokens).unwrap_or(usize::MAX).saturating_mul(4).min(whole);
+    let mut keep = most_chars(most_tokens).min(whole);
     loop {
         let end = (keep as f64 * END_SHARE) as usize;
         let first: String = content.chars().take(keep - end).collect();
         let last: String = content.chars().skip(whole - end).collect();
         let left_out = whole - keep;
-        let text =
-            format!("{first}\n[… {left_out} of {whole} characters are left out here …]\n{last}");
+        let text = format!(
+            "{first}\n[… {left_out} of the {whole} characters of the result of `{id}` are left out \
+             here, from offset {} on …]\n{last}",
+            keep - end
+        );
         if model::tokens::estimate(&text) <= most_tokens || keep == 0 {
             return text;
         }
         keep = keep * 3 / 4;
     }
+}
+
+/// The first characters of a text, as many as have so many tokens.
+pub(crate) fn chars_within(text: &str, most_tokens: u64) -> usize {
+    let mut keep = most_chars(most_tokens).min(text.chars().count());
+    while keep > 0 {
+        let end = text.char_indices().nth(keep).map_or(text.len(), |(end, _)| end);
+        if text.get(..end).is_none_or(|first| model::tokens::estimate(first) <= most_tokens) {
+            break;
+        }
+        keep = keep * 3 / 4;
+    }
+    keep
+}
+
+/// No more characters than that have so many tokens, whatever they are.
+fn most_chars(tokens: u64) -> usize {
+    usize::try_from(tokens).unwrap_or(usize::MAX).saturating_mul(4)
 }
 
 /// So much of so many tokens.
@@ -258,8 +315,14 @@ mod tests {
         let memory = core("lives in\nHangzhou");
         let through = protocol::id::RunId::generate();
         let folded = FoldedTurns { through, summary: "- a → b".into() };
-        let message =
-            beginning("Be good.\n", &asked_at(), std::slice::from_ref(&memory), Some(folded), None);
+        let message = beginning(
+            "Be good.\n",
+            &asked_at(),
+            std::slice::from_ref(&memory),
+            Some(folded),
+            None,
+            vec![],
+        );
         assert_eq!(
             words(&message),
             format!(
@@ -270,6 +333,12 @@ mod tests {
                 memory.id
             )
         );
+        let parts = parts_of_beginning(&message);
+        let kinds: Vec<_> = parts.iter().map(|(kind, _)| *kind).collect();
+        let all = [SegmentKind::System, SegmentKind::CoreMemory, SegmentKind::HistorySummary];
+        assert_eq!(kinds, all);
+        assert_eq!(parts.iter().map(|(_, text)| *text).collect::<String>(), words(&message));
+        assert!(parts[2].1.ends_with("- a → b"), "{parts:?}");
     }
 
     #[test]
@@ -292,7 +361,7 @@ mod tests {
     fn changes_of_core_memory_are_told_once() {
         let mut memory = core("lives in Hangzhou");
         let mut shown =
-            vec![beginning("S", &asked_at(), std::slice::from_ref(&memory), None, None)];
+            vec![beginning("S", &asked_at(), std::slice::from_ref(&memory), None, None, vec![])];
         assert_eq!(note(&shown, std::slice::from_ref(&memory), &[]), None);
 
         memory.text = "lives in Shanghai".into();
@@ -311,16 +380,22 @@ mod tests {
     fn no_more_is_recalled_for_a_step_than_its_share() {
         let hits: Vec<_> = (0..10).map(|_| hit(&"字".repeat(40))).collect();
         let Some(Message::Note { recalled, .. }) = note(&[], &[], &hits) else { panic!() };
-        assert_eq!(recalled, hits[..3].iter().map(|hit| hit.id).collect::<Vec<_>>());
+        let ids: Vec<_> = recalled.iter().map(|memory| memory.id).collect();
+        assert_eq!(ids, hits[..3].iter().map(|hit| hit.id).collect::<Vec<_>>());
     }
 
     #[test]
     fn of_a_huge_result_beginning_end_and_size_are_shown() {
+        let id = CallId::derive(RunId::generate(), 1, 0, "t", "{}");
         let whole = format!("first{}last", "字".repeat(10_000));
-        let shown = shown_result(whole, 250);
+        let shown = shown_result(whole.clone(), id, 250);
         assert!(shown.starts_with("first字") && shown.ends_with("字last"), "{shown}");
-        assert!(shown.contains("of 10009 characters are left out here"), "{shown}");
+        assert!(shown.contains(&format!("of the 10009 characters of the result of `{id}`")));
         assert!(model::tokens::estimate(&shown) <= 250);
-        assert_eq!(shown_result("short".into(), 250), "short");
+        let (_, offset) = shown.split_once("from offset ").unwrap();
+        let offset: usize = offset.split(' ').next().unwrap().parse().unwrap();
+        let first: String = whole.chars().take(offset).collect();
+        assert!(shown.starts_with(&format!("{first}\n[…")), "{shown}");
+        assert_eq!(shown_result("short".into(), id, 250), "short");
     }
 }

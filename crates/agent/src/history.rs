@@ -1,6 +1,9 @@
 //! Earlier turns of the session: the newest as they were, older ones folded into a summary. Pure.
 
-use protocol::message::{FoldedTurns, Message};
+use protocol::{
+    id::RunId,
+    message::{FoldedTurns, Message},
+};
 use store::sessions::Turn;
 
 use crate::context::share;
@@ -71,19 +74,15 @@ impl History {
         }
     }
 
+    /// The runs of the turns that are shown, oldest first.
+    pub(crate) fn runs(&self) -> Vec<RunId> {
+        self.shown.iter().map(|turn| turn.run_id).collect()
+    }
+
     /// The turns that are shown, as messages.
     pub(crate) fn messages(&self) -> Vec<Message> {
-        let message = |turn: &Turn| {
-            let answer = Message::Assistant {
-                content: turn.output.clone(),
-                tool_calls: Vec::new(),
-                replay: None,
-            };
-            // The question stays even without an answer; an empty answer does not enter a prompt.
-            let answer = (!turn.output.trim().is_empty()).then_some(answer);
-            [Some(Message::User { content: turn.input.clone() }), answer].into_iter().flatten()
-        };
-        self.shown.iter().flat_map(message).collect()
+        let turns = self.shown.iter();
+        turns.flat_map(|turn| Message::turn(turn.input.clone(), turn.output.clone())).collect()
     }
 
     /// A summary by the beginnings of the turns.
@@ -141,8 +140,6 @@ pub(crate) fn beginning(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use protocol::id::RunId;
-
     use super::*;
 
     fn turn(input: &str, output: &str) -> Turn {

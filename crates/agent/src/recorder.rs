@@ -215,7 +215,7 @@ fn as_count(messages: usize) -> u32 {
 
 /// Keys as PostgreSQL's `jsonb` keeps them, by length and then by bytes: a message that was read back
 /// is sent as it was before.
-fn order_keys(value: &mut serde_json::Value) {
+pub(crate) fn order_keys(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {
             let mut entries: Vec<_> = std::mem::take(fields).into_iter().collect();

@@ -10,10 +10,13 @@ mod calls;
 mod compact;
 mod conversation;
 mod end;
+mod sent;
+mod shrink;
 mod spend;
 mod step;
 pub(crate) mod stop;
 mod summary;
+mod window;
 
 use std::time::Duration;
 

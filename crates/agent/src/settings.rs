@@ -14,8 +14,6 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 pub const MAX_STEPS: u32 = 50;
 /// Most seconds of a run, where nothing else is configured.
 pub const MAX_WALL_S: u64 = 30 * 60;
-/// Tokens of one prompt, where nothing else is configured.
-pub const CONTEXT_TOKENS: u64 = 32_000;
 /// Runs that one process works on at once, where nothing is configured and nobody knows its memory.
 pub const CONCURRENCY: u32 = 1024;
 
@@ -42,8 +40,8 @@ pub struct AgentSettings {
     pub tools: Option<Vec<String>>,
     /// The bounds of its runs; a run may only lower them.
     pub limits: RunLimits,
-    /// Tokens of one prompt.
-    pub context_tokens: u64,
+    /// Tokens of one prompt; as many as its model is known to take when absent.
+    pub context_tokens: Option<u64>,
     /// Memories recalled for a step.
     pub recall_top_k: u32,
     /// How turns that no longer fit into the prompt are summarised.
@@ -103,7 +101,7 @@ impl Default for AgentSettings {
                 max_wall_s: Some(MAX_WALL_S),
                 ..RunLimits::default()
             },
-            context_tokens: CONTEXT_TOKENS,
+            context_tokens: None,
             recall_top_k: 6,
             history_summary: HistorySummary::default(),
             timezone: None,

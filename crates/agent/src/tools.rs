@@ -6,10 +6,12 @@ pub(crate) mod answer;
 pub(crate) mod builtin;
 mod files;
 pub(crate) mod memories;
+pub(crate) mod results;
 mod trace;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +20,11 @@ use mcp::{
     call::{CallContext, CallError},
     servers::Servers,
 };
-use protocol::tool::{Effect, LeftOutTool, Outcome, ToolInfo};
+use protocol::{
+    name::OrgId,
+    scope::Scope,
+    tool::{Effect, LeftOutTool, Outcome, ToolInfo},
+};
 use serde_json::Value;
 use store::{error::StoreError, failpoint};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +41,8 @@ use self::{
 
 /// Most faults of invalid arguments that the model is told at once.
 const FAULTS_MAX: usize = 8;
+/// Most lists of tools that are known to be kept: with more, all are asked about again.
+const KEPT_MAX: usize = 10_000;
 
 /// All tools of this process.
 pub(crate) struct Toolbox {
@@ -45,6 +53,8 @@ pub(crate) struct Toolbox {
     builtins: Vec<Arc<Tool>>,
     /// The tools that MCP servers offered when they were last asked.
     offered: Mutex<Vec<OfferedTool>>,
+    /// The lists of tools that are kept in the database already, by organisation and digest.
+    kept: Mutex<BTreeSet<(OrgId, String)>>,
 }
 
 /// A tool: what the model is told of it, how its arguments are checked, and how it is called.
@@ -107,7 +117,15 @@ impl Toolbox {
     ) -> Self {
         let builtins = builtins().into_iter();
         let builtins = builtins.map(|it| Tool::new(it.info, ToolCall::Builtin(it.call))).collect();
-        Self { parts, mcp, redactor, timeout, builtins, offered: Mutex::default() }
+        Self {
+            parts,
+            mcp,
+            redactor,
+            timeout,
+            builtins,
+            offered: Mutex::default(),
+            kept: Mutex::default(),
+        }
     }
 
     /// Every tool that a run could have now.
@@ -128,6 +146,30 @@ impl Toolbox {
         tools.retain(|tool| agent.may_call(&tool.info.name));
         tools.sort_by(|a, b| a.info.name.cmp(&b.info.name));
         tools
+    }
+
+    /// Keeps a list of tools, for those who ask what a model was told. Once in this process, as a rule.
+    pub(crate) async fn keep(
+        &self,
+        scope: &Scope,
+        digest: &str,
+        tools: &[ToolInfo],
+    ) -> Result<(), StoreError> {
+        let key = (scope.org_id.clone(), digest.to_owned());
+        if self.kept().contains(&key) {
+            return Ok(());
+        }
+        self.parts.store.scoped(scope).keep_tool_set(digest, tools).await?;
+        let mut kept = self.kept();
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        kept.insert(key);
+        Ok(())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, BTreeSet<(OrgId, String)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tools that cannot be used, and why.
@@ -219,7 +261,14 @@ pub fn builtin_names() -> Vec<String> {
 
 /// The tools that every run has.
 fn builtins() -> Vec<Builtin> {
-    vec![memories::search(), memories::get(), memories::write(), files::read(), trace::export()]
+    vec![
+        memories::search(),
+        memories::get(),
+        memories::write(),
+        files::read(),
+        results::read(),
+        trace::export(),
+    ]
 }
 
 fn mcp_failure(error: &CallError, effect: Effect) -> ToolAnswer {

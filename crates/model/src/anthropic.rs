@@ -130,7 +130,7 @@ fn wire_blocks(message: &Message, provider: &str, ids: &WireIds) -> (&'static st
         {
             ("assistant", Vec::new())
         }
-        Message::Assistant { content, tool_calls, replay } => {
+        Message::Assistant { content, tool_calls, replay, sent: _ } => {
             let replay = replay.as_ref().filter(|replay| replay.provider == provider);
             ("assistant", turn(content, tool_calls, replay, |id| ids.get(id)))
         }

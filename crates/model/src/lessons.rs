@@ -5,7 +5,7 @@
 //! is something to do differently. What is wrong with one request alone teaches nothing: a lesson
 //! holds for every tenant that asks this model.
 
-use std::{collections::BTreeMap, fmt, sync::LazyLock};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, sync::LazyLock};
 
 use protocol::tool::ToolInfo;
 use regex::Regex;
@@ -20,6 +20,8 @@ use crate::{
 
 /// Most lessons of one call: a provider that keeps demanding something else is given up.
 pub(crate) const LESSONS_MAX: u32 = 16;
+/// Windows that are believed: a smaller one leaves no room for a task and its tools.
+const WINDOW_TOKENS: RangeInclusive<u64> = 1_000..=100_000_000;
 /// Most tools that may be left out for one model.
 const TOOLS_MAX: usize = 64;
 
@@ -29,6 +31,8 @@ pub(crate) struct Lessons {
     pub(crate) token_bound: Option<TokenBound>,
     /// The longest answer that may be asked for.
     pub(crate) answer_tokens_max: Option<u32>,
+    /// The longest prompt.
+    pub(crate) context_tokens: Option<u64>,
     pub(crate) no_temperature: bool,
     pub(crate) no_stream: bool,
     pub(crate) no_stream_options: bool,
@@ -56,6 +60,10 @@ pub enum Lesson {
     /// The longest answer that may be asked for.
     AnswerTokensMax {
         tokens: u32,
+    },
+    /// The longest prompt that is taken.
+    ContextTokens {
+        tokens: u64,
     },
     NoTemperature,
     NoStream,
@@ -110,7 +118,12 @@ impl Lessons {
             _ => return None,
         };
         let before = self.all();
-        self.take(words, request, body);
+        match error {
+            ModelError::PromptTooLong { .. } if named_window(words).is_some() => {
+                self.context_tokens = named_window(words);
+            }
+            _ => self.take(words, request, body),
+        }
         self.all().into_iter().find(|lesson| !before.contains(lesson))
     }
 
@@ -130,6 +143,7 @@ impl Lessons {
             said(self.no_response_format, Lesson::NoResponseFormat),
             said(self.no_system_role, Lesson::NoSystemRole),
             self.answer_tokens_max.map(|tokens| Lesson::AnswerTokensMax { tokens }),
+            self.context_tokens.map(|tokens| Lesson::ContextTokens { tokens }),
         ]
         .into_iter()
         .flatten()
@@ -144,6 +158,7 @@ impl Lessons {
         match lesson {
             Lesson::TokenBound { name } => self.token_bound = Some(name),
             Lesson::AnswerTokensMax { tokens } => self.answer_tokens_max = Some(tokens),
+            Lesson::ContextTokens { tokens } => self.context_tokens = Some(tokens),
             Lesson::NoTemperature => self.no_temperature = true,
             Lesson::NoStream => self.no_stream = true,
             Lesson::NoStreamOptions => self.no_stream_options = true,
@@ -380,9 +395,43 @@ impl fmt::Display for Lesson {
             Self::AnswerTokensMax { tokens } => {
                 return write!(f, "answers with at most {tokens} tokens");
             }
+            Self::ContextTokens { tokens } => {
+                return write!(f, "takes prompts of at most {tokens} tokens");
+            }
             Self::Tool { name, .. } => return write!(f, "refuses the tool `{name}`"),
         })
     }
+}
+
+/// The window that a refusal names, in tokens, as servers are known to name it.
+fn named_window(words: &str) -> Option<u64> {
+    static NAMED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+        let forms = [
+            // OpenAI, DeepSeek, vLLM, SGLang, OpenRouter; xAI; LM Studio.
+            r"(?i)(?:context|prompt|model) (?:length|window|limit|size) (?:is|of)(?: only)? (\d[\d,]*)",
+            r"(?i)(\d[\d,]*)(?: tokens)? (?:maximum )?context (?:length|window)",
+            // Anthropic: of the prompt alone, and together with the bound on the answer.
+            r"> (\d[\d,]*)(?: maximum)?",
+            // Gemini.
+            r"(?i)tokens allowed \(?(\d[\d,]*)",
+            // llama.cpp, in words and in a field.
+            r"(?i)context size \((\d[\d,]*)",
+            r"n_ctx` = (\d+)",
+            // DashScope.
+            r"\[1, ?(\d+)\]",
+            // Moonshot.
+            r"(?i)token limit: (\d[\d,]*)",
+            // The tokens of a minute, of which a larger prompt would need more.
+            r"(?i)limit:? (\d[\d,]*), requested",
+        ];
+        forms.iter().filter_map(|form| Regex::new(form).ok()).collect()
+    });
+    if words.to_lowercase().contains("characters") {
+        return None;
+    }
+    let named = NAMED.iter().find_map(|form| form.captures(words)?.get(1));
+    let tokens: u64 = named?.as_str().replace(',', "").parse().ok()?;
+    WINDOW_TOKENS.contains(&tokens).then_some(tokens)
 }
 
 /// The one tool that a refusal speaks of: by its name, or by its place in the list that was sent.
@@ -569,6 +618,39 @@ mod tests {
         }
         check("The model `m` does not exist", expect!["nothing"]);
         check("no", expect!["nothing"]);
+    }
+
+    #[test]
+    fn a_refused_prompt_teaches_the_window() {
+        let check = |words: &str, expected: Option<u64>| {
+            let error = ModelError::PromptTooLong { message: words.to_owned() };
+            let mut lessons = Lessons::default();
+            let learnt = lessons.learn(&error, &request(), &body());
+            assert_eq!(learnt, expected.map(|tokens| Lesson::ContextTokens { tokens }), "{words}");
+            assert_eq!(lessons.context_tokens, expected, "{words}");
+        };
+        for words in [
+            "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8000 in the messages, 1000 in the completion).",
+            "Requested token count exceeds the model's maximum context length of 8192 tokens.",
+            "'max_tokens' is too large: 32768. This model's maximum context length is 8192 tokens and your request has 27 input tokens (32768 > 8192 - 27).",
+            "This model's maximum prompt length is 8192 but the request contains 53781 tokens.",
+            "The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
+            "Prompt contains 9000 tokens, too large for model with 8192 maximum context length",
+            "Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded with context length of only 8192 tokens",
+            "prompt is too long: 9000 tokens > 8,192 maximum",
+            "input length and `max_tokens` exceed context limit: 8000 + 2000 > 8192",
+            "The input token count (9000) exceeds the maximum number of tokens allowed (8192).",
+            "request (9000 tokens) exceeds the available context size (8192 tokens), try increasing it",
+            "the request exceeds the available context size, try increasing it (`n_ctx` = 8192)",
+            "Range of input length should be [1, 8192]",
+            "Invalid request: Your request exceeded model token limit: 8192",
+            "Request too large for model `m` on tokens per minute (TPM): Limit 8192, Requested 9000",
+        ] {
+            check(words, Some(8192));
+        }
+        check("the prompt leaves no room for an answer", None);
+        check("the max input characters is 20000", None);
+        check("This model's maximum context length is 8 tokens.", None);
     }
 
     /// Else a tenant could change for all others how a model is asked.

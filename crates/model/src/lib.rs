@@ -17,6 +17,7 @@ pub mod scripted;
 pub mod settings;
 pub mod taught;
 pub mod tokens;
+pub mod windows;
 
 mod answer;
 mod answer_stream;
@@ -28,6 +29,7 @@ mod http;
 mod json;
 mod names;
 mod openai;
+mod patterns;
 mod said;
 mod sse;
 mod tool_schema;

@@ -30,6 +30,7 @@ use crate::{
     scripted::{self, Scripted},
     settings::{ModelSettings, Provider, WireFormat},
     taught::{ModelLesson, Taught},
+    windows::{ContextWindow, Windows},
 };
 
 /// All configured providers. Cheap to clone; clones share their connections.
@@ -43,6 +44,7 @@ struct Registry {
     routes: Routes,
     default: ModelRef,
     prices: Prices,
+    windows: Windows,
     taught: Taught,
 }
 
@@ -86,6 +88,7 @@ impl Models {
             routes: Routes(routes),
             default: ModelRef { provider: "demo".into(), model: "default".into() },
             prices: Prices::new(settings.prices.clone()),
+            windows: Windows::new(settings.limits.clone()),
             taught: Taught::default(),
         };
         registry.default =
@@ -262,6 +265,16 @@ impl Models {
         self.registry.prices.find(model)
     }
 
+    /// How many tokens a prompt to this model may have.
+    pub fn context_window(&self, model: &ModelRef) -> ContextWindow {
+        let address = self.registry.routes.address(&model.provider);
+        let lessons = address.map(|base_url| self.registry.taught.of(base_url, &model.model));
+        ContextWindow {
+            usual_tokens: self.registry.windows.find(model),
+            taught_tokens: lessons.and_then(|lessons| lessons.context_tokens),
+        }
+    }
+
     /// Every provider, by name.
     pub fn providers(&self) -> Vec<ProviderInfo> {
         self.registry.routes.infos()
@@ -387,8 +400,10 @@ impl Registry {
         let model = request.model_ref();
         tracing::info!(%model, %lesson, "requests to a model are adapted to its provider");
         let (base_url, model) = (provider.base_url.clone(), model.model);
+        // The same prompt would be refused again: whoever wrote it has to make it shorter.
+        let is_of_prompt = matches!(lesson, Lesson::ContextTokens { .. });
         self.taught.add(ModelLesson { base_url, model, lesson });
-        true
+        !is_of_prompt
     }
 
     fn response(

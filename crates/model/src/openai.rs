@@ -120,7 +120,7 @@ fn wire_messages(request: &ChatRequest, provider: &Provider, lessons: &Lessons) 
             // A turn without text does not enter a prompt.
             Message::Assistant { content, tool_calls, .. }
                 if content.trim().is_empty() && tool_calls.is_empty() => {}
-            Message::Assistant { content, tool_calls, replay } => {
+            Message::Assistant { content, tool_calls, replay, sent: _ } => {
                 let replay = own(replay.as_ref(), request);
                 let mut turn = Map::new();
                 turn.insert("role".into(), "assistant".into());
@@ -272,5 +272,40 @@ impl Echo {
 fn insert(map: &mut Map<String, Value>, key: &str, value: Option<Value>) {
     if let Some(value) = value {
         map.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chat::CacheHints, lessons::Lesson, settings::ModelSettings};
+
+    #[test]
+    fn a_prompt_cache_key_is_sent_to_those_that_are_known_to_take_it() {
+        let azure = json!({"kind": "openai", "base_url": "https://x.openai.azure.com/openai/v1"});
+        let settings = json!({"providers": {"azure": azure}});
+        let settings: ModelSettings = serde_json::from_value(settings).unwrap();
+        let providers = settings.resolved().unwrap();
+        let key = |provider: &str, lessons: &Lessons| {
+            let request = ChatRequest {
+                provider: provider.into(),
+                model: "m".into(),
+                system: "S".into(),
+                messages: Vec::new(),
+                tools: Vec::new(),
+                temperature: None,
+                max_tokens: None,
+                cache: CacheHints { shared_messages: 0, key: Some("k".into()) },
+            };
+            body(&request, &providers[provider], lessons).get("prompt_cache_key").cloned()
+        };
+        let none = Lessons::default();
+        assert_eq!(key("openai", &none), Some(json!("k")));
+        assert_eq!(key("azure", &none), Some(json!("k")));
+        assert_eq!(key("gemini", &none), None);
+        assert_eq!(key("ollama", &none), None);
+        let mut refused = Lessons::default();
+        refused.add(Lesson::NoCacheKey);
+        assert_eq!(key("openai", &refused), None);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use protocol::message::Usage;
 use serde::Deserialize;
 
-use crate::chat::ModelRef;
+use crate::{chat::ModelRef, patterns::most_exact};
 
 /// The month of the built-in prices.
 pub const PRICES_AS_OF: &str = "2025-12";
@@ -54,18 +54,8 @@ impl Prices {
         let built_in = BUILT_IN.iter().map(|&(pattern, input, cached_input, output)| {
             (pattern, Price { input, cached_input: Some(cached_input), output })
         });
-        longest(own, &name).or_else(|| longest(built_in, &name))
+        most_exact(own, &name).or_else(|| most_exact(built_in, &name))
     }
-}
-
-fn longest<'a>(prices: impl Iterator<Item = (&'a str, Price)>, name: &str) -> Option<Price> {
-    prices
-        .filter(|(pattern, _)| match pattern.strip_suffix('*') {
-            Some(prefix) => name.starts_with(prefix),
-            None => *pattern == name,
-        })
-        .max_by_key(|(pattern, _)| (!pattern.ends_with('*'), pattern.len()))
-        .map(|(_, price)| price)
 }
 
 /// Pattern, input, cached input, output. Dated names of OpenAI end in `-20…`.

@@ -327,6 +327,10 @@ fn words(value: &Value, depth: usize) -> String {
             {
                 own.push_str(&format!(" (`{parameter}`)"));
             }
+            // llama.cpp names the size of its context beside the words.
+            if let Some(tokens) = fields.get("n_ctx").and_then(Value::as_u64) {
+                own.push_str(&format!(" (`n_ctx` = {tokens})"));
+            }
             // A gateway's own words, and those of the provider behind it.
             let behind = fields.get("metadata").and_then(|metadata| metadata.get("raw"));
             let behind = behind.map(|raw| words(raw, depth)).unwrap_or_default();

@@ -8,7 +8,9 @@ use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::{error::SettingsError, prices::Price, tool_schema::SchemaDialect};
+use crate::{
+    error::SettingsError, prices::Price, tool_schema::SchemaDialect, windows::ModelLimits,
+};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +24,8 @@ pub struct ModelSettings {
     pub providers: BTreeMap<String, ProviderSettings>,
     /// By `<provider>/<model>`, with an optional `*` at the end; over the built-in table.
     pub prices: BTreeMap<String, Price>,
+    /// By `<provider>/<model>`, with an optional `*` at the end; over the built-in table.
+    pub limits: BTreeMap<String, ModelLimits>,
 }
 
 /// A table `[model.providers.<name>]`. What is absent has the default of the well-known name.
@@ -58,6 +62,7 @@ impl Default for ModelSettings {
             connect_timeout_ms: 5_000,
             providers: BTreeMap::new(),
             prices: BTreeMap::new(),
+            limits: BTreeMap::new(),
         }
     }
 }

@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Runs(RunsCommand),
     /// Print the events of a run so far
     Events(EventsArgs),
+    /// Print what the model was sent in a step of a run
+    Context(ContextArgs),
     /// Ask a run to stop
     Cancel(RunRef),
     /// Print the whole trace of a run
@@ -304,6 +306,19 @@ pub(crate) struct EventsArgs {
     /// Only events of these types, such as `tool.called,tool.result`
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', env = "OPENINTERN_TYPE")]
     pub(crate) types: Vec<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContextArgs {
+    pub(crate) run_id: RunId,
+    /// The step, from 1
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=2_147_483_647))]
+    pub(crate) step: u32,
+    /// Print the words, too
+    #[arg(long, env = "OPENINTERN_TEXT")]
+    pub(crate) text: bool,
     #[command(flatten)]
     pub(crate) format: Format,
 }

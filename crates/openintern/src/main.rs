@@ -120,6 +120,7 @@ async fn dispatch(
         Command::Runs(command) => runs::runs(&client()?, output, command).await,
         Command::Events(args) => runs::events(&client()?, output, args).await,
         Command::Cancel(args) => runs::cancel(&client()?, output, args).await,
+        Command::Context(args) => runs::context(&client()?, output, args).await,
         Command::Export(args) => runs::export(&client()?, output, args).await,
         Command::Memory(MemoryCommand::Reindex(args)) => {
             reindex::reindex(output, args, environment).await

@@ -1,6 +1,7 @@
 //! `runs`, `events`, `cancel`, `export`: reading existing runs, and asking them to stop.
 
 use protocol::{
+    context::{ContextSegment, StepContext},
     id::RunId,
     limits::PAGE_LIMIT_MAX,
     run::{Run, RunCancelled, RunPage},
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    cli::{EventsArgs, ExportArgs, ExportFormat, ListRunsArgs, RunRef, RunsCommand},
+    cli::{ContextArgs, EventsArgs, ExportArgs, ExportFormat, ListRunsArgs, RunRef, RunsCommand},
     client::ApiClient,
     exit::{Abort, Exit, Failure},
     input,
@@ -82,6 +83,42 @@ pub(crate) async fn export(
             }
             let run = client.get(&["api", "runs", &args.run_id.to_string()], &[]).await?;
             output.json(&Trace { run, events })?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn context(
+    client: &ApiClient,
+    output: &mut Output,
+    args: ContextArgs,
+) -> Result<Exit, Abort> {
+    let (run_id, step) = (args.run_id.to_string(), args.step.to_string());
+    let path = ["api", "runs", &run_id, "context", &step];
+    let sent: StepContext = client.get(&path, &[("text", args.text.to_string())]).await?;
+    if args.format.json {
+        output.json(&sent)?;
+        return Ok(Exit::Done);
+    }
+    let row = |segment: &ContextSegment| {
+        [
+            segment.kind.as_str().to_owned(),
+            segment.tokens.to_string(),
+            segment.score.map_or_else(String::new, |score| format!("{score:.2}")),
+            segment.reference.clone(),
+        ]
+    };
+    let rows: Vec<_> = sent.segments.iter().map(row).collect();
+    output.table(["PART", "TOKENS", "SCORE", "FROM"], &rows)?;
+    let StepContext { estimated_tokens, input_tokens, cached_tokens, .. } = sent;
+    output.line(&format!(
+        "{input_tokens} tokens, {cached_tokens} of them from the provider's cache; estimated \
+         {estimated_tokens}"
+    ))?;
+    if let Some(text) = sent.text {
+        output.text(&format!("\n{}\n", text.system))?;
+        for message in &text.messages {
+            output.text(&format!("\n{message}\n"))?;
         }
     }
     Ok(Exit::Done)

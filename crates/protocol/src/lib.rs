@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod audit;
+pub mod context;
 pub mod decode_error;
 pub mod error;
 pub mod event;

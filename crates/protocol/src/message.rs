@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    context::SentContext,
     id::{CallId, MemoryId, RunId},
     time::Timestamp,
 };
@@ -22,6 +23,9 @@ pub enum Message {
         /// The older turns of the session that stand in them as a summary.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         folded: Option<FoldedTurns>,
+        /// The runs whose turns stand in the prompt as they were, oldest first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        turns: Vec<RunId>,
     },
     /// What the runtime tells the model in the middle of a run.
     Note {
@@ -29,7 +33,7 @@ pub enum Message {
         content: String,
         /// The memories that were found and stand in them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        recalled: Vec<MemoryId>,
+        recalled: Vec<RecalledMemory>,
         /// The core memories that have changed and stand in them.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         core: Vec<ToldCore>,
@@ -41,6 +45,9 @@ pub enum Message {
         /// The first message of the run that is not folded into it: those before it but for system
         /// prompt and task are.
         kept_from: u32,
+        /// Results among it that are worth reading again, which the words name.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        results: Vec<FoldedResult>,
     },
     /// What the user asked.
     User {
@@ -57,6 +64,9 @@ pub enum Message {
         /// The provider's own blocks (reasoning, signatures), sent back untouched to the same provider.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replay: Option<Replay>,
+        /// What the model was sent for it. Never sent back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sent: Option<Box<SentContext>>,
     },
     /// What a tool answered.
     Tool {
@@ -73,6 +83,32 @@ pub enum Message {
 }
 
 impl Message {
+    /// An earlier turn of a session: what was asked, and the answer if there is one. An empty answer does
+    /// not enter a prompt.
+    pub fn turn(input: String, output: String) -> impl Iterator<Item = Self> {
+        let answer = (!output.trim().is_empty()).then(|| Self::Assistant {
+            content: output,
+            tool_calls: Vec::new(),
+            replay: None,
+            sent: None,
+        });
+        [Some(Self::User { content: input }), answer].into_iter().flatten()
+    }
+
+    /// The same result of a tool with no more than its first `chars` characters; anything else as it is.
+    pub fn shortened(mut self, chars: usize) -> Self {
+        if let Self::Tool { content, tool_call_id, .. } = &mut self
+            && let Some((end, _)) = content.char_indices().nth(chars)
+        {
+            content.truncate(end);
+            content.push_str(&format!(
+                "\n[… the rest of the result of `{tool_call_id}` is left out here, from offset {chars} \
+                 on …]"
+            ));
+        }
+        self
+    }
+
     /// The words.
     pub fn content(&self) -> &str {
         match self {
@@ -84,6 +120,26 @@ impl Message {
             | Self::Tool { content, .. } => content,
         }
     }
+}
+
+/// A memory that a model was told because a search had found it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RecalledMemory {
+    /// The memory.
+    pub id: MemoryId,
+    /// How well it fitted.
+    pub score: f64,
+}
+
+/// A result of a tool that was folded into a summary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldedResult {
+    /// The call.
+    pub id: CallId,
+    /// What was called.
+    pub tool: String,
+    /// The beginning of its arguments.
+    pub args: String,
 }
 
 /// A core memory as a model was told it.
@@ -220,6 +276,7 @@ mod tests {
                 args: json!({"a": 1}),
             }],
             replay: None,
+            sent: None,
         };
         let stored = serde_json::to_value(&message).unwrap();
         assert_eq!(serde_json::from_value::<Message>(stored).unwrap(), message);

@@ -28,6 +28,9 @@ pub struct DayUsage {
     pub reasoning_tokens: u64,
     /// The part of `input_tokens` that the provider had cached.
     pub cached_tokens: u64,
+    /// `cached_tokens` by `input_tokens`, 0 to 1; null where there was no prompt.
+    #[schema(minimum = 0, maximum = 1)]
+    pub cached_share: Option<f64>,
     /// What they cost, in US dollars.
     pub cost_usd: f64,
 }

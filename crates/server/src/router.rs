@@ -33,7 +33,8 @@ use crate::{
         require_right::{require_credential, require_right},
     },
     routes::{
-        audit, catalog, health, keys, login, memories, runs, sessions, stream, usage, web, whoami,
+        audit, catalog, contexts, health, keys, login, memories, runs, sessions, stream, usage,
+        web, whoami,
     },
     settings::TenantLimits,
 };
@@ -47,6 +48,7 @@ fn routes(access: &AccessControl) -> OpenApiRouter<App> {
         .routes(needs(RunsRead, routes!(runs::list)))
         .routes(needs(RunsRead, routes!(runs::get)))
         .routes(needs(RunsRead, routes!(runs::events)))
+        .routes(needs(RunsRead, routes!(contexts::get)))
         .routes(needs(RunsRead, routes!(stream::follow)))
         .routes(needs(RunsWrite, routes!(runs::cancel)))
         .routes(needs(RunsRead, routes!(sessions::list)))

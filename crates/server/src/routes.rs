@@ -3,6 +3,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod catalog;
+pub(crate) mod contexts;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod login;

@@ -140,6 +140,15 @@ create table checkpoints (
     primary key (org_id, run_id, step)
 );
 
+-- The tools as a model was told of them, each list once: what was sent to a model names one by its
+-- digest.
+create table tool_sets (
+    org_id text not null,
+    digest text not null check (digest ~ '^[0-9a-f]{16}$'),
+    tools jsonb not null,
+    primary key (org_id, digest)
+);
+
 -- The effect ledger: each tool call is here before it is sent, and settled with its result. Written by
 -- the statement that writes `tool.called` and `tool.result`, so that neither can be forgotten.
 create table tool_calls (
@@ -233,7 +242,7 @@ create table model_lessons (
     model text not null check (model ~ '^[A-Za-z0-9._:/@+-]{1,128}$'),
     lesson jsonb not null check (
         lesson ->> 'kind' in (
-            'token_bound', 'answer_tokens_max', 'no_temperature', 'no_stream', 'no_stream_options',
+            'token_bound', 'answer_tokens_max', 'context_tokens', 'no_temperature', 'no_stream', 'no_stream_options',
             'reasoning', 'short_ids', 'no_null_content', 'no_cache_key', 'tool')
         and octet_length(lesson::text) <= 1024),
     learnt_at timestamptz not null default clock_timestamp(),

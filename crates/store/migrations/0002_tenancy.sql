@@ -48,6 +48,7 @@ begin
             ('events', 'org', 'select, insert', 'select, delete'),
             ('run_messages', 'org', 'select, insert, update', 'select, delete'),
             ('checkpoints', 'org', 'select, insert', 'select, delete'),
+            ('tool_sets', 'org', 'select, insert', null),
             ('tool_calls', 'org', 'select, insert, update', 'select, delete'),
             ('run_deltas', 'org', 'select, insert', 'select, delete'),
             ('idempotency_keys', 'scope', 'select, insert', 'select, delete'),

@@ -2,15 +2,16 @@
 
 use protocol::{
     event::StoredEvent,
-    id::RunId,
+    id::{CallId, RunId, SpanId},
     page::{Page, PageLimit},
     run::RunStatus,
 };
+use serde_json::Value;
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     error::StoreError,
-    rows::{get_parsed, get_timestamp, get_u64, get_word, to_i64},
+    rows::{get_json, get_parsed, get_timestamp, get_u64, get_word, to_i64},
     scoped::Scoped,
 };
 
@@ -29,6 +30,13 @@ pub(crate) struct Walk<'a> {
     pub(crate) frames_max: i64,
     /// Nothing is read after the frame that reaches it.
     pub(crate) bytes_max: i64,
+}
+
+/// What a tool call gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolResult {
+    pub tool: String,
+    pub result: Value,
 }
 
 /// What a walk found.
@@ -64,6 +72,32 @@ impl Scoped {
             stretch.rows.iter().map(|row| event_from(row, run_id)).collect::<Result<_, _>>()?;
         let last = items.last().filter(|_| stretch.has_more);
         Ok(Page { next_cursor: last.map(|event| event.seq.to_string()), items })
+    }
+
+    /// What a tool call of a run gave, as its event has it; none where the call has no result there.
+    pub async fn tool_result(
+        &self,
+        run_id: RunId,
+        call_id: CallId,
+    ) -> Result<Option<ToolResult>, StoreError> {
+        // The span is compared first: it stands in the row itself, a large payload beside it.
+        let query = sqlx::query(
+            "select e.payload ->> 'tool' as tool, e.payload -> 'result' as result
+             from runs r join events e using (org_id, run_id)
+             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
+               and e.span_id = $5 and e.type = 'tool.result'
+             limit 1",
+        )
+        .bind(self.org())
+        .bind(self.user())
+        .bind(self.project())
+        .bind(run_id.uuid())
+        .bind(SpanId::derive(run_id, &call_id.to_string()).bits());
+        let rows = self.read(query).await?;
+        let found = |row: &PgRow| {
+            Ok(ToolResult { tool: row.try_get("tool")?, result: get_json(row, "result")? })
+        };
+        rows.first().map(found).transpose()
     }
 
     /// Reads a stretch of a run, and no row that it does not return.

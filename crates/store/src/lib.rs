@@ -7,6 +7,7 @@ mod admission;
 pub mod audit;
 pub mod budgets;
 pub mod connect;
+pub mod contexts;
 mod deltas;
 pub mod distress;
 pub mod error;

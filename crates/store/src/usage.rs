@@ -39,14 +39,18 @@ impl Scoped {
         .bind(USAGE_DAYS);
         let rows = self.read(query).await?;
         let days = rows.iter().map(|row| {
+            let input_tokens = get_u64(row, "input_tokens")?;
+            let cached_tokens = get_u64(row, "cached_tokens")?;
+            let share = cached_tokens as f64 / input_tokens as f64;
             Ok(DayUsage {
                 day: row.try_get("day")?,
                 model: row.try_get("model")?,
                 runs: get_u64(row, "runs")?,
-                input_tokens: get_u64(row, "input_tokens")?,
+                input_tokens,
                 output_tokens: get_u64(row, "output_tokens")?,
                 reasoning_tokens: get_u64(row, "reasoning_tokens")?,
-                cached_tokens: get_u64(row, "cached_tokens")?,
+                cached_tokens,
+                cached_share: (input_tokens > 0).then(|| share.min(1.0)),
                 cost_usd: row.try_get("cost_usd")?,
             })
         });

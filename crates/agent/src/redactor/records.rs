@@ -76,16 +76,16 @@ impl Redactor {
         match message {
             Message::User { content }
             | Message::Note { content, recalled: _, core: _ }
-            | Message::Summary { content, kept_from: _ } => {
+            | Message::Summary { content, kept_from: _, results: _ } => {
                 self.clean_known(content);
             }
-            Message::System { content, core: _, folded } => {
+            Message::System { content, core: _, folded, turns: _ } => {
                 self.clean_known(content);
                 if let Some(folded) = folded {
                     self.clean_known(&mut folded.summary);
                 }
             }
-            Message::Assistant { content, tool_calls, replay } => {
+            Message::Assistant { content, tool_calls, replay, sent: _ } => {
                 self.clean_known(content);
                 self.clean_calls(tool_calls);
                 if let Some(replay) = replay {

@@ -2,7 +2,7 @@
 //! to it, and when, is decided in the modules beside.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -10,6 +10,7 @@ use jiff::Zoned;
 use model::chat::ModelRef;
 use protocol::{
     event::Fact,
+    id::RunId,
     message::{FoldedTurns, Message, Usage},
     output::{OutputCheck, ResponseFormat},
     run::{RunErrorCode, RunLimits},
@@ -44,8 +45,14 @@ pub(super) struct WorkingState {
     pub(super) kept_from: u32,
     /// What was sent to the model last.
     pub(super) sent: SentPrompt,
-    /// How many tokens the provider counts for each one that is estimated; 0 before it has counted.
-    pub(super) counted_per_estimated: f64,
+    /// By model, what was seen of its window.
+    pub(super) seen: BTreeMap<String, SeenOfModel>,
+    /// How many messages of earlier turns are left out, the oldest: the prompt was refused with them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) cut_turns: usize,
+    /// Results that are shown shorter, for the same reason: place of the message, characters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) cut_results: BTreeMap<u32, u32>,
     /// Steps in a row in which no call could be made.
     pub(super) impossible_steps: u32,
     /// The last step's calls and their results, as a digest.
@@ -60,6 +67,17 @@ pub(super) struct WorkingState {
     pub(super) left_out: BTreeSet<String>,
 }
 
+/// What a run has seen of a model's window; kept in the checkpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct SeenOfModel {
+    /// How many tokens the provider counts for each one that is estimated; 0 before it has counted.
+    pub(super) counted_per_estimated: f64,
+    /// A prompt of more tokens was refused, and the provider has not said how many it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) most_tokens: Option<u64>,
+}
+
 pub(super) struct ActiveRun<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) claim: &'a Claim,
@@ -71,8 +89,9 @@ pub(super) struct ActiveRun<'a> {
     /// When the run was accepted, in its time zone: what "today" is to it, on whichever worker.
     pub(super) asked_at: Zoned,
     pub(super) recorder: Recorder,
-    /// Earlier turns of the session.
+    /// Earlier turns of the session, and the runs that they are of.
     pub(super) history: Vec<Message>,
+    pub(super) history_runs: Vec<RunId>,
     /// What is to stand in the run's beginning of those before them.
     pub(super) folded: Option<FoldedTurns>,
     pub(super) conversation: RunConversation,
@@ -132,13 +151,17 @@ impl<'a> ActiveRun<'a> {
         let agent = agent(runtime, claim);
         let zone = agent.zone(claim.timezone.as_ref(), &runtime.parts.zone);
         let asked_at = zone.at(claim.created_at);
-        let state = match known.state {
+        let state: WorkingState = match known.state {
             Value::Null => WorkingState::default(), // No step was completed.
             state => serde_json::from_value(state)
                 .map_err(|error| StoreError::Unreadable(error.to_string()))?,
         };
         let written = known.messages_written;
-        let conversation = RunConversation::restored(known.first, known.recent, known.recent_from);
+        let mut conversation =
+            RunConversation::restored(known.first, known.recent, known.recent_from);
+        state.cut_results.iter().for_each(|(place, chars)| {
+            conversation.shorten_result(*place, *chars);
+        });
         let totals = Totals {
             steps: claim.step_count,
             tool_calls: claim.tool_call_count,
@@ -155,6 +178,7 @@ impl<'a> ActiveRun<'a> {
             model: ModelRef { provider: String::new(), model: String::new() },
             recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
             history: Vec::new(),
+            history_runs: Vec::new(),
             folded: None,
             has_open_step: known.has_open_step,
             conversation,
@@ -249,4 +273,9 @@ fn agent(runtime: &Runtime, claim: &Claim) -> AgentSettings {
 
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }

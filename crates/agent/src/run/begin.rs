@@ -17,7 +17,11 @@ use crate::{
     settings::HistorySummary,
 };
 
-use super::{active::ActiveRun, stop::StopReason, summary::Summarise};
+use super::{
+    active::ActiveRun,
+    stop::StopReason,
+    summary::{Summarise, Summary},
+};
 
 /// Tokens of a model's summary of a session.
 const SUMMARY_MAX_TOKENS: u64 = 600;
@@ -87,13 +91,11 @@ impl ActiveRun<'_> {
         }
         let history = match self.conversation.beginning() {
             Some(beginning) => History::as_folded(turns, folded_in(Some(beginning))),
-            None if History::fits(&turns, self.agent.context_tokens) => {
-                History::as_folded(turns, None)
-            }
+            None if History::fits(&turns, self.context_tokens()) => History::as_folded(turns, None),
             None => {
                 let before = store.session_beginning(session, self.claim.run_id).await?;
                 let folded = folded_in(before.as_ref());
-                History::fit(turns, folded, self.agent.context_tokens)
+                History::fit(turns, folded, self.context_tokens())
             }
         };
         self.folded = match (history.is_folding(), self.agent.history_summary) {
@@ -101,13 +103,18 @@ impl ActiveRun<'_> {
                 let summary = self
                     .summarise(Summarise::Session, history.transcript(), SUMMARY_MAX_TOKENS)
                     .await?;
-                history.folded_as(|| summary.unwrap_or_else(|| history.extract()))
+                history.folded_as(|| match summary {
+                    Summary::Words(words) => words,
+                    Summary::TooLong | Summary::None => history.extract(),
+                })
             }
             (true, HistorySummary::Extractive) | (false, _) => {
                 history.folded_as(|| history.extract())
             }
         };
         self.history = history.messages();
+        self.history_runs = history.runs();
+        self.history.drain(..self.state.cut_turns.min(self.history.len()));
         Ok(())
     }
 }

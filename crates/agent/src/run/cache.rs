@@ -28,10 +28,15 @@ impl SentPrompt {
         if self.messages == 0 {
             return None;
         }
-        if self.tools != digest(&tools_of(request)) {
+        if self.tools != Self::tools_digest(request) {
             return Some(CacheLoss::ToolsChanged);
         }
         (self.words != words_of(request, self.messages)).then_some(CacheLoss::PromptChanged)
+    }
+
+    /// A digest of the tools of a request.
+    pub(super) fn tools_digest(request: &ChatRequest) -> String {
+        digest(&tools_of(request))
     }
 
     /// A prompt was answered. Says whether it grew only and yet nothing of it came from a cache that
@@ -39,7 +44,7 @@ impl SentPrompt {
     pub(super) fn answered(&mut self, request: &ChatRequest, usage: Usage, grew: bool) -> bool {
         let is_lost = grew && self.was_cached && usage.cached_tokens == 0;
         *self = Self {
-            tools: digest(&tools_of(request)),
+            tools: Self::tools_digest(request),
             messages: request.messages.len(),
             words: words_of(request, request.messages.len()),
             tokens: usage.input_tokens,
@@ -78,4 +83,66 @@ fn words_of(request: &ChatRequest, messages: usize) -> String {
 
 fn digest(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::chat::CacheHints;
+    use protocol::{
+        message::Message,
+        tool::{Approval, Effect, ToolInfo, ToolSource},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(texts: &[&str], tool: &str) -> ChatRequest {
+        let user = |text: &&str| Message::User { content: (*text).to_owned() };
+        ChatRequest {
+            provider: "p".into(),
+            model: "m".into(),
+            system: "S".into(),
+            messages: texts.iter().map(user).collect(),
+            tools: vec![ToolInfo {
+                name: "t".into(),
+                description: tool.into(),
+                input_schema: json!({"type": "object"}),
+                effect: Effect::ReadOnly,
+                approval: Approval::Never,
+                source: ToolSource::Builtin,
+            }],
+            temperature: None,
+            max_tokens: None,
+            cache: CacheHints::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_cache_is_lost_by_is_named() {
+        let mut sent = SentPrompt::default();
+        assert_eq!(sent.loss(&request(&["a"], "one")), None, "nothing was sent before");
+        assert!(!sent.answered(&request(&["a"], "one"), Usage::new(100, 1, 0), true));
+        for (texts, tool, expected) in [
+            (&["a", "b"][..], "one", None),
+            (&["a", "b"], "two", Some(CacheLoss::ToolsChanged)),
+            (&["c", "b"], "one", Some(CacheLoss::PromptChanged)),
+            (&[], "one", Some(CacheLoss::PromptChanged)),
+        ] {
+            assert_eq!(sent.loss(&request(texts, tool)), expected, "{texts:?} {tool}");
+        }
+        sent.forget();
+        assert_eq!(sent.loss(&request(&["c"], "two")), None, "an event has said so");
+    }
+
+    #[test]
+    fn a_provider_is_named_only_if_it_had_cached_what_only_grew() {
+        let mut sent = SentPrompt::default();
+        let mut answered =
+            |cached, grew| sent.answered(&request(&["a"], "one"), Usage::new(100, 1, cached), grew);
+        assert!(!answered(0, true), "it has used no cache before");
+        assert!(!answered(80, true));
+        assert!(answered(0, true));
+        assert!(!answered(80, true));
+        assert!(!answered(0, false), "the prompt was another one");
+    }
 }

@@ -4,7 +4,7 @@
 //! A message is never changed or moved: a prompt is the one before with something at its end. Only a
 //! summary takes the place of what it folds.
 
-use protocol::message::{Message, ToolCall};
+use protocol::message::{FoldedResult, Message, ToolCall};
 
 /// How many of the first messages stand in every prompt: how the run begins, and its task.
 pub(super) const FIRST_MESSAGES: u32 = 2;
@@ -25,8 +25,8 @@ pub(super) struct RunConversation {
 
 /// Older steps, to be folded into a summary.
 pub(super) struct Folding<'a> {
-    /// What they came to before: the last summary.
-    pub(super) before: Option<&'a str>,
+    /// What they came to before: the words of the last summary, and the results that it names.
+    pub(super) before: Option<(&'a str, &'a [FoldedResult])>,
     /// Their messages.
     pub(super) messages: &'a [Message],
     /// The place of the first message that stays.
@@ -122,8 +122,8 @@ impl RunConversation {
         self.task.iter().chain(summary).chain(rest)
     }
 
-    /// All steps but the newest ones that fit into so many tokens, and the last one in any case; none
-    /// when there are no others.
+    /// All steps but the newest ones that fit into so many tokens, and the last one in any case, with what
+    /// the model was told since; none when there are no others.
     pub(super) fn folding(&self, most_kept_tokens: u64) -> Option<Folding<'_>> {
         let mut kept_tokens = 0;
         let mut kept_steps = 0;
@@ -133,25 +133,51 @@ impl RunConversation {
             if kept_steps > 0 && kept_tokens > most_kept_tokens {
                 break;
             }
-            kept_steps += 1;
+            kept_steps += u32::from(block.iter().any(is_answer));
             end -= block.len();
         }
         let messages = self.recent.get(..end)?;
         let steps = messages.iter().filter(|message| !is_summary(message));
         let folded_tokens = steps.map(tokens).sum();
         let before = self.recent.iter().rev().find_map(|message| match message {
-            Message::Summary { content, .. } => Some(content.as_str()),
+            Message::Summary { content, results, .. } => {
+                Some((content.as_str(), results.as_slice()))
+            }
             _ => None,
         });
-        messages.iter().any(|message| matches!(message, Message::Assistant { .. })).then_some(
-            Folding {
-                before,
-                messages,
-                kept_from: self.recent_from + u32::try_from(end).unwrap_or(u32::MAX),
-                kept_steps,
-                tokens: folded_tokens,
-            },
-        )
+        messages.iter().any(is_answer).then_some(Folding {
+            before,
+            messages,
+            kept_from: self.recent_from + u32::try_from(end).unwrap_or(u32::MAX),
+            kept_steps,
+            tokens: folded_tokens,
+        })
+    }
+
+    /// Tokens of the largest result of a tool.
+    pub(super) fn largest_result_tokens(&self) -> u64 {
+        self.results().map(|(_, content)| model::tokens::estimate(content)).max().unwrap_or(0)
+    }
+
+    /// The results of tools, each with its place in the whole conversation.
+    pub(super) fn results(&self) -> impl Iterator<Item = (u32, &str)> {
+        (self.recent_from..).zip(&self.recent).filter_map(|(place, message)| match message {
+            Message::Tool { content, .. } => Some((place, content.as_str())),
+            Message::System { .. }
+            | Message::Note { .. }
+            | Message::Summary { .. }
+            | Message::User { .. }
+            | Message::Assistant { .. } => None,
+        })
+    }
+
+    /// Shows no more than the first characters of a result.
+    pub(super) fn shorten_result(&mut self, place: u32, chars: u32) {
+        let at = place.checked_sub(self.recent_from).map(|at| at as usize);
+        let Some(message) = at.and_then(|at| self.recent.get_mut(at)) else { return };
+        self.recent_tokens -= tokens(message);
+        *message = message.clone().shortened(chars as usize);
+        self.recent_tokens += tokens(message);
     }
 
     /// The words and the calls of the model's last answer as they are kept: no secret of ours goes
@@ -184,6 +210,10 @@ impl RunConversation {
             Some(Message::Note { recalled, core, .. }) if !recalled.is_empty() || !core.is_empty()
         )
     }
+}
+
+fn is_answer(message: &Message) -> bool {
+    matches!(message, Message::Assistant { .. })
 }
 
 fn is_summary(message: &Message) -> bool {
@@ -220,7 +250,12 @@ mod tests {
         let content = result.to_owned();
         [
             Message::Note { content: format!("note {index}"), recalled: vec![], core: vec![] },
-            Message::Assistant { content: String::new(), tool_calls: vec![call], replay: None },
+            Message::Assistant {
+                content: String::new(),
+                tool_calls: vec![call],
+                replay: None,
+                sent: None,
+            },
             Message::Tool { tool_call_id: id, tool: "t".into(), content, is_error: false },
         ]
     }
@@ -228,7 +263,7 @@ mod tests {
     fn first() -> Vec<Message> {
         let content = "S".to_owned();
         vec![
-            Message::System { content, core: vec![], folded: None },
+            Message::System { content, core: vec![], folded: None, turns: vec![] },
             Message::User { content: "task".into() },
         ]
     }
@@ -267,7 +302,8 @@ mod tests {
             assert_eq!(folding.kept_steps, 2);
             let kept_from = folding.kept_from;
             let before = conversation.recent_tokens();
-            let summary = Message::Summary { content: format!("until {index}"), kept_from };
+            let content = format!("until {index}");
+            let summary = Message::Summary { content, kept_from, results: vec![] };
             written.push(summary.clone());
             conversation.push(summary.clone());
             assert!(conversation.recent_tokens() < before);
@@ -286,11 +322,33 @@ mod tests {
     }
 
     #[test]
+    fn a_result_can_be_shown_shorter() {
+        let mut conversation = RunConversation::restored(first(), Vec::new(), 0);
+        let steps = [step(0, &"x".repeat(4_000)), step(1, "short")];
+        steps.into_iter().flatten().for_each(|message| conversation.push(message));
+        let (place, before) = (FIRST_MESSAGES + 2, conversation.recent_tokens());
+        assert_eq!(conversation.largest_result_tokens(), 1_000);
+        conversation.shorten_result(place, 400);
+        conversation.shorten_result(place, 40);
+        conversation.shorten_result(place + 100, 1);
+        let (at, shown) = conversation.results().next().unwrap();
+        assert_eq!(at, place);
+        assert!(shown.starts_with(&format!("{}\n[… the rest", "x".repeat(40))), "{shown}");
+        assert!(shown.contains("from offset 40 on"), "{shown}");
+        assert!(conversation.recent_tokens() < before - 900);
+        assert_eq!(conversation.results().nth(1).unwrap().1, "short");
+    }
+
+    #[test]
     fn the_last_step_is_never_folded() {
         let mut conversation = RunConversation::restored(first(), Vec::new(), 0);
         step(0, &"x".repeat(10_000)).into_iter().for_each(|message| conversation.push(message));
         assert!(conversation.folding(0).is_none());
         step(1, "x").into_iter().for_each(|message| conversation.push(message));
         assert_eq!(conversation.folding(0).unwrap().messages.len(), 3);
+        // What the step that is under way was told is no step yet.
+        conversation.push(step(2, "x")[0].clone());
+        let folding = conversation.folding(0).unwrap();
+        assert_eq!((folding.messages.len(), folding.kept_steps), (3, 1));
     }
 }

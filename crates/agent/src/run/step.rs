@@ -11,6 +11,7 @@ use model::{
     error::ModelError,
 };
 use protocol::{
+    context::SentContext,
     event::{CacheLoss, Fact, StepResult},
     id::CallId,
     limits::MEMORY_QUERY_MAX_BYTES,
@@ -25,7 +26,7 @@ use tokio::time::sleep_until;
 
 use crate::{
     context::{CORE_MAX_CHARS, Shown, beginning, memory_note, result_tokens, shown_result},
-    recorder::EventSpan,
+    recorder::{EventSpan, order_keys},
     redactor::Reach,
     tools::{Tool, answer::ToolAnswer, builtin::ToolCaller},
 };
@@ -33,6 +34,7 @@ use crate::{
 use super::{
     active::{ActiveRun, millis},
     calls::{CallLedger, NextMove, OpenCall},
+    shrink::SHRINKS_MAX,
     stop::StopReason,
 };
 
@@ -67,30 +69,21 @@ impl ActiveRun<'_> {
         let tools = self.runtime.toolbox.of(&self.agent);
         self.compact(&tools).await?;
         self.tell_memories().await;
-        let mut request = self.request(&tools);
-        let loss = self.state.sent.loss(&request);
-        if let Some(cause) = loss {
-            self.warn_of_cache(cause);
-        }
-        self.reserve(&mut request).await?;
         for left_out in self.runtime.toolbox.left_out() {
             if self.agent.may_call(&left_out.name) {
                 self.tell_left_out(&left_out.name, &left_out.reason);
             }
         }
-        let answer = self.ask(request.clone()).await;
-        self.settle_usage(answer.as_ref().ok()).await?;
-        let mut response = answer?;
-        self.note_prompt(&request, response.usage, loss.is_none());
+        let (mut response, sent) = self.answer(&tools).await?;
         failpoint::pass("after_model_answer");
         let cut = response.cut.take();
         if let Some(cut) = &cut {
             self.warn("answer_cut", format!("{}: {cut}", self.model));
             if !cut.calls.is_empty() {
-                return self.go_on_after_cut(response, cut, began).await;
+                return self.go_on_after_cut(response, sent, cut, began).await;
             }
         }
-        self.note_answer(response);
+        self.note_answer(response, sent);
         if let (Some(cut), Some(_)) = (&cut, &self.output_check) {
             return self.refuse_output(&cut.to_string(), began).await;
         }
@@ -102,14 +95,51 @@ impl ActiveRun<'_> {
         })
     }
 
+    /// The model's answer, and what it was sent for it. A prompt that is refused as too long is made
+    /// shorter and sent again.
+    async fn answer(
+        &mut self,
+        tools: &[Arc<Tool>],
+    ) -> Result<(ChatResponse, SentContext), StopReason> {
+        let mut shrinks = 0;
+        loop {
+            let mut request = self.request(tools);
+            let loss = self.state.sent.loss(&request);
+            if let Some(cause) = loss {
+                self.warn_of_cache(cause);
+            }
+            self.reserve(&mut request).await?;
+            request.max_tokens = self.fitting_answer(&request);
+            let answer = self.ask(request.clone()).await?;
+            self.settle_usage(answer.as_ref().ok()).await?;
+            match answer {
+                Ok(response) => {
+                    let sent = self.sent_context(&request, tools, response.usage);
+                    let toolbox = &self.runtime.toolbox;
+                    toolbox.keep(&self.claim.scope, &sent.tools, &request.tools).await?;
+                    self.note_prompt(&request, response.usage, loss.is_none());
+                    return Ok((response, sent));
+                }
+                Err(error @ ModelError::PromptTooLong { .. }) if shrinks < SHRINKS_MAX => {
+                    shrinks += 1;
+                    if !self.shrink(tools, &request, &error).await? {
+                        return Err(failure(&self.model.to_string(), &error));
+                    }
+                }
+                Err(error) => return Err(failure(&self.model.to_string(), &error)),
+            }
+        }
+    }
+
     /// The answer was cut while it asked for calls: none is made, and the model is told so.
     async fn go_on_after_cut(
         &mut self,
         response: ChatResponse,
+        sent: SentContext,
         cut: &AnswerCut,
         began: Instant,
     ) -> Result<StepEnd, StopReason> {
-        self.note_answer(response);
+        self.note_answer(response, sent);
         let (recalled, core) = (Vec::new(), Vec::new());
         self.push(Message::Note { content: cut_notice(cut), recalled, core });
         self.note_progress(true, "");
@@ -214,14 +244,14 @@ impl ActiveRun<'_> {
         let (core, recalled) = self.recall().await;
         if !self.conversation.has_begun() {
             let (prompt, folded) = (&self.agent.system_prompt, self.folded.take());
-            let format = self.response_format();
-            self.push(beginning(prompt, &self.asked_at, &core, folded, format));
+            let (format, turns) = (self.response_format(), self.history_runs.clone());
+            self.push(beginning(prompt, &self.asked_at, &core, folded, format, turns));
             self.push(Message::User { content: self.claim.input.clone() });
         }
         let shown =
             Shown::by(self.conversation.beginning().into_iter().chain(self.conversation.recent()));
         let zone = self.asked_at.time_zone();
-        let note = memory_note(&shown, &core, &recalled, zone, self.agent.context_tokens);
+        let note = memory_note(&shown, &core, &recalled, zone, self.context_tokens());
         if let Some(note) = note {
             self.push(note);
         }
@@ -236,7 +266,7 @@ impl ActiveRun<'_> {
             messages: self.history.iter().chain(self.conversation.messages()).cloned().collect(),
             tools: tools.iter().map(|tool| tool.info.clone()).collect(),
             temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
-            max_tokens: asked.and_then(|llm| llm.max_tokens).or(self.agent.max_tokens),
+            max_tokens: self.max_tokens(),
             response_format: self.response_format().cloned(),
             cache: CacheHints { shared_messages: self.history.len(), key: Some(self.cache_key()) },
         }
@@ -298,8 +328,12 @@ impl ActiveRun<'_> {
     }
 
     /// Asks the model, and passes its text on as it comes.
-    async fn ask(&mut self, request: ChatRequest) -> Result<ChatResponse, StopReason> {
+    async fn ask(
+        &mut self,
+        request: ChatRequest,
+    ) -> Result<Result<ChatResponse, ModelError>, StopReason> {
         let step = self.step;
+        let mut has_said = false;
         failpoint::pass("before_model_call");
         let mut answer = self.runtime.parts.models.chat(request);
         let mut flush_at = tokio::time::Instant::now() + GATHER_EVENTS;
@@ -315,7 +349,10 @@ impl ActiveRun<'_> {
                 }
             };
             match event {
-                Some(Ok(ChatEvent::Text(text))) => self.recorder.say(&text),
+                Some(Ok(ChatEvent::Text(text))) => {
+                    has_said = true;
+                    self.recorder.say(&text);
+                }
                 Some(Ok(ChatEvent::AttemptFailed { error, attempt, retry_in, void })) => {
                     self.recorder.cut_delta(step);
                     self.warn(
@@ -326,6 +363,7 @@ impl ActiveRun<'_> {
                         ),
                     );
                     if void {
+                        has_said = false;
                         self.recorder.void_text(step);
                     }
                 }
@@ -339,11 +377,15 @@ impl ActiveRun<'_> {
                 }
                 Some(Ok(ChatEvent::Done(response))) => {
                     self.recorder.end_text(step);
-                    return Ok(*response);
+                    return Ok(Ok(*response));
                 }
                 Some(Err(error)) => {
                     self.recorder.cut_delta(step);
-                    return Err(failure(&self.model.to_string(), &error));
+                    // Another prompt may follow, and with it another text.
+                    if has_said && matches!(error, ModelError::PromptTooLong { .. }) {
+                        self.recorder.void_text(step);
+                    }
+                    return Ok(Err(error));
                 }
                 None => {
                     return Err(StopReason::fail(
@@ -356,7 +398,7 @@ impl ActiveRun<'_> {
     }
 
     /// Records the model's answer and gives the calls their ids.
-    fn note_answer(&mut self, mut response: ChatResponse) {
+    fn note_answer(&mut self, mut response: ChatResponse, sent: SentContext) {
         let calls: Vec<_> = std::mem::take(&mut response.tool_calls)
             .into_iter()
             .zip(0..)
@@ -378,6 +420,7 @@ impl ActiveRun<'_> {
                 content: response.content.clone(),
                 tool_calls: calls.clone(),
                 replay: response.replay.take(),
+                sent: Some(Box::new(sent)),
             });
         }
         self.add_usage(response.usage, response.cost_usd);
@@ -445,10 +488,12 @@ impl ActiveRun<'_> {
 
     fn settle(&mut self, call: &ToolCall, answer: ToolAnswer, began: Instant) {
         let most = self.runtime.parts.size_limits.step_results_bytes;
-        let answer = answer.bounded(most.saturating_sub(self.results_bytes));
+        let mut answer = answer.bounded(most.saturating_sub(self.results_bytes));
+        // As it will be read back: places in it stay the same.
+        order_keys(&mut answer.result);
         let content = answer.text();
         self.results_bytes += content.len();
-        let content = self.shown(content);
+        let content = self.shown(content, call.id);
         self.calls.answer(call.id);
         self.push(Message::Tool {
             tool_call_id: call.id,
@@ -471,12 +516,12 @@ impl ActiveRun<'_> {
     }
 
     /// A result as the model reads it; masked before it is cut, so that no half of a secret is left.
-    fn shown(&self, mut content: String) -> String {
-        let most = result_tokens(self.agent.context_tokens);
+    fn shown(&self, mut content: String, id: CallId) -> String {
+        let most = result_tokens(self.context_tokens());
         if model::tokens::estimate(&content) > most {
             self.runtime.parts.redactor.clean(&mut content, Reach::Credentials);
         }
-        shown_result(content, most)
+        shown_result(content, id, most)
     }
 
     async fn call_tool(&mut self, call: &ToolCall, tool: &Tool) -> Result<ToolAnswer, StopReason> {
@@ -490,6 +535,7 @@ impl ActiveRun<'_> {
             step: self.step,
             call_id: call.id,
             asked_at: &self.asked_at,
+            result_tokens: result_tokens(self.context_tokens()),
         };
         let answer =
             self.runtime.toolbox.call(tool, &call.args, &caller, &self.signals.cancel).await?;

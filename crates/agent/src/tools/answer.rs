@@ -47,10 +47,7 @@ impl ToolAnswer {
 
     /// As the model reads it.
     pub(crate) fn text(&self) -> String {
-        match &self.result {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
+        text_of(&self.result)
     }
 
     /// Cut to what is kept of one result, and to `most_bytes`, with a note that says so.
@@ -65,5 +62,13 @@ impl ToolAnswer {
         let kept = text.get(..text.floor_char_boundary(most_bytes)).unwrap_or_default();
         let note = format!("[… cut: {} bytes in all, sha256 {hex}]", text.len());
         Self { result: Value::String(format!("{kept}\n{note}")), truncated: true, ..self }
+    }
+}
+
+/// A result as one text.
+pub(crate) fn text_of(result: &Value) -> String {
+    match result {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct ToolCaller<'a> {
     pub(crate) call_id: CallId,
     /// When the run was asked for, in its time zone.
     pub(crate) asked_at: &'a Zoned,
+    /// Tokens of a result that a prompt shows whole.
+    pub(crate) result_tokens: u64,
 }
 
 /// A built-in tool failed.

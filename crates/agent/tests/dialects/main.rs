@@ -11,6 +11,7 @@
 mod prefix;
 mod server;
 mod stand_ins;
+mod window;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -79,9 +79,19 @@ async fn abandoned(world: &World, calls: &[(&str, Value, Effect)], settled: Opti
             ),
         ],
         messages: vec![
-            Message::System { content: "S".into(), core: Vec::new(), folded: None },
+            Message::System {
+                content: "S".into(),
+                core: Vec::new(),
+                folded: None,
+                turns: Vec::new(),
+            },
             Message::User { content: "x".into() },
-            Message::Assistant { content: String::new(), tool_calls: asked, replay: None },
+            Message::Assistant {
+                content: String::new(),
+                tool_calls: asked,
+                replay: None,
+                sent: None,
+            },
         ],
         ..Entry::default()
     };

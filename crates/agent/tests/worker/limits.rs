@@ -94,6 +94,7 @@ async fn reading(bytes: usize, size_limits: RunSizeLimits) -> (World, Run) {
     }))
     .await;
     world.size_limits = size_limits;
+    world.agent.context_tokens = Some(32_000); // So a prompt shows a part of a result.
     let folder = world.workspace.path().join("org-org_a/user-user_a/no-project");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("large"), "x".repeat(bytes)).unwrap();

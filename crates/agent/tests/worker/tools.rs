@@ -70,7 +70,7 @@ async fn a_tool_that_does_not_exist_is_an_answer_that_names_the_others() {
     check(
         "rm_rf",
         json!({}),
-        expect![[r#"Error "there is no tool `rm_rf`; use one of: export_trace, memory_get, memory_search, memory_write, read_file""#]],
+        expect![[r#"Error "there is no tool `rm_rf`; use one of: export_trace, memory_get, memory_search, memory_write, read_file, result_read""#]],
     )
     .await;
 }

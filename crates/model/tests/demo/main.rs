@@ -130,6 +130,7 @@ fn converse(
             content: response.content,
             tool_calls: asked,
             replay: None,
+            sent: None,
         });
         messages.extend(results);
     }
@@ -439,7 +440,12 @@ fn earlier_turns_do_not_count() {
     let models = Models::new(&ModelSettings::default()).unwrap();
     let messages = vec![
         Message::User { content: "remember that I like tea".into() },
-        Message::Assistant { content: "Noted.".into(), tool_calls: Vec::new(), replay: None },
+        Message::Assistant {
+            content: "Noted.".into(),
+            tool_calls: Vec::new(),
+            replay: None,
+            sent: None,
+        },
         Message::User { content: "what do I like?".into() },
     ];
     let (_, response) = ask(&models, request("default", messages, tools()));

@@ -646,6 +646,7 @@ fn conversation() -> ChatRequest {
                     ToolCall { id: call(1), tool: "t".into(), args: json!("{broken") },
                 ],
                 replay: None,
+                sent: None,
             },
             result(0, false),
             result(1, true),
@@ -709,6 +710,7 @@ async fn sent_back(kind: &str, more: Value, events: &[&str], other_provider: boo
         content: response.content,
         tool_calls: tool_calls.collect(),
         replay,
+        sent: None,
     });
     ask(&models, again).await.0.unwrap();
     let (_, body) = server.request(1);

@@ -55,6 +55,7 @@ const MODEL: Range = Text(1..=512);
 const CLAIM: Range = Text(1..=256);
 const CALL_MS: Range = Whole(1..=3_600_000);
 const DAYS: Range = Whole(1..=36_500);
+const CONTEXT: Range = Whole(1000..=10_000_000);
 const PRICE: Range = Number(0.0..=1e6);
 
 const fn key(path: &'static str, range: Range, usual: Usual) -> Key {
@@ -121,6 +122,8 @@ const KEYS: &[Key] = &[
     key("model.prices.<model>.input", PRICE, NONE),
     key("model.prices.<model>.cached_input", PRICE, Words("as `input`")),
     key("model.prices.<model>.output", PRICE, NONE),
+    key("model.limits", Named(1000), Words("the built-in ones")),
+    key("model.limits.<model>.context_tokens", CONTEXT, NONE),
     key(
         "embedding.model",
         MODEL,
@@ -149,7 +152,7 @@ const KEYS: &[Key] = &[
     key("agents.<id>.limits.max_tokens", Whole(1..=1_000_000_000_000), NONE),
     key("agents.<id>.limits.max_cost_usd", Number(0.0..=1e9), NONE),
     key("agents.<id>.limits.max_wall_s", Whole(1..=2_592_000), Is("1800")),
-    key("agents.<id>.context_tokens", Whole(1000..=10_000_000), Is("32000")),
+    key("agents.<id>.context_tokens", CONTEXT, Words("as many as its model takes")),
     key("agents.<id>.recall_top_k", Whole(0..=50), Is("6")),
     key("agents.<id>.history_summary", OneOf(&["extractive", "model"]), Is("'extractive'")),
     key("agents.<id>.timezone", Text(1..=64), Words("`time.zone`")),

@@ -29,6 +29,13 @@ fn runs(dev: &Dev) {
     let created: Value = serde_json::from_str(&created).unwrap();
     assert_eq!(created["status"], "pending");
     dev.ask(["tail", run_id]).expect(0);
+    let sent = dev.ask(["context", run_id, "1"]).expect(0);
+    assert!(sent.contains("task\t") && sent.contains("tokens"), "{sent}");
+    let sent = dev.ask(["context", run_id, "1", "--text", "--json"]).expect(0);
+    let sent: Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!(sent["text"]["messages"][0]["content"], "hello");
+    dev.ask(["context", run_id, "2"]).expect(5);
+    dev.ask(["context", run_id, "0"]).expect(2);
 
     let ended = dev.ask(["cancel", run_id]);
     assert!(ended.stderr.starts_with("error: "), "{ended:?}");
@@ -111,7 +118,7 @@ fn catalogs(dev: &Dev) {
     let tools = dev.ask(["tools", "--json"]).expect(0);
     let tools: Vec<Value> = serde_json::from_str(&tools).unwrap();
     let names: Vec<_> = tools.iter().filter_map(|tool| tool["name"].as_str()).collect();
-    for name in ["memory_search", "memory_get", "memory_write", "read_file", "export_trace"] {
+    for name in ["memory_search", "memory_get", "memory_write", "read_file", "result_read"] {
         assert!(names.contains(&name), "{names:?}");
     }
     assert!(names.contains(&"textkit__date_add"), "{names:?}");

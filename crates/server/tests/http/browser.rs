@@ -33,6 +33,7 @@ async fn requests(served: &Served) -> Vec<(String, String)> {
         .map(|(method, path, _)| {
             let path = path
                 .replace("{run_id}", &run_id)
+                .replace("{step}", "1")
                 .replace("{id}", memory["id"].as_str().unwrap())
                 .replace("{key_id}", key["key_id"].as_str().unwrap())
                 .replace("{session_key}", "s_default");

@@ -54,6 +54,7 @@ fn it_has_every_route() {
             "GET /api/queue",
             "GET /api/runs",
             "GET /api/runs/{run_id}",
+            "GET /api/runs/{run_id}/context/{step}",
             "GET /api/runs/{run_id}/events",
             "GET /api/runs/{run_id}/stream",
             "GET /api/sessions",

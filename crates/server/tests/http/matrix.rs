@@ -86,6 +86,7 @@ impl Route {
             .replace("{run_id}", run)
             .replace("{session_key}", &ids.session)
             .replace("{key_id}", &ids.key)
+            .replace("{step}", "1")
             .replace("{id}", &ids.memory);
         assert!(!path.contains('{'), "`{}` needs an id in this test", self.path);
         let (mut query, mut body, mut idempotency_key) = (vec![], None, None);
@@ -94,6 +95,7 @@ impl Route {
                 body = Some(json!({"input": "new", "session_key": "s_new"}));
                 idempotency_key = Some(ids.word.clone());
             }
+            "get_context" => query = vec![("text", "true".into())],
             "list_runs" => query = vec![("session_key", ids.session.clone())],
             "list_sessions" => query = vec![("cursor", ids.run.clone())],
             "list_session_runs" => query = vec![("limit", "500".into())],
@@ -195,6 +197,7 @@ impl Tenant {
         let mut work = served.work().await;
         work.start().await;
         work.warn(word).await;
+        work.answer(word).await;
         work.complete(word).await;
         let note = json!({"type": "archival", "text": format!("{word} 的秘密"), "group_key": word,
                           "metadata": {word: word}, "position": 1});
@@ -266,6 +269,7 @@ impl Tenant {
             format!("/api/runs/{run}"),
             format!("/api/runs/{run}/events"),
             format!("/api/runs/{run}/stream"),
+            format!("/api/runs/{run}/context/1?text=true"),
             format!("/api/runs/{pending}"),
             format!("/api/sessions/{session}/runs"),
             format!("/api/memories/{memory}"),

@@ -4,9 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use memory::service::MemoryService;
 use protocol::{
+    context::SentContext,
     event::{Fact, StepResult, step_id},
     id::{RunId, SpanId},
-    message::Usage,
+    message::{Message, Usage},
     name::AgentId,
     run::{AgentInfo, RunLimits},
 };
@@ -296,6 +297,27 @@ impl Work {
         let at = StreamCursor { seq: self.journal.last_seq(), n };
         let deltas = vec![NewDelta { at, step: 1, text: text.map(str::to_owned) }];
         self.journal.commit(&Entry { deltas, ..Entry::default() }).await.unwrap();
+    }
+
+    /// The conversation of a run of one step, in which the model was asked this and answered the same.
+    pub(crate) async fn answer(&mut self, text: &str) {
+        let sent = SentContext { step: 1, kept_from: 2, input_tokens: 9, ..SentContext::default() };
+        let messages = vec![
+            Message::System {
+                content: text.into(),
+                core: Vec::new(),
+                folded: None,
+                turns: Vec::new(),
+            },
+            Message::User { content: text.into() },
+            Message::Assistant {
+                content: text.into(),
+                tool_calls: Vec::new(),
+                replay: None,
+                sent: Some(Box::new(sent)),
+            },
+        ];
+        self.journal.commit(&Entry { messages, ..Entry::default() }).await.unwrap();
     }
 
     pub(crate) async fn complete(&mut self, output: &str) {

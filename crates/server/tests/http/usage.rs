@@ -27,7 +27,8 @@ async fn usage_is_summed_by_day_and_model() {
     assert_eq!(
         usage["days"][0],
         json!({"day": today, "model": "demo/default", "runs": 2, "input_tokens": 200,
-               "output_tokens": 20, "reasoning_tokens": 0, "cached_tokens": 10, "cost_usd": 0.5})
+               "output_tokens": 20, "reasoning_tokens": 0, "cached_tokens": 10, "cached_share": 0.05,
+               "cost_usd": 0.5})
     );
     let others = served.bare("GET", "/api/usage").header("x-org-id", "org_a");
     let others = answer(others.header("x-user-id", "user_b")).await.expect(200);

@@ -56,7 +56,12 @@ async fn a_conversation_is_read_back_from_where_its_working_state_says() {
     let run_id = create(&store).await;
     let claim = claim_one(&store).await;
     let mut journal = store.journal(&claim);
-    let said = |content: String| Message::Assistant { content, tool_calls: vec![], replay: None };
+    let said = |content: String| Message::Assistant {
+        content,
+        tool_calls: vec![],
+        replay: None,
+        sent: None,
+    };
     let long = |step: u32| said(format!("{step}{}", "x".repeat(1_000)));
     journal
         .commit(&Entry {

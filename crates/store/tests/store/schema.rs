@@ -48,6 +48,7 @@ async fn keys_unique_indexes_and_foreign_keys_begin_with_the_organisation() {
 /// Where a statement names no user and project, and why that is right: a file of `src/` or a function.
 const ORG_WIDE: &[(&str, &str)] = &[
     ("audit.rs", "the audit is the organisation's"),
+    ("contexts.rs", "lists of tools are the organisation's; messages and turns name all three"),
     ("keys.rs", "keys are the organisation's"),
     ("logins.rs", "logins are the organisation's, found by key and user"),
     ("usage.rs", "its queue is counted as one; usage names all three"),

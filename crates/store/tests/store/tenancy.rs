@@ -68,6 +68,7 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
     let holder = store::logins::LoginHolder::Key(key.info.key_id);
     let lasts = std::time::Duration::from_secs(60);
     store.create_login(&ours().org_id, &holder, lasts).await.unwrap();
+    scoped.keep_tool_set("0123456789abcdef", &[]).await.unwrap();
     sqlx::raw_sql(
         "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
                                importance)
