@@ -21,4 +21,5 @@ pub mod run;
 pub mod scope;
 pub mod time;
 pub mod tool;
+pub mod trace;
 pub mod usage;

@@ -1,10 +1,13 @@
 //! The OpenAPI document: its head, and what all operations have in common. What is particular to a
 //! route stands above its handler.
 
+mod events;
+
 use protocol::{
     error::ErrorBody,
     event::{LlmDelta, LlmReset},
     key::Right,
+    run::RunNews,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -57,10 +60,12 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
         (ErrorBody::name().into_owned(), ErrorBody::schema()),
         (LlmDelta::name().into_owned(), LlmDelta::schema()),
         (LlmReset::name().into_owned(), LlmReset::schema()),
+        (RunNews::name().into_owned(), RunNews::schema()),
     ];
     ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
     add_rules_between_fields(components);
+    events::name_events(components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(

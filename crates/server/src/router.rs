@@ -33,7 +33,8 @@ use crate::{
         require_right::{require_credential, require_right},
     },
     routes::{
-        audit, catalog, health, keys, login, memories, runs, sessions, stream, usage, web, whoami,
+        audit, catalog, forks, health, keys, login, memories, runs, sessions, stream, streams,
+        trace, usage, web, whoami,
     },
     settings::TenantLimits,
 };
@@ -45,10 +46,16 @@ fn routes(access: &AccessControl) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(document::head())
         .routes(needs(RunsWrite, routes!(runs::create)))
         .routes(needs(RunsRead, routes!(runs::list)))
+        .routes(needs(RunsRead, routes!(runs::summary)))
         .routes(needs(RunsRead, routes!(runs::get)))
         .routes(needs(RunsRead, routes!(runs::events)))
         .routes(needs(RunsRead, routes!(stream::follow)))
+        .routes(needs(RunsRead, routes!(streams::follow_many)))
+        .routes(needs(RunsRead, routes!(trace::trace)))
+        .routes(needs(RunsRead, routes!(trace::span)))
         .routes(needs(RunsWrite, routes!(runs::cancel)))
+        .routes(needs(RunsRead, routes!(forks::checkpoints)))
+        .routes(needs(RunsWrite, routes!(forks::fork)))
         .routes(needs(RunsRead, routes!(sessions::list)))
         .routes(needs(RunsRead, routes!(sessions::runs)))
         .routes(needs(MemoryWrite, routes!(memories::write)))

@@ -616,7 +616,8 @@ returns table (
     timezone text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
     written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision,
-    has_turns boolean, served_last text)
+    has_turns boolean, turns_before uuid, parent_run_id uuid, forked_from_step int,
+    input_follows boolean, served_last text)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -749,12 +750,14 @@ begin
                 select from public.runs o
                 where o.org_id = r.org_id and o.user_id = r.user_id
                   and o.project_id = r.project_id
-                  and (o.session_key, o.run_id) < (r.session_key, r.run_id)
+                  and (o.session_key, o.run_id)
+                      < (r.session_key, coalesce(r.turns_before, r.run_id))
                   and (o.session_key, o.run_id)
                       > (r.session_key, '00000000-0000-0000-0000-000000000000')
                   and o.session_key <> ''
                 order by o.session_key desc, o.run_id desc
                 limit 1) earlier),
+        coalesce(r.turns_before, r.run_id), r.parent_run_id, r.forked_from_step, r.input_follows,
         v_orgs[nullif(cardinality(v_orgs), v_rescued)];
 end $$;
 
@@ -857,10 +860,14 @@ begin
     v_now := clock_timestamp();
     created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, timezone, metadata, created_at)
+                      limits, timezone, metadata, parent_run_id, forked_from_step, turns_before,
+                      input_follows, step_count, created_at)
     values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
             p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone',
-            coalesce(p_new -> 'metadata', '{}'), v_now);
+            coalesce(p_new -> 'metadata', '{}'), (p_new ->> 'parent_run_id')::uuid,
+            (p_new ->> 'forked_from_step')::int, (p_new ->> 'turns_before')::uuid,
+            coalesce((p_new ->> 'input_follows')::boolean, false),
+            coalesce((p_new ->> 'forked_from_step')::int, 0), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
     values (p_org, created, p_user, p_project, v_session, v_busy, v_now);
     if p_audit is not null then
@@ -912,26 +919,42 @@ begin
 end $$;
 -- Earlier turns of a conversation.
 
--- What every run reads before its first step.
+-- What every run reads before its first step: the turns before `p_before`, newest first. Of a fork it
+-- is the one before the first of its ancestors that came before it, so what it took the place of is
+-- passed over: its parent, and whatever followed that.
 create or replace function session_turns(
     p_org text, p_user text, p_project text, p_session text, p_before uuid, p_limit bigint)
 returns table (run_id uuid, input text, output text)
 language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set enable_sort = off as $$
 #variable_conflict use_column
+declare
+    v_turn record;
+    v_before uuid := p_before;
+    v_turns bigint := 0;
 begin
     perform set_tenant(p_org, p_user, p_project);
-    return query
-    select r.run_id, r.input, r.output from runs r
-    -- A range and an order over both columns, so that no other index can look as good as the one by
-    -- session: of a tenant that came after the last `analyze`, the planner knows nothing.
-    where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
-      and (r.session_key, r.run_id) < (p_session, p_before)
-      and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
-      -- What was asked stays, also where no answer came of it.
-      and r.session_key <> '' and r.status in ('completed', 'failed', 'cancelled')
-    order by r.session_key desc, r.run_id desc
-    limit p_limit;
+    for v_turn in
+        select r.run_id, r.input, r.output, r.turns_before from runs r
+        -- A range and an order over both columns, so that no other index can look as good as the one
+        -- by session: of a tenant that came after the last `analyze`, the planner knows nothing.
+        where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
+          and (r.session_key, r.run_id) < (p_session, p_before)
+          and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
+          -- What was asked stays, also where no answer came of it.
+          and r.session_key <> '' and r.status in ('completed', 'failed', 'cancelled')
+        order by r.session_key desc, r.run_id desc
+    loop
+        exit when v_turns >= p_limit;
+        continue when v_turn.run_id >= v_before;
+        v_before := coalesce(v_turn.turns_before, v_turn.run_id);
+        v_turns := v_turns + 1;
+        run_id := v_turn.run_id;
+        input := v_turn.input;
+        output := v_turn.output;
+        return next;
+    end loop;
 end $$;
 -- A run as it is read: by page or live.
 
