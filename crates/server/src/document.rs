@@ -45,7 +45,10 @@ pub(crate) fn head() -> OpenApi {
             tag("sessions", "Conversations: runs with the same `session_key`"),
             tag("memories", "Texts that runs and people remember"),
             tag("catalog", "What runs can use"),
-            tag(ADMINISTRATION, "Keys and audit of the whole organisation; right `admin`"),
+            tag(
+                ADMINISTRATION,
+                "Keys, audit and usage of the whole organisation, and nodes; right `admin`",
+            ),
             tag("identity", "Logging in and out with a browser; no scope is needed"),
             tag("operations", "Health and metrics; no scope is needed"),
         ]))

@@ -46,6 +46,12 @@ pub const JSON_NEGATIVE_EXPONENT_MAX: u32 = 324;
 /// Longest name of a field and longest words about it, in characters: they may quote what was sent.
 pub const FIELD_WORDS_MAX_CHARS: usize = 256;
 
+/// Days of usage that are summed up where no time is named, today included.
+pub const USAGE_DAYS: i64 = 30;
+/// Most days of usage by day.
+pub const USAGE_BY_DAY_MAX_DAYS: i64 = 366;
+/// Most days of usage by hour.
+pub const USAGE_BY_HOUR_MAX_DAYS: i64 = 31;
 /// Seconds that a client is asked to wait before it tries again.
 pub const RETRY_AFTER_S: u64 = 1;
 /// How long after a request failed for it `/health` says why the database refuses work.

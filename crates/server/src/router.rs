@@ -72,6 +72,8 @@ fn routes(access: &AccessControl) -> OpenApiRouter<App> {
         .routes(needs(RunsRead, routes!(catalog::agents)))
         .routes(needs(RunsRead, routes!(usage::usage)))
         .routes(needs(RunsRead, routes!(usage::queue)))
+        .routes(needs(Admin, routes!(usage::of_organisation)))
+        .routes(needs(Admin, routes!(usage::nodes)))
         .routes(needs(Admin, routes!(keys::create, keys::list)))
         .routes(needs(Admin, routes!(keys::revoke)))
         .routes(needs(Admin, routes!(audit::list)))

@@ -292,6 +292,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List nodes
+         * @description The processes that work on the database, of all organisations alike. They hold no tenant's data.
+         */
+        get: operations["list_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/queue": {
         parameters: {
             query?: never;
@@ -609,9 +629,29 @@ export interface paths {
         };
         /**
          * Get usage
-         * @description Tokens and money of the scope's runs of the last 30 days, by day (UTC) and model.
+         * @description Tokens, money and times of the scope's runs, by day or hour (UTC) and model or agent.
          */
         get: operations["usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/usage/organisation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get usage of the organisation
+         * @description The same for all users and projects of the organisation, by user, project, model or agent.
+         */
+        get: operations["organisation_usage"];
         put?: never;
         post?: never;
         delete?: never;
@@ -980,49 +1020,6 @@ export interface components {
             /** @description Its version; null while it does not answer. */
             version?: string | null;
             reason?: components["schemas"]["UnavailableReason"] | null;
-        };
-        /** @description What the runs of one day used of one model. */
-        DayUsage: {
-            /**
-             * @description The day (UTC) on which the runs were created, `YYYY-MM-DD`.
-             * @example 2026-01-31
-             */
-            day: string;
-            /**
-             * @description `<provider>/<model>`
-             * @example openai/gpt-5
-             */
-            model: string;
-            /**
-             * Format: int64
-             * @description The number of runs.
-             */
-            runs: number;
-            /**
-             * Format: int64
-             * @description Tokens of their prompts.
-             */
-            input_tokens: number;
-            /**
-             * Format: int64
-             * @description Tokens of their answers.
-             */
-            output_tokens: number;
-            /**
-             * Format: int64
-             * @description The part of `output_tokens` that is reasoning, which is not in the answers.
-             */
-            reasoning_tokens: number;
-            /**
-             * Format: int64
-             * @description The part of `input_tokens` that the provider had cached.
-             */
-            cached_tokens: number;
-            /**
-             * Format: double
-             * @description What they cost, in US dollars.
-             */
-            cost_usd: number;
         };
         EditMemory: {
             /** @description The new text; 1 byte to 512 KiB. */
@@ -1548,6 +1545,42 @@ export interface components {
         MemoryWritten: {
             /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
+        };
+        /** @description A process that works on the database. */
+        NodeInfo: {
+            /**
+             * @description Names it while it lives.
+             * @example 01890a5d-ac96-774b-bcce-b302099a8057
+             */
+            node_id: string;
+            /** @description The version of its executable. */
+            version: string;
+            /** @description When it started. */
+            started_at: components["schemas"]["Timestamp"];
+            /** @description When it last gave a sign of life: every few seconds. */
+            seen_at: components["schemas"]["Timestamp"];
+            /** @description It was seen lately enough to be counted on. */
+            is_alive: boolean;
+            /**
+             * Format: int32
+             * @description Most runs that it works on at once.
+             */
+            concurrency: number;
+            /**
+             * Format: int32
+             * @description Runs that it works on.
+             */
+            running: number;
+            /**
+             * Format: int32
+             * @description How many tools its runs have.
+             */
+            tool_count: number;
+        };
+        /** @description The nodes of the database, those that started last first. */
+        NodeList: {
+            /** @description At most 500. */
+            nodes: components["schemas"]["NodeInfo"][];
         };
         /** @description A day, or an instant, whose offset is kept; from 1970 to 9999 */
         OccurredAt: string;
@@ -2645,10 +2678,67 @@ export interface components {
              */
             total_tokens: number;
         };
-        /** @description What runs used, by day and model. */
+        /** @description What runs used, by time and what was asked for. */
         UsageReport: {
-            /** @description Newest day first, then by model. */
-            days: components["schemas"]["DayUsage"][];
+            /** @description Newest first, then by name. */
+            rows: components["schemas"]["UsageRow"][];
+            /** @description There are more rows, older ones, than an answer has: ask for a shorter time. */
+            is_cut: boolean;
+        };
+        /** @description What the runs of one hour or day used, of one model, agent, user or project. */
+        UsageRow: {
+            /** @description When the hour or day (UTC) in which the runs were created began. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * @description The model (`<provider>/<model>`), agent, user or project; null for no project.
+             * @example openai/gpt-5
+             */
+            name?: string | null;
+            /**
+             * Format: int64
+             * @description The number of runs.
+             */
+            runs: number;
+            /**
+             * Format: int64
+             * @description Of these, the number that failed.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Tokens of their prompts.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of their answers.
+             */
+            output_tokens: number;
+            /**
+             * Format: int64
+             * @description The part of `output_tokens` that is reasoning, which is not in the answers.
+             */
+            reasoning_tokens: number;
+            /**
+             * Format: int64
+             * @description The part of `input_tokens` that the provider had cached.
+             */
+            cached_tokens: number;
+            /**
+             * Format: double
+             * @description What they cost, in US dollars.
+             */
+            cost_usd: number;
+            /**
+             * Format: int64
+             * @description Half of those that have ended took no longer than this, in milliseconds.
+             */
+            duration_p50_ms?: number | null;
+            /**
+             * Format: int64
+             * @description 95 of 100 that have ended took no longer than this, in milliseconds.
+             */
+            duration_p95_ms?: number | null;
         };
         /**
          * @description Names a user of an organisation.
@@ -5840,6 +5930,169 @@ export interface operations {
             };
         };
     };
+    list_nodes: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The nodes of the last hour */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeList"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     queue: {
         parameters: {
             query?: never;
@@ -8848,7 +9101,19 @@ export interface operations {
     };
     usage: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description Of runs that were created at this time or later; 30 days before `until` when absent, by days
+                 *     from the first of them on.
+                 */
+                since?: string;
+                /** @description Of runs that were created before this time; now when absent. */
+                until?: string;
+                /** @description How long the time of a row is: of at most 366 days by day, and 31 by hour. */
+                per?: "hour" | "day";
+                /** @description What each row is of. */
+                by?: "model" | "agent";
+            };
             header?: {
                 /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
                 "x-org-id"?: string;
@@ -8862,7 +9127,182 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Usage by day and model */
+            /** @description Usage, newest first */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    organisation_usage: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Of runs that were created at this time or later; 30 days before `until` when absent, by days
+                 *     from the first of them on.
+                 */
+                since?: string;
+                /** @description Of runs that were created before this time; now when absent. */
+                until?: string;
+                /** @description How long the time of a row is: of at most 366 days by day, and 31 by hour. */
+                per?: "hour" | "day";
+                /** @description What each row is of. */
+                by?: "user" | "project" | "model" | "agent";
+            };
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Usage, newest first */
             200: {
                 headers: {
                     /** @description Names the request in the server's log */

@@ -132,6 +132,8 @@ impl Route {
             | "logout"
             | "queue"
             | "usage"
+            | "organisation_usage"
+            | "list_nodes"
             | "whoami"
             | "health"
             | "health_live"
