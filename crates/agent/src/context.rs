@@ -90,6 +90,25 @@ pub(crate) fn line_of(id: MemoryId, note: &str) -> &str {
     note.lines().find(|line| line.starts_with(&start)).unwrap_or_default()
 }
 
+/// What a fork is told behind the steps that it has taken over: which agent it is from now on, and
+/// which day it is, where these are not what the run began with.
+pub(crate) fn takeover_note(system_prompt: Option<&str>, day: Option<&Zoned>) -> Option<Message> {
+    let mut parts = Vec::new();
+    if let Some(day) = day {
+        parts.push(day.strftime("Today is %A, %Y-%m-%d.").to_string());
+    }
+    if let Some(prompt) = system_prompt {
+        parts.push(format!(
+            "Another agent goes on from here: you. These instructions take the place of those at the \
+             beginning:\n{}",
+            prompt.trim_end()
+        ));
+    }
+    let content = format!("(From the runtime, not from the user.) {}", parts.join("\n\n"));
+    let (recalled, core) = (Vec::new(), Vec::new());
+    (!parts.is_empty()).then_some(Message::Note { content, recalled, core })
+}
+
 /// What a prompt has of memory.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {

@@ -146,7 +146,9 @@ fn limit_reached(run: &ActiveRun<'_>) -> Option<StopReason> {
         return Some(stop);
     }
     let limits = &run.limits;
-    if let Some(most) = limits.max_steps.filter(|most| run.step >= *most) {
+    // What a fork has taken over, it has not done.
+    let steps = run.step.saturating_sub(run.claim.forked_from_step.unwrap_or_default());
+    if let Some(most) = limits.max_steps.filter(|most| steps >= *most) {
         return Some(StopReason::fail(
             RunErrorCode::StepLimit,
             format!("`max_steps` = {most} is reached"),

@@ -295,6 +295,7 @@ mod tests {
                 tools: Vec::new(),
                 temperature: None,
                 max_tokens: None,
+                response_format: None,
                 cache: CacheHints { shared_messages: 0, key: Some("k".into()) },
             };
             body(&request, &providers[provider], lessons).get("prompt_cache_key").cloned()

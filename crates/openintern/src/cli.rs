@@ -271,6 +271,38 @@ pub(crate) enum RunsCommand {
     List(ListRunsArgs),
     /// Print one run
     Get(RunRef),
+    /// Print what a run did as a tree: steps, model calls, tools, with their times
+    Trace(RunRef),
+    /// List the steps that a run can be forked from
+    Checkpoints(RunRef),
+    /// Create a run that takes over the first steps of another and goes on from there
+    Fork(ForkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForkArgs {
+    pub(crate) run_id: RunId,
+    /// The last step to take over; 0 for none
+    #[arg(long, value_name = "STEP", env = "OPENINTERN_FROM_STEP")]
+    pub(crate) from_step: u32,
+    /// What to say behind those steps, or the task anew with --from-step 0; `-` reads it from standard
+    /// input
+    #[arg(long, env = "OPENINTERN_INPUT")]
+    pub(crate) input: Option<String>,
+    /// The agent that goes on [default: that of the run]
+    #[arg(long, env = "OPENINTERN_AGENT")]
+    pub(crate) agent: Option<AgentId>,
+    /// The model to ask, `<provider>/<model>` [default: that of the run]
+    #[arg(long, env = "OPENINTERN_MODEL")]
+    pub(crate) model: Option<String>,
+    /// Print its events as they happen, from the first to the last
+    #[arg(long, env = "OPENINTERN_STREAM")]
+    pub(crate) stream: bool,
+    /// Wait for its end and print only the output
+    #[arg(long, env = "OPENINTERN_WAIT")]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -284,6 +316,18 @@ pub(crate) struct ListRunsArgs {
     /// Only runs of this agent
     #[arg(long, env = "OPENINTERN_AGENT")]
     pub(crate) agent: Option<AgentId>,
+    /// Only runs with this text in their input
+    #[arg(long, value_name = "TEXT", env = "OPENINTERN_QUERY")]
+    pub(crate) query: Option<String>,
+    /// Only forks of this run
+    #[arg(long, value_name = "RUN_ID", env = "OPENINTERN_PARENT")]
+    pub(crate) parent: Option<RunId>,
+    /// Only runs that were accepted at this time or later, such as 2026-11-22T08:30:00Z
+    #[arg(long, value_name = "TIME", env = "OPENINTERN_SINCE")]
+    pub(crate) since: Option<String>,
+    /// Only runs that were accepted before this time
+    #[arg(long, value_name = "TIME", env = "OPENINTERN_UNTIL")]
+    pub(crate) until: Option<String>,
     #[command(flatten)]
     pub(crate) page: PageArgs,
     #[command(flatten)]

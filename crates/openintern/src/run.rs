@@ -5,8 +5,9 @@ use std::time::Duration;
 use protocol::{
     event::{EventPage, Fact},
     id::RunId,
-    run::{CreateRun, Run, RunCancelled, RunCreated, RunStatus},
+    run::{CreateRun, ForkRun, Run, RunCancelled, RunCreated, RunForked, RunStatus},
 };
+use serde::Serialize;
 use serde_json::Value;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -14,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    cli::{RunArgs, TailArgs},
+    cli::{ForkArgs, RunArgs, TailArgs},
     client::{
         ApiClient,
         follow::{RunFollower, StreamItem},
@@ -37,6 +38,17 @@ enum Watch {
     Json,
     /// Only the end.
     End,
+}
+
+impl Watch {
+    /// What was asked for by flags, if anything.
+    fn asked(stream: bool, wait: bool, json: bool) -> Option<Self> {
+        match (stream, wait) {
+            (true, _) => Some(if json { Self::Json } else { Self::Lines }),
+            (false, true) => Some(Self::End),
+            (false, false) => None,
+        }
+    }
 }
 
 /// What Ctrl-C may do.
@@ -63,21 +75,65 @@ pub(crate) async fn run(
     body.response_format =
         args.response_format.as_deref().map(input::response_format).transpose()?;
     let created: RunCreated = client.post(&["api", "runs"], &body).await?;
-    let run_id = created.run_id;
-
-    let watch = match (args.stream, args.wait, args.format.json) {
-        (true, _, true) => Watch::Json,
-        (true, _, false) => Watch::Lines,
-        (false, true, _) => Watch::End,
-        (false, false, true) => return output.json(&created).map(|()| Exit::Done),
-        (false, false, false) => return output.line(&run_id.to_string()).map(|()| Exit::Done),
+    let watch = Watch::asked(args.stream, args.wait, args.format.json);
+    let Some(watch) = watch else {
+        return print_created(output, created.run_id, &created, args.format.json);
     };
     if watch == Watch::Lines {
-        say_head(client, run_id, body.session_key.as_str(), body.agent_id.as_str());
+        say_head(client, created.run_id, body.session_key.as_str(), body.agent_id.as_str());
     }
+    watch_own(client, output, created.run_id, watch, args.format.json).await
+}
+
+/// `runs fork`: creates a run from a step of another, and watches it if asked.
+pub(crate) async fn fork(
+    client: &ApiClient,
+    output: &mut Output,
+    args: ForkArgs,
+) -> Result<Exit, Abort> {
+    let body = ForkRun {
+        input: args.input.map(input::text).transpose()?,
+        agent_id: args.agent,
+        llm_config: args.model.as_deref().map(input::llm_config),
+        ..ForkRun::at(args.from_step)
+    };
+    let path = ["api", "runs", &args.run_id.to_string(), "fork"];
+    let forked: RunForked = client.post(&path, &body).await?;
+    let watch = Watch::asked(args.stream, args.wait, args.format.json);
+    let Some(watch) = watch else {
+        return print_created(output, forked.run_id, &forked, args.format.json);
+    };
+    if watch == Watch::Lines {
+        let run: Run = client.get(&["api", "runs", &forked.run_id.to_string()], &[]).await?;
+        say_head(client, run.run_id, run.session_key.as_str(), run.agent_id.as_str());
+    }
+    watch_own(client, output, forked.run_id, watch, args.format.json).await
+}
+
+fn print_created(
+    output: &mut Output,
+    run_id: RunId,
+    answer: &impl Serialize,
+    json: bool,
+) -> Result<Exit, Abort> {
+    match json {
+        true => output.json(answer)?,
+        false => output.line(&run_id.to_string())?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Watches a run that was created here, to its end.
+async fn watch_own(
+    client: &ApiClient,
+    output: &mut Output,
+    run_id: RunId,
+    watch: Watch,
+    json: bool,
+) -> Result<Exit, Abort> {
     let exit = watch_run(client, output, (run_id, 0), watch, Interrupt::ThenCancel).await?;
     if watch == Watch::End && exit != Exit::Interrupted {
-        print_end(client, output, run_id, args.format.json).await?;
+        print_end(client, output, run_id, json).await?;
     }
     Ok(exit)
 }

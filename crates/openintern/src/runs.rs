@@ -3,8 +3,9 @@
 use protocol::{
     context::{ContextSegment, StepContext},
     id::RunId,
-    limits::PAGE_LIMIT_MAX,
-    run::{Run, RunCancelled, RunPage},
+    limits::{PAGE_LIMIT_MAX, TRACE_LIMIT_MAX},
+    run::{Checkpoint, CheckpointPage, Run, RunCancelled, RunPage},
+    trace::{SpanKind, SpanStatus, TracePage, TraceSpan},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -16,7 +17,7 @@ use crate::{
     input,
     output::{Output, say},
     render::{Renderer, counted, duration, error_line, money, tokens},
-    run::cancel_line,
+    run::{self, cancel_line},
 };
 
 pub(crate) async fn runs(
@@ -27,6 +28,9 @@ pub(crate) async fn runs(
     match command {
         RunsCommand::List(args) => list(client, output, args).await,
         RunsCommand::Get(args) => get(client, output, args).await,
+        RunsCommand::Trace(args) => trace(client, output, args).await,
+        RunsCommand::Checkpoints(args) => checkpoints(client, output, args).await,
+        RunsCommand::Fork(args) => run::fork(client, output, args).await,
     }
 }
 
@@ -137,6 +141,10 @@ async fn list(client: &ApiClient, output: &mut Output, args: ListRunsArgs) -> Re
     query.extend(args.status.map(|status| ("status", status.to_string())));
     query.extend(session.map(|key| ("session_key", key.to_string())));
     query.extend(args.agent.map(|agent| ("agent_id", agent.to_string())));
+    query.extend(args.query.map(|text| ("q", text)));
+    query.extend(args.parent.map(|run_id| ("parent_run_id", run_id.to_string())));
+    query.extend(args.since.map(|time| ("since", time)));
+    query.extend(args.until.map(|time| ("until", time)));
     query.extend(args.page.cursor.map(|cursor| ("cursor", cursor)));
     let page: RunPage = client.get(&["api", "runs"], &query).await?;
     if args.format.json {
@@ -173,6 +181,8 @@ async fn get(client: &ApiClient, output: &mut Output, args: RunRef) -> Result<Ex
         ["model".into(), run.model.unwrap_or_default()],
         ["created".into(), run.created_at.to_string()],
     ];
+    let parent = run.parent_run_id.zip(run.forked_from_step);
+    rows.extend(parent.map(|(id, step)| ["forked from".into(), format!("{id}, step {step}")]));
     rows.extend(run.ended_at.map(|at| ["ended".into(), at.to_string()]));
     let took = run.duration_ms.map_or_else(|| "not ended".into(), duration);
     rows.push([
@@ -189,6 +199,82 @@ async fn get(client: &ApiClient, output: &mut Output, args: RunRef) -> Result<Ex
     rows.extend(run.error.map(|error| ["error".into(), error_line(&error)]));
     rows.extend(run.output.map(|text| ["output".into(), text]));
     output.fields(&rows)?;
+    Ok(Exit::Done)
+}
+
+async fn checkpoints(client: &ApiClient, output: &mut Output, args: RunRef) -> Result<Exit, Abort> {
+    let path = ["api", "runs", &args.run_id.to_string(), "checkpoints"];
+    let mut checkpoints: Vec<Checkpoint> = Vec::new();
+    let mut cursor = None;
+    loop {
+        let mut query = vec![("limit", PAGE_LIMIT_MAX.to_string())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let page: CheckpointPage = client.get(&path, &query).await?;
+        checkpoints.extend(page.checkpoints);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if args.format.json {
+        output.json(&checkpoints)?;
+        return Ok(Exit::Done);
+    }
+    let row = |checkpoint: &Checkpoint| {
+        [
+            checkpoint.step.to_string(),
+            checkpoint.created_at.to_string(),
+            counted(checkpoint.message_count.into(), "message"),
+            if checkpoint.is_taken_over { "taken over" } else { "" }.to_owned(),
+        ]
+    };
+    let rows: Vec<_> = checkpoints.iter().map(row).collect();
+    output.table(["STEP", "COMPLETED", "MESSAGES", ""], &rows)?;
+    Ok(Exit::Done)
+}
+
+/// The spans of a run, indented by what they belong to.
+async fn trace(client: &ApiClient, output: &mut Output, args: RunRef) -> Result<Exit, Abort> {
+    let path = ["api", "runs", &args.run_id.to_string(), "trace"];
+    let mut spans: Vec<TraceSpan> = Vec::new();
+    let mut cursor = None;
+    loop {
+        let mut query = vec![("limit", TRACE_LIMIT_MAX.to_string())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let page: TracePage = client.get(&path, &query).await?;
+        spans.extend(page.spans);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if args.format.json {
+        output.json(&spans)?;
+        return Ok(Exit::Done);
+    }
+    let row = |span: &TraceSpan| {
+        let depth = match span.kind {
+            SpanKind::Run => 0,
+            SpanKind::Step => 1,
+            SpanKind::Memory | SpanKind::Llm | SpanKind::Tool => 2,
+            SpanKind::Note => 1 + usize::from(span.step.is_some()),
+        };
+        let status = match span.status {
+            SpanStatus::Ok => String::new(),
+            SpanStatus::Running => "running".to_owned(),
+            SpanStatus::Error => "error".to_owned(),
+            SpanStatus::Cancelled => "cancelled".to_owned(),
+        };
+        [
+            format!("{}{}", "  ".repeat(depth), span.name),
+            span.duration_ms.map_or_else(String::new, duration),
+            status,
+            span.usage.as_ref().map_or_else(String::new, tokens),
+            span.span_id.to_string(),
+        ]
+    };
+    let rows: Vec<_> = spans.iter().map(row).collect();
+    output.table(["SPAN", "TOOK", "STATUS", "TOKENS", "ID"], &rows)?;
     Ok(Exit::Done)
 }
 

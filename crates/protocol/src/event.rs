@@ -104,6 +104,12 @@ pub enum Fact {
         limits: RunLimits,
         /// The claim of the worker: how often the run was claimed.
         epoch: u64,
+        /// Of a fork: the run that it was made of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_run_id: Option<RunId>,
+        /// Of a fork: the last step that it took over from there; its own follow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        forked_from_step: Option<u32>,
     },
     /// A worker, perhaps the same as before, goes on from a checkpoint.
     #[serde(rename = "run.resumed")]

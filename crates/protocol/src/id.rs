@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::time::Timestamp;
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const SUFFIX_CHARS: usize = 26;
 
@@ -133,6 +135,17 @@ impl RunId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// Before all ids that are made at this time, and behind those that were made before.
+    pub fn first_at(at: Timestamp) -> Self {
+        let millis = u128::from(u64::try_from(at.millis()).unwrap_or_default());
+        Self(Uuid::from_u128(millis << 80))
+    }
+
+    /// When it was made: the first 48 bits are milliseconds (RFC 9562, section 5.7).
+    pub fn made_at(self) -> Timestamp {
+        Timestamp::from_millis(i64::try_from(self.0.as_u128() >> 80).unwrap_or_default())
+    }
 }
 
 impl MemoryId {
@@ -181,6 +194,11 @@ impl CallId {
     }
 }
 
+/// The text is not the id of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a span is named by 16 hexadecimal digits in lower case")]
+pub struct SpanIdError;
+
 /// Names a span in OpenTelemetry's form: 8 bytes as 16 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, utoipa::ToSchema)]
 #[schema(value_type = String, pattern = "^[0-9a-f]{16}$", example = "b7ad6b7169203331")]
@@ -193,6 +211,17 @@ impl SpanId {
             Sha256::new().chain_update(run.0.as_bytes()).chain_update(part.as_bytes()).finalize();
         let bits = digest.iter().take(8).fold(0, |bits, &byte| bits << 8 | u64::from(byte));
         Self(bits.max(1)) // OpenTelemetry calls the all-zero id invalid.
+    }
+
+    /// The span of an event that has none to itself: its number.
+    pub const fn of_event(seq: u64) -> Self {
+        Self(seq)
+    }
+
+    /// The event whose number the span is, if it is one. What is derived has high bits set, but once in
+    /// four thousand million times.
+    pub const fn event(self) -> Option<u64> {
+        if self.0 <= u32::MAX as u64 { Some(self.0) } else { None }
     }
 
     /// Wraps the bits that the database keeps.
@@ -227,7 +256,18 @@ impl Serialize for SpanId {
 impl<'de> Deserialize<'de> for SpanId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        u64::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for SpanId {
+    type Err = SpanIdError;
+
+    fn from_str(text: &str) -> Result<Self, SpanIdError> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_one = text.len() == 16 && text.bytes().all(is_hex);
+        let bits = u64::from_str_radix(text, 16).ok().filter(|_| is_one);
+        bits.map(Self).ok_or(SpanIdError)
     }
 }
 

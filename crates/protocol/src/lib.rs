@@ -24,4 +24,5 @@ pub mod scope;
 pub mod strict_json;
 pub mod time;
 pub mod tool;
+pub mod trace;
 pub mod usage;

@@ -24,6 +24,16 @@ pub const MEMORY_BULK_MAX: usize = 500;
 pub const PAGE_LIMIT_MAX: u32 = 500;
 /// Rows of a page that names no `limit`.
 pub const PAGE_LIMIT_DEFAULT: u32 = 100;
+/// Longest text that runs are searched for, in characters.
+pub const RUN_QUERY_MAX_CHARS: usize = 256;
+/// Most spans of a page of a trace, but for those of one step, which stay together.
+pub const TRACE_LIMIT_MAX: u32 = 5_000;
+/// Spans of a page of a trace that names no `limit`.
+pub const TRACE_LIMIT_DEFAULT: u32 = 1_000;
+/// Most bytes of what a span took, and of what it gave, in one answer.
+pub const SPAN_PART_MAX_BYTES: u32 = 1024 * 1024;
+/// The same for a request that names no `limit`.
+pub const SPAN_PART_DEFAULT_BYTES: u32 = 64 * 1024;
 /// Longest `Idempotency-Key`, in bytes of visible ASCII.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 /// Longest name of an API key, in characters.

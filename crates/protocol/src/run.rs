@@ -172,15 +172,7 @@ impl CreateRun {
     /// What the types alone cannot say: every field at fault.
     pub fn check(&self) -> Result<(), Vec<FieldError>> {
         let mut faults = Vec::new();
-        let chars = self.input.chars().take(INPUT_MAX_CHARS + 1).count();
-        if self.input.trim().is_empty() {
-            faults.push(FieldError::new("/input", "must not be empty"));
-        } else if chars > INPUT_MAX_CHARS {
-            faults.push(FieldError::new(
-                "/input",
-                format!("must be at most {INPUT_MAX_CHARS} characters"),
-            ));
-        }
+        check_input(&self.input, &mut faults);
         if let Some(metadata) = &self.metadata
             && serde_json::to_string(metadata).is_ok_and(|text| text.len() > METADATA_MAX_BYTES)
         {
@@ -199,6 +191,60 @@ impl CreateRun {
             format.check("/response_format", &mut faults);
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+/// The body of `POST /api/runs/{run_id}/fork`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkRun {
+    /// The last step to take over, 0 for none: the new run goes on behind it.
+    #[schema(minimum = 0, maximum = 2147483647, example = 0)]
+    pub from_step: u32,
+    /// With `from_step` 0 the task in place of the parent's; otherwise what is said behind the steps
+    /// that are taken over, and needed where the last of them gave the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 262144, pattern = "\\S", example = "请再详细一些")]
+    pub input: Option<String>,
+    /// The agent that goes on; the parent's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// The model to ask; the parent's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub llm_config: Option<LlmConfig>,
+}
+
+impl ForkRun {
+    /// A fork that takes over the steps up to `from_step` and changes nothing.
+    pub fn at(from_step: u32) -> Self {
+        Self { from_step, input: None, agent_id: None, llm_config: None }
+    }
+
+    /// What the types alone cannot say: every field at fault.
+    pub fn check(&self) -> Result<(), Vec<FieldError>> {
+        let mut faults = Vec::new();
+        if i32::try_from(self.from_step).is_err() {
+            faults.push(FieldError::new("/from_step", "must be at most 2147483647"));
+        }
+        if let Some(input) = &self.input {
+            check_input(input, &mut faults);
+        }
+        if let Some(llm_config) = &self.llm_config {
+            llm_config.check(&mut faults);
+        }
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+}
+
+fn check_input(input: &str, faults: &mut Vec<FieldError>) {
+    let chars = input.chars().take(INPUT_MAX_CHARS + 1).count();
+    if input.trim().is_empty() {
+        faults.push(FieldError::new("/input", "must not be empty"));
+    } else if chars > INPUT_MAX_CHARS {
+        faults.push(FieldError::new(
+            "/input",
+            format!("must be at most {INPUT_MAX_CHARS} characters"),
+        ));
     }
 }
 
@@ -310,6 +356,48 @@ pub struct RunCreated {
     pub created_at: Timestamp,
 }
 
+/// The answer to `POST /api/runs/{run_id}/fork`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunForked {
+    /// The id of the new run.
+    pub run_id: RunId,
+    /// Always `pending`.
+    pub status: RunStatus,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The run that it was forked from.
+    pub parent_run_id: RunId,
+    /// The last step that it took over from there; 0 for none.
+    pub forked_from_step: u32,
+}
+
+/// The working state of a run after one of its steps: what it can be resumed and forked from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Checkpoint {
+    /// The step that was completed with it.
+    pub step: u32,
+    /// The agent that took the step.
+    pub agent_id: AgentId,
+    /// How many messages the conversation had then.
+    pub message_count: u32,
+    /// Whether a fork took it over from its parent.
+    pub is_taken_over: bool,
+    /// The agent's state besides the conversation. Its keys may change.
+    #[schema(value_type = Object, additional_properties = true)]
+    pub state: Value,
+    /// When the step was completed.
+    pub created_at: Timestamp,
+}
+
+/// A page of checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CheckpointPage {
+    /// In the order of their steps.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Pass it as `cursor` to read on; null at the end.
+    pub next_cursor: Option<String>,
+}
+
 /// The answer to `POST /api/runs/{run_id}/cancel`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunCancelled {
@@ -356,7 +444,7 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// Milliseconds from start to end.
     pub duration_ms: Option<u64>,
-    /// Number of completed steps.
+    /// Number of completed steps, with those that a fork took over.
     pub step_count: u32,
     /// Number of tool calls.
     pub tool_call_count: u32,
@@ -370,6 +458,10 @@ pub struct Run {
     pub model: Option<String>,
     /// The time zone that was asked for.
     pub timezone: Option<Zone>,
+    /// The run that it was forked from; null for others.
+    pub parent_run_id: Option<RunId>,
+    /// The last step that it took over from there, 0 for none; null where it is no fork.
+    pub forked_from_step: Option<u32>,
     /// Your own data, given back unchanged.
     #[schema(value_type = Object, additional_properties = true)]
     pub metadata: Map<String, Value>,
@@ -423,6 +515,71 @@ pub struct RunPage {
     pub runs: Vec<Run>,
     /// Pass it as `cursor` to read on; null at the end.
     pub next_cursor: Option<String>,
+}
+
+/// What runs come to together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunSummary {
+    /// How many there are.
+    pub runs: u64,
+    /// How many stand where; those of none are left out.
+    pub by_status: Vec<StatusCount>,
+    /// The sum of their model calls.
+    pub usage: Usage,
+    /// What those cost, by the price table.
+    pub cost_usd: f64,
+    /// Half of those that have ended took no longer than this, in milliseconds.
+    pub duration_p50_ms: Option<u64>,
+    /// 95 of 100 that have ended took no longer than this, in milliseconds.
+    pub duration_p95_ms: Option<u64>,
+    /// Older runs were not looked at, because there are too many; null if all were.
+    pub since: Option<Timestamp>,
+}
+
+/// How many runs have a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StatusCount {
+    /// The status.
+    pub status: RunStatus,
+    /// The number of runs.
+    pub runs: u64,
+}
+
+/// `event: run` of the stream of a scope: a run that was accepted, has begun or has ended, as it is now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunNews {
+    /// The id of the run.
+    pub run_id: RunId,
+    /// Its status.
+    pub status: RunStatus,
+    /// The conversation it belongs to.
+    pub session_key: SessionKey,
+    /// The agent that does it.
+    pub agent_id: AgentId,
+    /// The beginning of its task, at most 200 characters.
+    pub input: String,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When a worker first took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended; null before.
+    pub ended_at: Option<Timestamp>,
+    /// Milliseconds from start to end.
+    pub duration_ms: Option<u64>,
+    /// Number of completed steps.
+    pub step_count: u32,
+    /// Number of tool calls.
+    pub tool_call_count: u32,
+    /// The sum of its model calls.
+    pub usage: Usage,
+    /// What its model calls cost, by the price table.
+    pub cost_usd: f64,
+    /// The model it asks, `<provider>/<model>`, once started.
+    pub model: Option<String>,
+    /// The run that it was forked from; null for others.
+    pub parent_run_id: Option<RunId>,
+    /// The last of its times.
+    pub changed_at: Timestamp,
 }
 
 /// A conversation.

@@ -2,24 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What runs used, by day and model.
+use crate::time::Timestamp;
+
+/// What runs used, by time and what was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UsageReport {
-    /// Newest day first, then by model.
-    pub days: Vec<DayUsage>,
+    /// Newest first, then by name.
+    pub rows: Vec<UsageRow>,
+    /// There are more rows, older ones, than an answer has: ask for a shorter time.
+    pub is_cut: bool,
 }
 
-/// What the runs of one day used of one model.
+/// What the runs of one hour or day used, of one model, agent, user or project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct DayUsage {
-    /// The day (UTC) on which the runs were created, `YYYY-MM-DD`.
-    #[schema(example = "2026-01-31")]
-    pub day: String,
-    /// `<provider>/<model>`
+pub struct UsageRow {
+    /// When the hour or day (UTC) in which the runs were created began.
+    pub at: Timestamp,
+    /// The model (`<provider>/<model>`), agent, user or project; null for no project.
     #[schema(example = "openai/gpt-5")]
-    pub model: String,
+    pub name: Option<String>,
     /// The number of runs.
     pub runs: u64,
+    /// Of these, the number that failed.
+    pub failed: u64,
     /// Tokens of their prompts.
     pub input_tokens: u64,
     /// Tokens of their answers.
@@ -33,6 +38,50 @@ pub struct DayUsage {
     pub cached_share: Option<f64>,
     /// What they cost, in US dollars.
     pub cost_usd: f64,
+    /// Half of those that have ended took no longer than this, in milliseconds.
+    pub duration_p50_ms: Option<u64>,
+    /// 95 of 100 that have ended took no longer than this, in milliseconds.
+    pub duration_p95_ms: Option<u64>,
+}
+
+/// How long the time of a row of usage is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UsagePer {
+    /// An hour.
+    Hour,
+    /// A day, UTC.
+    #[default]
+    Day,
+}
+
+/// A process that works on the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeInfo {
+    /// Names it while it lives.
+    #[schema(example = "01890a5d-ac96-774b-bcce-b302099a8057")]
+    pub node_id: String,
+    /// The version of its executable.
+    pub version: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it last gave a sign of life: every few seconds.
+    pub seen_at: Timestamp,
+    /// It was seen lately enough to be counted on.
+    pub is_alive: bool,
+    /// Most runs that it works on at once.
+    pub concurrency: u32,
+    /// Runs that it works on.
+    pub running: u32,
+    /// How many tools its runs have.
+    pub tool_count: u32,
+}
+
+/// The nodes of the database, those that started last first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NodeList {
+    /// At most 500.
+    pub nodes: Vec<NodeInfo>,
 }
 
 /// The queue of one organisation.

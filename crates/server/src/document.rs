@@ -1,10 +1,13 @@
 //! The OpenAPI document: its head, and what all operations have in common. What is particular to a
 //! route stands above its handler.
 
+mod events;
+
 use protocol::{
     error::ErrorBody,
     event::{LlmDelta, LlmReset},
     key::Right,
+    run::RunNews,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -42,7 +45,10 @@ pub(crate) fn head() -> OpenApi {
             tag("sessions", "Conversations: runs with the same `session_key`"),
             tag("memories", "Texts that runs and people remember"),
             tag("catalog", "What runs can use"),
-            tag(ADMINISTRATION, "Keys and audit of the whole organisation; right `admin`"),
+            tag(
+                ADMINISTRATION,
+                "Keys, audit and usage of the whole organisation, and nodes; right `admin`",
+            ),
             tag("identity", "Logging in and out with a browser; no scope is needed"),
             tag("operations", "Health and metrics; no scope is needed"),
         ]))
@@ -57,10 +63,12 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
         (ErrorBody::name().into_owned(), ErrorBody::schema()),
         (LlmDelta::name().into_owned(), LlmDelta::schema()),
         (LlmReset::name().into_owned(), LlmReset::schema()),
+        (RunNews::name().into_owned(), RunNews::schema()),
     ];
     ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
     add_rules_between_fields(components);
+    events::name_events(components);
     let bearer = Http::builder()
         .scheme(HttpAuthScheme::Bearer)
         .description(Some(

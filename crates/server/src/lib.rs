@@ -18,5 +18,7 @@ pub mod rate_limit;
 pub mod router;
 mod routes;
 pub mod settings;
+mod spans;
+mod stream_out;
 mod stream_pages;
 mod waiting_bytes;

@@ -34,7 +34,7 @@ pub const HEADERS_READ_MAX: usize = 2 * HEADERS_MAX;
 /// Read and write buffer of a connection, in bytes.
 pub const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
 /// Most query parameters; more are a 400.
-pub const QUERY_PARAMETERS_MAX: usize = 64;
+pub const QUERY_PARAMETERS_MAX: usize = 80;
 /// How much of a body over its limit is read and thrown away, in bytes.
 pub const DISCARD_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// How long a body over its limit is read and thrown away.
@@ -42,6 +42,12 @@ pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest name of a field and longest words about it, in characters: they may quote what was sent.
 pub const FIELD_WORDS_MAX_CHARS: usize = 256;
 
+/// Days of usage that are summed up where no time is named, today included.
+pub const USAGE_DAYS: i64 = 30;
+/// Most days of usage by day.
+pub const USAGE_BY_DAY_MAX_DAYS: i64 = 366;
+/// Most days of usage by hour.
+pub const USAGE_BY_HOUR_MAX_DAYS: i64 = 31;
 /// Seconds that a client is asked to wait before it tries again.
 pub const RETRY_AFTER_S: u64 = 1;
 /// How long after a request failed for it `/health` says why the database refuses work.
@@ -93,6 +99,8 @@ pub const STREAMS_MAX: usize = 8192;
 pub const STREAMS_PER_KEY: u32 = 200;
 /// Most streams at once of one organisation.
 pub const STREAMS_PER_ORG: u32 = 1_000;
+/// Most runs of one stream.
+pub const STREAM_RUNS_MAX: usize = 64;
 /// Longest life of a stream; its client resumes where it was.
 pub const STREAM_LIFE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Time between two heartbeats of a stream.

@@ -33,8 +33,8 @@ use crate::{
         require_right::{require_credential, require_right},
     },
     routes::{
-        audit, catalog, contexts, health, keys, login, memories, runs, sessions, stream, usage,
-        web, whoami,
+        audit, catalog, contexts, forks, health, keys, login, memories, runs, sessions, stream,
+        streams, trace, usage, web, whoami,
     },
     settings::TenantLimits,
 };
@@ -46,11 +46,17 @@ fn routes(access: &AccessControl) -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(document::head())
         .routes(needs(RunsWrite, routes!(runs::create)))
         .routes(needs(RunsRead, routes!(runs::list)))
+        .routes(needs(RunsRead, routes!(runs::summary)))
         .routes(needs(RunsRead, routes!(runs::get)))
         .routes(needs(RunsRead, routes!(runs::events)))
         .routes(needs(RunsRead, routes!(contexts::get)))
         .routes(needs(RunsRead, routes!(stream::follow)))
+        .routes(needs(RunsRead, routes!(streams::follow_many)))
+        .routes(needs(RunsRead, routes!(trace::trace)))
+        .routes(needs(RunsRead, routes!(trace::span)))
         .routes(needs(RunsWrite, routes!(runs::cancel)))
+        .routes(needs(RunsRead, routes!(forks::checkpoints)))
+        .routes(needs(RunsWrite, routes!(forks::fork)))
         .routes(needs(RunsRead, routes!(sessions::list)))
         .routes(needs(RunsRead, routes!(sessions::runs)))
         .routes(needs(MemoryWrite, routes!(memories::write)))
@@ -67,6 +73,8 @@ fn routes(access: &AccessControl) -> OpenApiRouter<App> {
         .routes(needs(RunsRead, routes!(catalog::agents)))
         .routes(needs(RunsRead, routes!(usage::usage)))
         .routes(needs(RunsRead, routes!(usage::queue)))
+        .routes(needs(Admin, routes!(usage::of_organisation)))
+        .routes(needs(Admin, routes!(usage::nodes)))
         .routes(needs(Admin, routes!(keys::create, keys::list)))
         .routes(needs(Admin, routes!(keys::revoke)))
         .routes(needs(Admin, routes!(audit::list)))

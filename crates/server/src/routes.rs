@@ -4,6 +4,7 @@
 pub(crate) mod audit;
 pub(crate) mod catalog;
 pub(crate) mod contexts;
+pub(crate) mod forks;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod login;
@@ -11,6 +12,8 @@ pub(crate) mod memories;
 pub(crate) mod runs;
 pub(crate) mod sessions;
 pub(crate) mod stream;
+pub(crate) mod streams;
+pub(crate) mod trace;
 pub(crate) mod usage;
 pub(crate) mod web;
 pub(crate) mod whoami;

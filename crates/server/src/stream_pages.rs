@@ -53,7 +53,16 @@ struct Place {
     scope: Scope,
     run_id: RunId,
     cursor: StreamCursor,
-    with_deltas: bool,
+    form: FrameForm,
+}
+
+/// What frames look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FrameForm {
+    /// Text of the model is among them.
+    pub(crate) with_deltas: bool,
+    /// Ids begin with that of the run: the stream is of several.
+    pub(crate) ids_name_run: bool,
 }
 
 type PageFuture = BoxFuture<'static, Result<Arc<StreamPage>, PageError>>;
@@ -135,17 +144,17 @@ impl StreamPages {
         scoped: &Scoped,
         run_id: RunId,
         cursor: StreamCursor,
-        with_deltas: bool,
+        form: FrameForm,
         owner: &BytesOwner,
     ) -> Result<SharedPage, PageError> {
         let asked_at = Instant::now();
-        let place = Place { scope: scoped.scope().clone(), run_id, cursor, with_deltas };
+        let place = Place { scope: scoped.scope().clone(), run_id, cursor, form };
         loop {
             let reading = self.join(&place, asked_at, || {
                 let (scoped, bytes, owner) = (scoped.clone(), self.bytes.clone(), owner.clone());
                 async move {
                     let room = bytes.reserve(&owner, FRAMES_MAX_BYTES as usize).await?;
-                    read_page(&scoped, run_id, cursor, with_deltas, room).await.map(Arc::new)
+                    read_page(&scoped, run_id, cursor, form, room).await.map(Arc::new)
                 }
                 .boxed()
             });
@@ -155,6 +164,12 @@ impl StreamPages {
                 return Ok(SharedPage { page, _reading: reading });
             }
         }
+    }
+
+    /// A text that counts as waiting until its follower has taken it.
+    pub(crate) async fn hold(&self, text: String, owner: &BytesOwner) -> Result<Bytes, PageError> {
+        let room = self.bytes.reserve(owner, text.len()).await?;
+        Ok(Bytes::from_owner(RoomyText { text, _room: room }))
     }
 
     /// A reading at the place that is under way or still good; else a new one.
@@ -195,17 +210,17 @@ async fn read_page(
     scoped: &Scoped,
     run_id: RunId,
     cursor: StreamCursor,
-    with_deltas: bool,
+    form: FrameForm,
     mut room: ByteRoom,
 ) -> Result<StreamPage, PageError> {
     let began_at = Instant::now();
     let frames = scoped
-        .read_frames(run_id, cursor, with_deltas)
+        .read_frames(run_id, cursor, form.with_deltas)
         .await
         .map_err(|error| PageError::Store(Arc::new(error)))?;
     let mut text = String::new();
     for frame in &frames.frames {
-        write_frame(&mut text, run_id, frame)
+        write_frame(&mut text, run_id, frame, form)
             .map_err(|error| PageError::Unwritable(Arc::new(error)))?;
     }
     text.shrink_to_fit();
@@ -231,27 +246,38 @@ impl AsRef<[u8]> for RoomyText {
     }
 }
 
-fn write_frame(out: &mut String, run_id: RunId, frame: &Frame) -> Result<(), serde_json::Error> {
+fn write_frame(
+    out: &mut String,
+    run_id: RunId,
+    frame: &Frame,
+    form: FrameForm,
+) -> Result<(), serde_json::Error> {
+    let StreamCursor { seq, n } = frame.cursor();
+    let mut id = if form.ids_name_run { format!("{run_id}:{seq}") } else { seq.to_string() };
+    if n > 0 {
+        id.push_str(&format!(".{n}"));
+    }
     match frame {
-        Frame::Event(event) => write_lines(out, event.seq, &event.type_name, event),
+        Frame::Event(event) => write_lines(out, &id, &event.type_name, event),
         Frame::Delta { at, step_id, text } => write_lines(
             out,
-            format_args!("{}.{}", at.seq, at.n),
+            &id,
             "llm.delta",
             &LlmDelta { run_id, step_id: step_id.clone(), n: at.n, text: text.clone() },
         ),
         Frame::Reset { at, step_id } => write_lines(
             out,
-            format_args!("{}.{}", at.seq, at.n),
+            &id,
             "llm.reset",
             &LlmReset { run_id, step_id: step_id.clone(), n: at.n },
         ),
     }
 }
 
-fn write_lines(
+/// A frame of server-sent events.
+pub(crate) fn write_lines(
     out: &mut String,
-    id: impl std::fmt::Display,
+    id: &str,
     event: &str,
     data: &impl Serialize,
 ) -> Result<(), serde_json::Error> {
@@ -273,11 +299,15 @@ mod tests {
             text: "a\r\nb\u{2028}".into(),
         };
         let mut out = String::new();
-        write_frame(&mut out, run_id, &frame).unwrap();
+        let form = FrameForm { with_deltas: true, ids_name_run: false };
+        write_frame(&mut out, run_id, &frame, form).unwrap();
         assert_eq!(
             out,
             "id: 3.2\nevent: llm.delta\ndata: {\"run_id\":\"run_01h455vb4pex5vsknk084sn02q\",\
              \"step_id\":\"step_0001\",\"n\":2,\"text\":\"a\\r\\nb\u{2028}\"}\n\n"
         );
+        let mut out = String::new();
+        write_frame(&mut out, run_id, &frame, FrameForm { ids_name_run: true, ..form }).unwrap();
+        assert!(out.starts_with("id: run_01h455vb4pex5vsknk084sn02q:3.2\n"), "{out}");
     }
 }

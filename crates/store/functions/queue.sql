@@ -43,7 +43,8 @@ returns table (
     timezone text, response_format text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
     written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision,
-    has_turns boolean, served_last text)
+    has_turns boolean, turns_before uuid, parent_run_id uuid, forked_from_step int,
+    input_follows boolean, served_last text)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -212,12 +213,14 @@ begin
                 select from public.runs o
                 where o.org_id = r.org_id and o.user_id = r.user_id
                   and o.project_id = r.project_id
-                  and (o.session_key, o.run_id) < (r.session_key, r.run_id)
+                  and (o.session_key, o.run_id)
+                      < (r.session_key, coalesce(r.turns_before, r.run_id))
                   and (o.session_key, o.run_id)
                       > (r.session_key, '00000000-0000-0000-0000-000000000000')
                   and o.session_key <> ''
                 order by o.session_key desc, o.run_id desc
                 limit 1) earlier),
+        coalesce(r.turns_before, r.run_id), r.parent_run_id, r.forked_from_step, r.input_follows,
         v_orgs[nullif(cardinality(v_orgs), v_rescued)];
 end $$;
 

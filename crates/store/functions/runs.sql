@@ -40,10 +40,14 @@ begin
     v_now := clock_timestamp();
     created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, timezone, response_format, metadata, created_at)
+                      limits, timezone, response_format, metadata, parent_run_id, forked_from_step, turns_before,
+                      input_follows, step_count, created_at)
     values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
             p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone', p_format,
-            coalesce(p_new -> 'metadata', '{}'), v_now);
+            coalesce(p_new -> 'metadata', '{}'), (p_new ->> 'parent_run_id')::uuid,
+            (p_new ->> 'forked_from_step')::int, (p_new ->> 'turns_before')::uuid,
+            coalesce((p_new ->> 'input_follows')::boolean, false),
+            coalesce((p_new ->> 'forked_from_step')::int, 0), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
     values (p_org, created, p_user, p_project, v_session, v_busy, v_now);
     if p_audit is not null then

@@ -48,7 +48,15 @@ create table runs (
     -- Says what day it is for the run; the agent's or the operator's where it is null.
     timezone text,
     metadata jsonb not null default '{}',
+    -- Of a fork: the run that it was made of, and the last step that it took over from there.
+    parent_run_id uuid,
+    forked_from_step int check (forked_from_step >= 0),
+    -- Of a fork: earlier turns of its session are those before this run, the first of its ancestors.
+    turns_before uuid,
+    -- The input is said behind the steps that were taken over, and is not the task before them.
+    input_follows boolean not null default false,
     model text,
+    -- Those that a fork took over included.
     step_count int not null default 0,
     tool_call_count int not null default 0,
     input_tokens bigint not null default 0,
@@ -63,10 +71,14 @@ create table runs (
     started_at timestamptz,
     ended_at timestamptz,
     primary key (org_id, run_id),
-    check ((status in ('completed', 'failed', 'cancelled')) = (ended_at is not null))
+    check ((status in ('completed', 'failed', 'cancelled')) = (ended_at is not null)),
+    check ((parent_run_id is null) = (forked_from_step is null)
+           and (parent_run_id is null) = (turns_before is null))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 200);
 -- No index holds a column that changes while a run is worked on: its updates stay heap-only.
 create index runs_by_scope on runs (org_id, user_id, project_id, run_id);
+create index runs_by_parent on runs (org_id, user_id, project_id, parent_run_id, run_id)
+    where parent_run_id is not null;
 -- The two indexes by session, this one and the queue's, hold only runs that have a session. To a
 -- planner that knows nothing of a tenant yet, an index over all runs looks as good as the primary key
 -- for finding one run, and is then read from end to end. A query that looks up a session says

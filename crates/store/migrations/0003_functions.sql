@@ -633,6 +633,51 @@ language sql security definer set search_path = '' as $$
     delete from public.idempotency_keys
     where created_at < clock_timestamp() - make_interval(secs => p_kept_s)
 $$;
+-- What runs used, for operators.
+
+-- Usage of a scope or, without user and project, of an organisation: of the runs that were created
+-- between two times, which their ids say (see `new_id`), a row for each hour or day and name, newest
+-- first.
+create or replace function usage_rows(
+    p_org text, p_user text, p_project text, p_first uuid, p_end uuid, p_per text, p_by text,
+    p_most int)
+returns table (
+    at timestamptz, name text, runs bigint, failed bigint, input_tokens bigint,
+    output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint,
+    cost_usd double precision, p50_ms double precision, p95_ms double precision)
+language sql stable set search_path = '' as $$
+    select date_trunc(p_per, r.created_at, 'UTC') as at, k.name, count(*),
+           count(*) filter (where r.status = 'failed'),
+           sum(r.input_tokens)::bigint, sum(r.output_tokens)::bigint,
+           sum(r.reasoning_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.cost_usd),
+           percentile_disc(0.5) within group (order by d.ms) filter (where d.ms is not null),
+           percentile_disc(0.95) within group (order by d.ms) filter (where d.ms is not null)
+    from public.runs r
+    cross join lateral (
+        select case p_by when 'model' then r.model when 'agent' then r.agent_id
+                         when 'user' then r.user_id when 'project' then r.project_id end as name
+    ) k
+    cross join lateral (
+        select (extract(epoch from r.ended_at - r.started_at) * 1000)::double precision as ms
+    ) d
+    where r.org_id = p_org and r.run_id >= p_first and r.run_id < p_end
+      and (p_user is null or r.user_id = p_user and r.project_id = p_project)
+      and k.name is not null
+    group by 1, 2
+    order by 1 desc, 2
+    limit p_most
+$$;
+
+-- The usage of a whole organisation: its administrators see what no single scope does.
+create or replace function organisation_usage(
+    p_org text, p_first uuid, p_end uuid, p_per text, p_by text, p_most int)
+returns table (
+    at timestamptz, name text, runs bigint, failed bigint, input_tokens bigint,
+    output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint,
+    cost_usd double precision, p50_ms double precision, p95_ms double precision)
+language sql stable security definer set search_path = '' as $$
+    select * from public.usage_rows(p_org, null, null, p_first, p_end, p_per, p_by, p_most)
+$$;
 -- Claiming runs and keeping their leases, over all tenants.
 
 -- What a worker may do with a run, judged before anything of it is read. `p_attempts`: workers that
@@ -678,7 +723,8 @@ returns table (
     timezone text, response_format text, created_at timestamptz, step_count int, tool_call_count int, input_tokens bigint,
     output_tokens bigint, reasoning_tokens bigint, cached_tokens bigint, cost_usd double precision,
     written_bytes bigint, verdict text, rescued boolean, elapsed_s double precision,
-    has_turns boolean, served_last text)
+    has_turns boolean, turns_before uuid, parent_run_id uuid, forked_from_step int,
+    input_follows boolean, served_last text)
 language plpgsql security definer set search_path = ''
 set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -847,12 +893,14 @@ begin
                 select from public.runs o
                 where o.org_id = r.org_id and o.user_id = r.user_id
                   and o.project_id = r.project_id
-                  and (o.session_key, o.run_id) < (r.session_key, r.run_id)
+                  and (o.session_key, o.run_id)
+                      < (r.session_key, coalesce(r.turns_before, r.run_id))
                   and (o.session_key, o.run_id)
                       > (r.session_key, '00000000-0000-0000-0000-000000000000')
                   and o.session_key <> ''
                 order by o.session_key desc, o.run_id desc
                 limit 1) earlier),
+        coalesce(r.turns_before, r.run_id), r.parent_run_id, r.forked_from_step, r.input_follows,
         v_orgs[nullif(cardinality(v_orgs), v_rescued)];
 end $$;
 
@@ -959,10 +1007,14 @@ begin
     v_now := clock_timestamp();
     created := coalesce(p_run, new_id(v_now));
     insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input, llm_config,
-                      limits, timezone, response_format, metadata, created_at)
+                      limits, timezone, response_format, metadata, parent_run_id, forked_from_step, turns_before,
+                      input_follows, step_count, created_at)
     values (p_org, created, p_user, p_project, v_session, p_new ->> 'agent_id', p_new ->> 'input',
             p_new -> 'llm_config', p_new -> 'limits', p_new ->> 'timezone', p_format,
-            coalesce(p_new -> 'metadata', '{}'), v_now);
+            coalesce(p_new -> 'metadata', '{}'), (p_new ->> 'parent_run_id')::uuid,
+            (p_new ->> 'forked_from_step')::int, (p_new ->> 'turns_before')::uuid,
+            coalesce((p_new ->> 'input_follows')::boolean, false),
+            coalesce((p_new ->> 'forked_from_step')::int, 0), v_now);
     insert into queue (org_id, run_id, user_id, project_id, session_key, blocked, available_at)
     values (p_org, created, p_user, p_project, v_session, v_busy, v_now);
     if p_audit is not null then
@@ -1014,26 +1066,42 @@ begin
 end $$;
 -- Earlier turns of a conversation.
 
--- What every run reads before its first step.
+-- What every run reads before its first step: the turns before `p_before`, newest first. Of a fork it
+-- is the one before the first of its ancestors that came before it, so what it took the place of is
+-- passed over: its parent, and whatever followed that.
 create or replace function session_turns(
     p_org text, p_user text, p_project text, p_session text, p_before uuid, p_limit bigint)
 returns table (run_id uuid, input text, output text)
 language plpgsql
-set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
+set enable_sort = off as $$
 #variable_conflict use_column
+declare
+    v_turn record;
+    v_before uuid := p_before;
+    v_turns bigint := 0;
 begin
     perform set_tenant(p_org, p_user, p_project);
-    return query
-    select r.run_id, r.input, r.output from runs r
-    -- A range and an order over both columns, so that no other index can look as good as the one by
-    -- session: of a tenant that came after the last `analyze`, the planner knows nothing.
-    where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
-      and (r.session_key, r.run_id) < (p_session, p_before)
-      and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
-      -- What was asked stays, also where no answer came of it.
-      and r.session_key <> '' and r.status in ('completed', 'failed', 'cancelled')
-    order by r.session_key desc, r.run_id desc
-    limit p_limit;
+    for v_turn in
+        select r.run_id, r.input, r.output, r.turns_before from runs r
+        -- A range and an order over both columns, so that no other index can look as good as the one
+        -- by session: of a tenant that came after the last `analyze`, the planner knows nothing.
+        where r.org_id = p_org and r.user_id = p_user and r.project_id = p_project
+          and (r.session_key, r.run_id) < (p_session, p_before)
+          and (r.session_key, r.run_id) > (p_session, '00000000-0000-0000-0000-000000000000')
+          -- What was asked stays, also where no answer came of it.
+          and r.session_key <> '' and r.status in ('completed', 'failed', 'cancelled')
+        order by r.session_key desc, r.run_id desc
+    loop
+        exit when v_turns >= p_limit;
+        continue when v_turn.run_id >= v_before;
+        v_before := coalesce(v_turn.turns_before, v_turn.run_id);
+        v_turns := v_turns + 1;
+        run_id := v_turn.run_id;
+        input := v_turn.input;
+        output := v_turn.output;
+        return next;
+    end loop;
 end $$;
 -- A run as it is read: by page or live.
 

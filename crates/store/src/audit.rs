@@ -49,6 +49,12 @@ impl CreationNote {
         let action = AuditAction::RunCreated.as_str();
         Self { actor: actor.to_owned(), action, detail: whose(scope) }
     }
+
+    /// Says that the run was forked from another.
+    pub(crate) fn from(mut self, parent: RunId) -> Self {
+        self.detail.insert("parent_run_id".into(), parent.to_string().into());
+        self
+    }
 }
 
 fn whose(scope: &Scope) -> Map<String, Value> {

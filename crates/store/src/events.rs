@@ -8,6 +8,7 @@ use protocol::{
 };
 use serde_json::Value;
 use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
 
 use crate::{
     error::StoreError,
@@ -17,6 +18,9 @@ use crate::{
 
 /// Most bytes of payloads, or of texts, of one page; but always one row.
 pub const PAGE_MAX_BYTES: i64 = 4 * 1024 * 1024;
+
+/// How many generations back the results of calls are looked for that a fork took over.
+pub const FORKS_MAX: u32 = 64;
 
 /// Where to begin in a run, what to leave out, and when to stop.
 pub(crate) struct Walk<'a> {
@@ -75,17 +79,37 @@ impl Scoped {
     }
 
     /// What a tool call of a run gave, as its event has it; none where the call has no result there.
+    /// What a fork took over is found with the run it was made of, [`FORKS_MAX`] generations back.
     pub async fn tool_result(
         &self,
         run_id: RunId,
         call_id: CallId,
     ) -> Result<Option<ToolResult>, StoreError> {
+        let mut at = Some(run_id);
+        for _ in 0..=FORKS_MAX {
+            let Some(run_id) = at else { break };
+            let Some(row) = self.tool_result_row(run_id, call_id).await? else { break };
+            if let Some(tool) = row.try_get("tool")? {
+                return Ok(Some(ToolResult { tool, result: get_json(&row, "result")? }));
+            }
+            at = row.try_get::<Option<Uuid>, _>("parent_run_id")?.map(RunId::from_uuid);
+        }
+        Ok(None)
+    }
+
+    async fn tool_result_row(
+        &self,
+        run_id: RunId,
+        call_id: CallId,
+    ) -> Result<Option<PgRow>, StoreError> {
         // The span is compared first: it stands in the row itself, a large payload beside it.
         let query = sqlx::query(
-            "select e.payload ->> 'tool' as tool, e.payload -> 'result' as result
-             from runs r join events e using (org_id, run_id)
+            "select r.parent_run_id, e.payload ->> 'tool' as tool, e.payload -> 'result' as result
+             from runs r
+             left join events e
+                 on e.org_id = r.org_id and e.run_id = r.run_id and e.span_id = $5
+                 and e.type = 'tool.result'
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
-               and e.span_id = $5 and e.type = 'tool.result'
              limit 1",
         )
         .bind(self.org())
@@ -93,11 +117,7 @@ impl Scoped {
         .bind(self.project())
         .bind(run_id.uuid())
         .bind(SpanId::derive(run_id, &call_id.to_string()).bits());
-        let rows = self.read(query).await?;
-        let found = |row: &PgRow| {
-            Ok(ToolResult { tool: row.try_get("tool")?, result: get_json(row, "result")? })
-        };
-        rows.first().map(found).transpose()
+        Ok(self.read(query).await?.pop())
     }
 
     /// Reads a stretch of a run, and no row that it does not return.

@@ -11,6 +11,7 @@ use protocol::{
     event::Fact,
     id::{CallId, RunId, SpanId},
     message::{Message, Usage},
+    name::AgentId,
     run::{RunError, RunStatus},
     scope::Scope,
     tool::{Effect, Outcome},
@@ -26,7 +27,7 @@ use crate::{
     handle::Store,
     notifier::Subject,
     queue::Claim,
-    rows::{get_json, get_u32, get_word, rows_json, storable_json, to_i32},
+    rows::{get_json, get_parsed, get_u32, get_word, rows_json, storable_json, to_i32},
     stream::StreamCursor,
 };
 
@@ -94,6 +95,7 @@ impl Entry {
             model,
             end,
             output_cut: _,
+            output_is_json: _,
             remember: _,
         } = self;
         let is_alone = events.is_empty() && messages.is_empty() && checkpoint.is_none();
@@ -170,6 +172,10 @@ pub struct Restored {
     pub recent_from: u32,
     /// Whether there is such a step.
     pub has_open_step: bool,
+    /// Whether there is any message behind the last completed step.
+    pub has_begun_step: bool,
+    /// The agent that took the last completed step.
+    pub agent_id: Option<AgentId>,
     /// Messages of the whole conversation.
     pub messages_written: u32,
     /// The calls that the step which was not completed has intended.
@@ -291,7 +297,7 @@ impl Journal {
     ) -> Result<Restored, StoreError> {
         let mut tx = self.store.scoped(&self.scope).begin().await?;
         let checkpoint = sqlx::query(
-            "select c.step, c.message_count, c.state
+            "select c.step, c.agent_id, c.message_count, c.state
              from runs r join checkpoints c using (org_id, run_id)
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
              order by c.step desc
@@ -340,6 +346,7 @@ impl Journal {
             step,
             recent_from,
             calls: calls.iter().map(known_call).collect::<Result<_, _>>()?,
+            agent_id: checkpoint.as_ref().map(|row| get_parsed(row, "agent_id")).transpose()?,
             state,
             ..Restored::default()
         };
@@ -348,6 +355,7 @@ impl Journal {
             let message: Message = get_json(row, "message")?;
             let is_answer = matches!(message, Message::Assistant { .. });
             restored.has_open_step |= position >= open_at && is_answer;
+            restored.has_begun_step |= position >= open_at;
             restored.messages_written = position + 1;
             match position < first {
                 true => restored.first.push(message),

@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
-use protocol::tool::{CatalogNotes, TaughtModel, ToolInfo};
+use protocol::{
+    tool::{CatalogNotes, TaughtModel, ToolInfo},
+    usage::NodeInfo,
+};
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
 use crate::{
     error::StoreError,
     handle::Store,
-    rows::{get_u64, to_i32},
+    rows::{get_timestamp, get_u32, get_u64, to_i32},
 };
 
 /// A node that was not seen for this long is not counted.
 pub const NODE_SILENT_AFTER: Duration = Duration::from_secs(15);
+/// Most nodes of a list.
+const NODES_LISTED_MAX: i64 = 500;
 /// How long an idempotency key is kept.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(48 * 3600);
 /// Deltas that one statement removes.
@@ -90,6 +95,35 @@ impl Store {
             capacity: get_u64(&row, "capacity")?,
             running: get_u64(&row, "running")?,
         })
+    }
+
+    /// The nodes of the last hour, those that started last first.
+    pub async fn nodes(&self) -> Result<Vec<NodeInfo>, StoreError> {
+        let query = sqlx::query(
+            "select node_id, version, started_at, seen_at, concurrency, running,
+                    seen_at > clock_timestamp() - make_interval(secs => $1) as is_alive,
+                    jsonb_array_length(tools) as tool_count
+             from nodes
+             order by started_at desc
+             limit $2",
+        )
+        .bind(NODE_SILENT_AFTER.as_secs_f64())
+        .bind(NODES_LISTED_MAX);
+        let rows = self.database.call(query).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(NodeInfo {
+                    node_id: row.try_get::<Uuid, _>("node_id")?.to_string(),
+                    version: row.try_get("version")?,
+                    started_at: get_timestamp(row, "started_at")?,
+                    seen_at: get_timestamp(row, "seen_at")?,
+                    is_alive: row.try_get("is_alive")?,
+                    concurrency: get_u32(row, "concurrency")?,
+                    running: get_u32(row, "running")?,
+                    tool_count: get_u32(row, "tool_count")?,
+                })
+            })
+            .collect()
     }
 
     /// The tools that runs have, those of the node that started last, and what is worth knowing

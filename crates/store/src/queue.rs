@@ -81,6 +81,14 @@ pub struct Claim {
     pub written_bytes: u64,
     /// Its session has earlier runs.
     pub has_turns: bool,
+    /// Those before this one: itself or, of a fork, the first of its ancestors.
+    pub turns_before: RunId,
+    /// The run that it was forked from.
+    pub parent_run_id: Option<RunId>,
+    /// The last step that it took over from there; 0 for none.
+    pub forked_from_step: Option<u32>,
+    /// Its input is said behind the steps that it took over, and is not the task before them.
+    pub input_follows: bool,
 }
 
 /// What a worker may do with a run that it claims, as the claim judges before anything of the run
@@ -271,6 +279,10 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         cost_usd: row.try_get("cost_usd")?,
         written_bytes: get_u64(row, "written_bytes")?,
         has_turns: row.try_get("has_turns")?,
+        turns_before: RunId::from_uuid(row.try_get("turns_before")?),
+        parent_run_id: row.try_get::<Option<Uuid>, _>("parent_run_id")?.map(RunId::from_uuid),
+        forked_from_step: row.try_get::<Option<i32>, _>("forked_from_step")?.map(i32::unsigned_abs),
+        input_follows: row.try_get("input_follows")?,
     })
 }
 

@@ -1,15 +1,14 @@
-//! Runs as their tenant sees them: create, get, list, cancel.
+//! Runs as their tenant sees them: create, get, cancel. Lists of them are in `run_lists`.
 
 use protocol::{
     event::Fact,
     id::{RunId, SpanId},
-    limits::{RUN_TEXT_IN_LIST_MAX_BYTES, RUN_TEXT_MAX_BYTES},
-    name::{AgentId, SessionKey},
+    limits::RUN_TEXT_MAX_BYTES,
+    name::SessionKey,
     output::OutputJson,
-    page::{Page, PageLimit},
     run::{CreateRun, IfBusy, Run, RunCancelled, RunCreated, RunStatus},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{
     Postgres, Row,
     postgres::{PgArguments, PgRow},
@@ -20,12 +19,11 @@ use uuid::Uuid;
 use crate::{
     audit::CreationNote,
     error::StoreError,
-    events::PAGE_MAX_BYTES,
     failpoint,
     notifier::Subject,
     rows::{
-        cut_page_at, get_json, get_optional_json, get_optional_parsed, get_optional_timestamp,
-        get_parsed, get_timestamp, get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
+        get_json, get_optional_json, get_optional_parsed, get_optional_timestamp, get_parsed,
+        get_timestamp, get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -40,29 +38,19 @@ pub struct IdempotencyKey {
     pub request_hash: [u8; 32],
 }
 
-/// Which runs to list.
-#[derive(Debug, Clone, Default)]
-pub struct RunFilter {
-    /// Only those that stand here.
-    pub status: Option<RunStatus>,
-    /// Only those of this conversation.
-    pub session_key: Option<SessionKey>,
-    /// Only those of this agent.
-    pub agent_id: Option<AgentId>,
-}
-
 /// Why a run was stopped by the one that came after it.
 const INTERRUPTED: &str = "interrupted by a newer run of its session";
 
 /// `input` and `output` are cut while they are read, to as many characters as `text_max_bytes`, which
 /// may be four times as many bytes; [`run_from`] cuts the rest.
-fn run_columns(text_max_bytes: usize) -> String {
+pub(crate) fn run_columns(text_max_bytes: usize) -> String {
     format!(
         "run_id, status, session_key, agent_id, left(input, {text_max_bytes}) as input, \
          octet_length(input)::bigint as input_bytes, left(output, {text_max_bytes}) as output, \
          octet_length(output)::bigint as output_bytes, output_cut, output_is_json, error, created_at, started_at, ended_at, \
          step_count, tool_call_count, last_seq, input_tokens, output_tokens, \
-         reasoning_tokens, cached_tokens, cost_usd, model, timezone, metadata"
+         reasoning_tokens, cached_tokens, cost_usd, model, timezone, parent_run_id, \
+         forked_from_step, metadata"
     )
 }
 
@@ -80,7 +68,8 @@ impl Scoped {
             self.ring(&stopped);
             return Ok(created);
         }
-        let creation = self.creation(None, new, by)?;
+        let note = by.map(|by| CreationNote::by(by, self.scope()));
+        let creation = self.creation(None, new, format_of(new)?, new.if_busy, note)?;
         let row = self.store().database.call_one_for(self.org(), creation).await?;
         let created = self.created(&row)?;
         failpoint::pass("after_create_commit_before_ack");
@@ -95,7 +84,34 @@ impl Scoped {
         by: Option<&str>,
         key: &IdempotencyKey,
     ) -> Result<(RunCreated, bool), StoreError> {
+        self.once(key, async |tx, run_id| self.insert_run(tx, Some(run_id), new, by).await).await
+    }
+
+    /// Creates a run in the way that is given, if the key has created none.
+    pub(crate) async fn once<E: From<StoreError>>(
+        &self,
+        key: &IdempotencyKey,
+        create: impl AsyncFnOnce(&mut Transaction, Uuid) -> Result<(RunCreated, Vec<StoppedRun>), E>,
+    ) -> Result<(RunCreated, bool), E> {
         let mut tx = self.begin().await?;
+        let Some(run_id) = self.take_key(&mut tx, key).await? else {
+            let run = self.replayed_run(&mut tx, key).await?;
+            let run = run.ok_or_else(|| StoreError::from(sqlx::Error::RowNotFound))?;
+            return Ok((run, true));
+        };
+        let (created, stopped) = create(&mut tx, run_id).await?;
+        tx.commit().await?;
+        failpoint::pass("after_create_commit_before_ack");
+        self.ring(&stopped);
+        Ok((created, false))
+    }
+
+    /// The id of the run that this request is to create; none if the key has created one.
+    async fn take_key(
+        &self,
+        tx: &mut Transaction,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Uuid>, StoreError> {
         // A concurrent request with the same key waits here until this transaction has ended.
         let given: Option<Uuid> = sqlx::query_scalar(
             "insert into idempotency_keys (org_id, user_id, project_id, key, request_hash, run_id)
@@ -108,18 +124,10 @@ impl Scoped {
         .bind(self.project())
         .bind(&key.key)
         .bind(key.request_hash.as_slice())
-        .fetch_optional(&mut tx)
+        .fetch_optional(tx)
         .await?;
         failpoint::pass("after_idempotency_insert");
-        let Some(run_id) = given else {
-            let run = self.replayed_run(&mut tx, key).await?;
-            return Ok((run.ok_or(sqlx::Error::RowNotFound)?, true));
-        };
-        let (created, stopped) = self.insert_run(&mut tx, Some(run_id), new, by).await?;
-        tx.commit().await?;
-        failpoint::pass("after_create_commit_before_ack");
-        self.ring(&stopped);
-        Ok((created, false))
+        Ok(given)
     }
 
     /// The run that this key has created, if it has.
@@ -148,57 +156,6 @@ impl Scoped {
         run_from(rows.first().ok_or(StoreError::NotFound)?, RUN_TEXT_MAX_BYTES)
     }
 
-    /// Runs, newest first, those before `cursor`; of long texts the first
-    /// [`RUN_TEXT_IN_LIST_MAX_BYTES`]. A page is also cut at about [`PAGE_MAX_BYTES`].
-    pub async fn list_runs(
-        &self,
-        filter: &RunFilter,
-        cursor: Option<RunId>,
-        limit: PageLimit,
-    ) -> Result<Page<Run>, StoreError> {
-        let columns = run_columns(RUN_TEXT_IN_LIST_MAX_BYTES);
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "select * from (
-                 select *, count(*) over () as found_count,
-                        (sum(row_bytes) over (order by run_id desc))::bigint - row_bytes
-                        as bytes_before
-                 from (
-                     select *, octet_length(input)::bigint + coalesce(octet_length(output), 0)
-                               + octet_length(metadata::text)
-                               + coalesce(octet_length(error::text), 0) as row_bytes
-                     from (
-                         select {columns} from runs
-                         where org_id = $1 and user_id = $2 and project_id = $3
-                           and ($4::uuid is null or run_id < $4)
-                           and ($5::text is null or status = $5)
-                           and ($6::text is null or session_key = $6)
-                           and ($7::text is null or agent_id = $7)
-                         order by run_id desc
-                         limit $8
-                     ) found
-                 ) measured
-             ) page
-             where bytes_before < $9
-             order by run_id desc"
-        )))
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(cursor.map(RunId::uuid))
-        .bind(filter.status.map(RunStatus::as_str))
-        .bind(filter.session_key.as_ref().map(SessionKey::as_str))
-        .bind(filter.agent_id.as_ref().map(AgentId::as_str))
-        .bind(i64::from(limit.get()) + 1)
-        .bind(PAGE_MAX_BYTES);
-        let rows = self.read(query).await?;
-        let found = rows.first().map(|row| row.try_get::<i64, _>("found_count")).transpose()?;
-        let runs = rows
-            .iter()
-            .map(|row| run_from(row, RUN_TEXT_IN_LIST_MAX_BYTES))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(cut_page_at(runs, found, limit, |run| run.run_id.to_string()))
-    }
-
     /// Stops a run that has not ended: at once where no worker holds it, soon where one does.
     pub async fn cancel_run(
         &self,
@@ -215,8 +172,8 @@ impl Scoped {
     }
 
     /// Wakes the tasks that wait for what was just committed: a new run, and runs that were stopped.
-    fn ring(&self, stopped: &[Stopped]) {
-        for Stopped { run_id, status } in stopped {
+    pub(crate) fn ring(&self, stopped: &[StoppedRun]) {
+        for StoppedRun { run_id, status } in stopped {
             let subject = match status {
                 RunStatus::Running => Subject::Cancel(*run_id),
                 RunStatus::Pending
@@ -237,22 +194,27 @@ impl Scoped {
         run_id: Option<Uuid>,
         new: &CreateRun,
         by: Option<&str>,
-    ) -> Result<(RunCreated, Vec<Stopped>), StoreError> {
+    ) -> Result<(RunCreated, Vec<StoppedRun>), StoreError> {
         let stopped = match new.if_busy {
             IfBusy::Queue | IfBusy::Reject => Vec::new(),
             IfBusy::Interrupt => self.stop_session(tx, &new.session_key).await?,
         };
-        let row = self.creation(run_id, new, by)?.fetch_one(tx).await?;
+        let note = by.map(|by| CreationNote::by(by, self.scope()));
+        let row =
+            self.creation(run_id, new, format_of(new)?, new.if_busy, note)?.fetch_one(tx).await?;
         Ok((self.created(&row)?, stopped))
     }
 
-    fn creation<'q>(
+    /// The statement that creates a run: `new` has the names of the columns.
+    pub(crate) fn creation<'q>(
         &'q self,
         run_id: Option<Uuid>,
-        new: &CreateRun,
-        by: Option<&str>,
+        new: &impl Serialize,
+        format: Option<String>,
+        if_busy: IfBusy,
+        note: Option<CreationNote>,
     ) -> Result<Query<'q, Postgres, PgArguments>, StoreError> {
-        let audit = by.map(|by| storable_json(&CreationNote::by(by, self.scope())));
+        let audit = note.map(|note| storable_json(&note));
         let most = self.store().limits.queued_per_org.max(1);
         let counted = (!self.store().admission.passes(self.org())).then_some(to_i32(most));
         Ok(sqlx::query(
@@ -265,13 +227,13 @@ impl Scoped {
         .bind(self.project())
         .bind(run_id)
         .bind(storable_json(new)?)
-        .bind(new.if_busy == IfBusy::Reject)
+        .bind(if_busy == IfBusy::Reject)
         .bind(counted)
         .bind(audit.transpose()?)
-        .bind(new.response_format.as_ref().map(storable_json).transpose()?))
+        .bind(format))
     }
 
-    fn created(&self, row: &PgRow) -> Result<RunCreated, StoreError> {
+    pub(crate) fn created(&self, row: &PgRow) -> Result<RunCreated, StoreError> {
         if let Some(queued) = row.try_get::<Option<i64>, _>("queued")? {
             let queued = u32::try_from(queued).unwrap_or(u32::MAX);
             let most = self.store().limits.queued_per_org;
@@ -293,7 +255,7 @@ impl Scoped {
         &self,
         tx: &mut Transaction,
         session_key: &SessionKey,
-    ) -> Result<Vec<Stopped>, StoreError> {
+    ) -> Result<Vec<StoppedRun>, StoreError> {
         // All rows first, in one order: the lock of the session comes after those of its runs.
         let runs: Vec<Uuid> = sqlx::query_scalar(
             "select r.run_id from runs r
@@ -324,7 +286,7 @@ impl Scoped {
         run_id: RunId,
         by: &str,
         reason: Option<&str>,
-    ) -> Result<Stopped, StoreError> {
+    ) -> Result<StoppedRun, StoreError> {
         let row = sqlx::query(
             "select status from runs
              where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4
@@ -363,7 +325,7 @@ impl Scoped {
                 RunStatus::Running
             }
         };
-        Ok(Stopped { run_id, status })
+        Ok(StoppedRun { run_id, status })
     }
 
     async fn replayed_run(
@@ -443,7 +405,7 @@ impl Scoped {
 
 /// A run that was asked to stop, and whether it has.
 #[derive(Debug, Clone, Copy)]
-struct Stopped {
+pub(crate) struct StoppedRun {
     run_id: RunId,
     status: RunStatus,
 }
@@ -457,7 +419,12 @@ enum Creation {
     Full,
 }
 
-fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
+/// The schema of the answer as it is kept: as text, since `jsonb` would change the order of its keys.
+fn format_of(new: &CreateRun) -> Result<Option<String>, StoreError> {
+    new.response_format.as_ref().map(storable_json).transpose()
+}
+
+pub(crate) fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
     let cut = |mut text: String| {
         text.truncate(text.floor_char_boundary(text_max_bytes));
         text
@@ -491,6 +458,8 @@ fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
         cost_usd: row.try_get("cost_usd")?,
         model: row.try_get("model")?,
         timezone: get_optional_parsed(row, "timezone")?,
+        parent_run_id: row.try_get::<Option<Uuid>, _>("parent_run_id")?.map(RunId::from_uuid),
+        forked_from_step: row.try_get::<Option<i32>, _>("forked_from_step")?.map(i32::unsigned_abs),
         metadata: get_json(row, "metadata")?,
     })
 }

@@ -1,64 +1,135 @@
 //! What runs used, and how an organisation's queue stands.
 
 use protocol::{
+    id::RunId,
     name::OrgId,
-    usage::{DayUsage, QueueStanding, UsageReport},
+    time::Timestamp,
+    usage::{QueueStanding, UsagePer, UsageReport, UsageRow},
 };
-use sqlx::Row;
+use sqlx::{Row, postgres::PgRow};
 
-use crate::{error::StoreError, handle::Store, rows::get_u64, scoped::Scoped, transaction::Tenant};
+use crate::{
+    error::StoreError,
+    handle::Store,
+    rows::{get_timestamp, get_u64, to_i32},
+    scoped::Scoped,
+    transaction::Tenant,
+};
 
-/// How many days back usage is summed up, today included.
-pub const USAGE_DAYS: i32 = 30;
+/// Most rows of an answer.
+pub const USAGE_ROWS_MAX: u32 = 5_000;
 
-impl Scoped {
-    /// What the scope's runs of the last [`USAGE_DAYS`] days used, by day and model.
-    pub async fn usage(&self) -> Result<UsageReport, StoreError> {
-        // The first 48 bits of a run's id are its time in milliseconds (RFC 9562, version 7): the
-        // bound on it lets the index of the scope find them.
-        let query = sqlx::query(
-            "with first as (
-                 select (date_trunc('day', clock_timestamp() at time zone 'utc')
-                         - make_interval(days => $4 - 1)) at time zone 'utc' as day
-             )
-             select (r.created_at at time zone 'utc')::date::text as day, r.model,
-                    count(*) as runs, sum(r.input_tokens)::bigint as input_tokens,
-                    sum(r.output_tokens)::bigint as output_tokens,
-                    sum(r.reasoning_tokens)::bigint as reasoning_tokens,
-                    sum(r.cached_tokens)::bigint as cached_tokens, sum(r.cost_usd) as cost_usd
-             from runs r
-             where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.model is not null
-               and r.run_id >= (select (lpad(to_hex((extract(epoch from day) * 1000)::bigint), 12, '0')
-                                        || repeat('0', 20))::uuid from first)
-             group by 1, 2
-             order by 1 desc, 2",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(USAGE_DAYS);
-        let rows = self.read(query).await?;
-        let days = rows.iter().map(|row| {
-            let input_tokens = get_u64(row, "input_tokens")?;
-            let cached_tokens = get_u64(row, "cached_tokens")?;
-            let share = cached_tokens as f64 / input_tokens as f64;
-            Ok(DayUsage {
-                day: row.try_get("day")?,
-                model: row.try_get("model")?,
-                runs: get_u64(row, "runs")?,
-                input_tokens,
-                output_tokens: get_u64(row, "output_tokens")?,
-                reasoning_tokens: get_u64(row, "reasoning_tokens")?,
-                cached_tokens,
-                cached_share: (input_tokens > 0).then(|| share.min(1.0)),
-                cost_usd: row.try_get("cost_usd")?,
-            })
-        });
-        Ok(UsageReport { days: days.collect::<Result<_, StoreError>>()? })
+/// Which usage to sum up.
+#[derive(Debug, Clone, Copy)]
+pub struct UsageQuery {
+    /// Runs that were created at this time or later,
+    pub since: Timestamp,
+    /// and before this one.
+    pub until: Timestamp,
+    pub per: UsagePer,
+    pub by: UsageBy,
+}
+
+/// What each row is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageBy {
+    Model,
+    Agent,
+    User,
+    Project,
+}
+
+impl UsageBy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Agent => "agent",
+            Self::User => "user",
+            Self::Project => "project",
+        }
     }
 }
 
+impl UsageQuery {
+    fn first(&self) -> uuid::Uuid {
+        RunId::first_at(self.since).uuid()
+    }
+
+    fn end(&self) -> uuid::Uuid {
+        RunId::first_at(self.until).uuid()
+    }
+
+    const fn per(&self) -> &'static str {
+        match self.per {
+            UsagePer::Hour => "hour",
+            UsagePer::Day => "day",
+        }
+    }
+}
+
+impl Scoped {
+    /// What the scope's runs used.
+    pub async fn usage(&self, asked: &UsageQuery) -> Result<UsageReport, StoreError> {
+        let query = sqlx::query("select * from usage_rows($1, $2, $3, $4, $5, $6, $7, $8)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(asked.first())
+            .bind(asked.end())
+            .bind(asked.per())
+            .bind(asked.by.as_str())
+            .bind(to_i32(USAGE_ROWS_MAX + 1));
+        report(&self.read(query).await?)
+    }
+}
+
+fn report(rows: &[PgRow]) -> Result<UsageReport, StoreError> {
+    let row = |row: &PgRow| {
+        let name: String = row.try_get("name")?;
+        let ms =
+            |column| row.try_get::<Option<f64>, _>(column).map(|ms| ms.map(|ms| ms.round() as u64));
+        let input_tokens = get_u64(row, "input_tokens")?;
+        let cached_tokens = get_u64(row, "cached_tokens")?;
+        let share = cached_tokens as f64 / input_tokens as f64;
+        Ok(UsageRow {
+            at: get_timestamp(row, "at")?,
+            name: (!name.is_empty()).then_some(name),
+            runs: get_u64(row, "runs")?,
+            failed: get_u64(row, "failed")?,
+            input_tokens,
+            output_tokens: get_u64(row, "output_tokens")?,
+            reasoning_tokens: get_u64(row, "reasoning_tokens")?,
+            cached_tokens,
+            cached_share: (input_tokens > 0).then(|| share.min(1.0)),
+            cost_usd: row.try_get("cost_usd")?,
+            duration_p50_ms: ms("p50_ms")?,
+            duration_p95_ms: ms("p95_ms")?,
+        })
+    };
+    let most = USAGE_ROWS_MAX as usize;
+    Ok(UsageReport {
+        rows: rows.iter().take(most).map(row).collect::<Result<_, StoreError>>()?,
+        is_cut: rows.len() > most,
+    })
+}
+
 impl Store {
+    /// What the runs of a whole organisation used.
+    pub async fn organisation_usage(
+        &self,
+        org_id: &OrgId,
+        asked: &UsageQuery,
+    ) -> Result<UsageReport, StoreError> {
+        let query = sqlx::query("select * from organisation_usage($1, $2, $3, $4, $5, $6)")
+            .bind(org_id.as_str())
+            .bind(asked.first())
+            .bind(asked.end())
+            .bind(asked.per())
+            .bind(asked.by.as_str())
+            .bind(to_i32(USAGE_ROWS_MAX + 1));
+        report(&self.database.call_for(org_id.as_str(), query).await?)
+    }
+
     /// How the queue of one organisation stands.
     pub async fn queue_standing(&self, org_id: &OrgId) -> Result<QueueStanding, StoreError> {
         let mut tx = self.database.begin(Tenant::Org(org_id)).await?;

@@ -99,8 +99,7 @@ export interface paths {
         /**
          * Log in with a browser
          * @description The cookie stands for the credential in requests of the web page. It is a secret of its own, which
-         *     ends after 7 days, with its key or token, at logout, or when the browser logs in again. With
-         *     `auth = "none"` no cookie is set.
+         *     ends after 7 days, with its key or token, or at logout. With `auth = "none"` no cookie is set.
          */
         post: operations["login"];
         delete?: never;
@@ -293,6 +292,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List nodes
+         * @description The processes that work on the database, of all organisations alike. They hold no tenant's data.
+         */
+        get: operations["list_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/queue": {
         parameters: {
             query?: never;
@@ -322,7 +341,7 @@ export interface paths {
         };
         /**
          * List runs
-         * @description Newest first.
+         * @description Newest first. A page is made of 5,000 runs at most: it may be short, or empty, and yet not the last.
          */
         get: operations["list_runs"];
         put?: never;
@@ -331,6 +350,26 @@ export interface paths {
          * @description The run is durable when this answers. Follow it at `/api/runs/{run_id}/stream`.
          */
         post: operations["create_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sum up runs
+         * @description What the runs of a list come to together, of the newest 20,000.
+         */
+        get: operations["summarise_runs"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -375,7 +414,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/runs/{run_id}/context/{step}": {
+    "/api/runs/{run_id}/checkpoints": {
         parameters: {
             query?: never;
             header?: never;
@@ -383,11 +422,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Get what a model was sent
-         * @description What the prompt of a step's model call was made of, as it was sent: what has changed since does not
-         *     change it.
+         * List the checkpoints of a run
+         * @description One for each completed step: what the run can be resumed and forked from.
          */
-        get: operations["get_context"];
+        get: operations["list_checkpoints"];
         put?: never;
         post?: never;
         delete?: never;
@@ -416,6 +454,48 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runs/{run_id}/fork": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Fork a run
+         * @description A new run that takes over the steps up to `from_step` and goes on behind them: they are not done
+         *     again, and their tools are not called again. It stands in the session of its parent.
+         */
+        post: operations["fork_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/spans/{span_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a span of a run
+         * @description What it took and gave, each as a text of which a range is answered. Read on from `offset` plus the
+         *     bytes of `text` while that is less than `size`.
+         */
+        get: operations["get_span"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runs/{run_id}/stream": {
         parameters: {
             query?: never;
@@ -429,6 +509,27 @@ export interface paths {
          *     `EventSource` cannot set headers, so `org_id`, `user_id` and `project_id` may stand in the query.
          */
         get: operations["follow_run"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the trace of a run
+         * @description Its spans without what they took and gave, whole steps a page. With `next_cursor` null they are made
+         *     of all events up to `last_seq`: a stream that begins there misses nothing.
+         */
+        get: operations["get_trace"];
         put?: never;
         post?: never;
         delete?: never;
@@ -477,6 +578,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow runs
+         * @description With `run`: frames of these runs as each has them, with ids `<run_id>:<seq>`, until all have ended.
+         *     With `scope=runs`: a frame `run` whenever a run of the scope is accepted, begins or ends.
+         */
+        get: operations["follow_runs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tools": {
         parameters: {
             query?: never;
@@ -507,9 +629,29 @@ export interface paths {
         };
         /**
          * Get usage
-         * @description Tokens and money of the scope's runs of the last 30 days, by day (UTC) and model.
+         * @description Tokens, money and times of the scope's runs, by day or hour (UTC) and model or agent.
          */
         get: operations["usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/usage/organisation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get usage of the organisation
+         * @description The same for all users and projects of the organisation, by user, project, model or agent.
+         */
+        get: operations["organisation_usage"];
         put?: never;
         post?: never;
         delete?: never;
@@ -645,8 +787,6 @@ export interface components {
             model: string;
             /** @description The bounds of its runs. */
             limits: components["schemas"]["RunLimits"];
-            /** @description The JSON Schema that its answers match, unless a run asks for another. */
-            response_format?: Record<string, never> | null;
         };
         /** @description A page of agents. */
         AgentPage: {
@@ -731,6 +871,34 @@ export interface components {
          * @example call_5e2c8gk1n4e5tv3k0v9x2m7qhd
          */
         CallId: string;
+        /** @description The working state of a run after one of its steps: what it can be resumed and forked from. */
+        Checkpoint: {
+            /**
+             * Format: int32
+             * @description The step that was completed with it.
+             */
+            step: number;
+            /** @description The agent that took the step. */
+            agent_id: components["schemas"]["AgentId"];
+            /**
+             * Format: int32
+             * @description How many messages the conversation had then.
+             */
+            message_count: number;
+            /** @description Whether a fork took it over from its parent. */
+            is_taken_over: boolean;
+            /** @description The agent's state besides the conversation. Its keys may change. */
+            state: Record<string, never>;
+            /** @description When the step was completed. */
+            created_at: components["schemas"]["Timestamp"];
+        };
+        /** @description A page of checkpoints. */
+        CheckpointPage: {
+            /** @description In the order of their steps. */
+            checkpoints: components["schemas"]["Checkpoint"][];
+            /** @description Pass it as `cursor` to read on; null at the end. */
+            next_cursor?: string | null;
+        };
         /**
          * @description Who summarised older steps of a run.
          * @enum {string}
@@ -753,31 +921,59 @@ export interface components {
             /** @description There are more to look at: send the request again. */
             more: boolean;
         };
-        /** @description A part of a prompt. */
-        ContextSegment: {
-            /** @description What it is. */
-            kind: components["schemas"]["SegmentKind"];
+        /** @description Older steps no longer stand in the prompt; a summary does, in their place. */
+        ContextCompactedEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
             /**
              * Format: int64
-             * @description Its tokens, estimated from characters.
+             * @description 1, 2, 3, … within the run, without gaps.
              */
-            tokens: number;
-            /** @description Where it comes from, by kind. */
-            ref: string;
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
             /**
-             * Format: double
-             * @description How well a recalled memory fitted.
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
              */
-            score?: number | null;
+            type: "context.compacted";
+            payload: components["schemas"]["ContextCompactedPayload"];
         };
-        /** @description The words of a prompt, whatever the provider's wire format makes of them. */
-        ContextText: {
-            /** @description The tools as they were described; null where they are kept no longer. */
-            tools?: components["schemas"]["ToolInfo"][] | null;
-            /** @description The system prompt. */
-            system: string;
-            /** @description The messages, oldest first, each with its `role`. */
-            messages: Record<string, never>[];
+        /** @description Older steps no longer stand in the prompt; a summary does, in their place. */
+        ContextCompactedPayload: {
+            /**
+             * Format: int32
+             * @description The newest step that the summary speaks of.
+             */
+            through_step: number;
+            /**
+             * Format: int64
+             * @description Tokens of the prompt before, estimated.
+             */
+            tokens_before: number;
+            /**
+             * Format: int64
+             * @description Tokens of the prompt after it, estimated.
+             */
+            tokens_after: number;
+            /** @description Who summarised. */
+            method: components["schemas"]["CompactionMethod"];
         };
         CreateKey: {
             /**
@@ -815,11 +1011,6 @@ export interface components {
             metadata?: Record<string, never> | null;
             limits?: components["schemas"]["RunLimits"] | null;
             timezone?: components["schemas"]["Zone"] | null;
-            /**
-             * @description The JSON Schema that the answer must match; the agent's when absent. References begin with
-             *     `#/`; at most 32,768 bytes.
-             */
-            response_format?: Record<string, never> | null;
             /** @default queue */
             if_busy?: components["schemas"]["IfBusy"] | null;
         };
@@ -829,54 +1020,6 @@ export interface components {
             /** @description Its version; null while it does not answer. */
             version?: string | null;
             reason?: components["schemas"]["UnavailableReason"] | null;
-        };
-        /** @description What the runs of one day used of one model. */
-        DayUsage: {
-            /**
-             * @description The day (UTC) on which the runs were created, `YYYY-MM-DD`.
-             * @example 2026-01-31
-             */
-            day: string;
-            /**
-             * @description `<provider>/<model>`
-             * @example openai/gpt-5
-             */
-            model: string;
-            /**
-             * Format: int64
-             * @description The number of runs.
-             */
-            runs: number;
-            /**
-             * Format: int64
-             * @description Tokens of their prompts.
-             */
-            input_tokens: number;
-            /**
-             * Format: int64
-             * @description Tokens of their answers.
-             */
-            output_tokens: number;
-            /**
-             * Format: int64
-             * @description The part of `output_tokens` that is reasoning, which is not in the answers.
-             */
-            reasoning_tokens: number;
-            /**
-             * Format: int64
-             * @description The part of `input_tokens` that the provider had cached.
-             */
-            cached_tokens: number;
-            /**
-             * Format: double
-             * @description `cached_tokens` by `input_tokens`, 0 to 1; null where there was no prompt.
-             */
-            cached_share?: number | null;
-            /**
-             * Format: double
-             * @description What they cost, in US dollars.
-             */
-            cost_usd: number;
         };
         EditMemory: {
             /** @description The new text; 1 byte to 512 KiB. */
@@ -928,33 +1071,7 @@ export interface components {
             request_id: string;
         };
         /** @description An event with its envelope. */
-        Event: components["schemas"]["Fact"] & {
-            /**
-             * Format: int32
-             * @description Version of the envelope: 1.
-             */
-            v: number;
-            /**
-             * Format: int64
-             * @description 1, 2, 3, … within the run, without gaps.
-             */
-            seq: number;
-            /** @description When it was written. */
-            ts: components["schemas"]["Timestamp"];
-            /** @description The id of the run. */
-            run_id: components["schemas"]["RunId"];
-            /** @description The session of the run. */
-            session_key: components["schemas"]["SessionKey"];
-            /** @description The agent that acted. */
-            agent_id: components["schemas"]["AgentId"];
-            /** @description `step_0001`, …; null on events of the run as a whole. */
-            step_id?: string | null;
-            /** @description The span this event speaks of. */
-            span_id: components["schemas"]["SpanId"];
-            parent_span_id?: components["schemas"]["SpanId"] | null;
-            /** @description What the redactor found. */
-            redaction: components["schemas"]["Redaction"];
-        };
+        Event: components["schemas"]["RunStartedEvent"] | components["schemas"]["RunResumedEvent"] | components["schemas"]["StepStartedEvent"] | components["schemas"]["MemoryRecalledEvent"] | components["schemas"]["ContextCompactedEvent"] | components["schemas"]["LlmCalledEvent"] | components["schemas"]["ToolCalledEvent"] | components["schemas"]["ToolResultEvent"] | components["schemas"]["StepCompletedEvent"] | components["schemas"]["RunWarningEvent"] | components["schemas"]["RunCompletedEvent"] | components["schemas"]["RunFailedEvent"] | components["schemas"]["RunCancelledEvent"];
         /** @description A page of events. */
         EventPage: {
             /** @description In the order of `seq`. */
@@ -993,250 +1110,6 @@ export interface components {
             /** @description How the vectors near the query were found, or why none were. */
             vector_scan: components["schemas"]["VectorScan"];
         };
-        /** @description What happened: `type` and `payload`. */
-        Fact: {
-            /** @description The first event of every run that a worker took. It names what the run works with. */
-            payload: {
-                /** @description The input of the run. */
-                input: string;
-                /** @description The model that the run asks, `<provider>/<model>`. */
-                model: string;
-                /** @description The bounds in force. */
-                limits: components["schemas"]["RunLimits"];
-                /**
-                 * Format: int64
-                 * @description The claim of the worker: how often the run was claimed.
-                 */
-                epoch: number;
-            };
-            /** @enum {string} */
-            type: "run.started";
-        } | {
-            /** @description A worker, perhaps the same as before, goes on from a checkpoint. */
-            payload: {
-                /**
-                 * Format: int64
-                 * @description The claim of the worker: how often the run was claimed.
-                 */
-                epoch: number;
-                /**
-                 * Format: int32
-                 * @description The last completed step; 0 for none.
-                 */
-                from_step: number;
-                /** @description Why it had stopped. */
-                reason: components["schemas"]["ResumeReason"];
-            };
-            /** @enum {string} */
-            type: "run.resumed";
-        } | {
-            /** @description A step has begun. */
-            payload: {
-                /**
-                 * Format: int32
-                 * @description 1, 2, 3, …
-                 */
-                step: number;
-            };
-            /** @enum {string} */
-            type: "step.started";
-        } | {
-            /** @description Memories were searched for the step. */
-            payload: {
-                /** @description The query. */
-                query: string;
-                /** @description The memories that were found. */
-                hits: components["schemas"]["Hit"][];
-                /**
-                 * Format: int64
-                 * @description How long it took.
-                 */
-                duration_ms: number;
-            };
-            /** @enum {string} */
-            type: "memory.recalled";
-        } | {
-            /** @description Older steps no longer stand in the prompt; a summary does, in their place. */
-            payload: {
-                /**
-                 * Format: int32
-                 * @description The newest step that the summary speaks of.
-                 */
-                through_step: number;
-                /**
-                 * Format: int64
-                 * @description Tokens of the prompt before, estimated.
-                 */
-                tokens_before: number;
-                /**
-                 * Format: int64
-                 * @description Tokens of the prompt after it, estimated.
-                 */
-                tokens_after: number;
-                /** @description Who summarised. */
-                method: components["schemas"]["CompactionMethod"];
-            };
-            /** @enum {string} */
-            type: "context.compacted";
-        } | {
-            /** @description The model's whole answer. */
-            payload: {
-                /** @description The provider that answered. */
-                provider: string;
-                /** @description The provider's name for the model. */
-                model: string;
-                /** @description The text of the answer. */
-                content: string;
-                /** @description The calls it asks for. */
-                tool_calls: components["schemas"]["ToolCall"][];
-                /** @description Why the model stopped. */
-                finish_reason: components["schemas"]["FinishReason"];
-                /** @description The tokens that the call used. */
-                usage: components["schemas"]["Usage"];
-                /**
-                 * Format: double
-                 * @description What that costs, by the price table.
-                 */
-                cost_usd: number;
-                /**
-                 * Format: int64
-                 * @description Time to the first token.
-                 */
-                time_to_first_token_ms: number;
-                /**
-                 * Format: int64
-                 * @description Time to the last.
-                 */
-                duration_ms: number;
-                /**
-                 * Format: int32
-                 * @description How many attempts the call took.
-                 */
-                attempts: number;
-            };
-            /** @enum {string} */
-            type: "llm.called";
-        } | {
-            /** @description A tool is about to be called; committed before it runs. */
-            payload: {
-                /** @description The id of the call. */
-                tool_call_id: components["schemas"]["CallId"];
-                /** @description The name of the tool. */
-                tool: string;
-                /** @description The arguments of the call. */
-                args: unknown;
-                /** @description Whether the call may be repeated after a crash. */
-                effect: components["schemas"]["Effect"];
-            };
-            /** @enum {string} */
-            type: "tool.called";
-        } | {
-            /** @description The outcome of a tool call, with an answer or without. */
-            payload: {
-                /** @description The id of the call. */
-                tool_call_id: components["schemas"]["CallId"];
-                /** @description The name of the tool. */
-                tool: string;
-                /** @description What the model reads. */
-                result: unknown;
-                /** @description Whether the tool failed. */
-                is_error: boolean;
-                /** @description How the call ended. */
-                outcome: components["schemas"]["Outcome"];
-                /** @description The result was cut to its bound. */
-                truncated: boolean;
-                /**
-                 * Format: int64
-                 * @description How long it took.
-                 */
-                duration_ms: number;
-            };
-            /** @enum {string} */
-            type: "tool.result";
-        } | {
-            /** @description A step ended; its checkpoint is committed with this event. */
-            payload: {
-                /**
-                 * Format: int32
-                 * @description 1, 2, 3, …
-                 */
-                step: number;
-                /** @description What the step led to. */
-                result_type: components["schemas"]["StepResult"];
-                /**
-                 * Format: int64
-                 * @description How long it took.
-                 */
-                duration_ms: number;
-            };
-            /** @enum {string} */
-            type: "step.completed";
-        } | {
-            /** @description Something a person should know; the run goes on. */
-            payload: {
-                /** @description The code to act on. */
-                code: string;
-                /** @description A sentence for a person. */
-                message: string;
-                cause?: components["schemas"]["CacheLoss"] | null;
-                /**
-                 * Format: int64
-                 * @description Of `cache_lost`: tokens of the prompt before, which could have come from the cache.
-                 */
-                tokens?: number | null;
-            };
-            /** @enum {string} */
-            type: "run.warning";
-        } | {
-            /** @description The run gave its answer. Terminal. */
-            payload: {
-                /** @description The answer of the run. */
-                output: string;
-                /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
-                output_cut?: boolean;
-                /** @description The sum of its model calls. */
-                usage: components["schemas"]["Usage"];
-                /**
-                 * Format: double
-                 * @description The cost of the run's model calls, in US dollars.
-                 */
-                cost_usd: number;
-                /**
-                 * Format: int64
-                 * @description From start to end.
-                 */
-                duration_ms: number;
-            };
-            /** @enum {string} */
-            type: "run.completed";
-        } | {
-            /** @description The run ended without an answer. Terminal. */
-            payload: {
-                /** @description Why the run failed. */
-                error: components["schemas"]["RunError"];
-                /**
-                 * Format: int64
-                 * @description From start to end.
-                 */
-                duration_ms: number;
-            };
-            /** @enum {string} */
-            type: "run.failed";
-        } | {
-            /** @description The run was cancelled on request. Terminal. */
-            payload: {
-                /** @description Who asked for it. */
-                by: string;
-                /** @description The reason, if one was given. */
-                reason?: string | null;
-                /** @description Calls that were stopped. */
-                stopped: components["schemas"]["CallId"][];
-                /** @description Calls that may or may not have taken effect. */
-                unknown: components["schemas"]["CallId"][];
-            };
-            /** @enum {string} */
-            type: "run.cancelled";
-        };
         /** @description One field of a request that is at fault. */
         FieldError: {
             /**
@@ -1252,6 +1125,23 @@ export interface components {
          * @enum {string}
          */
         FinishReason: "stop" | "tool_calls" | "length" | "content_filter";
+        /** @description The body of `POST /api/runs/{run_id}/fork`. */
+        ForkRun: {
+            /**
+             * Format: int32
+             * @description The last step to take over, 0 for none: the new run goes on behind it.
+             * @example 0
+             */
+            from_step: number;
+            /**
+             * @description With `from_step` 0 the task in place of the parent's; otherwise what is said behind the steps
+             *     that are taken over, and needed where the last of them gave the answer.
+             * @example 请再详细一些
+             */
+            input?: string | null;
+            agent_id?: components["schemas"]["AgentId"] | null;
+            llm_config?: components["schemas"]["LlmConfig"] | null;
+        };
         /** @description Health of the whole system. */
         Health: {
             status: components["schemas"]["HealthStatus"];
@@ -1324,6 +1214,75 @@ export interface components {
          * @enum {string}
          */
         LinkKind: "duplicate" | "superseded";
+        /** @description The model's whole answer. */
+        LlmCalledEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "llm.called";
+            payload: components["schemas"]["LlmCalledPayload"];
+        };
+        /** @description The model's whole answer. */
+        LlmCalledPayload: {
+            /** @description The provider that answered. */
+            provider: string;
+            /** @description The provider's name for the model. */
+            model: string;
+            /** @description The text of the answer. */
+            content: string;
+            /** @description The calls it asks for. */
+            tool_calls: components["schemas"]["ToolCall"][];
+            /** @description Why the model stopped. */
+            finish_reason: components["schemas"]["FinishReason"];
+            /** @description The tokens that the call used. */
+            usage: components["schemas"]["Usage"];
+            /**
+             * Format: double
+             * @description What that costs, by the price table.
+             */
+            cost_usd: number;
+            /**
+             * Format: int64
+             * @description Time to the first token.
+             */
+            time_to_first_token_ms: number;
+            /**
+             * Format: int64
+             * @description Time to the last.
+             */
+            duration_ms: number;
+            /**
+             * Format: int32
+             * @description How many attempts the call took.
+             */
+            attempts: number;
+        };
         /** @description The model to ask, where it differs from the agent's. */
         LlmConfig: {
             /**
@@ -1473,6 +1432,52 @@ export interface components {
             /** @description Pass it as `cursor` to read on; null at the end. */
             next_cursor?: string | null;
         };
+        /** @description Memories were searched for the step. */
+        MemoryRecalledEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "memory.recalled";
+            payload: components["schemas"]["MemoryRecalledPayload"];
+        };
+        /** @description Memories were searched for the step. */
+        MemoryRecalledPayload: {
+            /** @description The query. */
+            query: string;
+            /** @description The memories that were found. */
+            hits: components["schemas"]["Hit"][];
+            /**
+             * Format: int64
+             * @description How long it took.
+             */
+            duration_ms: number;
+        };
         /** @description A memory in a list: a snippet in place of the text. */
         MemorySummary: {
             /** @description The id of the memory. */
@@ -1541,7 +1546,43 @@ export interface components {
             /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
         };
-        /** @description A day, or an instant, whose offset is kept; from 1970-01-01 to 9999-12-30 */
+        /** @description A process that works on the database. */
+        NodeInfo: {
+            /**
+             * @description Names it while it lives.
+             * @example 01890a5d-ac96-774b-bcce-b302099a8057
+             */
+            node_id: string;
+            /** @description The version of its executable. */
+            version: string;
+            /** @description When it started. */
+            started_at: components["schemas"]["Timestamp"];
+            /** @description When it last gave a sign of life: every few seconds. */
+            seen_at: components["schemas"]["Timestamp"];
+            /** @description It was seen lately enough to be counted on. */
+            is_alive: boolean;
+            /**
+             * Format: int32
+             * @description Most runs that it works on at once.
+             */
+            concurrency: number;
+            /**
+             * Format: int32
+             * @description Runs that it works on.
+             */
+            running: number;
+            /**
+             * Format: int32
+             * @description How many tools its runs have.
+             */
+            tool_count: number;
+        };
+        /** @description The nodes of the database, those that started last first. */
+        NodeList: {
+            /** @description At most 500. */
+            nodes: components["schemas"]["NodeInfo"][];
+        };
+        /** @description A day, or an instant, whose offset is kept; from 1970 to 9999 */
         OccurredAt: string;
         /**
          * @description Names an organisation: the wall between tenants.
@@ -1665,8 +1706,6 @@ export interface components {
              * @description How long the whole answer is.
              */
             output_bytes?: number | null;
-            /** @description The answer as JSON, where a schema was asked for and `output` has all of it; null otherwise. */
-            output_json?: unknown;
             /** @description Whether the answer was cut: a warning `answer_cut` says why. */
             output_cut: boolean;
             error?: components["schemas"]["RunError"] | null;
@@ -1681,7 +1720,7 @@ export interface components {
             duration_ms?: number | null;
             /**
              * Format: int32
-             * @description Number of completed steps.
+             * @description Number of completed steps, with those that a fork took over.
              */
             step_count: number;
             /**
@@ -1704,6 +1743,12 @@ export interface components {
             /** @description The model it asks, `<provider>/<model>`, once started. */
             model?: string | null;
             timezone?: components["schemas"]["Zone"] | null;
+            parent_run_id?: components["schemas"]["RunId"] | null;
+            /**
+             * Format: int32
+             * @description The last step that it took over from there, 0 for none; null where it is no fork.
+             */
+            forked_from_step?: number | null;
             /** @description Your own data, given back unchanged. */
             metadata: Record<string, never>;
         };
@@ -1715,6 +1760,104 @@ export interface components {
             status: components["schemas"]["RunStatus"];
             /** @description Always true: the request was recorded. */
             cancel_requested: boolean;
+        };
+        /** @description The run was cancelled on request. Terminal. */
+        RunCancelledEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "run.cancelled";
+            payload: components["schemas"]["RunCancelledPayload"];
+        };
+        /** @description The run was cancelled on request. Terminal. */
+        RunCancelledPayload: {
+            /** @description Who asked for it. */
+            by: string;
+            /** @description The reason, if one was given. */
+            reason?: string | null;
+            /** @description Calls that were stopped. */
+            stopped: components["schemas"]["CallId"][];
+            /** @description Calls that may or may not have taken effect. */
+            unknown: components["schemas"]["CallId"][];
+        };
+        /** @description The run gave its answer. Terminal. */
+        RunCompletedEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "run.completed";
+            payload: components["schemas"]["RunCompletedPayload"];
+        };
+        /** @description The run gave its answer. Terminal. */
+        RunCompletedPayload: {
+            /** @description The answer of the run. */
+            output: string;
+            /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
+            output_cut?: boolean;
+            /** @description The sum of its model calls. */
+            usage: components["schemas"]["Usage"];
+            /**
+             * Format: double
+             * @description The cost of the run's model calls, in US dollars.
+             */
+            cost_usd: number;
+            /**
+             * Format: int64
+             * @description From start to end.
+             */
+            duration_ms: number;
         };
         /** @description The answer to `POST /api/runs`. */
         RunCreated: {
@@ -1736,7 +1879,67 @@ export interface components {
          * @description Why a run failed.
          * @enum {string}
          */
-        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "output_invalid" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "size_limit" | "no_progress" | "max_attempts" | "internal";
+        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "size_limit" | "no_progress" | "max_attempts" | "internal";
+        /** @description The run ended without an answer. Terminal. */
+        RunFailedEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "run.failed";
+            payload: components["schemas"]["RunFailedPayload"];
+        };
+        /** @description The run ended without an answer. Terminal. */
+        RunFailedPayload: {
+            /** @description Why the run failed. */
+            error: components["schemas"]["RunError"];
+            /**
+             * Format: int64
+             * @description From start to end.
+             */
+            duration_ms: number;
+        };
+        /** @description The answer to `POST /api/runs/{run_id}/fork`. */
+        RunForked: {
+            /** @description The id of the new run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description Always `pending`. */
+            status: components["schemas"]["RunStatus"];
+            /** @description When it was accepted. */
+            created_at: components["schemas"]["Timestamp"];
+            /** @description The run that it was forked from. */
+            parent_run_id: components["schemas"]["RunId"];
+            /**
+             * Format: int32
+             * @description The last step that it took over from there; 0 for none.
+             */
+            forked_from_step: number;
+        };
         /**
          * @description Names a run.
          * @example run_01kas5w4z8e5tv3k0v9x2m7qhd
@@ -1765,6 +1968,50 @@ export interface components {
              */
             max_wall_s?: number | null;
         };
+        /** @description `event: run` of the stream of a scope: a run that was accepted, has begun or has ended, as it is now. */
+        RunNews: {
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description Its status. */
+            status: components["schemas"]["RunStatus"];
+            /** @description The conversation it belongs to. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that does it. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description The beginning of its task, at most 200 characters. */
+            input: string;
+            /** @description When it was accepted. */
+            created_at: components["schemas"]["Timestamp"];
+            started_at?: components["schemas"]["Timestamp"] | null;
+            ended_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int64
+             * @description Milliseconds from start to end.
+             */
+            duration_ms?: number | null;
+            /**
+             * Format: int32
+             * @description Number of completed steps.
+             */
+            step_count: number;
+            /**
+             * Format: int32
+             * @description Number of tool calls.
+             */
+            tool_call_count: number;
+            /** @description The sum of its model calls. */
+            usage: components["schemas"]["Usage"];
+            /**
+             * Format: double
+             * @description What its model calls cost, by the price table.
+             */
+            cost_usd: number;
+            /** @description The model it asks, `<provider>/<model>`, once started. */
+            model?: string | null;
+            parent_run_id?: components["schemas"]["RunId"] | null;
+            /** @description The last of its times. */
+            changed_at: components["schemas"]["Timestamp"];
+        };
         /** @description A page of runs. */
         RunPage: {
             /** @description Newest first. */
@@ -1772,11 +2019,189 @@ export interface components {
             /** @description Pass it as `cursor` to read on; null at the end. */
             next_cursor?: string | null;
         };
+        /** @description A worker, perhaps the same as before, goes on from a checkpoint. */
+        RunResumedEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "run.resumed";
+            payload: components["schemas"]["RunResumedPayload"];
+        };
+        /** @description A worker, perhaps the same as before, goes on from a checkpoint. */
+        RunResumedPayload: {
+            /**
+             * Format: int64
+             * @description The claim of the worker: how often the run was claimed.
+             */
+            epoch: number;
+            /**
+             * Format: int32
+             * @description The last completed step; 0 for none.
+             */
+            from_step: number;
+            /** @description Why it had stopped. */
+            reason: components["schemas"]["ResumeReason"];
+        };
+        /** @description The first event of every run that a worker took. It names what the run works with. */
+        RunStartedEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "run.started";
+            payload: components["schemas"]["RunStartedPayload"];
+        };
+        /** @description The first event of every run that a worker took. It names what the run works with. */
+        RunStartedPayload: {
+            /** @description The input of the run. */
+            input: string;
+            /** @description The model that the run asks, `<provider>/<model>`. */
+            model: string;
+            /** @description The bounds in force. */
+            limits: components["schemas"]["RunLimits"];
+            /**
+             * Format: int64
+             * @description The claim of the worker: how often the run was claimed.
+             */
+            epoch: number;
+            parent_run_id?: components["schemas"]["RunId"] | null;
+            /**
+             * Format: int32
+             * @description Of a fork: the last step that it took over from there; its own follow.
+             */
+            forked_from_step?: number | null;
+        };
         /**
          * @description Where a run stands.
          * @enum {string}
          */
         RunStatus: "pending" | "running" | "waiting" | "completed" | "failed" | "cancelled";
+        /** @description What runs come to together. */
+        RunSummary: {
+            /**
+             * Format: int64
+             * @description How many there are.
+             */
+            runs: number;
+            /** @description How many stand where; those of none are left out. */
+            by_status: components["schemas"]["StatusCount"][];
+            /** @description The sum of their model calls. */
+            usage: components["schemas"]["Usage"];
+            /**
+             * Format: double
+             * @description What those cost, by the price table.
+             */
+            cost_usd: number;
+            /**
+             * Format: int64
+             * @description Half of those that have ended took no longer than this, in milliseconds.
+             */
+            duration_p50_ms?: number | null;
+            /**
+             * Format: int64
+             * @description 95 of 100 that have ended took no longer than this, in milliseconds.
+             */
+            duration_p95_ms?: number | null;
+            since?: components["schemas"]["Timestamp"] | null;
+        };
+        /** @description Something a person should know; the run goes on. */
+        RunWarningEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "run.warning";
+            payload: components["schemas"]["RunWarningPayload"];
+        };
+        /** @description Something a person should know; the run goes on. */
+        RunWarningPayload: {
+            /** @description The code to act on. */
+            code: string;
+            /** @description A sentence for a person. */
+            message: string;
+            cause?: components["schemas"]["CacheLoss"] | null;
+            /**
+             * Format: int64
+             * @description Of `cache_lost`: tokens of the prompt before, which could have come from the cache.
+             */
+            tokens?: number | null;
+        };
         /** @description The body of `POST /api/memories/search`, and the arguments of `memory_search`. */
         SearchMemories: {
             /** @description What to look for: 1 to 4,096 bytes. */
@@ -1792,11 +2217,6 @@ export interface components {
             /** @description Explain each hit: what the words and the vectors found. */
             explain?: boolean;
         };
-        /**
-         * @description What a part of a prompt is.
-         * @enum {string}
-         */
-        SegmentKind: "tools" | "system" | "core_memory" | "history_summary" | "turns" | "task" | "summary" | "memory" | "steps" | "answer";
         /** @description A conversation. */
         Session: {
             /** @description The name, as requests use it. */
@@ -1832,46 +2252,166 @@ export interface components {
          * @example b7ad6b7169203331
          */
         SpanId: string;
-        /** @description What the prompt of a step's model call was made of. */
-        StepContext: {
-            /** @description In the order in which the model reads them. */
-            segments: components["schemas"]["ContextSegment"][];
+        /**
+         * @description What a span is.
+         * @enum {string}
+         */
+        SpanKind: "run" | "step" | "memory" | "llm" | "tool" | "note";
+        /** @description A range of a text, as long as it was asked for. */
+        SpanPart: {
+            /** @description Whether the whole is JSON; otherwise it is plain text. */
+            is_json: boolean;
             /**
              * Format: int64
-             * @description Tokens of the prompt before it was sent: estimated from characters, and corrected by what the
-             *     provider had counted of the prompts before.
+             * @description Bytes of the whole, in UTF-8.
              */
-            estimated_tokens: number;
+            size: number;
             /**
              * Format: int64
-             * @description Tokens of the prompt, as the provider counted.
+             * @description Where the range begins, in bytes.
              */
-            input_tokens: number;
+            offset: number;
+            /** @description The whole has more than this range. */
+            truncated: boolean;
+            /** @description The range. It begins and ends with a whole character. */
+            text: string;
+        };
+        /** @description What one span took and gave. */
+        SpanPayload: {
+            /** @description Names it within the run. */
+            span_id: components["schemas"]["SpanId"];
+            /** @description The `seq` of each event that it is made of. */
+            events: number[];
+            input?: components["schemas"]["SpanPart"] | null;
+            output?: components["schemas"]["SpanPart"] | null;
+            /** @description What else its events say, by name: outcome, effect, limits, … */
+            facts: Record<string, never>;
+        };
+        /**
+         * @description How a span stands.
+         * @enum {string}
+         */
+        SpanStatus: "running" | "ok" | "error" | "cancelled";
+        /** @description How many runs have a status. */
+        StatusCount: {
+            /** @description The status. */
+            status: components["schemas"]["RunStatus"];
             /**
              * Format: int64
-             * @description Of these, the tokens that the provider had cached.
+             * @description The number of runs.
              */
-            cached_tokens: number;
-            text?: components["schemas"]["ContextText"] | null;
+            runs: number;
+        };
+        /** @description A step ended; its checkpoint is committed with this event. */
+        StepCompletedEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "step.completed";
+            payload: components["schemas"]["StepCompletedPayload"];
+        };
+        /** @description A step ended; its checkpoint is committed with this event. */
+        StepCompletedPayload: {
+            /**
+             * Format: int32
+             * @description 1, 2, 3, …
+             */
+            step: number;
+            /** @description What the step led to. */
+            result_type: components["schemas"]["StepResult"];
+            /**
+             * Format: int64
+             * @description How long it took.
+             */
+            duration_ms: number;
         };
         /**
          * @description What a step led to.
          * @enum {string}
          */
         StepResult: "tool_calls" | "final_answer";
+        /** @description A step has begun. */
+        StepStartedEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "step.started";
+            payload: components["schemas"]["StepStartedPayload"];
+        };
+        /** @description A step has begun. */
+        StepStartedPayload: {
+            /**
+             * Format: int32
+             * @description 1, 2, 3, …
+             */
+            step: number;
+        };
         /** @description One frame of the stream, as its fields are named there. */
         StreamFrame: {
             /**
-             * @description `<seq>` of an event, `<seq>.<n>` of text between two events.
+             * @description `<seq>` of an event, `<seq>.<n>` of text between two events; where the stream is of several
+             *     runs, `<run_id>:` stands before it.
              * @example 3.12
              */
             id: string;
             /**
-             * @description The event's `type`, `llm.delta` or `llm.reset`.
+             * @description The event's `type`, `llm.delta` or `llm.reset`; of a scope, `run`.
              * @example llm.delta
              */
             event: string;
-            /** @description JSON on one line: an `Event`, an `LlmDelta` or an `LlmReset`. */
+            /** @description JSON on one line: an `Event`, an `LlmDelta`, an `LlmReset`, or of a scope a `RunNews`. */
             data: string;
         };
         /** @description How requests to a model are adapted, which was learnt from its provider's refusals. */
@@ -1895,6 +2435,51 @@ export interface components {
             tool: string;
             /** @description The arguments: an object, or the unparsable text of the model as a string. */
             args: unknown;
+        };
+        /** @description A tool is about to be called; committed before it runs. */
+        ToolCalledEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "tool.called";
+            payload: components["schemas"]["ToolCalledPayload"];
+        };
+        /** @description A tool is about to be called; committed before it runs. */
+        ToolCalledPayload: {
+            /** @description The id of the call. */
+            tool_call_id: components["schemas"]["CallId"];
+            /** @description The name of the tool. */
+            tool: string;
+            /** @description The arguments of the call. */
+            args: unknown;
+            /** @description Whether the call may be repeated after a crash. */
+            effect: components["schemas"]["Effect"];
         };
         /** @description A named function that the model may call. */
         ToolInfo: {
@@ -1925,6 +2510,60 @@ export interface components {
             /** @description Models whose requests are adapted to their provider; the same on each page. */
             taught: components["schemas"]["TaughtModel"][];
         };
+        /** @description The outcome of a tool call, with an answer or without. */
+        ToolResultEvent: {
+            /**
+             * Format: int32
+             * @description Version of the envelope: 1.
+             */
+            v: number;
+            /**
+             * Format: int64
+             * @description 1, 2, 3, … within the run, without gaps.
+             */
+            seq: number;
+            /** @description When it was written. */
+            ts: components["schemas"]["Timestamp"];
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description The session of the run. */
+            session_key: components["schemas"]["SessionKey"];
+            /** @description The agent that acted. */
+            agent_id: components["schemas"]["AgentId"];
+            /** @description `step_0001`, …; null on events of the run as a whole. */
+            step_id?: string | null;
+            /** @description The span this event speaks of. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What the redactor found. */
+            redaction: components["schemas"]["Redaction"];
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            type: "tool.result";
+            payload: components["schemas"]["ToolResultPayload"];
+        };
+        /** @description The outcome of a tool call, with an answer or without. */
+        ToolResultPayload: {
+            /** @description The id of the call. */
+            tool_call_id: components["schemas"]["CallId"];
+            /** @description The name of the tool. */
+            tool: string;
+            /** @description What the model reads. */
+            result: unknown;
+            /** @description Whether the tool failed. */
+            is_error: boolean;
+            /** @description How the call ended. */
+            outcome: components["schemas"]["Outcome"];
+            /** @description The result was cut to its bound. */
+            truncated: boolean;
+            /**
+             * Format: int64
+             * @description How long it took.
+             */
+            duration_ms: number;
+        };
         /** @description Where a tool comes from. */
         ToolSource: {
             /** @enum {string} */
@@ -1934,6 +2573,77 @@ export interface components {
             server: string;
             /** @enum {string} */
             kind: "mcp";
+        };
+        /** @description A page of the spans of a run. */
+        TracePage: {
+            /** @description The id of the run. */
+            run_id: components["schemas"]["RunId"];
+            /** @description Its status. */
+            status: components["schemas"]["RunStatus"];
+            /**
+             * Format: int64
+             * @description The `seq` of the run's last event. With `next_cursor` null, the spans are made of all events up
+             *     to it: follow the run from there.
+             */
+            last_seq: number;
+            /**
+             * @description In the order in which they began; a page ends with a whole step. A span that comes again on a
+             *     later page takes the place of the one before.
+             */
+            spans: components["schemas"]["TraceSpan"][];
+            /** @description Pass it as `cursor` to read on; null at the end. */
+            next_cursor?: string | null;
+        };
+        /** @description Something that a run did, from its beginning to its end. */
+        TraceSpan: {
+            /** @description Names it within the run. */
+            span_id: components["schemas"]["SpanId"];
+            parent_span_id?: components["schemas"]["SpanId"] | null;
+            /** @description What it is. */
+            kind: components["schemas"]["SpanKind"];
+            /**
+             * @description The agent, `step_0001`, `recall`, `<provider>/<model>`, the tool, or the code of a note.
+             * @example read_file
+             */
+            name: string;
+            /**
+             * Format: int32
+             * @description The step that it belongs to; null for the run's own.
+             */
+            step?: number | null;
+            /** @description How it stands. */
+            status: components["schemas"]["SpanStatus"];
+            /** @description When it began. */
+            started_at: components["schemas"]["Timestamp"];
+            ended_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * Format: int64
+             * @description Milliseconds from start to end; null while it goes on.
+             */
+            duration_ms?: number | null;
+            usage?: components["schemas"]["Usage"] | null;
+            /**
+             * Format: double
+             * @description What they cost, in US dollars.
+             */
+            cost_usd?: number | null;
+            /**
+             * Format: int32
+             * @description Of a search for memories, how many it found; null for all others.
+             */
+            hits?: number | null;
+            /**
+             * Format: int64
+             * @description The first event that it is made of.
+             */
+            first_seq: number;
+            /**
+             * Format: int64
+             * @description The last event that it is made of so far.
+             */
+            last_seq: number;
+            /** @description Credentials were seen in one of these events. */
+            contains_secrets: boolean;
         };
         /**
          * @description Why the database refuses work, if it says so itself.
@@ -1968,10 +2678,67 @@ export interface components {
              */
             total_tokens: number;
         };
-        /** @description What runs used, by day and model. */
+        /** @description What runs used, by time and what was asked for. */
         UsageReport: {
-            /** @description Newest day first, then by model. */
-            days: components["schemas"]["DayUsage"][];
+            /** @description Newest first, then by name. */
+            rows: components["schemas"]["UsageRow"][];
+            /** @description There are more rows, older ones, than an answer has: ask for a shorter time. */
+            is_cut: boolean;
+        };
+        /** @description What the runs of one hour or day used, of one model, agent, user or project. */
+        UsageRow: {
+            /** @description When the hour or day (UTC) in which the runs were created began. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * @description The model (`<provider>/<model>`), agent, user or project; null for no project.
+             * @example openai/gpt-5
+             */
+            name?: string | null;
+            /**
+             * Format: int64
+             * @description The number of runs.
+             */
+            runs: number;
+            /**
+             * Format: int64
+             * @description Of these, the number that failed.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Tokens of their prompts.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of their answers.
+             */
+            output_tokens: number;
+            /**
+             * Format: int64
+             * @description The part of `output_tokens` that is reasoning, which is not in the answers.
+             */
+            reasoning_tokens: number;
+            /**
+             * Format: int64
+             * @description The part of `input_tokens` that the provider had cached.
+             */
+            cached_tokens: number;
+            /**
+             * Format: double
+             * @description What they cost, in US dollars.
+             */
+            cost_usd: number;
+            /**
+             * Format: int64
+             * @description Half of those that have ended took no longer than this, in milliseconds.
+             */
+            duration_p50_ms?: number | null;
+            /**
+             * Format: int64
+             * @description 95 of 100 that have ended took no longer than this, in milliseconds.
+             */
+            duration_p95_ms?: number | null;
         };
         /**
          * @description Names a user of an organisation.
@@ -5163,6 +5930,169 @@ export interface operations {
             };
         };
     };
+    list_nodes: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The nodes of the last hour */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeList"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     queue: {
         parameters: {
             query?: never;
@@ -5333,12 +6263,31 @@ export interface operations {
     list_runs: {
         parameters: {
             query?: {
-                /** @description Only those with this status. */
-                status?: "pending" | "running" | "waiting" | "completed" | "failed" | "cancelled";
+                /**
+                 * @description Only those with this status; several are separated by commas.
+                 * @example failed
+                 */
+                status?: string;
                 /** @description Only those of this conversation. */
                 session_key?: string;
                 /** @description Only those of this agent. */
                 agent_id?: string;
+                /** @description Only forks of this run. */
+                parent_run_id?: string;
+                /** @description Only those with this text in the first 4,096 characters of their input, whatever its case. */
+                q?: string;
+                /** @description Only those that were accepted at this time or later. */
+                since?: string;
+                /** @description Only those that were accepted before this time. */
+                until?: string;
+                /** @description Only those that cost so much, in US dollars. */
+                min_cost_usd?: number;
+                /** @description Only those that cost no more, in US dollars. */
+                max_cost_usd?: number;
+                /** @description Only those that have ended and took so long, in milliseconds. */
+                min_duration_ms?: number;
+                /** @description Only those that have ended and took no longer, in milliseconds. */
+                max_duration_ms?: number;
                 /** @description Most rows of the page. */
                 limit?: number;
                 /** @description The `next_cursor` of the page before. */
@@ -5656,6 +6605,199 @@ export interface operations {
                 };
             };
             /** @description `quota_exceeded`: too many runs wait in the queue, or the workspaces of the organisation hold too much */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    summarise_runs: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only those with this status; several are separated by commas.
+                 * @example failed
+                 */
+                status?: string;
+                /** @description Only those of this conversation. */
+                session_key?: string;
+                /** @description Only those of this agent. */
+                agent_id?: string;
+                /** @description Only forks of this run. */
+                parent_run_id?: string;
+                /** @description Only those with this text in the first 4,096 characters of their input, whatever its case. */
+                q?: string;
+                /** @description Only those that were accepted at this time or later. */
+                since?: string;
+                /** @description Only those that were accepted before this time. */
+                until?: string;
+                /** @description Only those that cost so much, in US dollars. */
+                min_cost_usd?: number;
+                /** @description Only those that cost no more, in US dollars. */
+                max_cost_usd?: number;
+                /** @description Only those that have ended and took so long, in milliseconds. */
+                min_duration_ms?: number;
+                /** @description Only those that have ended and took no longer, in milliseconds. */
+                max_duration_ms?: number;
+            };
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+                /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
+                "x-user-id"?: string;
+                /** @description Whose data: the project, if any (or `project_id`) */
+                "x-project-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Counts and sums */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSummary"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -6078,11 +7220,13 @@ export interface operations {
             };
         };
     };
-    get_context: {
+    list_checkpoints: {
         parameters: {
             query?: {
-                /** @description With `true`, the words of the prompt as well. */
-                text?: boolean;
+                /** @description The last step seen; 0 for none. */
+                cursor?: number;
+                /** @description Most checkpoints of the page. */
+                limit?: number;
             };
             header?: {
                 /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
@@ -6095,14 +7239,12 @@ export interface operations {
             path: {
                 /** @description The run */
                 run_id: string;
-                /** @description The step, from 1 */
-                step: number;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The parts of the prompt */
+            /** @description A page of checkpoints */
             200: {
                 headers: {
                     /** @description Names the request in the server's log */
@@ -6110,7 +7252,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StepContext"];
+                    "application/json": components["schemas"]["CheckpointPage"];
                 };
             };
             /** @description `validation_error`, `scope_required` or `scope_conflict` */
@@ -6148,7 +7290,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description `not_found`: no such run in this scope, or no model has answered in this step, or it is kept no longer */
+            /** @description `not_found`: no such run in this scope */
             404: {
                 headers: {
                     /** @description Names the request in the server's log */
@@ -6455,6 +7597,394 @@ export interface operations {
             };
         };
     };
+    fork_run: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Requests that are sent again with the same key create one run */
+                "Idempotency-Key"?: string | null;
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+                /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
+                "x-user-id"?: string;
+                /** @description Whose data: the project, if any (or `project_id`) */
+                "x-project-id"?: string;
+            };
+            path: {
+                /** @description The run to fork, whatever its status */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ForkRun"];
+            };
+        };
+        responses: {
+            /** @description The new run is in the queue */
+            201: {
+                headers: {
+                    /** @description `true` if an earlier request with the key created the run */
+                    "Idempotency-Replayed"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunForked"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict`: `details` name the fields */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `not_found`: no such run in this scope */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `idempotency_mismatch`: the key was used with another body */
+            422: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `quota_exceeded`: too many runs wait in the queue, or the workspaces of the organisation hold too much */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_span: {
+        parameters: {
+            query?: {
+                /** @description Where the range of `input` and of `output` begins, in bytes. */
+                offset?: number;
+                /** @description Most bytes of `input` and of `output`. */
+                limit?: number;
+            };
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+                /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
+                "x-user-id"?: string;
+                /** @description Whose data: the project, if any (or `project_id`) */
+                "x-project-id"?: string;
+            };
+            path: {
+                /** @description The run */
+                run_id: string;
+                /** @description The span, as the trace names it */
+                span_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the span took and gave */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpanPayload"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `not_found`: no such run in this scope, or no such span in it */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     follow_run: {
         parameters: {
             query?: {
@@ -6603,6 +8133,192 @@ export interface operations {
                 };
             };
             /** @description `quota_exceeded`: the server, the organisation or the credential has too many streams open, or too much waits for followers that do not read */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_trace: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: number;
+                /** @description Most spans of the page, but for those of one step. */
+                limit?: number;
+            };
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+                /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
+                "x-user-id"?: string;
+                /** @description Whose data: the project, if any (or `project_id`) */
+                "x-project-id"?: string;
+            };
+            path: {
+                /** @description The run */
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page of spans */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TracePage"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `not_found`: no such run in this scope */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
             429: {
                 headers: {
                     /** @description Seconds to wait */
@@ -7010,6 +8726,207 @@ export interface operations {
             };
         };
     };
+    follow_runs: {
+        parameters: {
+            query?: {
+                /**
+                 * @description A run to follow, 64 at most: its id, or `<run_id>:<frame>` to begin after that frame.
+                 * @example [
+                 *       "run_01kas5w4z8e5tv3k0v9x2m7qhd"
+                 *     ]
+                 */
+                run?: string[];
+                /** @description `runs`: the begins and ends of all runs of the scope, in place of `run`. */
+                scope?: string;
+                /** @description `false` leaves out the text of models as it comes. `true` when absent. */
+                deltas?: boolean;
+            };
+            header?: {
+                /** @description The id of the last frame seen; with `run` also one for each run, separated by commas. It wins over the query */
+                "Last-Event-ID"?: string | null;
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+                /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
+                "x-user-id"?: string;
+                /** @description Whose data: the project, if any (or `project_id`) */
+                "x-project-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Frames; with `run` until all of them have ended */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["StreamFrame"];
+                };
+            };
+            /** @description All of these runs have ended, and nothing follows */
+            204: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `not_found`: one of the runs is not in this scope */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `quota_exceeded`: the server, the organisation or the credential has too many streams open, or too much waits for followers that do not read */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     list_tools: {
         parameters: {
             query?: {
@@ -7184,7 +9101,19 @@ export interface operations {
     };
     usage: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description Of runs that were created at this time or later; 30 days before `until` when absent, by days
+                 *     from the first of them on.
+                 */
+                since?: string;
+                /** @description Of runs that were created before this time; now when absent. */
+                until?: string;
+                /** @description How long the time of a row is: of at most 366 days by day, and 31 by hour. */
+                per?: "hour" | "day";
+                /** @description What each row is of. */
+                by?: "model" | "agent";
+            };
             header?: {
                 /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
                 "x-org-id"?: string;
@@ -7198,7 +9127,182 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Usage by day and model */
+            /** @description Usage, newest first */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    organisation_usage: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Of runs that were created at this time or later; 30 days before `until` when absent, by days
+                 *     from the first of them on.
+                 */
+                since?: string;
+                /** @description Of runs that were created before this time; now when absent. */
+                until?: string;
+                /** @description How long the time of a row is: of at most 366 days by day, and 31 by hour. */
+                per?: "hour" | "day";
+                /** @description What each row is of. */
+                by?: "user" | "project" | "model" | "agent";
+            };
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Usage, newest first */
             200: {
                 headers: {
                     /** @description Names the request in the server's log */

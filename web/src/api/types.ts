@@ -7,7 +7,6 @@ type Schemas = components["schemas"];
 export type Agent = Schemas["AgentInfo"];
 export type ApiKey = Schemas["ApiKey"];
 export type AuditRecord = Schemas["AuditRecord"];
-export type DayUsage = Schemas["DayUsage"];
 export type Explanation = Schemas["Explanation"];
 export type Hit = Schemas["Hit"];
 export type Identity = Schemas["WhoAmI"];
@@ -25,6 +24,7 @@ export type RunStatus = Schemas["RunStatus"];
 export type Session = Schemas["Session"];
 export type Tool = Schemas["ToolInfo"];
 export type Usage = Schemas["Usage"];
+export type UsageRow = Schemas["UsageRow"];
 export type Visibility = Schemas["Visibility"];
 
 export type Right = "runs:read" | "runs:write" | "memory:read" | "memory:write" | "admin";

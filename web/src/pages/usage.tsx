@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { usageQuery } from "~/api/queries";
-import type { DayUsage } from "~/api/types";
+import type { UsageRow } from "~/api/types";
 import { useWords } from "~/i18n";
 import type { Format } from "~/i18n/format";
 import { USAGE_FIGURES } from "~/router";
@@ -16,7 +16,7 @@ import { UsageChart } from "~/usage/chart";
 
 type Figure = (typeof USAGE_FIGURES)[number];
 
-const VALUE: Record<Figure, (day: DayUsage) => number> = {
+const VALUE: Record<Figure, (day: UsageRow) => number> = {
   cost: (day) => day.cost_usd,
   tokens: (day) => day.input_tokens + day.output_tokens,
   runs: (day) => day.runs,
@@ -34,7 +34,7 @@ export function UsagePage() {
   const { figure = "tokens" } = useSearch({ from: "/shell/usage" });
   const navigate = useNavigate({ from: "/usage" });
   const { data, error, refetch } = useQuery(usageQuery);
-  const days = data?.days ?? [];
+  const days = data?.rows ?? [];
   const sum = (of: Figure) => days.reduce((all, day) => all + VALUE[of](day), 0);
   return (
     <Page
@@ -79,7 +79,7 @@ export function UsagePage() {
   );
 }
 
-function UsageTable({ days }: { days: DayUsage[] }) {
+function UsageTable({ days }: { days: UsageRow[] }) {
   const { t, format } = useWords();
   return (
     <Table label={t("nav.usage")}>
@@ -96,9 +96,9 @@ function UsageTable({ days }: { days: DayUsage[] }) {
       />
       <tbody>
         {days.map((day) => (
-          <Row key={day.day + day.model}>
-            <Cell className="whitespace-nowrap tabular">{day.day}</Cell>
-            <Cell className="font-mono text-meta">{day.model}</Cell>
+          <Row key={day.at + day.name}>
+            <Cell className="whitespace-nowrap tabular">{day.at.slice(0, 10)}</Cell>
+            <Cell className="font-mono text-meta">{day.name}</Cell>
             <Cell align="right">{format.number(day.runs)}</Cell>
             <Cell align="right">{format.number(day.input_tokens)}</Cell>
             <Cell align="right">{format.number(day.cached_tokens)}</Cell>

@@ -1,6 +1,6 @@
 // Bars of thirty days, stacked by model. The table below has the same in figures.
 
-import type { DayUsage } from "~/api/types";
+import type { UsageRow } from "~/api/types";
 import { useWords } from "~/i18n";
 import { Card } from "~/ui/page";
 
@@ -13,16 +13,16 @@ const REST = "fill-mark-step";
 
 type Props = {
   label: string;
-  days: DayUsage[];
-  figureOf: (day: DayUsage) => number;
+  days: UsageRow[];
+  figureOf: (day: UsageRow) => number;
   say: (value: number) => string;
 };
 
 export function UsageChart({ label, days, figureOf, say }: Props) {
   const { format } = useWords();
-  const models = [...new Set(days.map(({ model }) => model))];
+  const models = [...new Set(days.map(({ name }) => name))];
   const bars = lastDays().map((day) => {
-    const parts = days.filter((one) => one.day === day);
+    const parts = days.filter((one) => one.at.startsWith(day));
     return { day, parts, sum: parts.reduce((all, one) => all + figureOf(one), 0) };
   });
   const most = Math.max(...bars.map(({ sum }) => sum)) || 1;
@@ -49,10 +49,10 @@ export function UsageChart({ label, days, figureOf, say }: Props) {
                 const height = (figureOf(part) / most) * HEIGHT;
                 const at = top;
                 top += height;
-                const fill = FILLS[models.indexOf(part.model)] ?? REST;
+                const fill = FILLS[models.indexOf(part.name)] ?? REST;
                 return (
                   <rect
-                    key={part.model}
+                    key={part.name}
                     x={place * 20 + 3}
                     y={at}
                     width={14}

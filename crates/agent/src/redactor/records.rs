@@ -14,9 +14,14 @@ impl Redactor {
     /// and errors do not. Returns whether there was any credential, masked or not.
     pub(crate) fn clean_fact(&self, fact: &mut Fact) -> bool {
         match fact {
-            Fact::RunStarted { input, model, limits: _, epoch: _ } => {
-                self.clean_known(input) | self.clean_known(model)
-            }
+            Fact::RunStarted {
+                input,
+                model,
+                limits: _,
+                epoch: _,
+                parent_run_id: _,
+                forked_from_step: _,
+            } => self.clean_known(input) | self.clean_known(model),
             Fact::RunResumed { epoch: _, from_step: _, reason: _ }
             | Fact::ContextCompacted {
                 through_step: _,

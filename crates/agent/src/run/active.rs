@@ -12,6 +12,7 @@ use protocol::{
     event::Fact,
     id::RunId,
     message::{FoldedTurns, Message, Usage},
+    name::AgentId,
     output::{OutputCheck, ResponseFormat},
     run::{RunErrorCode, RunLimits},
 };
@@ -95,6 +96,10 @@ pub(super) struct ActiveRun<'a> {
     /// What is to stand in the run's beginning of those before them.
     pub(super) folded: Option<FoldedTurns>,
     pub(super) conversation: RunConversation,
+    /// Whether something was said since the last completed step.
+    pub(super) has_begun_step: bool,
+    /// The agent of the last completed step, if an earlier worker had the run or it is a fork.
+    pub(super) told_agent: Option<AgentId>,
     /// Whether a step was not completed: its recorded answer and results end the conversation.
     pub(super) has_open_step: bool,
     pub(super) calls: CallLedger,
@@ -121,7 +126,8 @@ impl<'a> ActiveRun<'a> {
             let from = state.get("kept_from").and_then(Value::as_u64).unwrap_or_default();
             u32::try_from(from).unwrap_or_default()
         };
-        let restored = if claim.epoch > 1 {
+        // A fork begins where its parent was.
+        let restored = if claim.epoch > 1 || claim.forked_from_step.is_some_and(|step| step > 0) {
             Some(journal.restore(FIRST_MESSAGES, kept_from).await?)
         } else {
             None
@@ -180,6 +186,8 @@ impl<'a> ActiveRun<'a> {
             history: Vec::new(),
             history_runs: Vec::new(),
             folded: None,
+            has_begun_step: known.has_begun_step,
+            told_agent: known.agent_id,
             has_open_step: known.has_open_step,
             conversation,
             calls: CallLedger::restored(known.calls),

@@ -12,6 +12,7 @@ use protocol::{
 use store::failpoint;
 
 use crate::{
+    context::takeover_note,
     history::{History, TURNS_MAX},
     recorder::EventSpan,
     settings::HistorySummary,
@@ -47,7 +48,33 @@ impl ActiveRun<'_> {
                 format!("`response_format{field}` {message}"),
             )
         })?;
-        self.recall_session().await
+        self.recall_session().await?;
+        self.take_over();
+        Ok(())
+    }
+
+    /// Goes on where the steps end that a fork has taken over. What is new to the model stands behind
+    /// them, as it would in any run: the prompt begins with the bytes of its parent's.
+    fn take_over(&mut self) {
+        if self.step == 0 || self.claim.forked_from_step != Some(self.step) {
+            return; // It took over nothing, or has taken steps of its own.
+        }
+        // That prompt was another run's, and may have been another model's.
+        self.state.sent.forget();
+        if self.has_begun_step {
+            return; // An earlier worker has said it.
+        }
+        let told_agent = self.told_agent.as_ref().filter(|told| **told != self.claim.agent_id);
+        let agent = told_agent.map(|_| self.agent.system_prompt.as_str());
+        let zone = self.asked_at.time_zone().clone();
+        let told_day = self.claim.turns_before.made_at().get().to_zoned(zone);
+        let day = (told_day.date() != self.asked_at.date()).then_some(&self.asked_at);
+        if let Some(note) = takeover_note(agent, day) {
+            self.push(note);
+        }
+        if self.claim.input_follows {
+            self.push(Message::User { content: self.claim.input.clone() });
+        }
     }
 
     fn note_beginning(&mut self) {
@@ -59,6 +86,8 @@ impl ActiveRun<'_> {
                     model: self.model.to_string(),
                     limits: self.limits,
                     epoch: self.claim.epoch,
+                    parent_run_id: self.claim.parent_run_id,
+                    forked_from_step: self.claim.forked_from_step,
                 },
             );
             return;
@@ -84,7 +113,7 @@ impl ActiveRun<'_> {
         }
         let store = self.runtime.parts.store.scoped(&self.claim.scope);
         let session = &self.claim.session_key;
-        let mut turns = store.session_turns(session, self.claim.run_id, TURNS_MAX).await?;
+        let mut turns = store.session_turns(session, self.claim.turns_before, TURNS_MAX).await?;
         for turn in &mut turns {
             self.runtime.parts.redactor.clean_known(&mut turn.input);
             self.runtime.parts.redactor.clean_known(&mut turn.output);
@@ -93,7 +122,7 @@ impl ActiveRun<'_> {
             Some(beginning) => History::as_folded(turns, folded_in(Some(beginning))),
             None if History::fits(&turns, self.context_tokens()) => History::as_folded(turns, None),
             None => {
-                let before = store.session_beginning(session, self.claim.run_id).await?;
+                let before = store.session_beginning(session, self.claim.turns_before).await?;
                 let folded = folded_in(before.as_ref());
                 History::fit(turns, folded, self.context_tokens())
             }

@@ -113,6 +113,7 @@ mod tests {
             }],
             temperature: None,
             max_tokens: None,
+            response_format: None,
             cache: CacheHints::default(),
         }
     }

@@ -204,6 +204,7 @@ async fn nothing_is_lost_in_four_hundred_steps_within_a_hard_window() {
         agents: BTreeMap::from([(AgentId::default(), agent)]),
         after_run: AfterRun::Off,
         size_limits: RunSizeLimits::default(),
+        has_memory: || true,
         zone: Zone::UTC,
         workspace_root: workspace.path().to_owned(),
         version: "test",

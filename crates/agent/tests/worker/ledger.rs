@@ -49,6 +49,8 @@ async fn abandoned(world: &World, calls: &[(&str, Value, Effect)], settled: Opti
                     model: "scripted/script".into(),
                     limits: Default::default(),
                     epoch: 1,
+                    parent_run_id: None,
+                    forked_from_step: None,
                 },
                 None,
             ),

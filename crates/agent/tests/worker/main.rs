@@ -12,6 +12,7 @@ mod after_run;
 mod answers;
 mod cancel;
 mod context;
+mod fork;
 mod formats;
 mod growth;
 mod ledger;
@@ -62,6 +63,8 @@ struct World {
     script: Scripted,
     scope: Scope,
     agent: AgentSettings,
+    /// Other agents with the same settings.
+    more_agents: Vec<AgentId>,
     /// Off but for the tests of what follows a run: the others speak of the run itself.
     after_run: AfterRun,
     size_limits: RunSizeLimits,
@@ -87,6 +90,7 @@ impl World {
             script,
             scope: scope("user_a"),
             agent: AgentSettings::default(),
+            more_agents: Vec::new(),
             after_run: AfterRun::Off,
             size_limits: RunSizeLimits::default(),
             workspace: tempfile::tempdir().unwrap(),
@@ -97,7 +101,8 @@ impl World {
     }
 
     fn parts(&self) -> WorkerParts {
-        let agents = BTreeMap::from([(AgentId::default(), self.agent.clone())]);
+        let names = self.more_agents.iter().cloned().chain([AgentId::default()]);
+        let agents = names.map(|name| (name, self.agent.clone())).collect();
         WorkerParts {
             store: self.store.clone(),
             models: Models::with_scripted(self.script.clone()),

@@ -69,6 +69,24 @@ fn runs(dev: &Dev) {
     assert!(page.stderr.contains("--cursor "), "{page:?}");
     assert_eq!(page.expect(0).lines().count(), 1);
     dev.ask(["runs", "list", "--limit", "0"]).expect(2);
+    let found = dev.ask(["runs", "list", "--query", "FROM A PIPE", "--json"]).expect(0);
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&found).unwrap().len(), 1, "{found}");
+    dev.ask(["runs", "list", "--since", "yesterday"]).expect(2);
+
+    let trace = dev.ask(["runs", "trace", run_id]).expect(0);
+    assert!(trace.contains("step_0001") && trace.contains("demo/default"), "{trace}");
+    let steps = dev.ask(["runs", "checkpoints", run_id]).expect(0);
+    assert_eq!(steps.lines().count(), 1, "{steps}");
+    let fork = ["runs", "fork", run_id, "--from-step", "1"];
+    let mute = dev.ask(fork);
+    assert!(mute.stderr.contains("hint: say something new"), "{mute:?}");
+    mute.expect(2);
+    let forked = dev.ask(fork.into_iter().chain(["--input", "and now?", "--wait", "--json"]));
+    let forked: Value = serde_json::from_str(&forked.expect(0)).unwrap();
+    assert_eq!((&forked["parent_run_id"], &forked["input"]), (&run_id.into(), &"and now?".into()));
+    let of_it = dev.ask(["runs", "list", "--parent", run_id]).expect(0);
+    assert!(of_it.contains(forked["run_id"].as_str().unwrap()), "{of_it}");
+    dev.ask(["runs", "fork", ABSENT_RUN, "--from-step", "0"]).expect(5);
 }
 
 fn memories(dev: &Dev) {

@@ -101,6 +101,37 @@ impl TryFrom<String> for LimitParam {
     }
 }
 
+/// The `seq` of the last event seen.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = u64, minimum = 0, maximum = 9223372036854775807i64, default = 0)]
+pub(crate) struct SeqCursor(pub(crate) u64);
+
+impl TryFrom<String> for SeqCursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        decimal(&text).map(Self).ok_or("must be the `seq` of an event, or 0")
+    }
+}
+
+/// A number from 1 to `MOST`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct UpTo<const MOST: u32>(pub(crate) u32);
+
+impl<const MOST: u32> TryFrom<String> for UpTo<MOST> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let number = decimal(&text).and_then(|number| u32::try_from(number).ok());
+        number
+            .filter(|number| (1..=MOST).contains(number))
+            .map(Self)
+            .ok_or_else(|| format!("must be a number from 1 to {MOST}"))
+    }
+}
+
 /// `true` or `false`.
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]

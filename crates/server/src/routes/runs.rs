@@ -10,14 +10,18 @@ use protocol::{
     audit::AuditAction,
     event::{EventPage, StoredEvent, TYPE_NAMES},
     id::RunId,
-    limits::IDEMPOTENCY_KEY_MAX_BYTES,
+    limits::{IDEMPOTENCY_KEY_MAX_BYTES, RUN_QUERY_MAX_CHARS},
     message::canonical_json,
     name::{AgentId, SessionKey},
-    run::{CreateRun, Run, RunCancelled, RunCreated, RunPage, RunStatus},
+    run::{
+        CreateRun, LlmConfig, Run, RunCancelled, RunCreated, RunPage, RunStatus, RunSummary,
+        UnknownRunStatus,
+    },
+    time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use store::runs::{IdempotencyKey, RunFilter};
+use store::{run_lists::RunFilter, runs::IdempotencyKey};
 
 use crate::{
     app::App,
@@ -26,7 +30,7 @@ use crate::{
     extract::{
         body::{ScopedEmpty, ScopedJson},
         path::PathParam,
-        query::{LimitParam, QueryParams, decimal},
+        query::{LimitParam, QueryParams, SeqCursor, decimal},
         scope::RequestScope,
     },
     routes::audit,
@@ -64,8 +68,8 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     asked.body.check().map_err(ApiError::invalid)?;
     check_agent(&app, &asked.body.agent_id)?;
-    check_model(&app, &asked.body)?;
-    let key = idempotency_key(&headers, &asked)?;
+    check_model(&app, asked.body.llm_config.as_ref(), &asked.body.agent_id)?;
+    let key = idempotency_key(&headers, "/api/runs", &asked)?;
     let scoped = app.store.scoped(&asked.scope);
     // The run itself says when and for whom; where callers are known, the audit says by whom.
     let is_audited = app.authenticator.is_on();
@@ -78,28 +82,142 @@ pub(crate) async fn create(
         (Err(over), Some(key)) => (scoped.find_run_once(&key).await?.ok_or(over)?, true),
         (Err(over), None) => return Err(over.into()),
     };
-    let mut response = (StatusCode::CREATED, Json(created)).into_response();
-    if replayed {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-        return Ok(response);
-    }
-    metrics::counter!("openintern_runs_created_total").increment(1);
-    Ok(response)
+    Ok(accepted(created, replayed))
 }
 
-/// Which runs to list.
+/// 201, for a run that was created now or by an earlier request with the same key.
+pub(crate) fn accepted(run: impl Serialize, replayed: bool) -> Response {
+    let mut response = (StatusCode::CREATED, Json(run)).into_response();
+    if replayed {
+        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    } else {
+        metrics::counter!("openintern_runs_created_total").increment(1);
+    }
+    response
+}
+
+/// Which runs to list; what is left out is any.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct ListRuns {
-    /// Only those with this status.
-    #[param(inline)]
-    status: Option<RunStatus>,
+pub(crate) struct WhichRuns {
+    /// Only those with this status; several are separated by commas.
+    #[serde(default)]
+    #[param(
+        value_type = Option<String>, example = "failed",
+        pattern = "^(pending|running|waiting|completed|failed|cancelled)$"
+    )]
+    status: Statuses,
     /// Only those of this conversation.
     #[param(inline)]
     session_key: Option<SessionKey>,
     /// Only those of this agent.
     #[param(inline)]
     agent_id: Option<AgentId>,
+    /// Only forks of this run.
+    #[param(inline)]
+    parent_run_id: Option<RunId>,
+    /// Only those with this text in the first 4,096 characters of their input, whatever its case.
+    #[param(value_type = Option<String>, min_length = 1, max_length = 256)]
+    q: Option<SearchText>,
+    /// Only those that were accepted at this time or later.
+    #[param(inline)]
+    since: Option<Timestamp>,
+    /// Only those that were accepted before this time.
+    #[param(inline)]
+    until: Option<Timestamp>,
+    /// Only those that cost so much, in US dollars.
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 1000000000)]
+    min_cost_usd: Option<Dollars>,
+    /// Only those that cost no more, in US dollars.
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 1000000000)]
+    max_cost_usd: Option<Dollars>,
+    /// Only those that have ended and took so long, in milliseconds.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9223372036854775807i64)]
+    min_duration_ms: Option<Milliseconds>,
+    /// Only those that have ended and took no longer, in milliseconds.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9223372036854775807i64)]
+    max_duration_ms: Option<Milliseconds>,
+}
+
+impl WhichRuns {
+    fn filter(self) -> RunFilter {
+        RunFilter {
+            statuses: self.status.0,
+            session_key: self.session_key,
+            agent_id: self.agent_id,
+            parent: self.parent_run_id,
+            text: self.q.map(|SearchText(text)| text),
+            since: self.since,
+            until: self.until,
+            min_cost_usd: self.min_cost_usd.map(|Dollars(usd)| usd),
+            max_cost_usd: self.max_cost_usd.map(|Dollars(usd)| usd),
+            min_duration_ms: self.min_duration_ms.map(|Milliseconds(ms)| ms),
+            max_duration_ms: self.max_duration_ms.map(|Milliseconds(ms)| ms),
+        }
+    }
+}
+
+/// Statuses of runs; none means all.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "String")]
+struct Statuses(Vec<RunStatus>);
+
+impl TryFrom<String> for Statuses {
+    type Error = UnknownRunStatus;
+
+    fn try_from(list: String) -> Result<Self, UnknownRunStatus> {
+        list.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A text to look for.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct SearchText(String);
+
+impl TryFrom<String> for SearchText {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let chars = text.chars().count();
+        match (1..=RUN_QUERY_MAX_CHARS).contains(&chars) && !text.contains('\0') {
+            true => Ok(Self(text)),
+            false => Err(format!("must be 1 to {RUN_QUERY_MAX_CHARS} characters, without U+0000")),
+        }
+    }
+}
+
+/// An amount of money.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Dollars(f64);
+
+impl TryFrom<String> for Dollars {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let usd = text.parse().ok().filter(|usd| (0.0..=1e9).contains(usd));
+        usd.map(Self).ok_or("must be 0 to 1000000000")
+    }
+}
+
+/// A length of time.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Milliseconds(u64);
+
+impl TryFrom<String> for Milliseconds {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        decimal(&text).map(Self).ok_or("must be a number of milliseconds")
+    }
+}
+
+/// Which page to list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageOfRuns {
     /// Most rows of the page.
     #[serde(default)]
     #[param(inline)]
@@ -111,20 +229,37 @@ pub(crate) struct ListRuns {
 
 /// List runs
 ///
-/// Newest first.
+/// Newest first. A page is made of 5,000 runs at most: it may be short, or empty, and yet not the last.
 #[utoipa::path(
-    get, path = "/api/runs", tag = "runs", operation_id = "list_runs", params(ListRuns),
+    get, path = "/api/runs", tag = "runs", operation_id = "list_runs",
+    params(WhichRuns, PageOfRuns),
     responses((status = 200, description = "A page of runs", body = RunPage))
 )]
 pub(crate) async fn list(
     State(app): State<App>,
     RequestScope(scope): RequestScope,
-    QueryParams(query): QueryParams<ListRuns>,
+    QueryParams(which): QueryParams<WhichRuns>,
+    QueryParams(page): QueryParams<PageOfRuns>,
 ) -> Result<Json<RunPage>, ApiError> {
-    let ListRuns { status, session_key, agent_id, limit, cursor } = query;
-    let filter = RunFilter { status, session_key, agent_id };
-    let page = app.store.scoped(&scope).list_runs(&filter, cursor, limit.0).await?;
+    let scoped = app.store.scoped(&scope);
+    let page = scoped.list_runs(&which.filter(), page.cursor, page.limit.0).await?;
     Ok(Json(RunPage { runs: page.items, next_cursor: page.next_cursor }))
+}
+
+/// Sum up runs
+///
+/// What the runs of a list come to together, of the newest 20,000.
+#[utoipa::path(
+    get, path = "/api/runs/summary", tag = "runs", operation_id = "summarise_runs",
+    params(WhichRuns),
+    responses((status = 200, description = "Counts and sums", body = RunSummary))
+)]
+pub(crate) async fn summary(
+    State(app): State<App>,
+    RequestScope(scope): RequestScope,
+    QueryParams(which): QueryParams<WhichRuns>,
+) -> Result<Json<RunSummary>, ApiError> {
+    Ok(Json(app.store.scoped(&scope).summarise_runs(&which.filter()).await?))
 }
 
 /// Get a run
@@ -164,20 +299,6 @@ pub(crate) struct ListEvents {
         pattern = "^(run\\.(started|resumed|warning|completed|failed|cancelled)|step\\.(started|completed)|memory\\.recalled|llm\\.called|tool\\.(called|result))$"
     )]
     r#type: EventTypes,
-}
-
-/// The `seq` of the last event seen.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(try_from = "String")]
-#[schema(value_type = u64, minimum = 0, maximum = 9223372036854775807i64, default = 0)]
-struct SeqCursor(u64);
-
-impl TryFrom<String> for SeqCursor {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        decimal(&text).map(Self).ok_or("must be the `seq` of an event, or 0")
-    }
 }
 
 /// Names of event types; none means all.
@@ -260,7 +381,7 @@ pub(crate) async fn cancel(
     Ok(Json(cancelled))
 }
 
-fn check_agent(app: &App, agent_id: &AgentId) -> Result<(), ApiError> {
+pub(crate) fn check_agent(app: &App, agent_id: &AgentId) -> Result<(), ApiError> {
     if app.agents.iter().any(|agent| agent.agent_id == *agent_id) {
         return Ok(());
     }
@@ -268,18 +389,22 @@ fn check_agent(app: &App, agent_id: &AgentId) -> Result<(), ApiError> {
         .hint("`GET /api/agents` lists them"))
 }
 
-fn check_model(app: &App, body: &CreateRun) -> Result<(), ApiError> {
-    let named = body.llm_config.as_ref();
-    match named.and_then(|config| (app.model_fault)(config, &body.agent_id)) {
+pub(crate) fn check_model(
+    app: &App,
+    named: Option<&LlmConfig>,
+    agent_id: &AgentId,
+) -> Result<(), ApiError> {
+    match named.and_then(|config| (app.model_fault)(config, agent_id)) {
         None => Ok(()),
         Some(fault) => Err(ApiError::field("/llm_config/model", fault)),
     }
 }
 
 /// The key of a request that may be sent again, with the hash of all that makes it the same.
-fn idempotency_key(
+pub(crate) fn idempotency_key<T>(
     headers: &HeaderMap,
-    asked: &ScopedJson<CreateRun>,
+    path: &str,
+    asked: &ScopedJson<T>,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -296,7 +421,7 @@ fn idempotency_key(
             )
         })?;
     let digest = Sha256::new()
-        .chain_update("POST\n/api/runs\n")
+        .chain_update(format!("POST\n{path}\n"))
         .chain_update(asked.scope.to_string())
         .chain_update("\n")
         .chain_update(canonical_json(&asked.raw))

@@ -7,7 +7,7 @@ use protocol::{
     run::{RunPage, SessionPage},
 };
 use serde::Deserialize;
-use store::runs::RunFilter;
+use store::run_lists::RunFilter;
 
 use crate::{
     app::App,

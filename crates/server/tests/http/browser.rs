@@ -36,6 +36,7 @@ async fn requests(served: &Served) -> Vec<(String, String)> {
                 .replace("{step}", "1")
                 .replace("{id}", memory["id"].as_str().unwrap())
                 .replace("{key_id}", key["key_id"].as_str().unwrap())
+                .replace("{span_id}", "0000000000000001")
                 .replace("{session_key}", "s_default");
             (method, path)
         })

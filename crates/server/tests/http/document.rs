@@ -51,16 +51,23 @@ fn it_has_every_route() {
             "GET /api/memories/{id}",
             "GET /api/memories/{id}/links",
             "GET /api/memories/{id}/versions",
+            "GET /api/nodes",
             "GET /api/queue",
             "GET /api/runs",
+            "GET /api/runs/summary",
             "GET /api/runs/{run_id}",
+            "GET /api/runs/{run_id}/checkpoints",
             "GET /api/runs/{run_id}/context/{step}",
             "GET /api/runs/{run_id}/events",
+            "GET /api/runs/{run_id}/spans/{span_id}",
             "GET /api/runs/{run_id}/stream",
+            "GET /api/runs/{run_id}/trace",
             "GET /api/sessions",
             "GET /api/sessions/{session_key}/runs",
+            "GET /api/stream",
             "GET /api/tools",
             "GET /api/usage",
+            "GET /api/usage/organisation",
             "GET /api/whoami",
             "GET /health",
             "GET /health/live",
@@ -77,6 +84,7 @@ fn it_has_every_route() {
             "POST /api/memories/search",
             "POST /api/runs",
             "POST /api/runs/{run_id}/cancel",
+            "POST /api/runs/{run_id}/fork",
         ]
     );
 }
@@ -91,6 +99,28 @@ fn nothing_points_nowhere() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
+}
+
+#[test]
+fn each_type_of_event_has_a_schema_of_its_name() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let event = &schemas["Event"];
+    assert_eq!(event["discriminator"]["propertyName"], "type");
+    let mapping = event["discriminator"]["mapping"].as_object().unwrap();
+    let types: BTreeSet<_> = mapping.keys().map(String::as_str).collect();
+    assert_eq!(types, protocol::event::TYPE_NAMES.into());
+    assert_eq!(event["oneOf"].as_array().unwrap().len(), types.len());
+    let started = &schemas["RunStartedEvent"];
+    assert_eq!(mapping["run.started"], "#/components/schemas/RunStartedEvent");
+    assert_eq!(started["properties"]["type"]["enum"], serde_json::json!(["run.started"]));
+    let payload = "#/components/schemas/RunStartedPayload";
+    assert_eq!(started["properties"]["payload"]["$ref"], payload);
+    assert_eq!(started["properties"]["seq"], schemas["LlmCalledEvent"]["properties"]["seq"]);
+    for required in ["seq", "ts", "type", "payload"] {
+        assert!(started["required"].as_array().unwrap().contains(&required.into()), "{required}");
+    }
+    assert!(schemas.get("Fact").is_none());
 }
 
 #[test]

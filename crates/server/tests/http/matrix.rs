@@ -24,6 +24,8 @@ const CASES_MIN: usize = 1_400;
 /// What requests can be about.
 struct Ids {
     run: String,
+    /// A span of that run, with the word in it.
+    span: String,
     pending: String,
     session: String,
     memory: String,
@@ -84,6 +86,7 @@ impl Route {
         let path = self
             .path
             .replace("{run_id}", run)
+            .replace("{span_id}", &ids.span)
             .replace("{session_key}", &ids.session)
             .replace("{key_id}", &ids.key)
             .replace("{step}", "1")
@@ -96,7 +99,10 @@ impl Route {
                 idempotency_key = Some(ids.word.clone());
             }
             "get_context" => query = vec![("text", "true".into())],
+            "fork_run" => body = Some(json!({"from_step": 0})),
+            "follow_runs" => query = vec![("run", ids.run.clone())],
             "list_runs" => query = vec![("session_key", ids.session.clone())],
+            "summarise_runs" => query = vec![("q", ids.word.clone())],
             "list_sessions" => query = vec![("cursor", ids.run.clone())],
             "list_session_runs" => query = vec![("limit", "500".into())],
             "write_memory" => body = Some(json!({"type": "core", "text": "new"})),
@@ -113,6 +119,9 @@ impl Route {
             "get_run"
             | "list_events"
             | "follow_run"
+            | "get_trace"
+            | "list_checkpoints"
+            | "get_span"
             | "cancel_run"
             | "get_memory"
             | "list_memory_versions"
@@ -125,6 +134,8 @@ impl Route {
             | "logout"
             | "queue"
             | "usage"
+            | "organisation_usage"
+            | "list_nodes"
             | "whoami"
             | "health"
             | "health_live"
@@ -138,12 +149,14 @@ impl Route {
 
     /// It answers what it has just made: two answers are never the same.
     fn makes(&self) -> bool {
-        ["create_run", "write_memory", "write_memories", "create_key"].contains(&&*self.name)
+        ["create_run", "fork_run", "write_memory", "write_memories", "create_key"]
+            .contains(&&*self.name)
     }
 
     /// Lists nothing for a name that nobody has; everything else is 404.
     fn names_rows(&self) -> bool {
-        ["{run_id}", "{id}", "{key_id}"].iter().any(|part| self.path.contains(part))
+        self.name == "follow_runs"
+            || ["{run_id}", "{id}", "{key_id}"].iter().any(|part| self.path.contains(part))
     }
 }
 
@@ -167,6 +180,7 @@ impl Ids {
     fn absent() -> Self {
         Self {
             run: RunId::generate().to_string(),
+            span: "00000000000000ff".into(),
             pending: RunId::generate().to_string(),
             session: "s_absent".into(),
             memory: MemoryId::generate().to_string(),
@@ -208,6 +222,8 @@ impl Tenant {
         answer(edit).await.expect(200); // Leaves a version.
         let ids = Ids {
             run: text(&run["run_id"]),
+            // That of its warning.
+            span: protocol::id::SpanId::of_event(2).to_string(),
             pending: String::new(),
             session,
             memory: text(&memory["id"]),
@@ -233,7 +249,7 @@ impl Tenant {
     /// Nothing of this tenant's stands in an answer.
     #[track_caller]
     fn is_not_in(&self, answer: &Answer, what: &str) {
-        let Ids { run, pending, memory, key, word, session: _ } = &self.ids;
+        let Ids { run, pending, memory, key, word, session: _, span: _ } = &self.ids;
         for canary in [run, pending, memory, key, word, &self.key.key, &self.admin.key] {
             let said = format!("{:?} {}", answer.headers, answer.text);
             assert!(!said.contains(canary), "{what}: `{canary}` in {said}");
@@ -263,13 +279,14 @@ impl Tenant {
 
     /// All that can change of its rows.
     async fn rows(&self, served: &Served) -> Vec<String> {
-        let Ids { run, pending, session, memory, .. } = &self.ids;
+        let Ids { run, span, pending, session, memory, .. } = &self.ids;
         let mut rows = Vec::new();
         for path in [
             format!("/api/runs/{run}"),
             format!("/api/runs/{run}/events"),
             format!("/api/runs/{run}/stream"),
             format!("/api/runs/{run}/context/1?text=true"),
+            format!("/api/runs/{run}/spans/{span}"),
             format!("/api/runs/{pending}"),
             format!("/api/sessions/{session}/runs"),
             format!("/api/memories/{memory}"),

@@ -173,7 +173,7 @@ async fn bad_query_parameters_are_refused() {
     check("/api/runs?agent_id=a%20b".into(), "agent_id").await;
     check("/api/runs?session_key=".into(), "session_key").await;
     check("/api/runs?cursor=run_1".into(), "cursor").await;
-    let many = "a=1&".repeat(65);
+    let many = "a=1&".repeat(81);
     check(format!("/api/runs?{many}"), "query").await;
 }
 
@@ -227,4 +227,68 @@ async fn a_run_is_cancelled_at_once_or_soon_or_not_at_all() {
     served.post(&path, json!({"colour": 1})).await.names("/colour");
     let absent = RunId::generate();
     served.post(&format!("/api/runs/{absent}/cancel"), json!({})).await.refused(404, "not_found");
+}
+
+#[tokio::test]
+async fn runs_are_listed_by_what_is_asked_for_and_summed_up() {
+    let served = served().await;
+    let mut ids = Vec::new();
+    for (input, session) in
+        [("Plan the LAUNCH", "s_1"), ("总结今天的工作", "s_2"), ("launch it", "s_1")]
+    {
+        let body = json!({"input": input, "session_key": session});
+        ids.push(served.post("/api/runs", body).await.expect(201)["run_id"].clone());
+    }
+    let mut work = served.work().await;
+    work.start().await;
+    work.complete("done").await;
+    let first = served.get(&format!("/api/runs/{}", ids[0].as_str().unwrap())).await.expect(200);
+    assert_eq!(first["status"], "completed");
+    let listed = async |query: &str| -> Vec<Value> {
+        let page = served.get(&format!("/api/runs?{query}")).await.expect(200);
+        let runs = page["runs"].as_array().unwrap().iter().map(|run| run["run_id"].clone());
+        runs.rev().collect()
+    };
+    let (a, b, c) = (ids[0].clone(), ids[1].clone(), ids[2].clone());
+    let second = served.get(&format!("/api/runs/{}", b.as_str().unwrap())).await.expect(200);
+    let time = second["created_at"].as_str().unwrap().to_owned();
+    for (query, want) in [
+        ("", vec![a.clone(), b.clone(), c.clone()]),
+        ("q=launch", vec![a.clone(), c.clone()]),
+        ("q=%E4%BB%8A%E5%A4%A9", vec![b.clone()]),
+        ("q=%25", vec![]),
+        ("status=pending", vec![b.clone(), c.clone()]),
+        ("status=pending,completed&session_key=s_1", vec![a.clone(), c.clone()]),
+        ("min_duration_ms=0", vec![a.clone()]),
+        ("max_duration_ms=0&min_duration_ms=1", vec![]),
+        ("max_cost_usd=0", vec![a.clone(), b.clone(), c.clone()]),
+        ("min_cost_usd=0.5", vec![]),
+        (&format!("since={time}"), vec![b.clone(), c.clone()]),
+        (&format!("until={time}"), vec![a.clone()]),
+        (&format!("parent_run_id={}", a.as_str().unwrap()), vec![]),
+    ] {
+        assert_eq!(listed(query).await, want, "{query}");
+    }
+    let sums = served.get("/api/runs/summary?q=launch").await.expect(200);
+    assert_eq!(sums["runs"], 2);
+    let by_status = json!([{"status": "completed", "runs": 1}, {"status": "pending", "runs": 1}]);
+    assert_eq!(sums["by_status"], by_status);
+    assert!(sums["duration_p50_ms"].is_u64() && sums["since"].is_null(), "{sums}");
+    let none = served.get("/api/runs/summary?q=nothing").await.expect(200);
+    assert_eq!((&none["runs"], &none["by_status"]), (&json!(0), &json!([])));
+    assert_eq!(none["duration_p95_ms"], Value::Null);
+    for (query, field) in [
+        ("status=done", "status"),
+        ("status=", "status"),
+        ("q=", "q"),
+        (&format!("q={}", "x".repeat(257)), "q"),
+        ("since=yesterday", "since"),
+        ("min_cost_usd=-1", "min_cost_usd"),
+        ("max_cost_usd=NaN", "max_cost_usd"),
+        ("min_duration_ms=1.5", "min_duration_ms"),
+        ("parent_run_id=x", "parent_run_id"),
+    ] {
+        served.get(&format!("/api/runs?{query}")).await.names(field);
+        served.get(&format!("/api/runs/summary?{query}")).await.names(field);
+    }
 }

@@ -171,7 +171,7 @@ impl Served {
         let lease = Duration::from_secs(60);
         let claims = self.store.claim(Uuid::now_v7(), 1, lease).await.unwrap();
         let [claim] = &claims[..] else { panic!("{} runs in the queue", claims.len()) };
-        Work { journal: self.store.journal(claim) }
+        Work { run_id: claim.run_id, journal: self.store.journal(claim) }
     }
 
     /// A run of ours that has three events and has ended.
@@ -265,6 +265,7 @@ impl Answer {
 
 /// The hand that plays the worker of one run.
 pub(crate) struct Work {
+    run_id: RunId,
     journal: Journal,
 }
 
@@ -275,6 +276,8 @@ impl Work {
             model: "demo/default".into(),
             limits: RunLimits::default(),
             epoch: 1,
+            parent_run_id: None,
+            forked_from_step: None,
         };
         self.events(vec![started]).await;
     }
@@ -284,7 +287,7 @@ impl Work {
     }
 
     pub(crate) async fn events(&mut self, facts: Vec<Fact>) {
-        let events = facts.into_iter().map(event).collect();
+        let events = facts.into_iter().map(|fact| self.event(fact)).collect();
         self.write(Entry { events, ..Entry::default() }).await;
     }
 
@@ -330,12 +333,12 @@ impl Work {
         };
         let entry = Entry {
             events: vec![
-                event(Fact::StepCompleted {
+                self.event(Fact::StepCompleted {
                     step: 1,
                     result_type: StepResult::FinalAnswer,
                     duration_ms: 1,
                 }),
-                event(completed),
+                self.event(completed),
             ],
             end: Some(End::Completed { output: output.into() }),
             ..Entry::default()
@@ -343,18 +346,18 @@ impl Work {
         assert_eq!(step_id(1), "step_0001");
         self.journal.commit(&entry).await.unwrap();
     }
+
+    fn event(&self, fact: Fact) -> NewEvent {
+        NewEvent {
+            fact,
+            step: None,
+            span_id: SpanId::derive(self.run_id, "run"),
+            parent_span_id: None,
+            contains_secrets: false,
+        }
+    }
 }
 
 pub(crate) fn warning(message: &str) -> Fact {
     Fact::RunWarning { code: "test".into(), message: message.into(), cause: None, tokens: None }
-}
-
-fn event(fact: Fact) -> NewEvent {
-    NewEvent {
-        fact,
-        step: None,
-        span_id: SpanId::from_bits(1),
-        parent_span_id: None,
-        contains_secrets: false,
-    }
 }

@@ -20,9 +20,9 @@ use crate::served::{Answer, PATIENCE, Served, answer, served, served_with, warni
 /// One frame, or one comment, of a stream.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Frame {
-    id: String,
-    event: String,
-    data: Value,
+    pub(crate) id: String,
+    pub(crate) event: String,
+    pub(crate) data: Value,
     pub(crate) other: String,
 }
 
@@ -53,7 +53,7 @@ impl Stream {
     }
 
     /// The ids of all that follows, up to the end.
-    async fn ids(mut self) -> Vec<String> {
+    pub(crate) async fn ids(mut self) -> Vec<String> {
         let mut ids = Vec::new();
         while let Some(frame) = self.next().await {
             if !frame.id.is_empty() {

@@ -10,7 +10,8 @@ use store::{
     Store,
     error::StoreError,
     journal::{End, Entry},
-    runs::{IdempotencyKey, RunFilter},
+    run_lists::RunFilter,
+    runs::IdempotencyKey,
     settings::StoreSettings,
 };
 
@@ -87,7 +88,7 @@ async fn runs_are_listed_newest_first_page_by_page() {
     }
     assert_eq!(seen, ids);
     scoped.cancel_run(ids[2], "me", None).await.unwrap();
-    let filter = RunFilter { status: Some(RunStatus::Cancelled), ..RunFilter::default() };
+    let filter = RunFilter { statuses: vec![RunStatus::Cancelled], ..RunFilter::default() };
     let page = scoped.list_runs(&filter, None, limit(1)).await.unwrap();
     assert_eq!(page.items[0].run_id, ids[2]);
     assert_eq!(page.next_cursor, None);

@@ -11,7 +11,8 @@ use store::{
     error::StoreError,
     journal::{End, Entry},
     queue::Lease,
-    runs::{IdempotencyKey, RunFilter},
+    run_lists::RunFilter,
+    runs::IdempotencyKey,
 };
 use uuid::Uuid;
 
