@@ -54,6 +54,11 @@ async fn a_bad_run_is_refused_by_field() {
     check(json!({"input": "a", "limits": {"max_steps": 0}}), "/limits/max_steps").await;
     check(json!({"input": "a", "limits": [1]}), "/limits").await;
     check(json!({"input": "a", "metadata": []}), "/metadata").await;
+    let format = json!({"properties": {"a": {"$ref": "http://example.com/a"}}});
+    let at = "/response_format/properties/a/$ref";
+    check(json!({"input": "a", "response_format": format}), at).await;
+    check(json!({"input": "a", "response_format": {"type": "text"}}), "/response_format/type")
+        .await;
     assert_eq!(served.get("/api/runs").await.expect(200)["runs"], json!([]));
     served.post("/api/runs", json!({"input": "字".repeat(256 * 1024)})).await.expect(201);
 }
