@@ -99,7 +99,8 @@ export interface paths {
         /**
          * Log in with a browser
          * @description The cookie stands for the credential in requests of the web page. It is a secret of its own, which
-         *     ends after 7 days, with its key or token, or at logout. With `auth = "none"` no cookie is set.
+         *     ends after 7 days, with its key or token, at logout, or when the browser logs in again. With
+         *     `auth = "none"` no cookie is set.
          */
         post: operations["login"];
         delete?: never;
@@ -426,6 +427,27 @@ export interface paths {
          * @description One for each completed step: what the run can be resumed and forked from.
          */
         get: operations["list_checkpoints"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/runs/{run_id}/context/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get what a model was sent
+         * @description What the prompt of a step's model call was made of, as it was sent: what has changed since does not
+         *     change it.
+         */
+        get: operations["get_context"];
         put?: never;
         post?: never;
         delete?: never;
@@ -787,6 +809,8 @@ export interface components {
             model: string;
             /** @description The bounds of its runs. */
             limits: components["schemas"]["RunLimits"];
+            /** @description The JSON Schema that its answers match, unless a run asks for another. */
+            response_format?: Record<string, never> | null;
         };
         /** @description A page of agents. */
         AgentPage: {
@@ -975,6 +999,32 @@ export interface components {
             /** @description Who summarised. */
             method: components["schemas"]["CompactionMethod"];
         };
+        /** @description A part of a prompt. */
+        ContextSegment: {
+            /** @description What it is. */
+            kind: components["schemas"]["SegmentKind"];
+            /**
+             * Format: int64
+             * @description Its tokens, estimated from characters.
+             */
+            tokens: number;
+            /** @description Where it comes from, by kind. */
+            ref: string;
+            /**
+             * Format: double
+             * @description How well a recalled memory fitted.
+             */
+            score?: number | null;
+        };
+        /** @description The words of a prompt, whatever the provider's wire format makes of them. */
+        ContextText: {
+            /** @description The tools as they were described; null where they are kept no longer. */
+            tools?: components["schemas"]["ToolInfo"][] | null;
+            /** @description The system prompt. */
+            system: string;
+            /** @description The messages, oldest first, each with its `role`. */
+            messages: Record<string, never>[];
+        };
         CreateKey: {
             /**
              * @description What it is for: 1 to 128 characters.
@@ -1011,6 +1061,11 @@ export interface components {
             metadata?: Record<string, never> | null;
             limits?: components["schemas"]["RunLimits"] | null;
             timezone?: components["schemas"]["Zone"] | null;
+            /**
+             * @description The JSON Schema that the answer must match; the agent's when absent. References begin with
+             *     `#/`; at most 32,768 bytes.
+             */
+            response_format?: Record<string, never> | null;
             /** @default queue */
             if_busy?: components["schemas"]["IfBusy"] | null;
         };
@@ -1582,7 +1637,7 @@ export interface components {
             /** @description At most 500. */
             nodes: components["schemas"]["NodeInfo"][];
         };
-        /** @description A day, or an instant, whose offset is kept; from 1970 to 9999 */
+        /** @description A day, or an instant, whose offset is kept; from 1970-01-01 to 9999-12-30 */
         OccurredAt: string;
         /**
          * @description Names an organisation: the wall between tenants.
@@ -1706,6 +1761,8 @@ export interface components {
              * @description How long the whole answer is.
              */
             output_bytes?: number | null;
+            /** @description The answer as JSON, where a schema was asked for and `output` has all of it; null otherwise. */
+            output_json?: unknown;
             /** @description Whether the answer was cut: a warning `answer_cut` says why. */
             output_cut: boolean;
             error?: components["schemas"]["RunError"] | null;
@@ -1879,7 +1936,7 @@ export interface components {
          * @description Why a run failed.
          * @enum {string}
          */
-        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "size_limit" | "no_progress" | "max_attempts" | "internal";
+        RunErrorCode: "model_error" | "model_auth" | "empty_answer" | "refused" | "output_invalid" | "step_limit" | "token_limit" | "cost_limit" | "time_limit" | "size_limit" | "no_progress" | "max_attempts" | "internal";
         /** @description The run ended without an answer. Terminal. */
         RunFailedEvent: {
             /**
@@ -2217,6 +2274,11 @@ export interface components {
             /** @description Explain each hit: what the words and the vectors found. */
             explain?: boolean;
         };
+        /**
+         * @description What a part of a prompt is.
+         * @enum {string}
+         */
+        SegmentKind: "tools" | "system" | "core_memory" | "history_summary" | "turns" | "task" | "summary" | "memory" | "steps" | "answer";
         /** @description A conversation. */
         Session: {
             /** @description The name, as requests use it. */
@@ -2350,6 +2412,28 @@ export interface components {
              * @description How long it took.
              */
             duration_ms: number;
+        };
+        /** @description What the prompt of a step's model call was made of. */
+        StepContext: {
+            /** @description In the order in which the model reads them. */
+            segments: components["schemas"]["ContextSegment"][];
+            /**
+             * Format: int64
+             * @description Tokens of the prompt before it was sent: estimated from characters, and corrected by what the
+             *     provider had counted of the prompts before.
+             */
+            estimated_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of the prompt, as the provider counted.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description Of these, the tokens that the provider had cached.
+             */
+            cached_tokens: number;
+            text?: components["schemas"]["ContextText"] | null;
         };
         /**
          * @description What a step led to.
@@ -2724,6 +2808,11 @@ export interface components {
              * @description The part of `input_tokens` that the provider had cached.
              */
             cached_tokens: number;
+            /**
+             * Format: double
+             * @description `cached_tokens` by `input_tokens`, 0 to 1; null where there was no prompt.
+             */
+            cached_share?: number | null;
             /**
              * Format: double
              * @description What they cost, in US dollars.
@@ -7291,6 +7380,192 @@ export interface operations {
                 };
             };
             /** @description `not_found`: no such run in this scope */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_context: {
+        parameters: {
+            query?: {
+                /** @description With `true`, the words of the prompt as well. */
+                text?: boolean;
+            };
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+                /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
+                "x-user-id"?: string;
+                /** @description Whose data: the project, if any (or `project_id`) */
+                "x-project-id"?: string;
+            };
+            path: {
+                /** @description The run */
+                run_id: string;
+                /** @description The step, from 1 */
+                step: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The parts of the prompt */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StepContext"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `not_found`: no such run in this scope, or no model has answered in this step, or it is kept no longer */
             404: {
                 headers: {
                     /** @description Names the request in the server's log */
