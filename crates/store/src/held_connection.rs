@@ -9,6 +9,8 @@ use sqlx::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::places::Place;
+
 /// How long PostgreSQL may say nothing. It ends a statement by itself a second before.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(6);
 
@@ -16,7 +18,10 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(6);
 pub(crate) struct HeldConnection {
     /// None only while it is dropped.
     inner: Option<PoolConnection<Postgres>>,
-    pub(crate) owes: Owes,
+    owes: Owes,
+    /// Left once the connection is free again: an organisation whose callers stop waiting has the
+    /// connections all the same until what they asked is answered.
+    place: Option<Place>,
 }
 
 /// What must still happen before another caller can use the connection.
@@ -32,8 +37,9 @@ pub(crate) enum Owes {
 }
 
 impl HeldConnection {
-    pub(crate) async fn take(pool: &PgPool) -> Result<Self, Error> {
-        Ok(Self { inner: Some(pool.acquire().await?), owes: Owes::Nothing })
+    /// A connection for the holder of the place; none for what belongs to no organisation.
+    pub(crate) async fn take(pool: &PgPool, place: Option<Place>) -> Result<Self, Error> {
+        Ok(Self { inner: Some(pool.acquire().await?), owes: Owes::Nothing, place })
     }
 
     /// The connection, and what it owes from now on.
@@ -69,13 +75,13 @@ impl Drop for HeldConnection {
         match self.owes {
             Owes::Nothing => {}
             Owes::Answer | Owes::Rollback | Owes::Close => {
-                tokio::spawn(settle(connection, self.owes));
+                tokio::spawn(settle(connection, self.owes, self.place.take()));
             }
         }
     }
 }
 
-async fn settle(mut connection: PoolConnection<Postgres>, owes: Owes) {
+async fn settle(mut connection: PoolConnection<Postgres>, owes: Owes, place: Option<Place>) {
     let settled = async {
         match owes {
             Owes::Nothing => Ok(()),
@@ -87,6 +93,8 @@ async fn settle(mut connection: PoolConnection<Postgres>, owes: Owes) {
     if !matches!(timeout(SILENCE_MAX, settled).await, Ok(Ok(()))) {
         connection.close_on_drop();
     }
+    drop(connection);
+    drop(place);
 }
 
 /// An answer that comes as a whole, or an error if it does not come in time.

@@ -161,8 +161,6 @@ pub(crate) struct Database {
 pub(crate) struct Transaction {
     connection: HeldConnection,
     unnamed: bool,
-    /// Left after the connection.
-    _place: Option<Place>,
 }
 
 impl Transaction {
@@ -187,9 +185,18 @@ impl Database {
             None => None,
             Some(org) => Some(self.places.take(org).await?),
         };
-        let mut connection = HeldConnection::take(&self.pool).await?;
+        self.open_in(place, access, tenant).await
+    }
+
+    async fn open_in(
+        &self,
+        place: Option<Place>,
+        access: Access,
+        tenant: Tenant<'_>,
+    ) -> Result<Transaction, StoreError> {
+        let mut connection = HeldConnection::take(&self.pool, place).await?;
         connection.begin(self.opening.statement(access, tenant)).await?;
-        Ok(Transaction { connection, unnamed: self.opening.timeouts.is_some(), _place: place })
+        Ok(Transaction { connection, unnamed: self.opening.timeouts.is_some() })
     }
 
     /// Runs one statement of an organisation, which names its tenant itself (see
@@ -199,8 +206,8 @@ impl Database {
         org: &str,
         query: sqlx::query::Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let _place = self.places.take(org).await?;
-        self.call(query).await
+        let place = self.places.take(org).await?;
+        self.call_in(Some(place), query).await
     }
 
     /// Like [`Self::call_for`], for a statement that always answers one row.
@@ -217,12 +224,20 @@ impl Database {
         &self,
         query: sqlx::query::Query<'_, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>, StoreError> {
+        self.call_in(None, query).await
+    }
+
+    async fn call_in(
+        &self,
+        place: Option<Place>,
+        query: sqlx::query::Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
         if self.opening.is_plain() {
-            let mut held = HeldConnection::take(&self.pool).await?;
+            let mut held = HeldConnection::take(&self.pool, place).await?;
             let (connection, owes) = held.parts()?;
             return Ok(answered(owes, query.fetch_all(connection)).await?);
         }
-        let mut tx = self.begin(Tenant::None).await?;
+        let mut tx = self.open_in(place, Access::Write, Tenant::None).await?;
         let rows = query.fetch_all(&mut tx).await?;
         tx.commit().await?;
         Ok(rows)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use protocol::error::UnavailableReason;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use store::{Store, error::StoreError, settings::StoreSettings};
 use tokio::{
     io::{AsyncRead, AsyncWrite, copy_bidirectional},
@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{create, fresh_with_database, ours};
+use crate::{create, fresh_with_database, ours, scope};
 
 /// What a statement may take, and some for a busy machine.
 const SOON: Duration = Duration::from_secs(9);
@@ -136,4 +136,25 @@ async fn a_store_is_closed_in_time_whatever_it_waits_for() {
     tokio::task::yield_now().await;
     timeout(AT_ONCE, store.close()).await.expect("it is closed");
     assert!(is_away(waiting.await.unwrap()));
+}
+
+#[tokio::test]
+async fn callers_that_stop_waiting_keep_their_places_until_they_are_answered() {
+    let (near, database) = fresh_with_database().await;
+    near.close().await;
+    let settings = StoreSettings { max_connections: 4, ..StoreSettings::new(database.app_url) };
+    let store = Store::connect(&settings).await.unwrap();
+    let run_id = create(&store).await;
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    let mut lock = admin.begin().await.unwrap();
+    sqlx::query("lock table runs in access exclusive mode").execute(&mut *lock).await.unwrap();
+
+    let impatience = Duration::from_millis(50);
+    let scoped = store.scoped(&ours());
+    for _ in 0..8 {
+        assert!(timeout(impatience, scoped.get_run(run_id)).await.is_err());
+    }
+    let neighbour = store.scoped(&scope("org_b", "user_b", None));
+    let core = timeout(AT_ONCE, neighbour.core_memories(100)).await;
+    core.expect("another organisation finds a connection").unwrap();
 }
