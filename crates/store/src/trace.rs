@@ -137,6 +137,9 @@ impl Scoped {
             before: None,
             events: Vec::with_capacity(rows.len()),
         };
+        if cursor > outline.last_seq {
+            return Err(StoreError::CursorBeyondEnd);
+        }
         for row in &rows {
             match row.try_get::<Option<i64>, _>("seq")?.map(i64::unsigned_abs) {
                 None => {} // The run has no events after the cursor.

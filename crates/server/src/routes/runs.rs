@@ -180,9 +180,9 @@ impl TryFrom<String> for SearchText {
 
     fn try_from(text: String) -> Result<Self, String> {
         let chars = text.chars().count();
-        match (1..=RUN_QUERY_MAX_CHARS).contains(&chars) && !text.contains('\0') {
+        match (1..=RUN_QUERY_MAX_CHARS).contains(&chars) {
             true => Ok(Self(text)),
-            false => Err(format!("must be 1 to {RUN_QUERY_MAX_CHARS} characters, without U+0000")),
+            false => Err(format!("must be 1 to {RUN_QUERY_MAX_CHARS} characters")),
         }
     }
 }

@@ -154,7 +154,12 @@ async fn a_trace_is_read_by_whole_steps_and_refuses_what_is_no_page() {
     let ids =
         |spans: &[Value]| spans.iter().map(|span| span["span_id"].clone()).collect::<Vec<_>>();
     assert_eq!(ids(&spans), ids(whole["spans"].as_array().unwrap()));
-    for (query, field) in [("limit=0", "limit"), ("limit=5001", "limit"), ("cursor=x", "cursor")] {
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=5001", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=27", "cursor"),
+    ] {
         served.get(&format!("{path}?{query}")).await.names(field);
     }
     let spans = format!("/api/runs/{run_id}/spans");
