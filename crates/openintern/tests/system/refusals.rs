@@ -44,8 +44,8 @@ fn a_misconfigured_start_says_what_to_do() {
     check(
         dev(&["--config", &nonsense], &[]),
         2,
-        "is `0`, but must be a whole number from 1 to 4096",
-        "`64`",
+        "is `0`, but must be a whole number from 1 to 100000",
+        "one for each 2 MiB",
     );
     let contradiction = file("[worker]\nrenew_ms = 9000\n");
     check(

@@ -297,7 +297,7 @@ impl Tenant {
             assert!(got.text.contains(&self.ids.word), "{path}: {}", got.text);
             rows.push(got.text);
         }
-        let keys = served.bare("GET", "/api/keys").bearer_auth(&self.admin.key);
+        let keys = served.bare("GET", "/api/keys?limit=500").bearer_auth(&self.admin.key);
         let keys = answer(keys).await.expect(200);
         let spare =
             keys["keys"].as_array().unwrap().iter().find(|key| key["key_id"] == self.ids.key);
