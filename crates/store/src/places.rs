@@ -354,7 +354,7 @@ mod tests {
         while let Some(waiter) = waiters.first_mut() {
             waiter.await.unwrap();
             served += 1;
-            waiters.remove(0);
+            drop(waiters.remove(0));
         }
         assert_eq!(served, 2 * WAITING_PER_ORG);
     }
