@@ -23,6 +23,8 @@ export const PATHS = [
   "/runs?peek=RUN",
   "/runs/RUN",
   "/runs/RUN?tab=chat",
+  "/runs/RUN?tab=context",
+  "/runs/RUN?tab=checkpoints",
   "/runs/RUN?tab=events",
   "/memory",
   "/memory?q=tea",

@@ -121,6 +121,10 @@ describe.each(LANGUAGES)("in %s", (language) => {
     await finishedRun(address, user, { input: "two", session_key: "s_2" });
     const { page, t, faults } = await visit("/runs", { language, user });
     await page.getByRole("row").filter({ hasText: "two" }).waitFor();
+    await page.getByRole("searchbox", { name: t("runs.search") }).fill("on");
+    await page.getByRole("row").filter({ hasText: "two" }).waitFor({ state: "detached" });
+    await page.getByRole("row").filter({ hasText: "one" }).waitFor();
+    expect(page.url()).toContain("q=on");
     await page.getByLabel(t("status")).selectOption("failed");
     await page.getByText(t("runs.none")).waitFor();
     expect(page.url()).toContain("status=failed");
@@ -155,6 +159,44 @@ test("a search says why it does not show a memory", async () => {
   await page.getByRole("button", { name: t("why.ask") }).click();
   await page.getByText(t("why.shown", { place: 1 })).waitFor();
   expect(page.url()).toContain(id);
+  expect(faults).toEqual([]);
+});
+
+test("a run is forked from a checkpoint, and what it did is not done again", async () => {
+  const user = "user_fork";
+  const body = { input: "calls 2x2", session_key: "s_fork" };
+  const parent = await finishedRun(inject("address"), user, body);
+  const { page, t, faults } = await visit(`/runs/${parent}?tab=checkpoints`, { user });
+  await page
+    .getByRole("listitem")
+    .filter({ has: page.getByRole("heading", { name: t("span.step", { n: 1 }), exact: true }) })
+    .getByRole("button", { name: t("fork.here") })
+    .click();
+  await page.getByRole("button", { name: t("fork.make"), exact: true }).click();
+  await page.waitForURL((url) => url.pathname.startsWith("/runs/") && !url.href.includes(parent));
+  await page.getByText(t("status.completed")).first().waitFor();
+  const fork = new URL(page.url()).pathname.slice("/runs/".length);
+  const { events } = await ask(inject("address"), user, `/api/runs/${fork}/events`);
+  const called = events.filter(({ type }: { type: string }) => type === "tool.called");
+  expect(called, "those of the second step alone").toHaveLength(2);
+  await page.getByRole("link", { name: t("run.tab.checkpoints") }).click();
+  await page.getByText(t("checkpoints.taken")).waitFor();
+  await page.getByRole("link", { name: parent }).click();
+  await page.getByRole("link", { name: fork }).waitFor();
+  expect(faults).toEqual([]);
+});
+
+test("what filled a prompt is shown part by part, with its words", async () => {
+  const user = "user_context";
+  const body = { input: "calls 1x1", session_key: "s_context" };
+  const run = await finishedRun(inject("address"), user, body);
+  const { page, t, faults } = await visit(`/runs/${run}?tab=context`, { user });
+  await page.getByRole("button", { name: t("span.step", { n: 1 }) }).click();
+  expect(page.url()).toContain("step=1");
+  await page.getByRole("button", { name: new RegExp(`^${t("segment.task")}`) }).click();
+  await page.getByText("calls 1x1").waitFor();
+  await page.getByRole("button", { name: new RegExp(`^${t("segment.tools")}`) }).click();
+  await page.getByText("memory_search").first().waitFor();
   expect(faults).toEqual([]);
 });
 

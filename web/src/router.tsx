@@ -21,6 +21,12 @@ const text = (value: unknown) =>
   (typeof value === "string" && value !== "") || typeof value === "number"
     ? String(value)
     : undefined;
+const amount = (value: unknown) => (Number(value) > 0 ? Number(value) : undefined);
+/** A place, counted from 1. */
+const place = (value: unknown) => {
+  const number = Number(value);
+  return Number.isInteger(number) && number > 0 ? number : undefined;
+};
 const oneOf = <T extends string>(value: unknown, all: readonly T[]) =>
   all.find((one) => one === value);
 const someOf = <T extends string>(value: unknown, all: readonly T[]) => {
@@ -73,13 +79,16 @@ const runs = createRoute({
       status: oneOf(said.status, RUN_STATUSES),
       agent: text(said.agent),
       session: text(said.session),
+      q: text(said.q),
+      hours: place(said.hours),
+      min_cost: amount(said.min_cost),
       /** The run in the panel beside the table. */
       peek: text(said.peek),
     }),
   component: lazyRouteComponent(() => patient(() => import("~/pages/runs")), "RunsPage"),
 });
 
-export const RUN_TABS = ["trace", "chat", "events"] as const;
+export const RUN_TABS = ["trace", "chat", "context", "checkpoints", "events"] as const;
 
 const run = createRoute({
   getParentRoute: () => shell,
@@ -91,6 +100,8 @@ const run = createRoute({
       q: text(said.q),
       kind: someOf(said.kind, SPAN_KINDS),
       axis: oneOf(said.axis, ["run"] as const),
+      /** The step whose prompt is shown. */
+      step: place(said.step),
     }),
   component: lazyRouteComponent(() => patient(() => import("~/pages/run")), "RunPage"),
 });

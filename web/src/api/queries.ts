@@ -23,15 +23,33 @@ export type RunFilters = {
   status?: RunStatus | undefined;
   agent?: string | undefined;
   session?: string | undefined;
+  /** Text of the input. */
+  q?: string | undefined;
+  /** The last so many hours. */
+  hours?: number | undefined;
+  min_cost?: number | undefined;
 };
 
-export const runsQuery = ({ status, agent, session }: RunFilters) =>
+const HOUR_MS = 3_600_000;
+
+export const runsQuery = ({ status, agent, session, q, hours, min_cost }: RunFilters) =>
   infiniteQueryOptions({
-    queryKey: ["runs", { status, agent, session }],
+    queryKey: ["runs", { status, agent, session, q, hours, min_cost }],
     queryFn: ({ pageParam: cursor }) =>
       answered(
         api.GET("/api/runs", {
-          params: { query: { status, agent_id: agent, session_key: session, cursor, limit: PAGE } },
+          params: {
+            query: {
+              status,
+              agent_id: agent,
+              session_key: session,
+              q,
+              since: hours ? new Date(Date.now() - hours * HOUR_MS).toISOString() : undefined,
+              min_cost_usd: min_cost,
+              cursor,
+              limit: PAGE,
+            },
+          },
         }),
       ),
     ...pages,
@@ -77,6 +95,42 @@ export async function eventsAfter(
   return all;
 }
 type EventList = import("./types").RunEvent[];
+
+/** What the model of a step was sent; null where no model has answered in it, or it is kept no longer. */
+export const contextQuery = (run_id: string, step: number, text = false) =>
+  queryOptions({
+    queryKey: ["context", run_id, step, text],
+    queryFn: () =>
+      answered(
+        api.GET("/api/runs/{run_id}/context/{step}", {
+          params: { path: { run_id, step }, query: text ? { text } : {} },
+        }),
+      ).catch((error: unknown) => {
+        if (error instanceof ApiError && error.code === "not_found") return null;
+        throw error;
+      }),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export const checkpointsQuery = (run_id: string) =>
+  infiniteQueryOptions({
+    queryKey: ["checkpoints", run_id],
+    queryFn: ({ pageParam }) =>
+      answered(
+        api.GET("/api/runs/{run_id}/checkpoints", {
+          params: { path: { run_id }, query: { cursor: Number(pageParam ?? 0), limit: PAGE } },
+        }),
+      ),
+    ...pages,
+  });
+
+/** The runs that were forked from a run. */
+export const forksQuery = (parent_run_id: string) =>
+  queryOptions({
+    queryKey: ["runs", "forks", parent_run_id],
+    queryFn: () =>
+      answered(api.GET("/api/runs", { params: { query: { parent_run_id, limit: PAGE } } })),
+  });
 
 export const sessionsQuery = infiniteQueryOptions({
   queryKey: ["sessions"],

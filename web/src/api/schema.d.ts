@@ -790,6 +790,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/runs/{run_id}/context/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get what a model was sent
+         * @description What the prompt of a step's model call was made of, as it was sent: what has changed since does not
+         *     change it.
+         */
+        get: operations["get_context"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -2914,6 +2935,351 @@ export interface components {
          * @example Asia/Shanghai
          */
         Zone: string;
+        /** @description A part of a prompt. */
+        ContextSegment: {
+            /** @description What it is. */
+            kind: components["schemas"]["SegmentKind"];
+            /**
+             * Format: int64
+             * @description Its tokens, estimated from characters.
+             */
+            tokens: number;
+            /** @description Where it comes from, by kind. */
+            ref: string;
+            /**
+             * Format: double
+             * @description How well a recalled memory fitted.
+             */
+            score?: number | null;
+        };
+        /** @description The words of a prompt, whatever the provider's wire format makes of them. */
+        ContextText: {
+            /** @description The tools as they were described; null where they are kept no longer. */
+            tools?: components["schemas"]["ToolInfo"][] | null;
+            /** @description The system prompt. */
+            system: string;
+            /** @description The messages, oldest first, each with its `role`. */
+            messages: Record<string, never>[];
+        };
+        /** @description What the runs of one day used of one model. */
+        DayUsage: {
+            /**
+             * @description The day (UTC) on which the runs were created, `YYYY-MM-DD`.
+             * @example 2026-01-31
+             */
+            day: string;
+            /**
+             * @description `<provider>/<model>`
+             * @example openai/gpt-5
+             */
+            model: string;
+            /**
+             * Format: int64
+             * @description The number of runs.
+             */
+            runs: number;
+            /**
+             * Format: int64
+             * @description Tokens of their prompts.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of their answers.
+             */
+            output_tokens: number;
+            /**
+             * Format: int64
+             * @description The part of `output_tokens` that is reasoning, which is not in the answers.
+             */
+            reasoning_tokens: number;
+            /**
+             * Format: int64
+             * @description The part of `input_tokens` that the provider had cached.
+             */
+            cached_tokens: number;
+            /**
+             * Format: double
+             * @description `cached_tokens` by `input_tokens`, 0 to 1; null where there was no prompt.
+             */
+            cached_share?: number | null;
+            /**
+             * Format: double
+             * @description What they cost, in US dollars.
+             */
+            cost_usd: number;
+        };
+        /** @description What happened: `type` and `payload`. */
+        Fact: {
+            /** @description The first event of every run that a worker took. It names what the run works with. */
+            payload: {
+                /** @description The input of the run. */
+                input: string;
+                /** @description The model that the run asks, `<provider>/<model>`. */
+                model: string;
+                /** @description The bounds in force. */
+                limits: components["schemas"]["RunLimits"];
+                /**
+                 * Format: int64
+                 * @description The claim of the worker: how often the run was claimed.
+                 */
+                epoch: number;
+            };
+            /** @enum {string} */
+            type: "run.started";
+        } | {
+            /** @description A worker, perhaps the same as before, goes on from a checkpoint. */
+            payload: {
+                /**
+                 * Format: int64
+                 * @description The claim of the worker: how often the run was claimed.
+                 */
+                epoch: number;
+                /**
+                 * Format: int32
+                 * @description The last completed step; 0 for none.
+                 */
+                from_step: number;
+                /** @description Why it had stopped. */
+                reason: components["schemas"]["ResumeReason"];
+            };
+            /** @enum {string} */
+            type: "run.resumed";
+        } | {
+            /** @description A step has begun. */
+            payload: {
+                /**
+                 * Format: int32
+                 * @description 1, 2, 3, …
+                 */
+                step: number;
+            };
+            /** @enum {string} */
+            type: "step.started";
+        } | {
+            /** @description Memories were searched for the step. */
+            payload: {
+                /** @description The query. */
+                query: string;
+                /** @description The memories that were found. */
+                hits: components["schemas"]["Hit"][];
+                /**
+                 * Format: int64
+                 * @description How long it took.
+                 */
+                duration_ms: number;
+            };
+            /** @enum {string} */
+            type: "memory.recalled";
+        } | {
+            /** @description Older steps no longer stand in the prompt; a summary does, in their place. */
+            payload: {
+                /**
+                 * Format: int32
+                 * @description The newest step that the summary speaks of.
+                 */
+                through_step: number;
+                /**
+                 * Format: int64
+                 * @description Tokens of the prompt before, estimated.
+                 */
+                tokens_before: number;
+                /**
+                 * Format: int64
+                 * @description Tokens of the prompt after it, estimated.
+                 */
+                tokens_after: number;
+                /** @description Who summarised. */
+                method: components["schemas"]["CompactionMethod"];
+            };
+            /** @enum {string} */
+            type: "context.compacted";
+        } | {
+            /** @description The model's whole answer. */
+            payload: {
+                /** @description The provider that answered. */
+                provider: string;
+                /** @description The provider's name for the model. */
+                model: string;
+                /** @description The text of the answer. */
+                content: string;
+                /** @description The calls it asks for. */
+                tool_calls: components["schemas"]["ToolCall"][];
+                /** @description Why the model stopped. */
+                finish_reason: components["schemas"]["FinishReason"];
+                /** @description The tokens that the call used. */
+                usage: components["schemas"]["Usage"];
+                /**
+                 * Format: double
+                 * @description What that costs, by the price table.
+                 */
+                cost_usd: number;
+                /**
+                 * Format: int64
+                 * @description Time to the first token.
+                 */
+                time_to_first_token_ms: number;
+                /**
+                 * Format: int64
+                 * @description Time to the last.
+                 */
+                duration_ms: number;
+                /**
+                 * Format: int32
+                 * @description How many attempts the call took.
+                 */
+                attempts: number;
+            };
+            /** @enum {string} */
+            type: "llm.called";
+        } | {
+            /** @description A tool is about to be called; committed before it runs. */
+            payload: {
+                /** @description The id of the call. */
+                tool_call_id: components["schemas"]["CallId"];
+                /** @description The name of the tool. */
+                tool: string;
+                /** @description The arguments of the call. */
+                args: unknown;
+                /** @description Whether the call may be repeated after a crash. */
+                effect: components["schemas"]["Effect"];
+            };
+            /** @enum {string} */
+            type: "tool.called";
+        } | {
+            /** @description The outcome of a tool call, with an answer or without. */
+            payload: {
+                /** @description The id of the call. */
+                tool_call_id: components["schemas"]["CallId"];
+                /** @description The name of the tool. */
+                tool: string;
+                /** @description What the model reads. */
+                result: unknown;
+                /** @description Whether the tool failed. */
+                is_error: boolean;
+                /** @description How the call ended. */
+                outcome: components["schemas"]["Outcome"];
+                /** @description The result was cut to its bound. */
+                truncated: boolean;
+                /**
+                 * Format: int64
+                 * @description How long it took.
+                 */
+                duration_ms: number;
+            };
+            /** @enum {string} */
+            type: "tool.result";
+        } | {
+            /** @description A step ended; its checkpoint is committed with this event. */
+            payload: {
+                /**
+                 * Format: int32
+                 * @description 1, 2, 3, …
+                 */
+                step: number;
+                /** @description What the step led to. */
+                result_type: components["schemas"]["StepResult"];
+                /**
+                 * Format: int64
+                 * @description How long it took.
+                 */
+                duration_ms: number;
+            };
+            /** @enum {string} */
+            type: "step.completed";
+        } | {
+            /** @description Something a person should know; the run goes on. */
+            payload: {
+                /** @description The code to act on. */
+                code: string;
+                /** @description A sentence for a person. */
+                message: string;
+                cause?: components["schemas"]["CacheLoss"] | null;
+                /**
+                 * Format: int64
+                 * @description Of `cache_lost`: tokens of the prompt before, which could have come from the cache.
+                 */
+                tokens?: number | null;
+            };
+            /** @enum {string} */
+            type: "run.warning";
+        } | {
+            /** @description The run gave its answer. Terminal. */
+            payload: {
+                /** @description The answer of the run. */
+                output: string;
+                /** @description The answer is not whole: a warning `answer_cut` says what cut it. */
+                output_cut?: boolean;
+                /** @description The sum of its model calls. */
+                usage: components["schemas"]["Usage"];
+                /**
+                 * Format: double
+                 * @description The cost of the run's model calls, in US dollars.
+                 */
+                cost_usd: number;
+                /**
+                 * Format: int64
+                 * @description From start to end.
+                 */
+                duration_ms: number;
+            };
+            /** @enum {string} */
+            type: "run.completed";
+        } | {
+            /** @description The run ended without an answer. Terminal. */
+            payload: {
+                /** @description Why the run failed. */
+                error: components["schemas"]["RunError"];
+                /**
+                 * Format: int64
+                 * @description From start to end.
+                 */
+                duration_ms: number;
+            };
+            /** @enum {string} */
+            type: "run.failed";
+        } | {
+            /** @description The run was cancelled on request. Terminal. */
+            payload: {
+                /** @description Who asked for it. */
+                by: string;
+                /** @description The reason, if one was given. */
+                reason?: string | null;
+                /** @description Calls that were stopped. */
+                stopped: components["schemas"]["CallId"][];
+                /** @description Calls that may or may not have taken effect. */
+                unknown: components["schemas"]["CallId"][];
+            };
+            /** @enum {string} */
+            type: "run.cancelled";
+        };
+        /**
+         * @description What a part of a prompt is.
+         * @enum {string}
+         */
+        SegmentKind: "tools" | "system" | "core_memory" | "history_summary" | "turns" | "task" | "summary" | "memory" | "steps" | "answer";
+        /** @description What the prompt of a step's model call was made of. */
+        StepContext: {
+            /** @description In the order in which the model reads them. */
+            segments: components["schemas"]["ContextSegment"][];
+            /**
+             * Format: int64
+             * @description Tokens of the prompt before it was sent: estimated from characters, and corrected by what the
+             *     provider had counted of the prompts before.
+             */
+            estimated_tokens: number;
+            /**
+             * Format: int64
+             * @description Tokens of the prompt, as the provider counted.
+             */
+            input_tokens: number;
+            /**
+             * Format: int64
+             * @description Of these, the tokens that the provider had cached.
+             */
+            cached_tokens: number;
+            text?: components["schemas"]["ContextText"] | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -10513,6 +10879,192 @@ export interface operations {
             /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
             421: {
                 headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `headers_too_large`: the headers are over their limit */
+            431: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `internal`: an error of the server */
+            500: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unavailable`: the database does not answer, or the server is overloaded */
+            503: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_context: {
+        parameters: {
+            query?: {
+                /** @description With `true`, the words of the prompt as well. */
+                text?: boolean;
+            };
+            header?: {
+                /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
+                "x-org-id"?: string;
+                /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
+                "x-user-id"?: string;
+                /** @description Whose data: the project, if any (or `project_id`) */
+                "x-project-id"?: string;
+            };
+            path: {
+                /** @description The run */
+                run_id: string;
+                /** @description The step, from 1 */
+                step: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The parts of the prompt */
+            200: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StepContext"];
+                };
+            };
+            /** @description `validation_error`, `scope_required` or `scope_conflict` */
+            400: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unauthorized`: there is no valid credential */
+            401: {
+                headers: {
+                    /** @description `Bearer` */
+                    "WWW-Authenticate"?: string;
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `forbidden` or `scope_mismatch`: the credential lacks the right or is for another scope, or the request came from a page of another site */
+            403: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `not_found`: no such run in this scope, or no model has answered in this step, or it is kept no longer */
+            404: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `request_timeout`: the request did not arrive in time */
+            408: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `payload_too_large`: the body is over its limit */
+            413: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `uri_too_long`: path and query are over their limit */
+            414: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `unsupported_media_type`: the body is not plain JSON */
+            415: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `misdirected_request`: with `auth = "none"`, the `Host` is not a name of this server */
+            421: {
+                headers: {
+                    /** @description Names the request in the server's log */
+                    "x-request-id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description `rate_limited`: too many requests or invalid credentials in a short time, or more requests at once than the organisation's share */
+            429: {
+                headers: {
+                    /** @description Seconds to wait */
+                    "Retry-After"?: string;
                     /** @description Names the request in the server's log */
                     "x-request-id"?: string;
                     [name: string]: unknown;

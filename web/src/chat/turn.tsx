@@ -14,6 +14,7 @@ import { IconButton } from "~/ui/button";
 import { CopyButton } from "~/ui/copy";
 import { Failure } from "~/ui/states";
 import { Elapsed } from "~/ui/time";
+import { useIsSeen } from "~/ui/use-is-seen";
 import { Answer } from "./answer";
 import { type Part, partsOf } from "./parts";
 
@@ -192,17 +193,4 @@ function Announcer({ parts, isOver }: { parts: Part[]; isOver: boolean }) {
 function said(run: Run): Part[] {
   if (!run.output) return [];
   return [{ kind: "text", id: "output", text: run.output, isDraft: false }];
-}
-
-function useIsSeen(frame: React.RefObject<HTMLElement | null>): boolean {
-  const [isSeen, setSeen] = useState(false);
-  useEffect(() => {
-    const observer = new IntersectionObserver(
-      (entries) => entries.some((entry) => entry.isIntersecting) && setSeen(true),
-      { rootMargin: "400px" },
-    );
-    observer.observe(frame.current!);
-    return () => observer.disconnect();
-  }, [frame]);
-  return isSeen;
 }

@@ -33,7 +33,7 @@ export class Feed {
   }
 
   get link(): Link {
-    return this.source?.link ?? { kind: this.mode === "pause" ? "paused" : "connecting" };
+    return this.source?.link ?? { kind: this.mode === "stream" ? "connecting" : "paused" };
   }
 
   /** Tells the listener all after the event `cursor`, then what comes. */
@@ -81,7 +81,8 @@ export class Feed {
       },
     };
     if (this.mode === "stream") this.source = new Follower(this.topic, this.last, watcher);
-    else if (this.mode === "poll") this.source = new Poller(this.topic, this.last, watcher);
+    else if (this.mode === "poll" && this.topic.runId !== null)
+      this.source = new Poller(this.topic, this.last, watcher);
     else watcher.onLink({ kind: "paused" });
   }
 
@@ -91,7 +92,8 @@ export class Feed {
       this.frames = this.frames.filter(isEvent);
       this.last = seqOf(frame);
     }
-    this.frames.push(frame);
+    // What a scope was told is in the lists that whoever comes later reads.
+    if (this.topic.runId !== null) this.frames.push(frame);
     this.unsent.push(frame);
     if (this.unsent.length === 1) queueMicrotask(() => this.flush());
   }

@@ -11,8 +11,8 @@ const watchers = new Map<number, Watcher>();
 const links = new Map<number, Link>();
 const linkListeners = new Set<() => void>();
 
-/** Follows a run after the event `cursor`, until the returned function is called. */
-export function follow(runId: string, cursor: number, watcher: Watcher): () => void {
+/** Follows a run after the event `cursor`, or with null what the scope's runs do, until the returned function is called. */
+export function follow(runId: string | null, cursor: number, watcher: Watcher): () => void {
   const follower = nextFollower++;
   watchers.set(follower, watcher);
   say({ type: "follow", follower, topic: { scope: scope(), runId }, cursor });

@@ -19,11 +19,11 @@ export type Link =
 /** Who is told what a follower sees of its run. */
 export type RunWatcher = { onFrame(frame: Frame): void; onLink(link: Link): void };
 
-/** Whose run is followed. */
-export type Topic = { scope: Scope; runId: string };
+/** What is followed: a run, or with null the begins and ends of all runs of the scope. */
+export type Topic = { scope: Scope; runId: string | null };
 
 export const topicName = ({ scope, runId }: Topic) =>
-  [scope.org_id, scope.user_id, scope.project_id ?? "", runId].join("/");
+  [scope.org_id, scope.user_id, scope.project_id ?? "", runId ?? "runs"].join("/");
 
 /** What a tab tells the hub. `follower` numbers the followers of a tab. */
 export type ToHub =
@@ -39,7 +39,8 @@ export type ToTab =
   | { type: "frames"; follower: number; frames: Frame[] }
   | { type: "link"; follower: number; link: Link };
 
-/** The number of the event that a frame is, or follows: `9` and `9.1` are both 9. */
+/** The number of the event that a frame is, or follows: `9` and `9.1` are both 9. Of a scope it is a
+ * time in microseconds. */
 export const seqOf = (frame: Frame) => Number.parseInt(frame.id, 10);
 
 export const isEvent = (frame: Frame) => !frame.id.includes(".");

@@ -34,7 +34,7 @@ export async function readStream(
     if (Date.now() - heardAt > SILENCE_MAX_MS) abort();
   }, LOOK_MS);
   try {
-    const response = await fetch(`/api/runs/${topic.runId}/stream`, {
+    const response = await fetch(pathOf(topic), {
       headers: {
         ...scopeHeaders(topic.scope),
         accept: "text/event-stream",
@@ -66,6 +66,9 @@ export async function readStream(
     silent.abort();
   }
 }
+
+const pathOf = ({ runId }: Topic) =>
+  runId === null ? "/api/stream?scope=runs" : `/api/runs/${runId}/stream`;
 
 /** What a response means that is no stream. */
 function endOf(response: Response): End | null {

@@ -3,7 +3,7 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { Plus, Search } from "lucide-react";
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useState } from "react";
 import { memoriesQuery, memorySearchQuery } from "~/api/queries";
 import { type Hit, MEMORY_TYPES, type MemorySummary, type MemoryType } from "~/api/types";
 import { useCan } from "~/app/identity";
@@ -14,15 +14,13 @@ import { WhyNot } from "~/memory/why-not";
 import { WriteMemory } from "~/memory/write";
 import { Figure } from "~/ui/badge";
 import { Button } from "~/ui/button";
-import { Input } from "~/ui/field";
 import { LoadMore } from "~/ui/load-more";
 import { Page } from "~/ui/page";
+import { SearchInput } from "~/ui/search-input";
 import { CommandLine, Empty, Failure, LoadingRows } from "~/ui/states";
 import { Segments } from "~/ui/tabs";
 import { Ago } from "~/ui/time";
 import { useTitle } from "~/ui/title";
-
-const TYPING_MS = 250;
 
 export function MemoriesPage() {
   const { t } = useWords();
@@ -59,46 +57,20 @@ export function MemoriesPage() {
         ]}
       />
       {layer && <p className="mt-2 text-meta text-muted">{t(`layer.${layer}.hint`)}</p>}
-      <SearchField
-        query={q ?? ""}
-        onQuery={(query) =>
-          void navigate({ search: (said) => ({ ...said, q: query || undefined }), replace: true })
-        }
-      />
+      <div className="relative my-4">
+        <Search size={16} aria-hidden className="absolute top-3 left-3 text-muted" />
+        <SearchInput
+          label={t("memory.search")}
+          value={q ?? ""}
+          onChange={(query) =>
+            void navigate({ search: (said) => ({ ...said, q: query || undefined }), replace: true })
+          }
+          className="h-10 w-full pl-9 text-base"
+        />
+      </div>
       {q ? <Found query={q} layer={layer} /> : <Listed layer={layer} />}
       {isWriting && <WriteMemory onClose={() => setWriting(false)} />}
     </Page>
-  );
-}
-
-/** Searches once typing pauses, and never while an input method composes. */
-function SearchField({ query, onQuery }: { query: string; onQuery: (query: string) => void }) {
-  const { t } = useWords();
-  const [text, setText] = useState(query);
-  const [isComposing, setComposing] = useState(false);
-  const tell = useRef(onQuery);
-  tell.current = onQuery;
-  useEffect(() => {
-    if (isComposing || text.trim() === query) return;
-    const timer = setTimeout(() => tell.current(text.trim()), TYPING_MS);
-    return () => clearTimeout(timer);
-  }, [text, isComposing, query]);
-  return (
-    <div className="relative my-4">
-      <Search size={16} aria-hidden className="absolute top-3 left-3 text-muted" />
-      <Input
-        type="search"
-        data-filter
-        value={text}
-        maxLength={1_000}
-        aria-label={t("memory.search")}
-        placeholder={t("memory.search")}
-        onChange={(event) => setText(event.target.value)}
-        onCompositionStart={() => setComposing(true)}
-        onCompositionEnd={() => setComposing(false)}
-        className="h-10 pl-9 text-base"
-      />
-    </div>
   );
 }
 

@@ -3,9 +3,9 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { again, LIVE_MS } from "~/api/again";
 import { healthQuery, queueQuery, runsQuery } from "~/api/queries";
 import { useWords } from "~/i18n";
+import { useRunNews } from "~/live/use-run-news";
 import { Badge } from "~/ui/badge";
 import { Card, Page } from "~/ui/page";
 import { Sparkline } from "~/ui/sparkline";
@@ -105,13 +105,14 @@ function Workers() {
 /** Runs of the scope that have not ended. */
 function AtWork() {
   const { t } = useWords();
+  const refetchInterval = useRunNews();
   const running = useInfiniteQuery({
     ...runsQuery({ status: "running" }),
-    refetchInterval: (query) => again(query, LIVE_MS),
+    refetchInterval,
   });
   const pending = useInfiniteQuery({
     ...runsQuery({ status: "pending" }),
-    refetchInterval: (query) => again(query, LIVE_MS),
+    refetchInterval,
   });
   const runs = [running, pending].flatMap(({ data }) => data?.pages[0]?.runs ?? []);
   return (

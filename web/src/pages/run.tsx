@@ -12,6 +12,9 @@ import { useCan } from "~/app/identity";
 import { newMessageKey, useSend } from "~/chat/send";
 import { Turn } from "~/chat/turn";
 import { useWords } from "~/i18n";
+import { RUN_TABS } from "~/router";
+import { Checkpoints } from "~/run/checkpoints";
+import { Context } from "~/run/context/context";
 import { EventList } from "~/run/event-list";
 import { Trace } from "~/run/trace/trace";
 import { type RunView, useRunLog } from "~/run/use-run-log";
@@ -62,7 +65,7 @@ function OneRun({ id }: { id: string }) {
       <LinkTabs
         label={t("run.parts")}
         active={tab}
-        tabs={(["trace", "chat", "events"] as const).map((one) => ({
+        tabs={RUN_TABS.map((one) => ({
           id: one,
           name: t(`run.tab.${one}`),
           link: {
@@ -81,6 +84,8 @@ function OneRun({ id }: { id: string }) {
       <div className="min-h-0 grow">
         {tab === "trace" && <Trace view={view} />}
         {tab === "chat" && run && <Chat run={run} />}
+        {tab === "context" && <Context view={view} runId={id} />}
+        {tab === "checkpoints" && run && <Checkpoints run={run} />}
         {tab === "events" && <EventList view={view} runId={id} />}
       </div>
     </div>

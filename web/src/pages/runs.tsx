@@ -3,16 +3,17 @@
 import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
-import { again, LIVE_MS } from "~/api/again";
 import { agentsQuery, type RunFilters, runsQuery } from "~/api/queries";
 import { RUN_STATUSES, type Run, type RunStatus } from "~/api/types";
 import { isSingleKey } from "~/app/keys";
 import { useWords } from "~/i18n";
+import { useRunNews } from "~/live/use-run-news";
 import { RunPeek } from "~/run/peek";
 import { Button, buttonClasses } from "~/ui/button";
 import { Select } from "~/ui/field";
 import { LoadMore } from "~/ui/load-more";
 import { Page } from "~/ui/page";
+import { SearchInput } from "~/ui/search-input";
 import { CommandLine, Empty, Failure, LoadingRows } from "~/ui/states";
 import { StatusBadge } from "~/ui/status-badge";
 import { Cell, Head, Row, Table } from "~/ui/table";
@@ -24,10 +25,10 @@ export function RunsPage() {
   useTitle(t("nav.runs"));
   const search = useSearch({ from: "/shell/runs" });
   const navigate = useNavigate({ from: "/runs" });
-  const filters = { status: search.status, agent: search.agent, session: search.session };
+  const { peek: peeked, ...filters } = search;
   const list = useInfiniteQuery({
     ...runsQuery(filters),
-    refetchInterval: (query) => again(query, LIVE_MS),
+    refetchInterval: useRunNews(),
     placeholderData: keepPreviousData,
   });
   const all = list.data?.pages.flatMap((page) => page.runs) ?? [];
@@ -35,7 +36,7 @@ export function RunsPage() {
   const isFiltered = Object.values(filters).some(Boolean);
   const peek = (id: string | undefined) =>
     void navigate({ search: (said) => ({ ...said, peek: id }), replace: true });
-  useListKeys(runs, search.peek, peek, (id) => void navigate({ to: "/runs/$id", params: { id } }));
+  useListKeys(runs, peeked, peek, (id) => void navigate({ to: "/runs/$id", params: { id } }));
 
   return (
     <div className="flex h-full">
@@ -64,22 +65,23 @@ export function RunsPage() {
               </Button>
             </div>
           )}
-          {runs.length > 0 && <RunTable runs={runs} peeked={search.peek} onPeek={peek} />}
+          {runs.length > 0 && <RunTable runs={runs} peeked={peeked} onPeek={peek} />}
           <LoadMore source={list} />
         </Page>
       </div>
-      {search.peek && (
-        <RunPeek key={search.peek} runId={search.peek} onClose={() => peek(undefined)} />
-      )}
+      {peeked && <RunPeek key={peeked} runId={peeked} onClose={() => peek(undefined)} />}
     </div>
   );
 }
 
+const HOURS = [1, 24, 7 * 24, 30 * 24];
+const COSTS = [0.001, 0.01, 0.1, 1];
+
 function Filters({ filters }: { filters: RunFilters }) {
-  const { t } = useWords();
+  const { t, format } = useWords();
   const navigate = useNavigate({ from: "/runs" });
   const { data } = useQuery(agentsQuery);
-  const set = (changes: { status?: RunStatus | undefined; agent?: string | undefined }) =>
+  const set = (changes: RunFilters) =>
     void navigate({ search: (said) => ({ ...said, ...changes }), replace: true });
   return (
     <>
@@ -94,8 +96,36 @@ function Filters({ filters }: { filters: RunFilters }) {
           <span aria-hidden>×</span>
         </Button>
       )}
+      <SearchInput
+        label={t("runs.search")}
+        value={filters.q ?? ""}
+        onChange={(q) => set({ q: q || undefined })}
+      />
       <Select
-        data-filter
+        aria-label={t("runs.time")}
+        value={filters.hours ?? ""}
+        onChange={(event) => set({ hours: Number(event.target.value) || undefined })}
+      >
+        <option value="">{t("runs.any_time")}</option>
+        {HOURS.map((n) => (
+          <option key={n} value={n}>
+            {n < 48 ? t("runs.hours", { n }) : t("runs.days", { n: n / 24 })}
+          </option>
+        ))}
+      </Select>
+      <Select
+        aria-label={t("cost")}
+        value={filters.min_cost ?? ""}
+        onChange={(event) => set({ min_cost: Number(event.target.value) || undefined })}
+      >
+        <option value="">{t("runs.any_cost")}</option>
+        {COSTS.map((usd) => (
+          <option key={usd} value={usd}>
+            {t("runs.cost", { cost: format.cost(usd) })}
+          </option>
+        ))}
+      </Select>
+      <Select
         aria-label={t("status")}
         value={filters.status ?? ""}
         onChange={(event) => set({ status: (event.target.value as RunStatus) || undefined })}
