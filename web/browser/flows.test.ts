@@ -39,10 +39,15 @@ describe.each(LANGUAGES)("in %s", (language) => {
     await openGate(inject("model"), gate);
     await page.getByRole("button", { name: t("chat.retry") }).click();
     await page.getByText("And the second half").waitFor();
-    await page
-      .getByRole("link", { name: t("chat.trace") })
-      .nth(1)
-      .waitFor();
+    await page.getByRole("link", { name: t("chat.trace") }).waitFor();
+    await page.getByRole("button", { name: t("chat.version.before") }).click();
+    await page.getByText(t("chat.cancelled")).waitFor();
+    await page.getByRole("button", { name: t("chat.edit") }).click();
+    await page.getByText(t("chat.editing")).waitFor();
+    await box.fill("other words");
+    await box.press("Enter");
+    await page.getByText('You said: "other words"').waitFor();
+    await page.getByText(t("chat.version", { n: 3, of: 3 })).waitFor();
     expect(faults).toEqual([]);
   });
 

@@ -57,6 +57,33 @@ export function useSend() {
   });
 }
 
+export type Fork = {
+  run: Run;
+  /** The last step to take over. */
+  step: number;
+  /** In place of the task where no step is taken over; otherwise what is said next. */
+  input?: string | undefined;
+  key: string;
+};
+
+/** Makes a run that goes on from a step of another. */
+export function useFork() {
+  const queries = useQueryClient();
+  return useMutation({
+    mutationFn: ({ run, step, input, key }: Fork) =>
+      answered(
+        api.POST("/api/runs/{run_id}/fork", {
+          params: { path: { run_id: run.run_id }, header: { "Idempotency-Key": key } },
+          body: { from_step: step, ...(input?.trim() && { input }) },
+        }),
+      ),
+    onSuccess: (_, { run }) => {
+      void queries.invalidateQueries({ queryKey: ["runs"] });
+      return queries.invalidateQueries({ queryKey: ["session", run.session_key] });
+    },
+  });
+}
+
 /** A run as its row will be, before the list is read again. */
 function freshRun(
   made: Pick<Run, "run_id" | "status" | "created_at" | "input" | "session_key" | "agent_id">,

@@ -10,8 +10,10 @@ import { runQuery, sessionRunsQuery } from "~/api/queries";
 import { hasEnded, type IfBusy, type Run } from "~/api/types";
 import { useCan } from "~/app/identity";
 import { Composer, type ComposerHandle } from "~/chat/composer";
-import { type Message, newMessageKey, useSend } from "~/chat/send";
-import { Turn } from "~/chat/turn";
+import { type Message, newMessageKey, useFork, useSend } from "~/chat/send";
+import type { TurnActions } from "~/chat/turn";
+import { turnsOf } from "~/chat/turns";
+import { Versions } from "~/chat/versions";
 import { useWords } from "~/i18n";
 import { Button } from "~/ui/button";
 import { Empty, Failure, LoadingRows } from "~/ui/states";
@@ -49,7 +51,10 @@ function Conversation({ session }: { session: string }) {
   const last = runs.at(-1);
   const composer = useRef<ComposerHandle>(null);
   const send = useSend();
+  const fork = useFork();
+  const turns = useMemo(() => turnsOf(runs), [runs]);
   const [held, setHeld] = useState<string | null>(null);
+  const [editing, setEditing] = useState<Run | null>(null);
   const end = useEnd();
   const { follow } = end;
 
@@ -75,10 +80,21 @@ function Conversation({ session }: { session: string }) {
   };
   // Lists cut long messages: what is sent again is read whole.
   const inputOf = async (run: Run) => (await queries.fetchQuery(runQuery(run.run_id))).input;
-  const actions = mayWrite
+  const branch = (run: Run, input?: string) => {
+    setEditing(null);
+    fork.mutate(
+      { run, step: 0, input, key: newMessageKey() },
+      { onError: () => input && composer.current?.write(input) },
+    );
+  };
+  const actions: TurnActions = mayWrite
     ? {
-        onRetry: (run: Run) => void inputOf(run).then((input) => say(input)),
-        onEdit: (run: Run) => void inputOf(run).then((input) => composer.current?.write(input)),
+        onRetry: (run) => branch(run),
+        onEdit: (run) =>
+          void inputOf(run).then((input) => {
+            setEditing(run);
+            composer.current?.write(input);
+          }),
       }
     : {};
 
@@ -107,8 +123,8 @@ function Conversation({ session }: { session: string }) {
           {list.data && runs.length === 0 && !send.isPending && (
             <Empty title={t("session.empty")} />
           )}
-          {runs.map((run) => (
-            <Turn key={run.run_id} run={run} actions={actions} onGrow={follow} />
+          {turns.map((turn) => (
+            <Versions key={turn.id} of={turn} actions={actions} onGrow={follow} />
           ))}
           {send.isPending && (
             <p className="mb-7 ml-auto w-fit max-w-[80%] rounded-card rounded-br-badge bg-soft px-4 py-2 whitespace-pre-wrap opacity-70 wrap-any">
@@ -132,6 +148,19 @@ function Conversation({ session }: { session: string }) {
             <Failure error={send.error} onRetry={() => deliver(send.variables)} />
           </div>
         )}
+        {fork.isError && (
+          <div className="mb-2">
+            <Failure error={fork.error} onRetry={() => fork.mutate(fork.variables)} />
+          </div>
+        )}
+        {editing && (
+          <p className="mb-2 flex items-center gap-2 rounded-card border border-line bg-panel py-1.5 pr-2 pl-4 text-sm">
+            <span className="mr-auto">{t("chat.editing")}</span>
+            <Button look="ghost" className="h-7" onClick={() => setEditing(null)}>
+              {t("chat.editing.new")}
+            </Button>
+          </p>
+        )}
         {held !== null && active && (
           <Busy
             onQueue={() => say(held, "queue")}
@@ -148,7 +177,11 @@ function Conversation({ session }: { session: string }) {
             draft={session}
             isBusy={active !== undefined}
             onLast={last && (() => actions.onEdit?.(last))}
-            onSend={(input) => (active ? setHeld(input) : say(input))}
+            onSend={(input) => {
+              if (editing) branch(editing, input);
+              else if (active) setHeld(input);
+              else say(input);
+            }}
             onStop={active && (() => void stop(active))}
             autoFocus
           />

@@ -1,14 +1,13 @@
 // The checkpoints of a run, and new runs that go on from one of them.
 
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { GitFork } from "lucide-react";
 import { useState } from "react";
-import { answered, api } from "~/api/client";
 import { checkpointsQuery, forksQuery } from "~/api/queries";
 import type { Checkpoint, Run } from "~/api/types";
 import { useCan } from "~/app/identity";
-import { newMessageKey } from "~/chat/send";
+import { newMessageKey, useFork } from "~/chat/send";
 import { useWords } from "~/i18n";
 import { Badge } from "~/ui/badge";
 import { Button } from "~/ui/button";
@@ -132,26 +131,17 @@ type ForkProps = { run: Run; step: number; onClose: () => void };
 function ForkDialog({ run, step, onClose }: ForkProps) {
   const { t } = useWords();
   const navigate = useNavigate();
-  const queries = useQueryClient();
   // Trying again is the same fork: the server makes it once.
   const [key] = useState(newMessageKey);
-  const fork = useMutation({
-    mutationFn: (input: string) =>
-      answered(
-        api.POST("/api/runs/{run_id}/fork", {
-          params: { path: { run_id: run.run_id }, header: { "Idempotency-Key": key } },
-          body: { from_step: step, ...(input.trim() && { input }) },
-        }),
-      ),
-    onSuccess: ({ run_id }) => {
-      void queries.invalidateQueries({ queryKey: ["runs"] });
-      void queries.invalidateQueries({ queryKey: ["session", run.session_key] });
-      void navigate({ to: "/runs/$id", params: { id: run_id } });
-    },
-  });
+  const fork = useFork();
+  const make = (input: string) =>
+    fork.mutate(
+      { run, step, input, key },
+      { onSuccess: ({ run_id }) => void navigate({ to: "/runs/$id", params: { id: run_id } }) },
+    );
   return (
     <Dialog side title={t("fork.title", { step })} description={t("fork.hint")} onClose={onClose}>
-      <form action={(data) => fork.mutate(String(data.get("input") ?? ""))} className="grid gap-4">
+      <form action={(data) => make(String(data.get("input") ?? ""))} className="grid gap-4">
         <Field label={t("fork.input")} hint={t("fork.input.hint")}>
           {(attributes) => <Textarea {...attributes} name="input" rows={6} />}
         </Field>
