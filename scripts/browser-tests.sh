@@ -2,7 +2,7 @@
 # Builds the web UI and tests it: its parts by themselves, then the whole in a real Chromium on
 # target/debug/openintern (or OPENINTERN). The browser is the one in $CHROMIUM or on the path, else the
 # distribution's, which is installed where we may (root on Debian), with a font that has Chinese.
-# With FIGURES set it prints how long the page takes, instead.
+# With FIGURES set it prints how long the page takes, instead; with PICTURES it makes docs/images.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,5 +31,5 @@ export OPENINTERN
 
 scripts/web.sh check
 cd web
-[ -n "${FIGURES:-}" ] || npm run --silent test
+[ -n "${FIGURES:-}${PICTURES:-}" ] || npm run --silent test
 npm run --silent test:browser

@@ -6,6 +6,7 @@
 //   `stream WxMS`   says W words, one every MS milliseconds
 //   `hostile`       says what a page must not believe
 //   `fail`          breaks off
+//   `weekly report`, `周报`  looks things up in four steps, and writes one
 //   `too long`      ends where its length ends
 //
 // Anything else it repeats.
@@ -15,6 +16,34 @@ import type { AddressInfo } from "node:net";
 
 export const HALF = "The first half is **here**.";
 export const WHOLE = `${HALF}\n\nAnd the second half, with \`code\`, 以及中文。`;
+
+const REPORT_STEPS = 4;
+const REPORT = {
+  en: `## Week 47
+
+**Progress.** Lease renewal is live: long tool calls are no longer taken for dead workers.
+
+| part | state | days |
+|---|---|---|
+| queue | done | 3 |
+| fork from a checkpoint | in review | 2 |
+
+**Risks.** \`notes/3.md\` could not be read.
+
+**Next week.** Compare forks with their origin, step by step.`,
+  zh: `## 第 47 周
+
+**进展：**队列租约续期已上线，长工具调用期间不再被误判。
+
+| 部分 | 状态 | 天数 |
+|---|---|---|
+| 队列 | 完成 | 3 |
+| 从检查点分叉 | 评审中 | 2 |
+
+**风险：**\`notes/3.md\` 无法读取。
+
+**下周计划：**逐步比较分叉与原运行。`,
+};
 
 export const HOSTILE = [
   '<script>document.title = "hit"</script>',
@@ -67,6 +96,15 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
   if (calls && steps < Number(calls[1])) {
     for (let n = 0; n < Number(calls[2]); n += 1) to.call(n, `s${steps}n${n}`);
     return to.end("tool_calls");
+  }
+  if (asked(/weekly report|周报/)) {
+    await new Promise((next) => setTimeout(next, 120 + 60 * steps));
+    if (steps < REPORT_STEPS) {
+      for (let n = 0; n < 5; n += 1) to.call(n, `s${steps}n${n}`);
+      return to.end("tool_calls");
+    }
+    to.say(asked(/周报/) ? REPORT.zh : REPORT.en);
+    return to.end("stop");
   }
   const gate = asked(/gate ([\w-]+)/)?.[1];
   if (gate) {
