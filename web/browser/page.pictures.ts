@@ -1,5 +1,5 @@
-// Pictures of every page, in both languages and themes, for docs/images: `PICTURES=1
-// scripts/browser-tests.sh` makes them.
+// Pictures of every page, in both languages and themes, for docs/images: `PICTURES=all
+// scripts/browser-tests.sh` makes them, `PICTURES=trace,chat` those of these pages.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -112,6 +112,9 @@ const PAGES: [
   ["login", "/login"],
 ];
 
+const asked = process.env.PICTURES?.split(",") ?? [];
+const isAsked = (name: string) => asked.includes("all") || asked.includes(name);
+
 describe.each(LANGUAGES)("in %s", (language) => {
   test("every page has its pictures", async () => {
     const rows: Record<string, string> = { ...(await made(language)), QUERY: QUERY[language] };
@@ -120,7 +123,7 @@ describe.each(LANGUAGES)("in %s", (language) => {
     const visited = await visit("/login", { language, user, size: SIZE });
     const { page, context } = visited;
     const protocol = await context.newCDPSession(page);
-    for (const [name, path, before] of PAGES) {
+    for (const [name, path, before] of PAGES.filter(([name]) => isAsked(name))) {
       await page.emulateMedia({ colorScheme: "light" });
       await visited.go(path.replace(/RUN|MEMORY|QUERY/, (row) => rows[row] ?? row));
       await settled(visited);
@@ -128,7 +131,10 @@ describe.each(LANGUAGES)("in %s", (language) => {
       await before?.(page, visited);
       for (const theme of ["light", "dark"] as const) {
         await page.emulateMedia({ colorScheme: theme });
-        await page.waitForLoadState("networkidle");
+        // Two frames: the minimap is drawn after the first.
+        await page.evaluate(
+          () => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))),
+        );
         const { data } = await protocol.send("Page.captureScreenshot", FORMAT);
         const parts = [name, language === "en" ? "" : "zh", theme === "light" ? "" : "dark"];
         const file = `${parts.filter(Boolean).join("-")}.webp`;

@@ -7,6 +7,7 @@ import type { Hit } from "~/api/types";
 import { patient } from "~/app/patient";
 import { useWords } from "~/i18n";
 import { warningName } from "~/run/warnings";
+import { Button } from "~/ui/button";
 import { cx } from "~/ui/class-names";
 import { JsonView } from "~/ui/json-view";
 import { Elapsed } from "~/ui/time";
@@ -70,14 +71,26 @@ function Note({ part }: { part: Extract<Part, { kind: "note" }> }) {
   );
 }
 
+/** Of more than so many deeds in a row the last are shown, until all are wanted. */
+const DEEDS_MAX = 8;
+const DEEDS_SHOWN = 5;
+
 /** Chips, and below them what the open one was about. */
 function Deeds({ parts }: { parts: Deed[] }) {
+  const { t } = useWords();
   const [open, setOpen] = useState<string | null>(null);
+  const [isWhole, setWhole] = useState(false);
   const opened = parts.find(({ id }) => id === open);
+  const shown = isWhole || parts.length <= DEEDS_MAX ? parts : parts.slice(-DEEDS_SHOWN);
   return (
     <div className="grid gap-2">
       <div className="flex flex-wrap gap-1.5">
-        {parts.map((part) => (
+        {shown.length < parts.length && (
+          <Button look="ghost" className="h-7 px-2 text-meta" onClick={() => setWhole(true)}>
+            {t("chat.before", { n: parts.length - shown.length })}
+          </Button>
+        )}
+        {shown.map((part) => (
           <Chip
             key={part.id}
             deed={part}

@@ -130,6 +130,7 @@ export const en = {
   "tool.cut":
     "The tool said more than a result may hold. This is what the model read; the rest was not kept.",
   "chat.compacted": "Steps up to {step} are summarised from here on.",
+  "chat.before": "{n} before",
   "chat.recalled": { one: "{n} memory recalled", other: "{n} memories recalled" },
 
   "runs.search": "Search inputs",

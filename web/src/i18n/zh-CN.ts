@@ -128,6 +128,7 @@ export const zhCN: Dictionary = {
   "chat.cut": "回答不完整。",
   "tool.cut": "工具返回的内容超过了上限。这里是模型读到的全部，其余部分没有保留。",
   "chat.compacted": "从这里起，第 {step} 步及之前的步骤以摘要代替。",
+  "chat.before": "之前 {n} 项",
   "chat.recalled": { one: "想起 {n} 条记忆", other: "想起 {n} 条记忆" },
 
   "runs.search": "搜索输入",
