@@ -99,14 +99,18 @@ function Family({ run }: { run: Run }) {
       {run.parent_run_id && (
         <li className="flex items-center gap-2">
           <GitFork size={14} aria-hidden className="text-muted" />
-          {t("fork.from", { step: run.forked_from_step ?? 0 })}
+          {run.forked_from_step
+            ? t("fork.from", { step: run.forked_from_step })
+            : t("fork.from_start")}
           <RunLink id={run.parent_run_id} />
         </li>
       )}
       {forks.map((fork) => (
         <li key={fork.run_id} className="flex items-center gap-2">
           <GitFork size={14} aria-hidden className="text-muted" />
-          {t("fork.to", { step: fork.forked_from_step ?? 0 })}
+          {fork.forked_from_step
+            ? t("fork.to", { step: fork.forked_from_step })
+            : t("fork.to_start")}
           <RunLink id={fork.run_id} />
           <StatusBadge status={fork.status} />
         </li>

@@ -4,8 +4,11 @@ import type { Translate } from "~/i18n";
 
 const CODES = [
   "model_attempt_failed",
+  "output_invalid",
   "answer_cut",
   "tool_left_out",
+  "price_unknown",
+  "context_length_exceeded",
   "memory_unavailable",
   "history_summary_failed",
   "context_summary_failed",
