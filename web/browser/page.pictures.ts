@@ -66,7 +66,7 @@ async function made(language: Language): Promise<Record<string, string>> {
   await finishedRun(address, user, { ...demo, input: question });
   const run = await finishedRun(address, user, { input: report, session_key: "s_notes" });
   await finishedRun(address, user, { input: "fail", session_key: "s_broken" });
-  await ask(address, user, `/api/runs/${run}/fork`, { from_step: 2 });
+  await ask(address, user, `/api/runs/${run}/fork`, { from_step: 0 });
   await ask(address, user, "/api/keys", { name: `ci ${user}`, rights: ["runs:read"] });
   return { RUN: run, MEMORY: memories[0]! };
 }
@@ -79,7 +79,7 @@ const PAGES: [
   ["start", "/"],
   ["sessions", "/sessions"],
   ["chat", "/sessions/s_notes"],
-  ["runs", "/runs?peek=RUN"],
+  ["runs", "/runs"],
   [
     "trace",
     "/runs/RUN",
@@ -87,6 +87,7 @@ const PAGES: [
       await page.getByRole("treegrid").focus();
       await page.keyboard.press("e");
       await page.locator('[role="row"][aria-selected="true"]').waitFor();
+      await page.getByRole("treegrid").blur();
     },
   ],
   [
@@ -127,6 +128,7 @@ describe.each(LANGUAGES)("in %s", (language) => {
       await page.emulateMedia({ colorScheme: "light" });
       await visited.go(path.replace(/RUN|MEMORY|QUERY/, (row) => rows[row] ?? row));
       await settled(visited);
+      if (name !== "login") await page.getByTitle(visited.t("scope.hint")).waitFor();
       await page.evaluate(() => document.fonts.ready);
       await before?.(page, visited);
       for (const theme of ["light", "dark"] as const) {

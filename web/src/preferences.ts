@@ -58,7 +58,11 @@ export function isDark(chosen: Preferences): boolean {
 
 /** Follows the system's theme and what other tabs choose. */
 export function watchPreferences(): void {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", apply);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    // What is drawn by theme is drawn anew: the same choice means another.
+    current = { ...current };
+    apply();
+  });
   addEventListener("storage", (event) => {
     if (event.key !== KEY) return;
     current = read();
