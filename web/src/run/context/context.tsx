@@ -88,7 +88,8 @@ function Call({ runId, step, isShown }: { runId: string; step: number; isShown: 
         <span className="flex items-baseline justify-between text-sm">
           <span>{t("span.step", { n: step })}</span>
           <span className="text-meta text-muted tabular">
-            {data && `${format.tokens(data.input_tokens)} / ${format.tokens(roomOf(data))}`}
+            {data &&
+              `${format.tokens(data.input_tokens)} / ${format.tokens(roomOf(data.segments))}`}
           </span>
         </span>
         <Bar context={data ?? null} />
@@ -98,16 +99,19 @@ function Call({ runId, step, isShown }: { runId: string; step: number; isShown: 
 }
 
 /** Prompt and answer together: what the parts are parts of. */
-const roomOf = ({ segments }: StepContext) => segments.reduce((all, { tokens }) => all + tokens, 0);
+const roomOf = (segments: ContextSegment[]) =>
+  segments.reduce((all, { tokens }) => all + tokens, 0);
 
+/** How the parts share the window; tall, how they share what was sent. */
 function Bar({ context, tall }: { context: StepContext | null; tall?: boolean }) {
-  const room = context ? Math.max(1, roomOf(context)) : 1;
+  const segments = context?.segments.filter(({ kind }) => !tall || kind !== "answer") ?? [];
+  const room = Math.max(1, roomOf(segments));
   return (
     <span
       aria-hidden
       className={cx("flex gap-px overflow-hidden rounded-badge bg-sunken", tall ? "h-4" : "h-2")}
     >
-      {context?.segments.map(({ kind, ref, tokens }, place) => (
+      {segments.map(({ kind, ref, tokens }, place) => (
         <span
           // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a prompt stay where they are
           key={place}
