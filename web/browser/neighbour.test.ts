@@ -6,7 +6,7 @@
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import { Server } from "./server";
 
 const ORG = "org_default";
@@ -76,8 +76,14 @@ async function everyRequest(): Promise<Asked[]> {
   const run = await ask("POST", "/api/runs", { input: `gate ${SECRET}`, session_key: SECRET });
   const memory = await ask("POST", "/api/memories", { type: "core", text: SECRET });
   const made = await ask("POST", "/api/keys", { name: SECRET, rights: ["runs:read"] });
+  const span = await vi.waitUntil(
+    async () => (await ask("GET", `/api/runs/${run.run_id}/trace`)).spans[0],
+    { timeout: 60_000 },
+  );
   const rows: Record<string, string> = {
     run_id: run.run_id,
+    span_id: span.span_id,
+    step: "1",
     id: memory.id,
     key_id: made.key_id,
     session_key: SECRET,
