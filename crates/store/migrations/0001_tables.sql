@@ -235,6 +235,8 @@ create table nodes (
     tools jsonb not null,
     notes jsonb not null default '{}'
 );
+-- `claim_runs` sums up the places of those that are alive, with scans of whole tables switched off.
+create index nodes_by_sign_of_life on nodes (seen_at);
 
 -- Leases that ran out, each with the worker that held it: how many workers die, whatever run they
 -- hold. Of interest for a minute. No tenant's data.
