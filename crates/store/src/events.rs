@@ -85,14 +85,15 @@ impl Scoped {
         run_id: RunId,
         call_id: CallId,
     ) -> Result<Option<ToolResult>, StoreError> {
-        let mut at = Some(run_id);
+        let (mut at, mut through) = (Some(run_id), i32::MAX);
         for _ in 0..=FORKS_MAX {
             let Some(run_id) = at else { break };
-            let Some(row) = self.tool_result_row(run_id, call_id).await? else { break };
+            let Some(row) = self.tool_result_row(run_id, call_id, through).await? else { break };
             if let Some(tool) = row.try_get("tool")? {
                 return Ok(Some(ToolResult { tool, result: get_json(&row, "result")? }));
             }
             at = row.try_get::<Option<Uuid>, _>("parent_run_id")?.map(RunId::from_uuid);
+            through = through.min(row.try_get::<Option<i32>, _>("forked_from_step")?.unwrap_or(0));
         }
         Ok(None)
     }
@@ -101,14 +102,15 @@ impl Scoped {
         &self,
         run_id: RunId,
         call_id: CallId,
+        through_step: i32,
     ) -> Result<Option<PgRow>, StoreError> {
         // The span is compared first: it stands in the row itself, a large payload beside it.
         let query = sqlx::query(
-            "select r.parent_run_id, e.payload ->> 'tool' as tool, e.payload -> 'result' as result
+            "select r.parent_run_id, r.forked_from_step, e.payload ->> 'tool' as tool, e.payload -> 'result' as result
              from runs r
              left join events e
                  on e.org_id = r.org_id and e.run_id = r.run_id and e.span_id = $5
-                 and e.type = 'tool.result'
+                 and e.type = 'tool.result' and e.step <= $6
              where r.org_id = $1 and r.user_id = $2 and r.project_id = $3 and r.run_id = $4
              limit 1",
         )
@@ -116,7 +118,8 @@ impl Scoped {
         .bind(self.user())
         .bind(self.project())
         .bind(run_id.uuid())
-        .bind(SpanId::derive(run_id, &call_id.to_string()).bits());
+        .bind(SpanId::derive(run_id, &call_id.to_string()).bits())
+        .bind(through_step);
         Ok(self.read(query).await?.pop())
     }
 

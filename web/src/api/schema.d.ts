@@ -8077,7 +8077,7 @@ export interface operations {
             query?: {
                 /** @description Where the range of `input` and of `output` begins, in bytes. */
                 offset?: number;
-                /** @description Most bytes of `input` and of `output`. */
+                /** @description Most bytes of `input` and of `output`; 4 are read at least, since a character may have as many. */
                 limit?: number;
             };
             header?: {

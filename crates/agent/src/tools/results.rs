@@ -1,6 +1,8 @@
 //! `result_read`: more of a tool's result than a prompt shows, by the id of its call. What it reads is
 //! the event of the result, so that it does not matter what became of the step since.
 
+use std::iter;
+
 use futures::FutureExt;
 use protocol::{id::CallId, tool::Effect};
 use regex::{Regex, RegexBuilder};
@@ -124,10 +126,11 @@ fn piece(text: &str, offset: usize, most: Most) -> Value {
 fn matching_lines(text: &str, offset: usize, pattern: &Regex, most: Most) -> Value {
     let (mut lines, mut used, mut next) = (Vec::new(), Most { chars: 0, tokens: 0 }, None);
     let mut at = offset;
-    for line in from(text, offset).split_inclusive('\n') {
-        let length = line.chars().count();
-        if let Some(found) = pattern.find(line.trim_end_matches(['\n', '\r'])) {
-            let (skipped, shown) = around(line.trim_end(), found.start(), found.end());
+    for whole in lines_of(from(text, offset)) {
+        let length = whole.chars().count();
+        let line = without_end(whole);
+        if let Some(found) = pattern.find(line) {
+            let (skipped, shown) = around(line, found.start(), found.end());
             used.chars += shown.chars().count();
             used.tokens +=
                 model::tokens::estimate(&shown) + model::tokens::estimate("{offset, text}");
@@ -140,6 +143,26 @@ fn matching_lines(text: &str, offset: usize, pattern: &Regex, most: Most) -> Val
         at += length;
     }
     json!({"lines": lines, "next_offset": next})
+}
+
+/// The lines, each with its end: also those of a text inside of JSON, where an end is written as `\\n`.
+fn lines_of(mut rest: &str) -> impl Iterator<Item = &str> {
+    iter::from_fn(move || {
+        let mut escaped = false;
+        let end = rest.char_indices().find_map(|(at, c)| {
+            let ends = c == '\n' || (escaped && c == 'n');
+            escaped = c == '\\' && !escaped;
+            ends.then_some(at + c.len_utf8())
+        });
+        let (line, after) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
+fn without_end(line: &str) -> &str {
+    let line = line.strip_suffix('\n').or_else(|| line.strip_suffix("\\n")).unwrap_or(line);
+    line.strip_suffix('\r').or_else(|| line.strip_suffix("\\r")).unwrap_or(line)
 }
 
 /// A line, or what is around the match; and how many characters are left out before.
@@ -198,6 +221,15 @@ mod tests {
             lines(text, 0, "beta", few),
             json!({"lines": [{"offset": 6, "text": "Beta 1"}], "next_offset": 20})
         );
+    }
+
+    #[test]
+    fn lines_of_a_text_inside_of_json_are_lines() {
+        let text = json!({"text": "one\ntwo \\n 2\r\nthree two"}).to_string();
+        let answer = lines(&text, 0, "two", MOST);
+        let shown: Vec<_> =
+            answer["lines"].as_array().unwrap().iter().map(|line| &line["text"]).collect();
+        assert_eq!(shown, ["two \\\\n 2", "three two\"}"]);
     }
 
     #[test]

@@ -209,6 +209,7 @@ async fn results_that_a_fork_took_over_are_found_with_the_run_that_got_them() {
     let call = call.unwrap();
     let fork = world.done(world.fork(origin.run_id, &ForkRun::at(2)).await).await;
     let second = world.fork(fork.run_id, &ForkRun::at(2)).await;
+    let anew = world.fork(fork.run_id, &ForkRun::at(0)).await;
     let scoped = world.store.scoped(&world.scope);
     let result = scoped.tool_result(origin.run_id, call).await.unwrap();
     assert_eq!(result.as_ref().unwrap().tool, "journal__append");
@@ -218,6 +219,8 @@ async fn results_that_a_fork_took_over_are_found_with_the_run_that_got_them() {
         .await
         .unwrap();
     assert_eq!(own, None);
+    let left_behind = scoped.tool_result(anew, call).await.unwrap();
+    assert_eq!(left_behind, None, "it did not take over that step");
 }
 
 #[tokio::test]
@@ -247,6 +250,31 @@ async fn a_fork_takes_the_place_of_its_parent_in_their_session() {
     let want = ["a", "to a", "b", "to b", "c", "to c", "e"];
     assert_eq!(texts(&world.script.requests()[6]), want);
     assert_eq!(fork.session_key, "s_default".parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_fork_behind_an_answer_keeps_it_and_one_that_came_to_nothing_takes_no_place() {
+    let texts = |request: &ChatRequest| -> Vec<String> {
+        request.messages.iter().map(|message| message.content().to_owned()).collect()
+    };
+    let world = World::new(Scripted::new(|request| {
+        let asked = request.messages.last().unwrap().content().to_owned();
+        Reply::text(format!("to {asked}"))
+    }))
+    .await;
+    let mut runs = Vec::new();
+    for input in ["a", "b"] {
+        runs.push(world.done(world.create(&CreateRun::new(input)).await).await.run_id);
+    }
+    let asked = |input: &str, at| ForkRun { input: Some(input.into()), ..ForkRun::at(at) };
+    let more = world.done(world.fork(runs[1], &asked("more", 1)).await).await.run_id;
+    world.done(world.fork(more, &asked("deep", 2)).await).await;
+    let scoped = world.store.scoped(&world.scope);
+    let mistaken = world.fork(runs[0], &asked("oops", 0)).await;
+    scoped.cancel_run(mistaken, "user_a", None).await.unwrap();
+    world.done(world.create(&CreateRun::new("c")).await).await;
+    let want = ["a", "to a", "b", "to b", "more", "to more", "deep", "to deep", "c"];
+    assert_eq!(texts(world.script.requests().last().unwrap()), want);
 }
 
 #[tokio::test]

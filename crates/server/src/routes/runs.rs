@@ -104,7 +104,7 @@ pub(crate) struct WhichRuns {
     #[serde(default)]
     #[param(
         value_type = Option<String>, example = "failed",
-        pattern = "^(pending|running|waiting|completed|failed|cancelled)$"
+        pattern = "^(pending|running|waiting|completed|failed|cancelled)(,(pending|running|waiting|completed|failed|cancelled))*$"
     )]
     status: Statuses,
     /// Only those of this conversation.
@@ -296,7 +296,7 @@ pub(crate) struct ListEvents {
     #[param(
         value_type = Option<String>,
         example = "llm.called",
-        pattern = "^(run\\.(started|resumed|warning|completed|failed|cancelled)|step\\.(started|completed)|memory\\.recalled|llm\\.called|tool\\.(called|result))$"
+        pattern = "^(run\\.(started|resumed|warning|completed|failed|cancelled)|context\\.compacted|step\\.(started|completed)|memory\\.recalled|llm\\.called|tool\\.(called|result))(,(run\\.(started|resumed|warning|completed|failed|cancelled)|context\\.compacted|step\\.(started|completed)|memory\\.recalled|llm\\.called|tool\\.(called|result)))*$"
     )]
     r#type: EventTypes,
 }

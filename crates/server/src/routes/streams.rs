@@ -103,6 +103,9 @@ pub(crate) async fn follow_many(
         }
         Followed::Scope { since } => {
             let news = scoped.news(since.map(before_lag)).await?;
+            if since.is_some_and(|since| before_lag(since) > news.now) {
+                return Err(ApiError::field("last-event-id", "is later than the database's clock"));
+            }
             let since = since.unwrap_or(news.now);
             let sent = HashMap::new();
             let writer = NewsWriter { pages: app.pages.clone(), scoped, owner, since, sent };

@@ -56,6 +56,9 @@ pub(crate) async fn trace(
     Ok(Json(trace_page(run_id, &outline, most)))
 }
 
+/// Most bytes of a character in UTF-8.
+const CHAR_MAX_BYTES: u32 = 4;
+
 /// Which range of a span's payload to read.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -63,7 +66,7 @@ pub(crate) struct ReadSpan {
     /// Where the range of `input` and of `output` begins, in bytes.
     #[param(value_type = Option<u64>, minimum = 0, maximum = 2147483646, default = 0)]
     offset: Option<ByteOffset>,
-    /// Most bytes of `input` and of `output`.
+    /// Most bytes of `input` and of `output`; 4 are read at least, since a character may have as many.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1048576, default = 65536)]
     limit: Option<UpTo<SPAN_PART_MAX_BYTES>>,
 }
@@ -108,7 +111,7 @@ pub(crate) async fn span(
     QueryParams(query): QueryParams<ReadSpan>,
 ) -> Result<Json<SpanPayload>, ApiError> {
     let ByteOffset(offset) = query.offset.unwrap_or_default();
-    let most = query.limit.map_or(SPAN_PART_DEFAULT_BYTES, |UpTo(most)| most);
+    let most = query.limit.map_or(SPAN_PART_DEFAULT_BYTES, |UpTo(most)| most.max(CHAR_MAX_BYTES));
     let scoped = app.store.scoped(&scope);
     Ok(Json(scoped.span_payload(run_id, span_id, offset.into(), most).await?))
 }
