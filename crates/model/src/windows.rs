@@ -1,7 +1,7 @@
 //! How many tokens a prompt may have, by model.
 //!
-//! The built-in table holds what providers published by the end of [`WINDOWS_AS_OF`]; the operator's
-//! own figures come first. What a provider has taught by refusing a prompt is in `lessons`.
+//! The built-in table holds what is generally known of models by the end of [`WINDOWS_AS_OF`]; it was
+//! not compared with the providers' pages. The operator's own figures come first. What a provider has taught by refusing a prompt is in `lessons`.
 
 use std::collections::BTreeMap;
 
@@ -55,11 +55,11 @@ impl Windows {
 /// Pattern, and the tokens that a prompt may have: the window, less the longest answer where the
 /// provider counts both and publishes the rest as a bound of its own.
 ///
-/// Sources: the pages of the models at `platform.openai.com/docs/models`,
-/// `docs.claude.com/en/docs/about-claude/models/overview` (without the header for longer ones) and
-/// `ai.google.dev/gemini-api/docs/models`; of Ollama `docs.ollama.com/context-length`: with less than
-/// 24 GiB of graphics memory and no `OLLAMA_CONTEXT_LENGTH` it silently drops the beginning of what is
-/// longer.
+/// Not checked against its sources yet. Where to check: `platform.openai.com/docs/models`,
+/// `docs.claude.com/en/docs/about-claude/models/overview` (without the header for longer ones),
+/// `ai.google.dev/gemini-api/docs/models`, and `docs.ollama.com/context-length` for what a server does
+/// with less than 24 GiB of graphics memory and no `OLLAMA_CONTEXT_LENGTH`. A figure that is too large
+/// is put right by the provider's refusal; one that is too small folds steps too early.
 const BUILT_IN: &[(&str, u64)] = &[
     ("openai/gpt-5*", 272_000),
     ("openai/gpt-5-chat*", 128_000),
