@@ -105,8 +105,7 @@ pub(crate) fn takeover_note(system_prompt: Option<&str>, day: Option<&Zoned>) ->
         ));
     }
     let content = format!("(From the runtime, not from the user.) {}", parts.join("\n\n"));
-    let (recalled, core) = (Vec::new(), Vec::new());
-    (!parts.is_empty()).then_some(Message::Note { content, recalled, core })
+    (!parts.is_empty()).then(|| Message::notice(content))
 }
 
 /// What a prompt has of memory.

@@ -60,6 +60,8 @@ pub(crate) struct Toolbox {
 /// A tool: what the model is told of it, how its arguments are checked, and how it is called.
 pub(crate) struct Tool {
     pub(crate) info: ToolInfo,
+    /// Tokens that a prompt has for it, estimated.
+    pub(crate) tokens: u64,
     /// Compiled when the tool is first called; an error where its schema is none.
     validator: OnceLock<Result<Validator, String>>,
     call: ToolCall,
@@ -78,7 +80,8 @@ struct OfferedTool {
 
 impl Tool {
     fn new(info: ToolInfo, call: ToolCall) -> Arc<Self> {
-        Arc::new(Self { info, validator: OnceLock::new(), call })
+        let tokens = model::tokens::estimate_tool(&info);
+        Arc::new(Self { info, tokens, validator: OnceLock::new(), call })
     }
 
     /// Whether these arguments fit; if not, what is wrong with them, for the model to read.

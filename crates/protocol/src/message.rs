@@ -82,7 +82,15 @@ pub enum Message {
     },
 }
 
+/// How many of the first messages of a run stand in every prompt: how it begins, and its task.
+pub const FIRST_MESSAGES: u32 = 2;
+
 impl Message {
+    /// What the runtime tells the model that is nothing of memory.
+    pub fn notice(content: String) -> Self {
+        Self::Note { content, recalled: Vec::new(), core: Vec::new() }
+    }
+
     /// An earlier turn of a session: what was asked, and the answer if there is one. An empty answer does
     /// not enter a prompt.
     pub fn turn(input: String, output: String) -> impl Iterator<Item = Self> {

@@ -4,7 +4,7 @@
 use protocol::{
     context::{ContextText, SentContext, StepContext},
     id::RunId,
-    message::Message,
+    message::{FIRST_MESSAGES, Message},
     tool::ToolInfo,
 };
 use serde_json::Value;
@@ -19,8 +19,6 @@ use crate::{
 
 /// Most lists of tools that are kept of an organisation: a new one is made when a tool changes.
 pub const TOOL_SETS_MAX: i64 = 1_000;
-/// The first messages of a run: how it begins, and its task.
-const FIRST_MESSAGES: u32 = 2;
 
 impl Scoped {
     /// What the model was sent in a step of a run, with its words if they are asked for. There is none

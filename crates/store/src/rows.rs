@@ -113,6 +113,10 @@ pub(crate) fn get_u64(row: &PgRow, column: &str) -> Result<u64, StoreError> {
     u64::try_from(row.try_get::<i64, _>(column)?).map_err(StoreError::unreadable)
 }
 
+pub(crate) fn get_optional_millis(row: &PgRow, column: &str) -> Result<Option<u64>, StoreError> {
+    Ok(row.try_get::<Option<f64>, _>(column)?.map(|ms| ms.round() as u64))
+}
+
 pub(crate) fn get_timestamp(row: &PgRow, column: &str) -> Result<Timestamp, StoreError> {
     Ok(Timestamp::new(row.try_get::<DbTimestamp, _>(column)?.to_jiff()))
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     error::StoreError,
     events::PAGE_MAX_BYTES,
-    rows::{cut_page_at, get_timestamp, get_u64, get_usage, to_i64},
+    rows::{cut_page_at, get_optional_millis, get_timestamp, get_u64, get_usage, to_i64},
     runs::{run_columns, run_from},
     scoped::Scoped,
 };
@@ -215,16 +215,12 @@ impl Scoped {
             by_status: by_status.collect::<Result<_, _>>()?,
             usage: get_usage(row)?,
             cost_usd: row.try_get("cost_usd")?,
-            duration_p50_ms: milliseconds(row, "p50")?,
-            duration_p95_ms: milliseconds(row, "p95")?,
+            duration_p50_ms: get_optional_millis(row, "p50")?,
+            duration_p95_ms: get_optional_millis(row, "p95")?,
             since: match is_whole {
                 true => None,
                 false => Some(get_timestamp(row, "looked_since")?),
             },
         })
     }
-}
-
-fn milliseconds(row: &PgRow, column: &str) -> Result<Option<u64>, StoreError> {
-    Ok(row.try_get::<Option<f64>, _>(column)?.map(|ms| ms.round() as u64))
 }

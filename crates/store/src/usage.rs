@@ -11,7 +11,7 @@ use sqlx::{Row, postgres::PgRow};
 use crate::{
     error::StoreError,
     handle::Store,
-    rows::{get_timestamp, get_u64, to_i32},
+    rows::{get_optional_millis, get_timestamp, get_u64, to_i32},
     scoped::Scoped,
     transaction::Tenant,
 };
@@ -86,8 +86,6 @@ impl Scoped {
 fn report(rows: &[PgRow]) -> Result<UsageReport, StoreError> {
     let row = |row: &PgRow| {
         let name: String = row.try_get("name")?;
-        let ms =
-            |column| row.try_get::<Option<f64>, _>(column).map(|ms| ms.map(|ms| ms.round() as u64));
         let input_tokens = get_u64(row, "input_tokens")?;
         let cached_tokens = get_u64(row, "cached_tokens")?;
         let share = cached_tokens as f64 / input_tokens as f64;
@@ -102,8 +100,8 @@ fn report(rows: &[PgRow]) -> Result<UsageReport, StoreError> {
             cached_tokens,
             cached_share: (input_tokens > 0).then(|| share.min(1.0)),
             cost_usd: row.try_get("cost_usd")?,
-            duration_p50_ms: ms("p50_ms")?,
-            duration_p95_ms: ms("p95_ms")?,
+            duration_p50_ms: get_optional_millis(row, "p50_ms")?,
+            duration_p95_ms: get_optional_millis(row, "p95_ms")?,
         })
     };
     let most = USAGE_ROWS_MAX as usize;

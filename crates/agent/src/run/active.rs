@@ -11,7 +11,7 @@ use model::chat::ModelRef;
 use protocol::{
     event::Fact,
     id::RunId,
-    message::{FoldedTurns, Message, Usage},
+    message::{FIRST_MESSAGES, FoldedTurns, Message, Usage},
     name::AgentId,
     output::{OutputCheck, ResponseFormat},
     run::{RunErrorCode, RunLimits},
@@ -34,7 +34,7 @@ use crate::{
 use super::{
     cache::SentPrompt,
     calls::CallLedger,
-    conversation::{FIRST_MESSAGES, RunConversation},
+    conversation::RunConversation,
     stop::{RunSignals, StopReason},
 };
 

@@ -28,15 +28,10 @@ impl SentPrompt {
         if self.messages == 0 {
             return None;
         }
-        if self.tools != Self::tools_digest(request) {
+        if self.tools != tools_of(request) {
             return Some(CacheLoss::ToolsChanged);
         }
         (self.words != words_of(request, self.messages)).then_some(CacheLoss::PromptChanged)
-    }
-
-    /// A digest of the tools of a request.
-    pub(super) fn tools_digest(request: &ChatRequest) -> String {
-        digest(&tools_of(request))
     }
 
     /// A prompt was answered. Says whether it grew only and yet nothing of it came from a cache that
@@ -44,13 +39,18 @@ impl SentPrompt {
     pub(super) fn answered(&mut self, request: &ChatRequest, usage: Usage, grew: bool) -> bool {
         let is_lost = grew && self.was_cached && usage.cached_tokens == 0;
         *self = Self {
-            tools: Self::tools_digest(request),
+            tools: tools_of(request),
             messages: request.messages.len(),
             words: words_of(request, request.messages.len()),
             tokens: usage.input_tokens,
             was_cached: usage.cached_tokens > 0,
         };
         is_lost
+    }
+
+    /// A digest of the tools of the last prompt.
+    pub(super) fn tools(&self) -> &str {
+        &self.tools
     }
 
     /// Tokens of the last prompt, as the provider counted.
@@ -68,7 +68,7 @@ fn tools_of(request: &ChatRequest) -> String {
     let tool = |tool: &protocol::tool::ToolInfo| {
         format!("{}\n{}\n{}\n", tool.name, tool.description, tool.input_schema)
     };
-    request.tools.iter().map(tool).collect()
+    digest(&request.tools.iter().map(tool).collect::<String>())
 }
 
 fn words_of(request: &ChatRequest, messages: usize) -> String {

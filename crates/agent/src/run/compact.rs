@@ -65,8 +65,7 @@ impl ActiveRun<'_> {
         least_share: f64,
     ) -> Result<bool, StopReason> {
         let budget = self.context_tokens();
-        let tools_tokens =
-            tools.iter().map(|tool| model::tokens::estimate_tool(&tool.info)).sum::<u64>();
+        let tools_tokens: u64 = tools.iter().map(|tool| tool.tokens).sum();
         let history: u64 = self.history.iter().map(model::tokens::estimate_message).sum();
         let fixed = self.counted(tools_tokens + history + self.conversation.first_tokens());
         let most = share(budget, COMPACT_AT).min(budget.saturating_sub(self.answer_tokens()));

@@ -4,10 +4,7 @@
 //! A message is never changed or moved: a prompt is the one before with something at its end. Only a
 //! summary takes the place of what it folds.
 
-use protocol::message::{FoldedResult, Message, ToolCall};
-
-/// How many of the first messages stand in every prompt: how the run begins, and its task.
-pub(super) const FIRST_MESSAGES: u32 = 2;
+use protocol::message::{FIRST_MESSAGES, FoldedResult, Message, ToolCall};
 
 #[derive(Debug, Default)]
 pub(super) struct RunConversation {

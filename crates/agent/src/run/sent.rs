@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use model::{
-    chat::ChatRequest,
-    tokens::{estimate, estimate_message, estimate_request, estimate_tool},
-};
+use model::tokens::{estimate, estimate_message};
 use protocol::{
     context::{ContextSegment, SegmentKind, SentContext},
-    message::{Message, Usage},
+    message::{FIRST_MESSAGES, Message, Usage},
 };
 
 use crate::{
@@ -16,26 +13,26 @@ use crate::{
     tools::Tool,
 };
 
-use super::{active::ActiveRun, cache::SentPrompt, conversation::FIRST_MESSAGES};
+use super::active::ActiveRun;
 
 impl ActiveRun<'_> {
-    /// What a request that was answered was made of.
+    /// What the last prompt, which was answered, was made of. Its answer had `max_tokens` at most.
     pub(super) fn sent_context(
         &self,
-        request: &ChatRequest,
         tools: &[Arc<Tool>],
+        estimated_tokens: u64,
+        max_tokens: Option<u32>,
         usage: Usage,
     ) -> SentContext {
-        let estimated_tokens = self.counted(estimate_request(request));
-        let digest = SentPrompt::tools_digest(request);
-        let tools = tools.iter().map(|tool| estimate_tool(&tool.info)).sum();
+        let digest = self.state.sent.tools().to_owned();
+        let tools = tools.iter().map(|tool| tool.tokens).sum();
         let mut segments = vec![segment(SegmentKind::Tools, tools, digest.clone())];
         segments.extend(self.beginning_segments());
         segments.extend(self.turns_segment());
         let task = estimate_message(&Message::User { content: self.claim.input.clone() });
         segments.push(segment(SegmentKind::Task, task, (FIRST_MESSAGES - 1).to_string()));
         segments.extend(self.step_segments());
-        segments.push(self.answer_segment(request, estimated_tokens));
+        segments.push(self.answer_segment(max_tokens, estimated_tokens));
         SentContext {
             step: self.step,
             segments,
@@ -109,8 +106,8 @@ impl ActiveRun<'_> {
         summary.into_iter().chain(memories).chain(steps).collect()
     }
 
-    fn answer_segment(&self, request: &ChatRequest, prompt_tokens: u64) -> ContextSegment {
-        match request.max_tokens {
+    fn answer_segment(&self, max_tokens: Option<u32>, prompt_tokens: u64) -> ContextSegment {
+        match max_tokens {
             Some(most) => segment(SegmentKind::Answer, most.into(), "max_tokens".into()),
             None => {
                 let left = self.context_tokens().saturating_sub(prompt_tokens);

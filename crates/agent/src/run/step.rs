@@ -114,10 +114,14 @@ impl ActiveRun<'_> {
             self.settle_usage(answer.as_ref().ok()).await?;
             match answer {
                 Ok(response) => {
-                    let sent = self.sent_context(&request, tools, response.usage);
+                    // As it was known before the provider has counted this prompt.
+                    let estimated = model::tokens::estimate_request(&request);
+                    let estimated_tokens = self.counted(estimated);
+                    self.note_prompt(&request, estimated, response.usage, loss.is_none());
+                    let most = request.max_tokens;
+                    let sent = self.sent_context(tools, estimated_tokens, most, response.usage);
                     let toolbox = &self.runtime.toolbox;
                     toolbox.keep(&self.claim.scope, &sent.tools, &request.tools).await?;
-                    self.note_prompt(&request, response.usage, loss.is_none());
                     return Ok((response, sent));
                 }
                 Err(error @ ModelError::PromptTooLong { .. }) if shrinks < SHRINKS_MAX => {
@@ -140,8 +144,7 @@ impl ActiveRun<'_> {
         began: Instant,
     ) -> Result<StepEnd, StopReason> {
         self.note_answer(response, sent);
-        let (recalled, core) = (Vec::new(), Vec::new());
-        self.push(Message::Note { content: cut_notice(cut), recalled, core });
+        self.push(Message::notice(cut_notice(cut)));
         self.note_progress(true, "");
         self.complete_step(StepResult::ToolCalls, began)?;
         self.commit_step().await
@@ -152,8 +155,7 @@ impl ActiveRun<'_> {
         self.state.invalid_outputs += 1;
         let what = format!("the answer does not match `response_format`: {faults}");
         self.warn("output_invalid", what);
-        let (recalled, core) = (Vec::new(), Vec::new());
-        self.push(Message::Note { content: output_notice(faults), recalled, core });
+        self.push(Message::notice(output_notice(faults)));
         self.complete_step(StepResult::ToolCalls, began)?;
         let end = self.commit_step().await?;
         if self.state.invalid_outputs > OUTPUT_REPAIRS_MAX {
@@ -283,8 +285,8 @@ impl ActiveRun<'_> {
     }
 
     /// Notes what was sent, for the next prompt to be compared with.
-    fn note_prompt(&mut self, request: &ChatRequest, usage: Usage, grew: bool) {
-        self.learn_count(request, usage.input_tokens);
+    fn note_prompt(&mut self, request: &ChatRequest, estimated: u64, usage: Usage, grew: bool) {
+        self.learn_count(estimated, usage.input_tokens);
         if self.state.sent.answered(request, usage, grew) {
             self.warn_of_cache(CacheLoss::Provider);
         }

@@ -50,8 +50,8 @@ impl ActiveRun<'_> {
     }
 
     /// The provider has counted the tokens of a prompt: estimates of the next are corrected by it.
-    pub(super) fn learn_count(&mut self, request: &ChatRequest, counted_tokens: u64) {
-        let estimated = model::tokens::estimate_request(request).max(1);
+    pub(super) fn learn_count(&mut self, estimated_tokens: u64, counted_tokens: u64) {
+        let estimated = estimated_tokens.max(1);
         let (least, most) = COUNTED_PER_ESTIMATED;
         let counted = (counted_tokens as f64 / estimated as f64).clamp(least, most);
         self.see().counted_per_estimated = counted;

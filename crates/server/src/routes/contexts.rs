@@ -9,7 +9,7 @@ use crate::{
     error::ApiError,
     extract::{
         path::PathParams,
-        query::{BoolParam, QueryParams},
+        query::{BoolParam, QueryParams, decimal},
         scope::RequestScope,
     },
 };
@@ -58,8 +58,7 @@ impl std::str::FromStr for Step {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        let step = text.parse::<i32>().ok().filter(|step| digits && *step > 0);
-        step.map(|step| Self(step.unsigned_abs())).ok_or(())
+        let step = decimal(text).and_then(|step| i32::try_from(step).ok());
+        step.filter(|step| *step > 0).map(|step| Self(step.unsigned_abs())).ok_or(())
     }
 }

@@ -19,7 +19,9 @@ use crate::{
         query::{LimitParam, QueryParams, decimal},
         scope::RequestScope,
     },
-    routes::runs::{accepted, check_agent, check_model, idempotency_key},
+    routes::runs::{
+        accepted, check_agent, check_model, creator, idempotency_key, replayed_if_full,
+    },
 };
 
 /// Which checkpoints to read.
@@ -113,15 +115,12 @@ pub(crate) async fn fork(
     check_model(&app, body.llm_config.as_ref(), &body.agent_id.clone().unwrap_or_default())?;
     let key = idempotency_key(&headers, &format!("/api/runs/{parent_run_id}/fork"), &asked)?;
     let scoped = app.store.scoped(&asked.scope);
-    let is_audited = app.authenticator.is_on();
-    let actor = is_audited.then(|| principal.actor_or(asked.scope.user_id.as_str()));
+    let actor = creator(&app, &principal, &asked.scope);
     let by = actor.as_deref();
-    let made = match (app.workspaces.check(&asked.scope.org_id).await, key) {
-        (Ok(()), Some(key)) => scoped.fork_run_once(parent_run_id, body, by, &key).await,
-        (Ok(()), None) => scoped.fork_run(parent_run_id, body, by).await.map(|run| (run, false)),
-        // A run that an earlier request created is there all the same.
-        (Err(over), Some(key)) => Ok((scoped.find_run_once(&key).await?.ok_or(over)?, true)),
-        (Err(over), None) => return Err(over.into()),
+    let made = match (replayed_if_full(&app, &scoped, key.as_ref()).await?, key) {
+        (Some(earlier), _) => Ok((earlier, true)),
+        (None, Some(key)) => scoped.fork_run_once(parent_run_id, body, by, &key).await,
+        (None, None) => scoped.fork_run(parent_run_id, body, by).await.map(|run| (run, false)),
     };
     let (created, replayed) = made.map_err(|error| refusal(error, body.from_step))?;
     let forked = RunForked {

@@ -17,11 +17,12 @@ use protocol::{
         CreateRun, LlmConfig, Run, RunCancelled, RunCreated, RunPage, RunStatus, RunSummary,
         UnknownRunStatus,
     },
+    scope::Scope,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use store::{run_lists::RunFilter, runs::IdempotencyKey};
+use store::{run_lists::RunFilter, runs::IdempotencyKey, scoped::Scoped};
 
 use crate::{
     app::App,
@@ -71,18 +72,34 @@ pub(crate) async fn create(
     check_model(&app, asked.body.llm_config.as_ref(), &asked.body.agent_id)?;
     let key = idempotency_key(&headers, "/api/runs", &asked)?;
     let scoped = app.store.scoped(&asked.scope);
-    // The run itself says when and for whom; where callers are known, the audit says by whom.
-    let is_audited = app.authenticator.is_on();
-    let actor = is_audited.then(|| principal.actor_or(asked.scope.user_id.as_str()));
+    let actor = creator(&app, &principal, &asked.scope);
     let by = actor.as_deref();
-    let (created, replayed) = match (app.workspaces.check(&asked.scope.org_id).await, key) {
-        (Ok(()), Some(key)) => scoped.create_run_once(&asked.body, by, &key).await?,
-        (Ok(()), None) => (scoped.create_run(&asked.body, by).await?, false),
-        // A run that an earlier request created is not recorded again.
-        (Err(over), Some(key)) => (scoped.find_run_once(&key).await?.ok_or(over)?, true),
-        (Err(over), None) => return Err(over.into()),
+    let (created, replayed) = match (replayed_if_full(&app, &scoped, key.as_ref()).await?, key) {
+        (Some(earlier), _) => (earlier, true),
+        (None, Some(key)) => scoped.create_run_once(&asked.body, by, &key).await?,
+        (None, None) => (scoped.create_run(&asked.body, by).await?, false),
     };
     Ok(accepted(created, replayed))
+}
+
+/// By whom a run is created, for the audit. The run itself says when and for whom.
+pub(crate) fn creator(app: &App, principal: &Principal, scope: &Scope) -> Option<String> {
+    app.authenticator.is_on().then(|| principal.actor_or(scope.user_id.as_str()))
+}
+
+/// Where the workspaces of the organisation are full no run is created, and one that an earlier request
+/// with the key created is there all the same.
+pub(crate) async fn replayed_if_full(
+    app: &App,
+    scoped: &Scoped,
+    key: Option<&IdempotencyKey>,
+) -> Result<Option<RunCreated>, ApiError> {
+    let Err(over) = app.workspaces.check(&scoped.scope().org_id).await else { return Ok(None) };
+    let earlier = match key {
+        Some(key) => scoped.find_run_once(key).await?,
+        None => None,
+    };
+    Ok(Some(earlier.ok_or(over)?))
 }
 
 /// 201, for a run that was created now or by an earlier request with the same key.
