@@ -100,6 +100,21 @@ async function everyRequest(): Promise<Asked[]> {
   );
 }
 
+/** Waits until the run has asked its model, once for each start of the server: then it writes no more. */
+async function standsAtItsGate(requests: Asked[], starts: number) {
+  const events = requests.find(({ path }) => /^\/api\/runs\/[^/]+\/events$/.test(path))!;
+  await vi.waitUntil(
+    async () => {
+      const page = await ask("GET", events.path);
+      const recalled = page.events.filter(
+        (event: { type: string }) => event.type === "memory.recalled",
+      );
+      return recalled.length === starts;
+    },
+    { timeout: 60_000 },
+  );
+}
+
 /** All that is kept for the user and the organisation, but for the clock's part in it. */
 async function everything() {
   const lists = ["/api/runs", "/api/memories", "/api/keys", "/api/audit", "/api/sessions"];
@@ -267,6 +282,7 @@ describe.each(["none", "keys"])("with auth = %s", (auth) => {
       await server.stop();
       await server.resume({ OPENINTERN__SERVER__AUTH: "keys" });
     }
+    await standsAtItsGate(requests, auth === "keys" ? 2 : 1);
     context = await browser.newContext();
     for (const host of ["127.0.0.1", "localhost"]) {
       const page = await context.newPage();
