@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 
 export const EXECUTABLE = process.env.OPENINTERN ?? "../target/debug/openintern";
 
-/** Two agents: one whose model the test leads, and the demo. */
+/** Two agents: one whose model the test leads, however long it stands at a gate, and the demo. */
 const settings = (model: string) => `
 [model]
 default = "lab/test"
@@ -16,6 +16,7 @@ default = "lab/test"
 kind = "openai"
 base_url = "${model}/v1"
 api_key = "none"
+idle_timeout_ms = 3600000
 [model.prices."lab/test"]
 input = 1.2
 output = 4.8
