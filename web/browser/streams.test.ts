@@ -133,7 +133,12 @@ test("a machine that slept finds its connections dead, and makes new ones", asyn
   await isWhole(visited, visited.id, "slept");
 });
 
-test("eight tabs with eight runs are all live", async () => {
+const openStreams = async () => {
+  const metrics = await fetch(`${server.address}/metrics`);
+  return Number(/^openintern_streams_open (\d+)$/m.exec(await metrics.text())?.[1]);
+};
+
+test("eight tabs with eight runs are all live, over one stream", async () => {
   const gates = Array.from({ length: 8 }, (_, n) => `tab-${n}`);
   const { context, page } = await watching(gates[0]!);
   const tabs: Page[] = [page];
@@ -145,7 +150,26 @@ test("eight tabs with eight runs are all live", async () => {
     tabs.push(tab);
   }
   await Promise.all(tabs.map((tab) => tab.getByText(t("link.live"), { exact: true }).waitFor()));
+  // Words in the making come over streams alone.
+  await Promise.all(tabs.map((tab) => tab.getByText("The first half is").waitFor()));
+  await expect.poll(openStreams).toBe(1);
   await Promise.all(gates.map((gate) => openGate(inject("model"), gate)));
   await Promise.all(tabs.map((tab) => tab.getByText("And the second half").waitFor()));
   await Promise.all(tabs.map((tab) => tab.getByText(t("status.completed")).first().waitFor()));
+});
+
+test("a run that is gone stops none of those that are followed beside it", async () => {
+  const { page, context } = await watching("stays");
+  const other = await context.newPage();
+  // As if the run had been deleted between its reading and its following.
+  const gone = "run_01h455vb4pex5vsknk084sn02q";
+  await other.route(`**/api/runs/${gone}**`, async (route) => {
+    const { pathname, search } = new URL(route.request().url());
+    const shown = pathname.replace(gone, new URL(page.url()).pathname.split("/")[2]!);
+    await route.continue({ url: `${wire.address}${shown}${search}` });
+  });
+  await other.goto(`${wire.address}/runs/${gone}?tab=chat`);
+  await other.getByText(t("link.refused"), { exact: true }).waitFor();
+  await openGate(inject("model"), "stays");
+  await page.getByText("And the second half").waitFor();
 });
