@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
+import type { SpanKind } from "~/api/types";
 import { partsOf } from "~/chat/parts";
 import { asMarkdown } from "~/run/export";
 import { costliest, nextError, rowsOf, slowest } from "~/run/rows";
-import { payloadOf, type SpanKind, Spans } from "~/run/spans";
+import { payloadOf, Spans } from "~/run/spans";
 import { Script } from "./events";
 
 const EVERYTHING = {

@@ -21,12 +21,16 @@ export type MemorySummary = Schemas["MemorySummary"];
 export type MemoryType = Schemas["MemoryType"];
 export type MemoryVersion = Schemas["MemoryVersion"];
 export type SegmentKind = Schemas["SegmentKind"];
+export type SpanKind = Schemas["SpanKind"];
+export type SpanPart = Schemas["SpanPart"];
 export type StepContext = Schemas["StepContext"];
 export type ResumeReason = Schemas["ResumeReason"];
 export type Run = Schemas["Run"];
 export type RunEvent = Schemas["Event"];
 export type RunStatus = Schemas["RunStatus"];
 export type Session = Schemas["Session"];
+export type TracePage = Schemas["TracePage"];
+export type TraceSpan = Schemas["TraceSpan"];
 export type Tool = Schemas["ToolInfo"];
 export type Usage = Schemas["Usage"];
 export type UsageRow = Schemas["UsageRow"];
@@ -44,6 +48,8 @@ export const RUN_STATUSES: RunStatus[] = [
 ];
 
 export const MEMORY_TYPES: MemoryType[] = ["core", "episodic", "archival"];
+
+export const SPAN_KINDS: SpanKind[] = ["step", "memory", "llm", "tool", "note"];
 
 export const hasEnded = (status: RunStatus) =>
   status === "completed" || status === "failed" || status === "cancelled";

@@ -1,7 +1,8 @@
 // From spans to the rows that are shown: the tree opened and closed, filtered, and what the jump keys
 // look for. Pure.
 
-import type { Span, SpanKind } from "./spans";
+import type { SpanKind } from "~/api/types";
+import type { Span } from "./spans";
 
 export type Row = { span: Span; depth: number; hasChildren: boolean; isOpen: boolean };
 

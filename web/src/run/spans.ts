@@ -5,14 +5,10 @@
 // stamps as bounds, the bars are laid out.
 
 import { useMemo } from "react";
-import type { ResumeReason, RunEvent } from "~/api/types";
+import type { ResumeReason, RunEvent, SpanKind } from "~/api/types";
 import { useWords } from "~/i18n";
 import type { RunLog } from "./log";
 import { warningName } from "./warnings";
-
-export type SpanKind = "run" | "step" | "memory" | "llm" | "tool" | "note";
-
-export const SPAN_KINDS: SpanKind[] = ["step", "memory", "llm", "tool", "note"];
 
 export type Span = {
   id: string;

@@ -3,8 +3,9 @@
 
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import type { SpanKind } from "~/api/types";
 import { costliest, nextError, type Row, rowsOf, slowest } from "../rows";
-import { type SpanKind, useSpans } from "../spans";
+import { useSpans } from "../spans";
 import type { RunView } from "../use-run-log";
 import type { FixedRowsHandle } from "./fixed-rows";
 
