@@ -1,9 +1,11 @@
 // Every page with nothing to show, and when the server fails: no violation of WCAG 2.2 AA that axe finds,
 // nothing that the page's policy forbids, and words that say what is the matter.
 
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { isClean, PATHS, settled } from "./accessibility";
-import { visit, withBrowser } from "./visit";
+import { isClean, PATHS, settled, speak } from "./accessibility";
+import { inTurn, visit, withBrowser } from "./visit";
 
 const USER = "user_axe_bare";
 
@@ -11,14 +13,33 @@ withBrowser({ warm: true });
 
 const WITHOUT_ROWS = PATHS.filter((path) => !/RUN|MEMORY/.test(path));
 
-test.each(WITHOUT_ROWS)("%s with nothing to show", async (path) => {
-  const visited = await visit(path, { user: "user_axe_empty" });
-  await settled(visited);
-  await isClean(visited);
+test("every route is among the pages that are looked at", async () => {
+  const router = await readFile(join(import.meta.dirname, "../src/router.tsx"), "utf8");
+  const routes = [...router.matchAll(/^ {2}path: "([^"]+)"/gm)].map(([, path]) => path!);
+  expect(routes).toContain("/runs/$id");
+  const looked = PATHS.map((path) => new URL(path, "http://page").pathname.split("/"));
+  const isLooked = (route: string) => {
+    const parts = route.split("/");
+    return looked.some(
+      (path) =>
+        path.length === parts.length &&
+        parts.every((part, place) => part.startsWith("$") || part === path[place]),
+    );
+  };
+  expect(routes.filter((route) => !isLooked(route))).toEqual([]);
 });
 
-test.each(PATHS)("%s when the server fails", async (path) => {
-  const visited = await visit("/login", { language: "zh-CN", user: USER });
+test.each(inTurn(WITHOUT_ROWS))("%s with nothing to show, in %s, then in %s", async (...turn) => {
+  const [path, first, second] = turn;
+  const visited = await visit(path, { language: first, user: "user_axe_empty" });
+  await settled(visited);
+  await isClean(visited);
+  await isClean(await speak(visited, second));
+});
+
+test.each(inTurn(PATHS))("%s when the server fails, in %s, then in %s", async (...turn) => {
+  const [path, first, second] = turn;
+  const visited = await visit("/login", { language: first, user: USER });
   const { page, go } = visited;
   const error = { code: "internal", message: "a defect", request_id: "req_1" };
   await page.route(/\/api\/(?!whoami)|\/health/, (route) =>
@@ -27,6 +48,7 @@ test.each(PATHS)("%s when the server fails", async (path) => {
   await go(path.replace("RUN", "run_1").replace("MEMORY", "mem_1"));
   await settled(visited);
   await isClean(visited);
+  await isClean(await speak(visited, second));
 });
 
 test("a failure says what to do, and which request it was", async () => {

@@ -3,9 +3,10 @@
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, inject, test } from "vitest";
 import { LOOK_MS, SILENCE_MAX_MS } from "~/live/stream";
+import { hasRows } from "./long-trace";
 import { openGate, WHOLE } from "./model";
 import { Server } from "./server";
-import { ask, type Options, type Visit, visit, withBrowser, wordsOf } from "./visit";
+import { ask, ended, type Options, type Visit, visit, withBrowser, wordsOf } from "./visit";
 import { Wire } from "./wire";
 
 withBrowser();
@@ -13,6 +14,9 @@ withBrowser();
 const t = wordsOf("en");
 const USER = "user_streams";
 const LONG_S = 120;
+/** Two events for every call, and some for every step. */
+const BURST_STEPS = 20;
+const BURST_CALLS = 64;
 let server: Server;
 let wire: Wire;
 
@@ -132,6 +136,30 @@ test("a machine that slept finds its connections dead, and makes new ones", asyn
   wire.mute(false);
   await isWhole(visited, visited.id, "slept");
 });
+
+test("thousands of events that were missed are all there at once, in their order", async () => {
+  const body = { input: `gate burst calls ${BURST_STEPS}x${BURST_CALLS}`, session_key: "s_burst" };
+  const { run_id } = await ask(server.address, USER, "/api/runs", body);
+  const { page } = await visit(`/runs/${run_id}`, { address: wire.address, user: USER });
+  await page
+    .getByRole("row")
+    .filter({ hasText: t("span.step", { n: 1 }) })
+    .waitFor();
+  await page.getByText(t("link.live"), { exact: true }).waitFor();
+  wire.busy(1);
+  await openGate(inject("model"), "burst");
+  await ended(server.address, USER, run_id);
+  wire.heal();
+  await live(page);
+  const { spans } = await ask(server.address, USER, `/api/runs/${run_id}/trace?limit=5000`);
+  expect(spans.length).toBeGreaterThan(BURST_STEPS * BURST_CALLS);
+  await hasRows(page, (rows) => rows === spans.length);
+  await page.getByText(t("status.completed")).first().waitFor();
+  await page.getByRole("treegrid").focus();
+  await page.keyboard.press("End");
+  const last = spans.at(-1).span_id;
+  await page.locator(`#span-row-${last}[aria-selected="true"]`).waitFor();
+}, 400_000);
 
 const openStreams = async () => {
   const metrics = await fetch(`${server.address}/metrics`);

@@ -21,20 +21,20 @@ export type MemorySummary = Schemas["MemorySummary"];
 export type MemoryType = Schemas["MemoryType"];
 export type MemoryVersion = Schemas["MemoryVersion"];
 export type SegmentKind = Schemas["SegmentKind"];
-export type SpanKind = Schemas["SpanKind"];
-export type SpanPart = Schemas["SpanPart"];
 export type StepContext = Schemas["StepContext"];
 export type ResumeReason = Schemas["ResumeReason"];
 export type Run = Schemas["Run"];
 export type RunEvent = Schemas["Event"];
 export type RunStatus = Schemas["RunStatus"];
 export type Session = Schemas["Session"];
-export type TracePage = Schemas["TracePage"];
-export type TraceSpan = Schemas["TraceSpan"];
 export type Tool = Schemas["ToolInfo"];
 export type Usage = Schemas["Usage"];
 export type UsageRow = Schemas["UsageRow"];
 export type Visibility = Schemas["Visibility"];
+export type SpanKind = Schemas["SpanKind"];
+export type SpanPart = Schemas["SpanPart"];
+export type TracePage = Schemas["TracePage"];
+export type TraceSpan = Schemas["TraceSpan"];
 
 export type Right = "runs:read" | "runs:write" | "memory:read" | "memory:write" | "admin";
 
