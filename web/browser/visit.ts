@@ -11,13 +11,6 @@ export const LANGUAGES: Language[] = ["en", "zh-CN"];
 export const wordsOf = (language: Language): Translate =>
   translator(language, language === "en" ? en : zhCN);
 
-/** The languages take turns at being the one that a page is opened in. */
-export const inTurn = (paths: string[]) =>
-  paths.map((path, place) => {
-    const [first, second] = place % 2 === 0 ? LANGUAGES : LANGUAGES.toReversed();
-    return [path, first!, second!] as const;
-  });
-
 export type Options = {
   language?: Language;
   theme?: "light" | "dark";
