@@ -1,6 +1,8 @@
 // Every page with nothing to show, and when the server fails: no violation of WCAG 2.2 AA that axe finds,
 // nothing that the page's policy forbids, and words that say what is the matter.
 
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { isClean, PATHS, settled } from "./accessibility";
 import { visit, withBrowser } from "./visit";
@@ -10,6 +12,22 @@ const USER = "user_axe_bare";
 withBrowser({ warm: true });
 
 const WITHOUT_ROWS = PATHS.filter((path) => !/RUN|MEMORY/.test(path));
+
+test("every route is among the pages that are looked at", async () => {
+  const router = await readFile(join(import.meta.dirname, "../src/router.tsx"), "utf8");
+  const routes = [...router.matchAll(/^ {2}path: "([^"]+)"/gm)].map(([, path]) => path!);
+  expect(routes).toContain("/runs/$id");
+  const looked = PATHS.map((path) => new URL(path, "http://page").pathname.split("/"));
+  const isLooked = (route: string) => {
+    const parts = route.split("/");
+    return looked.some(
+      (path) =>
+        path.length === parts.length &&
+        parts.every((part, place) => part.startsWith("$") || part === path[place]),
+    );
+  };
+  expect(routes.filter((route) => !isLooked(route))).toEqual([]);
+});
 
 test.each(WITHOUT_ROWS)("%s with nothing to show", async (path) => {
   const visited = await visit(path, { user: "user_axe_empty" });

@@ -1,9 +1,10 @@
 // A provider that speaks OpenAI's form and does as its last message says, so that a test decides what
 // the model does and when:
 //
-//   `gate NAME`     says half of its answer, and the rest when the gate is opened
+//   `gate NAME`     says half of its answer, and goes on when the gate is opened
 //   `calls SxN`     asks for N tool calls in each of S steps
 //   `stream WxMS`   says W words, one every MS milliseconds
+//   `clock WxMS`    says W times what time it is, every MS milliseconds
 //   `hostile`       says what a page must not believe
 //   `fail`          breaks off
 //   `weekly report`, `周报`  looks things up in four steps, and writes one
@@ -92,6 +93,11 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
   const steps = stepsIn(messages.slice(last));
   const asked = (pattern: RegExp) => pattern.exec(task);
 
+  const gate = asked(/gate ([\w-]+)/)?.[1];
+  if (gate && steps === 0) {
+    to.say(HALF);
+    await passed(gate);
+  }
   const calls = asked(/calls (\d+)x(\d+)/);
   if (calls && steps < Number(calls[1])) {
     for (let n = 0; n < Number(calls[2]); n += 1) to.call(n, `s${steps}n${n}`);
@@ -106,10 +112,7 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
     to.say(asked(/周报/) ? REPORT.zh : REPORT.en);
     return to.end("stop");
   }
-  const gate = asked(/gate ([\w-]+)/)?.[1];
   if (gate) {
-    to.say(HALF);
-    await passed(gate);
     to.say(WHOLE.slice(HALF.length));
     return to.end("stop");
   }
@@ -118,6 +121,16 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
     for (let n = 0; n < Number(stream[1]); n += 1) {
       to.say(`word${n} ${n % 12 === 11 ? "\n\n" : ""}`);
       await new Promise((next) => setTimeout(next, Number(stream[2])));
+    }
+    return to.end("stop");
+  }
+  const clock = asked(/clock (\d+)x(\d+)/);
+  if (clock) {
+    const began = Date.now();
+    for (let n = 0; n < Number(clock[1]); n += 1) {
+      const due = began + n * Number(clock[2]);
+      if (due > Date.now()) await new Promise((next) => setTimeout(next, due - Date.now()));
+      to.say(`t${Date.now()} ${n % 12 === 11 ? "\n\n" : ""}`);
     }
     return to.end("stop");
   }

@@ -3,9 +3,10 @@
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, inject, test } from "vitest";
 import { LOOK_MS, SILENCE_MAX_MS } from "~/live/stream";
+import { hasRows } from "./long-trace";
 import { openGate, WHOLE } from "./model";
 import { Server } from "./server";
-import { ask, type Options, type Visit, visit, withBrowser, wordsOf } from "./visit";
+import { ask, ended, type Options, type Visit, visit, withBrowser, wordsOf } from "./visit";
 import { Wire } from "./wire";
 
 withBrowser();
@@ -13,6 +14,9 @@ withBrowser();
 const t = wordsOf("en");
 const USER = "user_streams";
 const LONG_S = 120;
+/** Two events for every call, and some for every step. */
+const BURST_STEPS = 20;
+const BURST_CALLS = 64;
 let server: Server;
 let wire: Wire;
 
@@ -133,7 +137,36 @@ test("a machine that slept finds its connections dead, and makes new ones", asyn
   await isWhole(visited, visited.id, "slept");
 });
 
-test("eight tabs with eight runs are all live", async () => {
+test("thousands of events that were missed are all there at once, in their order", async () => {
+  const body = { input: `gate burst calls ${BURST_STEPS}x${BURST_CALLS}`, session_key: "s_burst" };
+  const { run_id } = await ask(server.address, USER, "/api/runs", body);
+  const { page } = await visit(`/runs/${run_id}`, { address: wire.address, user: USER });
+  await page
+    .getByRole("row")
+    .filter({ hasText: t("span.step", { n: 1 }) })
+    .waitFor();
+  await page.getByText(t("link.live"), { exact: true }).waitFor();
+  wire.busy(1);
+  await openGate(inject("model"), "burst");
+  await ended(server.address, USER, run_id);
+  wire.heal();
+  await live(page);
+  const { spans } = await ask(server.address, USER, `/api/runs/${run_id}/trace?limit=5000`);
+  expect(spans.length).toBeGreaterThan(BURST_STEPS * BURST_CALLS);
+  await hasRows(page, (rows) => rows === spans.length);
+  await page.getByText(t("status.completed")).first().waitFor();
+  await page.getByRole("treegrid").focus();
+  await page.keyboard.press("End");
+  const last = spans.at(-1).span_id;
+  await page.locator(`#span-row-${last}[aria-selected="true"]`).waitFor();
+}, 400_000);
+
+const openStreams = async () => {
+  const metrics = await fetch(`${server.address}/metrics`);
+  return Number(/^openintern_streams_open (\d+)$/m.exec(await metrics.text())?.[1]);
+};
+
+test("eight tabs with eight runs are all live, over one stream", async () => {
   const gates = Array.from({ length: 8 }, (_, n) => `tab-${n}`);
   const { context, page } = await watching(gates[0]!);
   const tabs: Page[] = [page];
@@ -145,7 +178,26 @@ test("eight tabs with eight runs are all live", async () => {
     tabs.push(tab);
   }
   await Promise.all(tabs.map((tab) => tab.getByText(t("link.live"), { exact: true }).waitFor()));
+  // Words in the making come over streams alone.
+  await Promise.all(tabs.map((tab) => tab.getByText("The first half is").waitFor()));
+  await expect.poll(openStreams).toBe(1);
   await Promise.all(gates.map((gate) => openGate(inject("model"), gate)));
   await Promise.all(tabs.map((tab) => tab.getByText("And the second half").waitFor()));
   await Promise.all(tabs.map((tab) => tab.getByText(t("status.completed")).first().waitFor()));
+});
+
+test("a run that is gone stops none of those that are followed beside it", async () => {
+  const { page, context } = await watching("stays");
+  const other = await context.newPage();
+  // As if the run had been deleted between its reading and its following.
+  const gone = "run_01h455vb4pex5vsknk084sn02q";
+  await other.route(`**/api/runs/${gone}**`, async (route) => {
+    const { pathname, search } = new URL(route.request().url());
+    const shown = pathname.replace(gone, new URL(page.url()).pathname.split("/")[2]!);
+    await route.continue({ url: `${wire.address}${shown}${search}` });
+  });
+  await other.goto(`${wire.address}/runs/${gone}?tab=chat`);
+  await other.getByText(t("link.refused"), { exact: true }).waitFor();
+  await openGate(inject("model"), "stays");
+  await page.getByText("And the second half").waitFor();
 });

@@ -3,7 +3,7 @@
 
 import { beforeAll, expect, test } from "vitest";
 import { hasRows, makeLongRun, openTrace, ROWS, scrolled } from "./long-trace";
-import { withBrowser } from "./visit";
+import { finishedRun, visit, withBrowser } from "./visit";
 
 withBrowser();
 
@@ -27,6 +27,25 @@ test("ten thousand events scroll without a blank, and weigh little", async () =>
   const { usedSize } = await protocol.send("Runtime.getHeapUsage");
   expect(usedSize / 1024 / 1024).toBeLessThan(60);
   expect(faults).toEqual([]);
+});
+
+test("a trace is an index: what a span took is read when it is chosen, and the rest when wanted", async () => {
+  const user = "user_payloads";
+  const input = `${"so much to say\n".repeat(15_000)}the end`;
+  const { address } = await visit("/login");
+  const id = await finishedRun(address, user, { input, session_key: "s_payloads" });
+  const { page, t, go } = await visit("/runs", { user });
+  const asked: string[] = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  await go(`/runs/${id}`);
+  await page.getByRole("row").filter({ hasText: "main" }).click();
+  await page.getByRole("button", { name: /64 KB/ }).click();
+  await page.getByRole("tabpanel").getByText("the end").waitFor();
+  expect(asked.filter((path) => /events|spans/.test(path))).toEqual([
+    expect.stringContaining("/spans/"),
+    expect.stringContaining("/spans/"),
+  ]);
+  expect(await page.getByRole("tab", { name: t("inspector.output") }).count()).toBe(1);
 });
 
 test("a filter finds among ten thousand, and the address keeps it", async () => {

@@ -1,12 +1,31 @@
 // What a first visit costs: the bytes that come over the wire, as the browser counts them, and how far
-// what is seen moves. How long it takes, `page.figures.ts` says.
+// what is seen moves; and what all that could be read weighs. How long it takes, `page.figures.ts` says.
 
-import { expect, test } from "vitest";
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { expect, inject, test } from "vitest";
 import { visit, withBrowser } from "./visit";
 
 withBrowser();
 
 const KB = 1024;
+const ASSETS = join(import.meta.dirname, "../dist/assets");
+
+test("what the page is made of is small, each part and all together", async () => {
+  const names = (await readdir(ASSETS)).filter((name) => name.endsWith(".js.gz"));
+  const sizes = await Promise.all(
+    names.map(async (name) => ({ name, size: (await stat(join(ASSETS, name))).size })),
+  );
+  const html = await (await fetch(inject("address"))).text();
+  const isFirst = (name: string) => html.includes(basename(name, ".gz"));
+  const sum = (parts: typeof sizes) => parts.reduce((all, { size }) => all + size, 0);
+  const first = sizes.filter(({ name }) => isFirst(name));
+  expect(first.length, "the page is that of this folder").toBeGreaterThan(0);
+  expect(sum(first)).toBeLessThan(140 * KB);
+  const heavy = sizes.filter(({ name, size }) => !isFirst(name) && size > 70 * KB);
+  expect(heavy).toEqual([]);
+  expect(sum(sizes)).toBeLessThan(420 * KB);
+});
 
 test.each(["/", "/runs", "/memory"])(
   "the first look at %s is light and does not jump",

@@ -8,11 +8,10 @@ import {
   createRouter,
   lazyRouteComponent,
 } from "@tanstack/react-router";
-import { MEMORY_TYPES, RUN_STATUSES } from "~/api/types";
+import { MEMORY_TYPES, RUN_STATUSES, SPAN_KINDS } from "~/api/types";
 import { NotFound, PageComing, PageFailure } from "~/app/fallbacks";
 import { patient } from "~/app/patient";
 import { Shell } from "~/app/shell";
-import { SPAN_KINDS } from "~/run/spans";
 
 type Said = Record<string, unknown>;
 

@@ -1,4 +1,4 @@
-import { render } from "@testing-library/react";
+import { render, waitFor } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { blocksOf, closed } from "~/chat/blocks";
 import Markdown from "~/chat/markdown";
@@ -54,9 +54,12 @@ test("bold Chinese ends at its full-width colon", () => {
   );
 });
 
-test("code is highlighted in place, and huge code is not", () => {
+test("code is highlighted in place, and huge code is not", async () => {
   const page = drawn("```rust\nfn main() {}\n```");
-  expect(page.querySelector("pre .hljs-keyword")?.textContent).toBe("fn");
+  expect(page.querySelector("pre")?.textContent, "before its colours").toBe("fn main() {}");
+  await waitFor(() => expect(page.querySelector("pre .hljs-keyword")?.textContent).toBe("fn"), {
+    timeout: 20_000,
+  });
   const huge = drawn(`\`\`\`rust\n${"let a = 1;\n".repeat(6_000)}\`\`\``);
   expect(huge.querySelector("pre .hljs-keyword")).toBeNull();
 });

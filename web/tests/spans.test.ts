@@ -1,13 +1,15 @@
 import { expect, test } from "vitest";
+import type { SpanKind, TracePage, TraceSpan } from "~/api/types";
 import { partsOf } from "~/chat/parts";
 import { asMarkdown } from "~/run/export";
 import { costliest, nextError, rowsOf, slowest } from "~/run/rows";
-import { payloadOf, type SpanKind, Spans } from "~/run/spans";
+import { type Span, Spans } from "~/run/spans";
 import { Script } from "./events";
 
 const EVERYTHING = {
   collapsed: new Set<string>(),
   query: "",
+  nameOf: ({ name }: Span) => name,
   kinds: new Set<SpanKind>(),
 };
 
@@ -31,7 +33,7 @@ const script = () =>
 
 function spansOf(events = script().events) {
   const spans = new Spans();
-  spans.take(events);
+  for (const event of events) spans.add(event);
   return spans;
 }
 
@@ -52,22 +54,84 @@ test("bars lie one after another, however few stamps the events have", () => {
   ]);
 });
 
-test("spans grow as events come, and are the same in the end", () => {
-  const { events } = script();
-  const spans = new Spans();
-  for (let n = 1; n <= events.length; n += 1) spans.take(events.slice(0, n));
-  expect(spans.all).toEqual(spansOf(events).all);
+/** A span, as the trace of the server has it. */
+const served = (
+  span_id: string,
+  kind: SpanKind,
+  times: [start: number, end: number | null],
+  more: Partial<TraceSpan> = {},
+): TraceSpan => {
+  const at = (ms: number) => new Date(Date.UTC(2026, 0, 1) + ms).toISOString();
+  return {
+    span_id,
+    parent_span_id: kind === "run" ? null : kind === "step" ? "run" : "step-1",
+    kind,
+    name: kind,
+    step: kind === "run" ? null : 1,
+    status: times[1] === null ? "running" : "ok",
+    started_at: at(times[0]),
+    ended_at: times[1] === null ? null : at(times[1]),
+    first_seq: 1,
+    last_seq: 5,
+    contains_secrets: false,
+    ...more,
+  };
+};
+
+/** What the server says of the script up to the call of the first tool. */
+const page = (): TracePage => ({
+  run_id: "run_01h455vb4pex5vsknk084sn02q",
+  status: "running",
+  last_seq: 5,
+  next_cursor: null,
+  spans: [
+    served("run", "run", [30, null], { name: "main", cost_usd: 0.01 }),
+    served("step-1", "step", [30, null], { name: "step_0001" }),
+    served("0000000000000003", "memory", [30, 50], { name: "recall", hits: 1 }),
+    served("llm-3", "llm", [50, 100], { name: "demo/default", cost_usd: 0.01 }),
+    served("tool-a", "tool", [100, null], { name: "read_file" }),
+  ],
 });
 
-test("a span has what went in and what came out", () => {
+test("a trace goes on with the events that come after it, as if all had been told", () => {
   const { events } = script();
-  const spans = spansOf(events);
-  const tool = spans.get("tool-b")!;
-  const payload = payloadOf(tool, events);
-  expect(payload.input).toEqual({ path: "b" });
-  expect(payload.output).toBe("there is no such file");
-  expect(payload.facts).toContainEqual(["outcome", "error"]);
-  expect(tool.isError).toBe(true);
+  const spans = new Spans();
+  spans.put(page());
+  for (const event of events) expect(spans.add(event)).toBe(true);
+  const told = spansOf(events);
+  const laid = ({ all }: Spans) =>
+    all.map(({ id, parent, name, start, end, isError, hits }) => [
+      id,
+      parent,
+      name,
+      start,
+      end,
+      isError,
+      hits,
+    ]);
+  expect(laid(spans)).toEqual(laid(told));
+  expect(spans.all[0]?.costUsd).toBeCloseTo(0.51);
+  expect(spans.hasEnded).toBe(true);
+});
+
+test("a page that says a span again puts it in place of the one before", () => {
+  const spans = new Spans();
+  spans.put({ ...page(), next_cursor: "5" });
+  expect(spans.last, "there is more").toBe(0);
+  const tool = served("tool-a", "tool", [100, 130], { status: "error" });
+  spans.put({ ...page(), spans: [tool], last_seq: 6, status: "completed" });
+  expect(spans.all).toHaveLength(5);
+  expect(spans.get("tool-a")).toMatchObject({ isError: true });
+  expect(spans.last).toBe(6);
+  expect(spans.hasEnded).toBe(true);
+});
+
+test("an event that is missing is noticed, and one that comes twice counts once", () => {
+  const { events } = script();
+  const spans = spansOf(events.slice(0, 3));
+  expect(spans.add(events[4]!)).toBe(false);
+  expect(spans.add(events[2]!)).toBe(true);
+  expect(spans.all).toEqual(spansOf(events.slice(0, 3)).all);
 });
 
 test("what a dead worker left open goes on under the same span", () => {
@@ -81,7 +145,7 @@ test("what a dead worker left open goes on under the same span", () => {
     .result(3040, "a", 40);
   const spans = spansOf(s.events);
   expect(spans.all.filter(({ kind }) => kind === "tool")).toHaveLength(1);
-  expect(spans.all.map(({ name }) => name)).toContain("resumed: worker_lost");
+  expect(spans.all.map(({ name }) => name)).toContain("run.resumed");
 });
 
 test("a filter shows what it finds with all that is above it", () => {
@@ -137,10 +201,6 @@ test("a result that was cut to its bound says so, wherever it is shown", () => {
     .result(3, "a", 1, false, true)
     .call(4, "b")
     .result(5, "b", 1);
-  const spans = new Spans();
-  spans.take(events);
-  const tools = spans.all.filter(({ kind }) => kind === "tool");
-  expect(tools.map((span) => payloadOf(span, events).isCut)).toEqual([true, false]);
   const uses = partsOf(events).filter((part) => part.kind === "tool");
   expect(uses.map(({ result }) => result?.isCut)).toEqual([true, false]);
   expect(asMarkdown("run_1", events).match(/longer than its bound/g)).toHaveLength(1);

@@ -4,7 +4,15 @@ import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { again, LIVE_MS } from "./again";
 import { answered, api } from "./client";
 import { ApiError } from "./error";
-import { type Hit, hasEnded, type MemoryFilters, type MemoryType, type RunStatus } from "./types";
+import {
+  type Hit,
+  hasEnded,
+  type MemoryFilters,
+  type MemoryType,
+  type RunStatus,
+  type SpanPart,
+  type TracePage,
+} from "./types";
 
 const PAGE = 50;
 type Page = { next_cursor?: string | null };
@@ -95,6 +103,58 @@ export async function eventsAfter(
   return all;
 }
 type EventList = import("./types").RunEvent[];
+
+/** Spans a page; the server reads 10,000 events for one in any case. */
+const TRACE_PAGE = 5_000;
+
+/** The trace of a run, page by page. */
+export async function* tracePages(run_id: string, signal: AbortSignal) {
+  let cursor: number | null = 0;
+  while (cursor !== null) {
+    const page: TracePage = await answered(
+      api.GET("/api/runs/{run_id}/trace", {
+        params: { path: { run_id }, query: { cursor, limit: TRACE_PAGE } },
+        signal,
+      }),
+    );
+    yield page;
+    cursor = page.next_cursor ? Number(page.next_cursor) : null;
+  }
+}
+
+const spanAt = (run_id: string, span_id: string, query: { offset?: number; limit?: number }) =>
+  answered(
+    api.GET("/api/runs/{run_id}/spans/{span_id}", { params: { path: { run_id, span_id }, query } }),
+  );
+
+/** What a span took and gave, the beginning of each; `last_seq` says how far the span was known. */
+export const spanQuery = (run_id: string, span_id: string, last_seq: number) =>
+  queryOptions({
+    queryKey: ["span", run_id, span_id, last_seq],
+    queryFn: () => spanAt(run_id, span_id, {}),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+/** The server gives no more at once. */
+const PART_MAX = 1024 * 1024;
+
+/** All of what a span took or gave, of which the beginning is known. */
+export async function wholePart(
+  run_id: string,
+  span_id: string,
+  side: "input" | "output",
+  first: SpanPart,
+): Promise<string> {
+  const texts: string[] = [];
+  let part: SpanPart | null | undefined = first;
+  while (part?.text) {
+    texts.push(part.text);
+    const offset: number = part.offset + new Blob([part.text]).size;
+    if (offset >= part.size) break;
+    part = (await spanAt(run_id, span_id, { offset, limit: PART_MAX }))[side];
+  }
+  return texts.join("");
+}
 
 /** What the model of a step was sent; null where no model has answered in it, or it is kept no longer. */
 export const contextQuery = (run_id: string, step: number, text = false) =>

@@ -31,6 +31,10 @@ export type Tool = Schemas["ToolInfo"];
 export type Usage = Schemas["Usage"];
 export type UsageRow = Schemas["UsageRow"];
 export type Visibility = Schemas["Visibility"];
+export type SpanKind = Schemas["SpanKind"];
+export type SpanPart = Schemas["SpanPart"];
+export type TracePage = Schemas["TracePage"];
+export type TraceSpan = Schemas["TraceSpan"];
 
 export type Right = "runs:read" | "runs:write" | "memory:read" | "memory:write" | "admin";
 
@@ -44,6 +48,8 @@ export const RUN_STATUSES: RunStatus[] = [
 ];
 
 export const MEMORY_TYPES: MemoryType[] = ["core", "episodic", "archival"];
+
+export const SPAN_KINDS: SpanKind[] = ["step", "memory", "llm", "tool", "note"];
 
 export const hasEnded = (status: RunStatus) =>
   status === "completed" || status === "failed" || status === "cancelled";

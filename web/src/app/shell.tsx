@@ -1,15 +1,22 @@
 // What is around every page: header, navigation, the banner of the connection, shortcuts.
 
 import { Outlet } from "@tanstack/react-router";
-import { useState } from "react";
+import { lazy, Suspense, useState } from "react";
 import { scopeName, useScope } from "~/api/scope";
 import { useWords } from "~/i18n";
 import { Toasts } from "~/ui/toasts";
-import { ConnectionBanner } from "./connection";
 import { Header } from "./header";
 import { IdentityGate } from "./identity";
 import { Navigation } from "./navigation";
+import { patient } from "./patient";
 import { Shortcuts } from "./shortcuts";
+
+/** Read right behind the first paint: nothing is connected before. */
+const ConnectionBanner = lazy(() =>
+  patient(() => import("./connection")).then(({ ConnectionBanner }) => ({
+    default: ConnectionBanner,
+  })),
+);
 
 export function Shell() {
   return (
@@ -34,7 +41,9 @@ function Frame() {
       <Header onMenu={() => setNavOpen(!isNavOpen)} />
       <Navigation isOpen={isNavOpen} onClose={() => setNavOpen(false)} />
       <div className="flex min-h-0 min-w-0 flex-col">
-        <ConnectionBanner />
+        <Suspense>
+          <ConnectionBanner />
+        </Suspense>
         {/* Another scope is another page: nothing of the one before stays. */}
         <main id="main" key={scope} tabIndex={-1} className="min-h-0 grow outline-none">
           <Outlet />

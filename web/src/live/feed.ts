@@ -1,11 +1,10 @@
-// One run that tabs follow: its connection, and what came over it, so that a tab that comes later is
-// told all of it.
+// One thing that tabs follow, a run or the runs of a scope: what came of it, so that a tab that comes
+// later is told all of it, and how it stands. It has no connection of its own.
 
-import { Follower } from "./follower";
-import { type Frame, isEvent, type Link, seqOf, type Topic } from "./frames";
-import { Poller } from "./poller";
+import { type Frame, isEvent, isTerminal, type Link, seqOf, type Topic, topicName } from "./frames";
 
-export type Mode = "stream" | "poll" | "pause";
+/** What comes this soon after a new connection was missed before. */
+const RESTORED_MS = 400;
 
 export type Listener = {
   onFrames(frames: Frame[]): void;
@@ -13,27 +12,39 @@ export type Listener = {
 };
 
 export class Feed {
-  mode: Mode = "pause";
-  private source: Follower | Poller | null = null;
+  link: Link = { kind: "connecting" };
   private readonly listeners = new Set<Listener>();
   /** All frames after the event `from`; deltas only of the answer in the making. */
   private frames: Frame[] = [];
   private unsent: Frame[] = [];
-  private last: number;
+  /** The id of the last frame. */
+  private last: string;
+  /** Counts what comes right after a break; null at other times. */
+  private missed: number | null = null;
 
   constructor(
     readonly topic: Topic,
     private from: number,
   ) {
-    this.last = from;
+    this.last = String(from);
+  }
+
+  /** Its topic, and where it begins: a connection is made for both. */
+  get name(): string {
+    return `${topicName(this.topic)}@${this.from}`;
+  }
+
+  /** The id of the last frame; null at the beginning. */
+  get cursor(): string | null {
+    return this.last === "0" ? null : this.last;
   }
 
   get isIdle(): boolean {
     return this.listeners.size === 0;
   }
 
-  get link(): Link {
-    return this.source?.link ?? { kind: this.mode === "stream" ? "connecting" : "paused" };
+  get isOver(): boolean {
+    return this.link.kind === "finished" || this.link.kind === "refused";
   }
 
   /** Tells the listener all after the event `cursor`, then what comes. */
@@ -42,9 +53,10 @@ export class Feed {
     this.listeners.add(listener);
     if (cursor < this.from) {
       // It knows less than what was kept: begin there. Others pass over what they have seen.
-      this.from = this.last = cursor;
+      this.from = cursor;
+      this.last = String(cursor);
       this.frames = [];
-      this.connect();
+      this.say({ kind: "connecting" });
       return;
     }
     const known = this.frames.filter((frame) => seqOf(frame) > cursor || !isEvent(frame));
@@ -56,46 +68,45 @@ export class Feed {
     this.listeners.delete(listener);
   }
 
-  set(mode: Mode): void {
-    if (mode === this.mode) return;
-    this.mode = mode;
-    if (this.link.kind !== "finished" && this.link.kind !== "refused") this.connect();
-  }
-
-  retry(): void {
-    if (this.link.kind === "waiting") this.source?.retry();
-  }
-
-  stop(): void {
-    this.source?.stop();
-    this.source = null;
-  }
-
-  private connect(): void {
-    this.stop();
-    const watcher = {
-      onFrame: (frame: Frame) => this.take(frame),
-      onLink: (link: Link) => {
-        this.flush();
-        for (const listener of this.listeners) listener.onLink(link);
-      },
-    };
-    if (this.mode === "stream") this.source = new Follower(this.topic, this.last, watcher);
-    else if (this.mode === "poll" && this.topic.runId !== null)
-      this.source = new Poller(this.topic, this.last, watcher);
-    else watcher.onLink({ kind: "paused" });
-  }
-
-  private take(frame: Frame): void {
+  take(frame: Frame): void {
     if (isEvent(frame)) {
       // The deltas before an event are in it, as far as they count.
       this.frames = this.frames.filter(isEvent);
-      this.last = seqOf(frame);
+      if (this.missed !== null) this.missed += 1;
     }
+    this.last = frame.id;
     // What a scope was told is in the lists that whoever comes later reads.
     if (this.topic.runId !== null) this.frames.push(frame);
     this.unsent.push(frame);
     if (this.unsent.length === 1) queueMicrotask(() => this.flush());
+    if (isTerminal(frame.event)) this.say({ kind: "finished" });
+  }
+
+  /** A connection is being made for it. */
+  begin(): void {
+    if (this.link.kind === "paused") this.say({ kind: "connecting" });
+  }
+
+  pause(): void {
+    if (this.link.kind !== "paused") this.say({ kind: "paused" });
+  }
+
+  /** It is connected. */
+  opened(): void {
+    const wasLost = this.link.kind === "waiting";
+    if (this.link.kind !== "live") this.say({ kind: "live", restored: 0 });
+    if (!wasLost) return;
+    this.missed = 0;
+    setTimeout(() => {
+      if (this.link.kind === "live") this.say({ kind: "live", restored: this.missed ?? 0 });
+      this.missed = null;
+    }, RESTORED_MS);
+  }
+
+  say(link: Link): void {
+    this.flush();
+    this.link = link;
+    for (const listener of this.listeners) listener.onLink(link);
   }
 
   private flush(): void {

@@ -1,21 +1,22 @@
 // The tab's side of the hub: follow a run, and know how the connection stands.
 
 import { scope } from "~/api/scope";
-import type { Frame, Link, ToHub, ToTab } from "./frames";
+import { type Frame, type Link, type ToHub, type ToTab, topicName } from "./frames";
 
 export type Watcher = { onFrames(frames: Frame[]): void; onLink(link: Link): void };
 
 let channel: MessagePort | null = null;
 let nextFollower = 1;
-const watchers = new Map<number, Watcher>();
-const links = new Map<number, Link>();
+const watchers = new Map<number, { topic: string; watcher: Watcher }>();
+const links = new Map<number, { topic: string; link: Link }>();
 const linkListeners = new Set<() => void>();
 
 /** Follows a run after the event `cursor`, or with null what the scope's runs do, until the returned function is called. */
 export function follow(runId: string | null, cursor: number, watcher: Watcher): () => void {
   const follower = nextFollower++;
-  watchers.set(follower, watcher);
-  say({ type: "follow", follower, topic: { scope: scope(), runId }, cursor });
+  const topic = { scope: scope(), runId };
+  watchers.set(follower, { topic: topicName(topic), watcher });
+  say({ type: "follow", follower, topic, cursor });
   return () => {
     watchers.delete(follower);
     links.delete(follower);
@@ -29,7 +30,7 @@ export function retryNow(): void {
   say({ type: "retry" });
 }
 
-/** The links of this tab, for the banner. The array is the same as long as nothing changes. */
+/** The links of this tab, one for all that follow the same, for the banner. The array is the same as long as nothing changes. */
 export function currentLinks(): Link[] {
   return snapshot;
 }
@@ -42,7 +43,7 @@ export function onLinks(listener: () => void): () => void {
 let snapshot: Link[] = [];
 
 function changed(): void {
-  snapshot = [...links.values()];
+  snapshot = [...new Map([...links.values()].map(({ topic, link }) => [topic, link])).values()];
   for (const listener of linkListeners) listener();
 }
 
@@ -54,10 +55,11 @@ function say(message: ToHub): void {
 function connect(): MessagePort {
   const port = portToHub();
   port.onmessage = ({ data }: MessageEvent<ToTab>) => {
-    const watcher = watchers.get(data.follower);
-    if (!watcher) return;
+    const followed = watchers.get(data.follower);
+    if (!followed) return;
+    const { topic, watcher } = followed;
     if (data.type === "frames") return watcher.onFrames(data.frames);
-    links.set(data.follower, data.link);
+    links.set(data.follower, { topic, link: data.link });
     changed();
     watcher.onLink(data.link);
   };

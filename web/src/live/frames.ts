@@ -1,6 +1,6 @@
 // What passes between the server, the hub and the tabs.
 
-import type { Scope } from "~/api/scope";
+import { type Scope, scopeName } from "~/api/scope";
 
 /** One server-sent event. */
 export type Frame = { id: string; event: string; data: string };
@@ -16,14 +16,10 @@ export type Link =
   | { kind: "finished" }
   | { kind: "refused"; status: number };
 
-/** Who is told what a follower sees of its run. */
-export type RunWatcher = { onFrame(frame: Frame): void; onLink(link: Link): void };
-
 /** What is followed: a run, or with null the begins and ends of all runs of the scope. */
 export type Topic = { scope: Scope; runId: string | null };
 
-export const topicName = ({ scope, runId }: Topic) =>
-  [scope.org_id, scope.user_id, scope.project_id ?? "", runId ?? "runs"].join("/");
+export const topicName = ({ scope, runId }: Topic) => `${scopeName(scope)}/${runId ?? "runs"}`;
 
 /** What a tab tells the hub. `follower` numbers the followers of a tab. */
 export type ToHub =

@@ -1,13 +1,19 @@
-// The connections of all tabs of a browser, in one place: a run is followed once however many tabs
-// show it, and never more runs over a stream of their own than the browser has connections for.
+// The connections of all tabs of a browser, in one place: a run is followed once however many tabs show
+// it, and the runs of a scope come over one connection.
 
+import { scopeName } from "~/api/scope";
 import { Feed, type Listener } from "./feed";
+import { Follower } from "./follower";
 import { type ToHub, type ToTab, topicName } from "./frames";
 
-/** Of six connections to one server, two are left for everything else. */
-export const STREAMS_MAX = 4;
-/** A run that nobody has looked at for so long is let go, until somebody does. */
-export const UNSEEN_MAX_MS = 5 * 60_000;
+/** Of six connections to one server (HTTP/1.1, all tabs together), two are left for everything else. */
+const STREAMS_MAX = 4;
+/** The server takes no more in one stream. */
+const RUNS_MAX = 64;
+/** What nobody has looked at for so long is let go, until somebody does. */
+const UNSEEN_MAX_MS = 5 * 60_000;
+/** Changes that come this close together make one new connection. */
+const TOGETHER_MS = 10;
 
 /** The end of a channel to a tab, as far as it is used. */
 export type Port = {
@@ -25,6 +31,8 @@ type Tab = {
 export class Hub {
   private readonly tabs = new Set<Tab>();
   private readonly feeds = new Map<string, Feed>();
+  private readonly followers = new Map<string, Follower>();
+  private isArranging = false;
 
   constructor() {
     setInterval(() => this.arrange(), UNSEEN_MAX_MS / 10);
@@ -47,15 +55,15 @@ export class Hub {
         break;
       case "leave":
         this.leave(tab, said.follower);
-        this.arrange();
+        this.arrangeSoon();
         break;
       case "retry":
-        for (const feed of this.feeds.values()) feed.retry();
+        for (const follower of this.followers.values()) follower.retry();
         break;
       case "visible":
         tab.visible = said.visible;
         tab.seenAt = Date.now();
-        this.arrange();
+        this.arrangeSoon();
         break;
       case "bye":
         this.drop(tab);
@@ -74,7 +82,7 @@ export class Hub {
     tab.followers.set(follower, { feed, listener });
     tab.seenAt = Date.now();
     feed.add(listener, cursor);
-    this.arrange();
+    this.arrangeSoon();
   }
 
   private leave(tab: Tab, follower: number): void {
@@ -86,33 +94,61 @@ export class Hub {
   private drop(tab: Tab): void {
     for (const follower of [...tab.followers.keys()]) this.leave(tab, follower);
     this.tabs.delete(tab);
-    this.arrange();
+    this.arrangeSoon();
   }
 
-  /** Gives streams to what was looked at last, and lets go of what nobody follows or sees. */
+  private arrangeSoon(): void {
+    if (this.isArranging) return;
+    this.isArranging = true;
+    setTimeout(() => {
+      this.isArranging = false;
+      this.arrange();
+    }, TOGETHER_MS);
+  }
+
+  /** Gives connections to what was looked at last, and lets go of what nobody follows or sees. */
   private arrange(): void {
     for (const [name, feed] of this.feeds) {
-      if (!feed.isIdle) continue;
-      feed.stop();
-      this.feeds.delete(name);
+      if (feed.isIdle) this.feeds.delete(name);
     }
-    const seen = new Map<Feed, number>();
-    for (const tab of this.tabs) {
-      for (const { feed } of tab.followers.values()) {
-        const at = tab.visible ? Number.POSITIVE_INFINITY : tab.seenAt;
-        seen.set(feed, Math.max(seen.get(feed) ?? 0, at));
+    const groups = this.groups();
+    for (const [name, follower] of this.followers) {
+      const group = groups.get(name);
+      if (group && follower.serves(group)) groups.delete(name);
+      else {
+        follower.stop();
+        this.followers.delete(name);
       }
     }
-    const now = Date.now();
-    const lively = [...seen.entries()]
-      .filter(([feed]) => feed.link.kind !== "finished" && feed.link.kind !== "refused")
-      .sort(([a, atA], [b, atB]) => (atA === atB ? order(a) - order(b) : atB > atA ? 1 : -1));
-    lively.forEach(([feed, at], place) => {
-      if (now - at > UNSEEN_MAX_MS) feed.set("pause");
-      else feed.set(place < STREAMS_MAX ? "stream" : "poll");
-    });
+    for (const [name, group] of groups) this.followers.set(name, new Follower(group));
+  }
+
+  /** What is to be followed, by the connection that it shares. What finds no place is paused. */
+  private groups(): Map<string, [Feed, ...Feed[]]> {
+    const groups = new Map<string, [Feed, ...Feed[]]>();
+    for (const { feed, seenAt } of this.bySight()) {
+      const { scope, runId } = feed.topic;
+      const name = `${scopeName(scope)}/${runId === null ? "news" : "runs"}`;
+      const group = groups.get(name);
+      const isUnseen = Date.now() - seenAt > UNSEEN_MAX_MS;
+      const isFull = group ? group.length === RUNS_MAX : groups.size === STREAMS_MAX;
+      if (isUnseen || isFull) feed.pause();
+      else if (group) group.push(feed);
+      else groups.set(name, [feed]);
+    }
+    return groups;
+  }
+
+  /** What goes on, with when it was looked at; what somebody looks at now comes first. */
+  private bySight(): { feed: Feed; seenAt: number }[] {
+    const seen = new Map<Feed, number>();
+    for (const tab of this.tabs) {
+      const at = tab.visible ? Number.MAX_SAFE_INTEGER : tab.seenAt;
+      for (const { feed } of tab.followers.values()) {
+        if (!feed.isOver) seen.set(feed, Math.max(seen.get(feed) ?? 0, at));
+      }
+    }
+    const all = [...seen].map(([feed, seenAt]) => ({ feed, seenAt }));
+    return all.sort((a, b) => b.seenAt - a.seenAt);
   }
 }
-
-/** Among those seen alike, what has a stream keeps it. */
-const order = (feed: Feed) => (feed.mode === "stream" ? 0 : 1);

@@ -3,8 +3,8 @@
 
 import { createParser } from "eventsource-parser";
 import { retryAfterMs } from "~/api/error";
-import { scopeHeaders } from "~/api/scope";
-import type { Frame, Topic } from "./frames";
+import { type Scope, scopeHeaders } from "~/api/scope";
+import type { Frame } from "./frames";
 
 /** The server says something at least every 15 s; after this long the connection is dead. */
 export const SILENCE_MAX_MS = 34_500;
@@ -18,11 +18,13 @@ export type End =
   | { kind: "refused"; status: number }
   | { kind: "lost"; retryAfterMs: number | null };
 
+/** What is asked for, and after which frame. */
+export type Place = { scope: Scope; query: string; lastId: string | null };
+
 type Watcher = { onOpen(): void; onFrame(frame: Frame): void };
 
 export async function readStream(
-  topic: Topic,
-  lastId: string | null,
+  { scope, query, lastId }: Place,
   signal: AbortSignal,
   watcher: Watcher,
 ): Promise<End> {
@@ -34,9 +36,9 @@ export async function readStream(
     if (Date.now() - heardAt > SILENCE_MAX_MS) abort();
   }, LOOK_MS);
   try {
-    const response = await fetch(pathOf(topic), {
+    const response = await fetch(`/api/stream?${query}`, {
       headers: {
-        ...scopeHeaders(topic.scope),
+        ...scopeHeaders(scope),
         accept: "text/event-stream",
         ...(lastId && { "last-event-id": lastId }),
       },
@@ -66,9 +68,6 @@ export async function readStream(
     silent.abort();
   }
 }
-
-const pathOf = ({ runId }: Topic) =>
-  runId === null ? "/api/stream?scope=runs" : `/api/runs/${runId}/stream`;
 
 /** What a response means that is no stream. */
 function endOf(response: Response): End | null {

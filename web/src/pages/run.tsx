@@ -16,8 +16,9 @@ import { RUN_TABS } from "~/router";
 import { Checkpoints } from "~/run/checkpoints";
 import { Context } from "~/run/context/context";
 import { EventList } from "~/run/event-list";
+import type { Spans } from "~/run/spans";
 import { Trace } from "~/run/trace/trace";
-import { type RunView, useRunLog } from "~/run/use-run-log";
+import { type RunView, useRunTrace } from "~/run/use-run-log";
 import { Badge, Figure } from "~/ui/badge";
 import { Button } from "~/ui/button";
 import { CopyButton } from "~/ui/copy";
@@ -39,7 +40,7 @@ function OneRun({ id }: { id: string }) {
   const { tab = "trace" } = useSearch({ from: "/shell/runs/$id" });
   const queries = useQueryClient();
   const { data: run, error, refetch } = useQuery(runQuery(id));
-  const view = useRunLog(id);
+  const view = useRunTrace(id);
   const isOver = view.log.hasEnded;
 
   useEffect(() => {
@@ -82,17 +83,17 @@ function OneRun({ id }: { id: string }) {
         </div>
       )}
       <div className="min-h-0 grow">
-        {tab === "trace" && <Trace view={view} />}
+        {tab === "trace" && <Trace view={view} runId={id} />}
         {tab === "chat" && run && <Chat run={run} />}
         {tab === "context" && <Context view={view} runId={id} />}
         {tab === "checkpoints" && run && <Checkpoints run={run} />}
-        {tab === "events" && <EventList view={view} runId={id} />}
+        {tab === "events" && <EventList runId={id} />}
       </div>
     </div>
   );
 }
 
-function Header({ id, run, view }: { id: string; run: Run | undefined; view: RunView }) {
+function Header({ id, run, view }: { id: string; run: Run | undefined; view: RunView<Spans> }) {
   const { t, format } = useWords();
   return (
     <header className="flex flex-wrap items-center gap-x-2 gap-y-1.5 px-4 pt-3 pb-1">

@@ -9,16 +9,16 @@ import { CopyButton } from "~/ui/copy";
 import { download } from "~/ui/download";
 import { Select } from "~/ui/field";
 import { JsonView } from "~/ui/json-view";
-import { Empty, LoadingRows } from "~/ui/states";
+import { Empty, Failure, LoadingRows } from "~/ui/states";
 import { asMarkdown } from "./export";
 import { FixedRows, type FixedRowsHandle } from "./trace/fixed-rows";
-import type { RunView } from "./use-run-log";
+import { useRunLog } from "./use-run-log";
 
 const ROW_HEIGHT = 28;
 
-export function EventList({ view, runId }: { view: RunView; runId: string }) {
+export function EventList({ runId }: { runId: string }) {
   const { t } = useWords();
-  const { log, version } = view;
+  const { log, version, isLoading, error, reload } = useRunLog(runId);
   const [type, setType] = useState("");
   const [open, setOpen] = useState<number | null>(null);
   const list = useRef<FixedRowsHandle>(null);
@@ -59,10 +59,15 @@ export function EventList({ view, runId }: { view: RunView; runId: string }) {
           </Button>
         </div>
       </div>
+      {error != null && (
+        <div className="px-4 pt-3">
+          <Failure error={error} onRetry={reload} />
+        </div>
+      )}
       <div className="flex min-h-0 grow">
         <div className="flex min-w-0 grow flex-col">
           {events.length === 0 ? (
-            view.isLoading ? (
+            isLoading ? (
               <div className="px-4">
                 <LoadingRows rows={10} height={ROW_HEIGHT} />
               </div>

@@ -1,7 +1,8 @@
 // From spans to the rows that are shown: the tree opened and closed, filtered, and what the jump keys
 // look for. Pure.
 
-import type { Span, SpanKind } from "./spans";
+import type { SpanKind } from "~/api/types";
+import type { Span } from "./spans";
 
 export type Row = { span: Span; depth: number; hasChildren: boolean; isOpen: boolean };
 
@@ -9,24 +10,25 @@ export type View = {
   collapsed: ReadonlySet<string>;
   /** Part of a name, in any case. */
   query: string;
+  nameOf: (span: Span) => string;
   /** Kinds that are shown; all where it is empty. */
   kinds: ReadonlySet<SpanKind>;
 };
 
 /** Rows in the order of the tree. A filter shows what it finds, with everything above it. */
-export function rowsOf(spans: readonly Span[], { collapsed, query, kinds }: View): Row[] {
+export function rowsOf(spans: readonly Span[], view: View): Row[] {
   const children = new Map<string | null, Span[]>();
   for (const span of spans) {
     const siblings = children.get(span.parent);
     if (siblings) siblings.push(span);
     else children.set(span.parent, [span]);
   }
-  const wanted = wantedBy(spans, query, kinds);
+  const wanted = wantedBy(spans, view);
   const rows: Row[] = [];
   const visit = (span: Span, depth: number) => {
     if (wanted && !wanted.has(span)) return;
     const below = children.get(span.id) ?? [];
-    const isOpen = wanted !== null || !collapsed.has(span.id);
+    const isOpen = wanted !== null || !view.collapsed.has(span.id);
     rows.push({ span, depth, hasChildren: below.length > 0, isOpen });
     if (isOpen) for (const child of below) visit(child, depth + 1);
   };
@@ -35,14 +37,14 @@ export function rowsOf(spans: readonly Span[], { collapsed, query, kinds }: View
 }
 
 /** What a filter finds, and all above it; null where nothing is filtered. */
-function wantedBy(spans: readonly Span[], query: string, kinds: ReadonlySet<SpanKind>) {
+function wantedBy(spans: readonly Span[], { query, kinds, nameOf }: View) {
   const needle = query.trim().toLowerCase();
   if (needle === "" && kinds.size === 0) return null;
   const byId = new Map(spans.map((span) => [span.id, span]));
   const wanted = new Set<Span>();
   for (const span of spans) {
     if (kinds.size > 0 && !kinds.has(span.kind)) continue;
-    if (needle && !span.name.toLowerCase().includes(needle)) continue;
+    if (needle && !nameOf(span).toLowerCase().includes(needle)) continue;
     for (let at: Span | undefined = span; at && !wanted.has(at); ) {
       wanted.add(at);
       at = at.parent === null ? undefined : byId.get(at.parent);

@@ -1,141 +1,134 @@
-// The trace: spans made from the events of a run. The one file that knows where spans come from.
+// The spans of a run: as the server made them of its events so far, then of the events that come.
 //
 // Events are stamped when they are committed, several at a time, so that stamps alone would give bars
 // of no length. What a step did it did in order, and says how long each part took: from that, and the
-// stamps as bounds, the bars are laid out.
+// stamps as bounds, the bars are laid out, here as there (`crates/server/src/spans.rs`).
 
-import { useMemo } from "react";
-import type { ResumeReason, RunEvent } from "~/api/types";
-import { useWords } from "~/i18n";
-import type { RunLog } from "./log";
-import { warningName } from "./warnings";
-
-export type SpanKind = "run" | "step" | "memory" | "llm" | "tool" | "note";
-
-export const SPAN_KINDS: SpanKind[] = ["step", "memory", "llm", "tool", "note"];
+import {
+  hasEnded,
+  type RunEvent,
+  type SpanKind,
+  type TracePage,
+  type TraceSpan,
+} from "~/api/types";
+import { type Frame, isEvent } from "~/live/frames";
 
 export type Span = {
   id: string;
   parent: string | null;
   kind: SpanKind;
+  /** As the server names it: an agent, a model, a tool, the code of a note. */
   name: string;
+  step: number | null;
   /** Milliseconds since 1970; `end` is null while it goes on. */
   start: number;
   end: number | null;
   isError: boolean;
   tokens: number | null;
   costUsd: number | null;
-  /** Numbers of the events that it is made of. */
-  events: number[];
+  /** Memories that a search found. */
+  hits: number | null;
+  /** The last event that it is made of so far. */
+  lastSeq: number;
 };
 
-/** What a span was given and what it gave, for the inspector. */
-export type Payload = {
-  input: unknown;
-  output: unknown;
-  /** The output was longer than its bound. */
-  isCut: boolean;
-  facts: [string, unknown][];
-};
-
-/** What spans are called that neither a tool nor a model names. */
-export type Names = {
-  step: (n: number) => string;
-  recall: (hits: number) => string;
-  resumed: (reason: ResumeReason) => string;
-  warning: (code: string) => string;
-  compacted: (step: number) => string;
-};
-
-const NAMES: Names = {
-  step: (n) => `step ${n}`,
-  recall: (hits) => `recall · ${hits}`,
-  resumed: (reason) => `resumed: ${reason}`,
-  warning: (code) => code,
-  compacted: (step) => `compacted: steps to ${step}`,
-};
-
-/** Makes spans while events come; everything stays where it was put. */
+/** Spans, in the order in which they began; everything stays where it was put. */
 export class Spans {
   readonly all: Span[] = [];
+  /** Grows with every change. */
+  version = 0;
+  /** The number of the last event that they are made of. */
+  last = 0;
+  hasEnded = false;
   private readonly byId = new Map<string, Span>();
-  private taken = 0;
   private step: Span | null = null;
   /** Where the next part of the step begins. */
   private clock = 0;
-
-  constructor(private readonly names: Names = NAMES) {}
-
-  /** Takes the events that are new. */
-  take(events: RunEvent[]): void {
-    for (; this.taken < events.length; this.taken += 1) this.add(events[this.taken]!);
-  }
 
   get(id: string): Span | undefined {
     return this.byId.get(id);
   }
 
-  private add(event: RunEvent): void {
-    const at = Date.parse(event.ts);
+  /** Takes a page of the trace; the last one says how far all of them go. */
+  put({ spans, status, last_seq, next_cursor }: TracePage): void {
+    for (const span of spans) this.place(spanOf(span));
+    this.version += 1;
+    if (next_cursor != null) return;
+    this.last = last_seq;
+    this.hasEnded = hasEnded(status);
+    this.step = this.all.findLast(({ kind, end }) => kind === "step" && end === null) ?? null;
+    const ends = this.all.slice(this.step ? this.all.indexOf(this.step) : this.all.length);
+    this.clock = ends.reduce((at, { start, end }) => Math.max(at, end ?? start), 0);
+  }
+
+  /** Takes a frame of the stream. False where an event is missing before it. */
+  take(frame: Frame): boolean {
+    return !isEvent(frame) || this.add(JSON.parse(frame.data));
+  }
+
+  /** Takes the next event; what is known already is passed over. False where one is missing before it. */
+  add(event: RunEvent): boolean {
+    if (event.seq <= this.last) return true;
+    if (event.seq > this.last + 1) return false;
+    this.last = event.seq;
+    this.version += 1;
+    this.tell(event, Date.parse(event.ts));
+    return true;
+  }
+
+  private tell(event: RunEvent, at: number): void {
     switch (event.type) {
       case "run.started":
         this.open(event, "run", event.agent_id, at);
         return;
       case "run.resumed":
-        this.note(event, this.names.resumed(event.payload.reason), at, false);
+        this.note(event, event.type, at);
         this.step = null;
         return;
       case "run.warning":
-        this.note(event, this.names.warning(event.payload.code), at, false);
+        this.note(event, event.payload.code, at);
         return;
       case "context.compacted":
-        this.note(event, this.names.compacted(event.payload.through_step), at, false);
+        this.note(event, event.type, at);
         return;
       case "step.started":
-        this.step =
-          this.reopen(event, at) ??
-          this.open(event, "step", this.names.step(event.payload.step), at);
+        this.step = this.reopened(event) ?? this.open(event, "step", event.step_id ?? "", at);
         this.clock = at;
         return;
       case "memory.recalled": {
         const { hits, duration_ms } = event.payload;
-        const name = this.names.recall(hits.length);
-        this.part(event, `recall-${event.seq}`, "memory", name, duration_ms, at);
+        const span = this.part(event, eventSpan(event.seq), "memory", "recall", duration_ms, at);
+        span.hits = hits.length;
         return;
       }
       case "llm.called": {
         const { provider, model, duration_ms, usage, cost_usd } = event.payload;
-        const name = `${provider}/${model}`;
-        const span = this.part(event, event.span_id, "llm", name, duration_ms, at);
+        // One with which the runtime helps itself speaks of the run, and is none of a step.
+        const id = event.step_id ? event.span_id : eventSpan(event.seq);
+        const span = this.part(event, id, "llm", `${provider}/${model}`, duration_ms, at);
         span.tokens = usage.total_tokens;
         span.costUsd = cost_usd;
+        const run = this.all[0]!;
+        run.tokens = (run.tokens ?? 0) + usage.total_tokens;
+        run.costUsd = (run.costUsd ?? 0) + cost_usd;
         return;
       }
-      case "tool.called": {
-        const known = this.byId.get(event.span_id);
-        if (known) {
-          known.events.push(event.seq); // Called again by the next worker.
-          known.end = null;
-          return;
-        }
+      case "tool.called":
+        // One that is known is called again by the next worker.
+        if (this.reopened(event)) return;
         this.open(event, "tool", event.payload.tool, Math.max(at, this.clock));
         return;
-      }
       case "tool.result": {
         const span = this.byId.get(event.span_id);
         if (!span) return;
-        span.events.push(event.seq);
         span.start = Math.max(this.clock, at - event.payload.duration_ms);
-        span.end = Math.max(at, span.start);
         span.isError = event.payload.is_error;
-        this.clock = span.end;
+        this.close(span, event, at);
         return;
       }
       case "step.completed": {
         const step = this.byId.get(event.span_id);
-        if (!step) return;
-        step.events.push(event.seq);
-        step.end = Math.max(at, this.clock);
+        if (step) this.close(step, event, Math.max(at, this.clock));
         return;
       }
       case "run.completed":
@@ -156,12 +149,9 @@ export class Spans {
     at: number,
   ): Span {
     // The first parts are committed with the step's start, and began before that stamp.
-    if (this.step && this.step.events.length === 1 && at - ms < this.clock) {
-      const earlier = Math.max(0, this.clock - (at - ms));
-      this.shift(earlier);
-    }
-    const span = this.open(event, kind, name, this.clock, id);
-    span.end = this.clock + ms;
+    if (this.step && at - ms < this.clock) this.shift(this.clock - (at - ms));
+    const span = this.open(event, kind, name, this.step ? this.clock : at - ms, id);
+    span.end = span.start + ms;
     this.clock = span.end;
     return span;
   }
@@ -170,8 +160,7 @@ export class Spans {
   private shift(ms: number): void {
     if (!this.step) return;
     const first = this.all.lastIndexOf(this.step);
-    const before = this.all[first - 1];
-    const bound = before?.end ?? 0;
+    const bound = this.all[first - 1]?.end ?? 0;
     const by = Math.min(ms, Math.max(0, this.step.start - bound));
     for (const span of this.all.slice(first)) {
       span.start -= by;
@@ -183,133 +172,82 @@ export class Spans {
   }
 
   private open(event: RunEvent, kind: SpanKind, name: string, start: number, id = event.span_id) {
-    const parent = id === event.span_id ? (event.parent_span_id ?? null) : event.span_id;
-    const span: Span = {
+    return this.place({
       id,
-      parent,
+      // What has no span to itself stands under the one that it speaks of.
+      parent: id === event.span_id ? (event.parent_span_id ?? null) : event.span_id,
       kind,
       name,
+      step: stepOf(event),
       start,
       end: null,
       isError: false,
       tokens: null,
       costUsd: null,
-      events: [event.seq],
-    };
+      hits: null,
+      lastSeq: event.seq,
+    });
+  }
+
+  /** Puts a span at the end, or in place of the one of its name. */
+  private place(span: Span): Span {
+    const known = this.byId.get(span.id);
+    if (known) return Object.assign(known, span);
     this.all.push(span);
-    this.byId.set(id, span);
+    this.byId.set(span.id, span);
     return span;
   }
 
-  /** A step that another worker goes on with. */
-  private reopen(event: RunEvent, at: number): Span | null {
-    const step = this.byId.get(event.span_id);
-    if (!step) return null;
-    step.events.push(event.seq);
-    step.end = null;
-    this.clock = at;
-    return step;
+  /** A span that another worker goes on with. */
+  private reopened(event: RunEvent): Span | null {
+    const span = this.byId.get(event.span_id);
+    if (!span) return null;
+    span.lastSeq = event.seq;
+    span.end = null;
+    return span;
   }
 
-  private note(event: RunEvent, name: string, at: number, isError: boolean): void {
-    const parent = this.byId.has(event.span_id) ? event.span_id : (this.all[0]?.id ?? null);
-    const span = this.open(event, "note", name, at, `note-${event.seq}`);
-    span.parent = parent;
-    span.end = at;
-    span.isError = isError;
+  private close(span: Span, event: RunEvent, at: number): void {
+    span.lastSeq = event.seq;
+    span.end = Math.max(at, span.start);
+    this.clock = span.end;
+  }
+
+  private note(event: RunEvent, name: string, at: number): void {
+    this.open(event, "note", name, at, eventSpan(event.seq)).end = at;
   }
 
   private finish(event: RunEvent, at: number): void {
+    this.hasEnded = true;
     const run = this.all[0];
     if (!run) return;
-    run.events.push(event.seq);
+    run.lastSeq = event.seq;
     run.isError = event.type === "run.failed";
     for (const span of this.all) {
       // What was still going on has been dropped with the run.
       if (span.end === null) span.end = Math.max(at, span.start);
     }
-    if (event.type === "run.completed") {
-      run.tokens = event.payload.usage.total_tokens;
-      run.costUsd = event.payload.cost_usd;
-    }
   }
 }
 
-/** The spans of a run; they grow in place, with the version of its log. */
-export function useSpans({ log }: { log: RunLog }): Spans {
-  const { t } = useWords();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another log has other spans
-  const spans = useMemo(
-    () =>
-      new Spans({
-        step: (n) => t("span.step", { n }),
-        recall: (n) => t("span.recall", { n }),
-        resumed: (reason) => t(`resumed.${reason}`),
-        warning: (code) => warningName(t, code),
-        compacted: (step) => t("span.compacted", { step }),
-      }),
-    [log, t],
-  );
-  spans.take(log.events);
-  return spans;
-}
+/** What has no span of its own is named by the number of its event. */
+const eventSpan = (seq: number) => seq.toString(16).padStart(16, "0");
 
-export function payloadOf(span: Span, events: RunEvent[]): Payload {
-  const made = span.events.map((seq) => events[seq - 1]!).filter(Boolean);
-  const payload: Payload = { input: undefined, output: undefined, isCut: false, facts: [] };
-  const say = (name: string, value: unknown) => {
-    if (value !== null && value !== undefined) payload.facts.push([name, value]);
+const stepOf = ({ step_id }: RunEvent) => (step_id ? Number(step_id.slice("step_".length)) : null);
+
+function spanOf(span: TraceSpan): Span {
+  return {
+    id: span.span_id,
+    parent: span.parent_span_id ?? null,
+    kind: span.kind,
+    name: span.name,
+    step: span.step ?? null,
+    start: Date.parse(span.started_at),
+    end: span.ended_at ? Date.parse(span.ended_at) : null,
+    isError: span.status === "error",
+    tokens: span.usage?.total_tokens ?? null,
+    costUsd: span.cost_usd ?? null,
+    hits: span.hits ?? null,
+    lastSeq: span.last_seq,
   };
-  for (const event of made) {
-    switch (event.type) {
-      case "run.started":
-        payload.input = event.payload.input;
-        say("model", event.payload.model);
-        say("limits", event.payload.limits);
-        break;
-      case "run.completed":
-        payload.output = event.payload.output;
-        say("output_cut", event.payload.output_cut || null);
-        say("usage", event.payload.usage);
-        break;
-      case "run.failed":
-        payload.output = event.payload.error;
-        break;
-      case "run.cancelled":
-      case "run.resumed":
-      case "run.warning":
-      case "context.compacted":
-        payload.output = event.payload;
-        break;
-      case "memory.recalled":
-        payload.input = event.payload.query;
-        payload.output = event.payload.hits;
-        break;
-      case "llm.called": {
-        const { content, tool_calls, duration_ms: _, ...facts } = event.payload;
-        payload.output = tool_calls.length > 0 ? { content, tool_calls } : content;
-        for (const [name, value] of Object.entries(facts)) say(name, value);
-        break;
-      }
-      case "tool.called":
-        payload.input = event.payload.args;
-        say("effect", event.payload.effect);
-        say("tool_call_id", event.payload.tool_call_id);
-        break;
-      case "tool.result":
-        payload.output = event.payload.result;
-        say("outcome", event.payload.outcome);
-        payload.isCut = event.payload.truncated;
-        break;
-      case "step.started":
-        break;
-      case "step.completed":
-        say("result_type", event.payload.result_type);
-        break;
-    }
-    if (event.redaction.contains_secrets) say("contains_secrets", true);
-  }
-  say("span_id", span.id);
-  say("events", span.events.map((seq) => `#${seq}`).join(" "));
-  return payload;
 }

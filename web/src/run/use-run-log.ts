@@ -1,35 +1,81 @@
-// A run as it happens: its events so far, then what the stream brings, drawn at most once a frame.
+// A run as it happens: what there is of it so far, then what the stream brings, drawn at most once a
+// frame. What is kept of it, all events or the spans alone, whoever looks decides.
 
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { AGAIN_MS, waitOf } from "~/api/again";
 import { isTransient } from "~/api/error";
-import { eventsAfter } from "~/api/queries";
+import { eventsAfter, tracePages } from "~/api/queries";
 import { follow } from "~/live/follow";
-import type { Link } from "~/live/frames";
+import type { Frame, Link } from "~/live/frames";
 import { RunLog } from "./log";
+import { Spans } from "./spans";
 
 /** Drawing while nobody looks: often enough for the title, and cheap. */
 const HIDDEN_FLUSH_MS = 200;
 
-export type RunView = {
-  log: RunLog;
-  /** Changes whenever something in the log did. */
+/** What is kept of a run; it grows in place. */
+type Kept = {
+  /** Grows with every change. */
+  readonly version: number;
+  /** The number of the last event that it has. */
+  readonly last: number;
+  readonly hasEnded: boolean;
+  /** Takes a frame of the stream. False where an event is missing before it. */
+  take(frame: Frame): boolean;
+};
+
+type Kind<K extends Kept> = {
+  make(): K;
+  /** Reads what there is; `onPart` is told of each part. */
+  read(kept: K, runId: string, onPart: () => void, signal: AbortSignal): Promise<void>;
+};
+
+export type RunView<K extends Kept = RunLog> = {
+  /** What is kept of it. */
+  log: K;
   version: number;
   link: Link;
-  /** The events so far are still being read. */
+  /** What there is so far is still being read. */
   isLoading: boolean;
   error: unknown;
   reload: () => void;
 };
 
-export function useRunLog(runId: string): RunView {
-  const source = useMemo(() => new RunSource(runId), [runId]);
+const EVENTS: Kind<RunLog> = {
+  make: () => new RunLog(),
+  async read(log, runId, onPart, signal) {
+    const add = (events: RunLog["events"]) => {
+      for (const event of events) log.add(event);
+      onPart();
+    };
+    await eventsAfter(runId, log.last, add, signal);
+  },
+};
+
+const SPANS: Kind<Spans> = {
+  make: () => new Spans(),
+  async read(spans, runId, onPart, signal) {
+    for await (const page of tracePages(runId, signal)) {
+      spans.put(page);
+      onPart();
+    }
+  },
+};
+
+/** All events of a run, and the words of the answer in the making. */
+export const useRunLog = (runId: string): RunView => useRun(runId, EVENTS);
+
+/** The spans of a run, without what they took and gave. */
+export const useRunTrace = (runId: string): RunView<Spans> => useRun(runId, SPANS);
+
+function useRun<K extends Kept>(runId: string, kind: Kind<K>): RunView<K> {
+  const source = useMemo(() => new RunSource(runId, kind), [runId, kind]);
   useEffect(() => source.open(), [source]);
   return useSyncExternalStore(source.subscribe, source.view);
 }
 
-class RunSource {
-  private readonly log = new RunLog();
+class RunSource<K extends Kept> {
+  private readonly log: K;
   private link: Link = { kind: "connecting" };
   private isLoading = true;
   private error: unknown = null;
@@ -37,9 +83,15 @@ class RunSource {
   private closed = new AbortController();
   private readonly listeners = new Set<() => void>();
   private isScheduled = false;
-  private snapshot: RunView = this.look();
+  private snapshot: RunView<K>;
 
-  constructor(private readonly runId: string) {}
+  constructor(
+    private readonly runId: string,
+    private readonly kind: Kind<K>,
+  ) {
+    this.log = kind.make();
+    this.snapshot = this.look();
+  }
 
   readonly subscribe = (listener: () => void) => {
     this.listeners.add(listener);
@@ -65,11 +117,7 @@ class RunSource {
     this.error = null;
     this.changed();
     try {
-      const add = (events: typeof this.log.events) => {
-        for (const event of events) this.log.add(event);
-        this.changed();
-      };
-      await eventsAfter(this.runId, this.log.last, add, signal);
+      await this.kind.read(this.log, this.runId, () => this.changed(), signal);
     } catch (error) {
       if (signal.aborted) return;
       this.error = error;
@@ -124,7 +172,7 @@ class RunSource {
     else requestAnimationFrame(flush);
   }
 
-  private look(): RunView {
+  private look(): RunView<K> {
     return {
       log: this.log,
       version: this.log.version,

@@ -14,7 +14,14 @@ const ITEMS_MAX = 100;
 /** Deeper levels begin closed. */
 const OPEN_DEPTH = 3;
 
-export function JsonView({ value, label }: { value: unknown; label: string }) {
+type Props = {
+  value: unknown;
+  label: string;
+  /** A long text is shown whole from the start: somebody has asked for it. */
+  isWhole?: boolean;
+};
+
+export function JsonView({ value, label, isWhole }: Props) {
   const { t } = useWords();
   const [isRaw, setRaw] = useState(false);
   const isTree = typeof value === "object" && value !== null;
@@ -50,7 +57,11 @@ export function JsonView({ value, label }: { value: unknown; label: string }) {
         <CopyButton text={text} />
       </div>
       <div className="overflow-x-auto px-3 py-2">
-        {isTree && !isRaw ? <Node value={value} depth={0} /> : <LongText text={text} />}
+        {isTree && !isRaw ? (
+          <Node value={value} depth={0} />
+        ) : (
+          <LongText text={text} isWhole={isWhole} />
+        )}
       </div>
     </section>
   );
@@ -126,9 +137,9 @@ function Leaf({ value }: { value: unknown }) {
   return <span className={isNumber ? "text-syn-num" : "text-syn-kw"}>{String(value)}</span>;
 }
 
-function LongText({ text }: { text: string }) {
+function LongText({ text, isWhole: wasWhole = false }: { text: string; isWhole?: boolean }) {
   const { t } = useWords();
-  const [isWhole, setWhole] = useState(false);
+  const [isWhole, setWhole] = useState(wasWhole);
   const isCut = text.length > TEXT_MAX_CHARS && !isWhole;
   return (
     <span className={cx("whitespace-pre-wrap wrap-any")}>

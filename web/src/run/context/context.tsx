@@ -12,6 +12,7 @@ import { cx } from "~/ui/class-names";
 import { JsonView } from "~/ui/json-view";
 import { Empty, Failure, LoadingRows } from "~/ui/states";
 import { useIsSeen } from "~/ui/use-is-seen";
+import type { Spans } from "../spans";
 import type { RunView } from "../use-run-log";
 import { newIn, wordsOf } from "./words";
 
@@ -29,12 +30,14 @@ const FILLS: Record<SegmentKind, string> = {
   answer: "bg-line",
 };
 
-export function Context({ view, runId }: { view: RunView; runId: string }) {
+type Props = { view: RunView<Spans>; runId: string };
+
+export function Context({ view, runId }: Props) {
   const { t } = useWords();
-  const { log, version } = view;
+  const { log: spans, version } = view;
   const { step } = useSearch({ from: "/shell/runs/$id" });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the log grows in place
-  const steps = useMemo(() => stepsOf(log.events), [log, version]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: spans grow in place
+  const steps = useMemo(() => stepsOf(spans.all), [spans, version]);
   if (steps.length === 0) {
     if (!view.isLoading) return <Empty title={t("context.empty")} />;
     return (
@@ -63,12 +66,9 @@ export function Context({ view, runId }: { view: RunView; runId: string }) {
 }
 
 /** The steps in which a model was asked. */
-function stepsOf(events: RunView["log"]["events"]): number[] {
-  const steps = new Set<number>();
-  for (const { type, step_id } of events) {
-    if (type === "llm.called" && step_id) steps.add(Number(step_id.slice("step_".length)));
-  }
-  return [...steps];
+function stepsOf(spans: Spans["all"]): number[] {
+  const asked = spans.filter(({ kind, step }) => kind === "llm" && step !== null);
+  return [...new Set(asked.map(({ step }) => step!))];
 }
 
 function Call({ runId, step, isShown }: { runId: string; step: number; isShown: boolean }) {

@@ -1,6 +1,6 @@
 // The marks of the kinds of spans, as one sprite: a row uses them by name.
 
-import type { SpanKind } from "../spans";
+import type { SpanKind } from "~/api/types";
 
 const SHAPES: Record<SpanKind, string> = {
   run: "M8 2.5a5.5 5.5 0 1 0 0 11 5.5 5.5 0 0 0 0-11ZM8 6.5a1.5 1.5 0 1 0 0 3 1.5 1.5 0 0 0 0-3Z",

@@ -1,9 +1,10 @@
 // The whole run in forty pixels: a lane for each kind, errors in red, and which part is in sight.
 
 import { type PointerEvent, useEffect, useRef } from "react";
+import type { SpanKind } from "~/api/types";
 import { useWords } from "~/i18n";
 import { isDark, usePreferences } from "~/preferences";
-import type { Span, SpanKind } from "../spans";
+import type { Span } from "../spans";
 import type { Axis } from "./axis";
 
 const HEIGHT = 40;

@@ -1,10 +1,10 @@
 import { ChevronsDownUp, ChevronsUpDown, MoveHorizontal } from "lucide-react";
+import { SPAN_KINDS, type SpanKind } from "~/api/types";
 import { useWords } from "~/i18n";
 import { Figure } from "~/ui/badge";
 import { Button, IconButton } from "~/ui/button";
 import { Input } from "~/ui/field";
 import { Kbd } from "~/ui/page";
-import { SPAN_KINDS, type SpanKind } from "../spans";
 import { SpanIcon } from "./icons";
 import type { TraceState } from "./use-trace";
 

@@ -2,6 +2,7 @@ import { ChevronDown, ChevronRight } from "lucide-react";
 import { memo } from "react";
 import { useWords } from "~/i18n";
 import type { Row } from "../rows";
+import { spanName } from "../span-name";
 import { type Axis, placeOf } from "./axis";
 import { SpanIcon } from "./icons";
 
@@ -20,7 +21,7 @@ export const rowId = (spanId: string) => `span-row-${spanId}`;
 /** One span: name, duration, tokens and cost, and its bar. */
 export const TraceRow = memo(function TraceRow(props: Props) {
   const { row, index, isSelected, axis, now, height, transform } = props;
-  const { format } = useWords();
+  const { t, format } = useWords();
   const { span, depth, hasChildren, isOpen } = row;
   const end = span.end ?? now;
   const place = placeOf(axis, span.start, end);
@@ -44,7 +45,7 @@ export const TraceRow = memo(function TraceRow(props: Props) {
           {hasChildren && (isOpen ? <ChevronDown size={14} /> : <ChevronRight size={14} />)}
         </span>
         <SpanIcon kind={span.kind} />
-        <span>{span.name}</span>
+        <span>{spanName(t, span)}</span>
       </div>
       <div role="gridcell" className="trace-figure">
         {span.kind !== "note" && format.duration(end - span.start)}

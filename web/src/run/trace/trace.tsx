@@ -6,6 +6,8 @@ import { usePreferences } from "~/preferences";
 import { copyText } from "~/ui/copy";
 import { Empty, LoadingRows } from "~/ui/states";
 import { toast } from "~/ui/toasts";
+import { spanName } from "../span-name";
+import type { Spans } from "../spans";
 import type { RunView } from "../use-run-log";
 import { type Axis, axisOf, wholeOf } from "./axis";
 import { FixedRows, type FixedRowsHandle } from "./fixed-rows";
@@ -20,12 +22,14 @@ import { type TraceState, useTrace } from "./use-trace";
 
 const ROW_HEIGHT = { compact: 28, comfortable: 32 };
 
-export function Trace({ view }: { view: RunView }) {
+type Props = { view: RunView<Spans>; runId: string };
+
+export function Trace({ view, runId }: Props) {
   const { t } = useWords();
   const list = useRef<FixedRowsHandle>(null);
   const trace = useTrace(view, list);
   const { spans, rows, selected } = trace;
-  const now = useNow(!view.log.hasEnded);
+  const now = useNow(!spans.hasEnded);
   const [sight, setSight] = useSight();
   const [isFollowing, setFollowing] = useState(false);
   useEffect(() => {
@@ -71,10 +75,10 @@ export function Trace({ view }: { view: RunView }) {
           <Rows trace={trace} handle={list} axis={axis} now={now} onRange={setSight} />
         )}
         <p className="sr-only" role="status">
-          {selected >= 0 ? rows[selected]!.span.name : ""}
+          {selected >= 0 ? spanName(t, rows[selected]!.span) : ""}
         </p>
       </div>
-      <Side trace={trace} view={view} />
+      <Side trace={trace} runId={runId} />
     </div>
   );
 }
@@ -140,8 +144,8 @@ function Nothing({ isLoading, isFiltered }: { isLoading: boolean; isFiltered: bo
 }
 
 /** The inspector: at the side, or at the foot of a narrow window where something is chosen. */
-function Side({ trace, view }: { trace: TraceState; view: RunView }) {
-  const inspector = <Inspector span={trace.span} events={view.log.events} onClose={trace.close} />;
+function Side({ trace, runId }: { trace: TraceState; runId: string }) {
+  const inspector = <Inspector runId={runId} span={trace.span} onClose={trace.close} />;
   return (
     <>
       <div className="w-[400px] shrink-0 border-l border-line bg-panel max-lg:hidden">

@@ -3,24 +3,28 @@
 
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type RefObject, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import type { SpanKind } from "~/api/types";
+import { useWords } from "~/i18n";
 import { costliest, nextError, type Row, rowsOf, slowest } from "../rows";
-import { type SpanKind, useSpans } from "../spans";
+import { spanName } from "../span-name";
+import type { Spans } from "../spans";
 import type { RunView } from "../use-run-log";
 import type { FixedRowsHandle } from "./fixed-rows";
 
 export type TraceState = ReturnType<typeof useTrace>;
 
-export function useTrace(view: RunView, list: RefObject<FixedRowsHandle | null>) {
+export function useTrace(view: RunView<Spans>, list: RefObject<FixedRowsHandle | null>) {
   const search = useSearch({ from: "/shell/runs/$id" });
   const navigate = useNavigate({ from: "/runs/$id" });
-  const spans = useSpans(view);
+  const { t } = useWords();
+  const { log: spans, version } = view;
   const [collapsed, setCollapsed] = useState<ReadonlySet<string>>(new Set());
   const [query, setQuery] = useState(search.q ?? "");
   const kinds = useMemo(() => new Set(search.kind ?? []), [search.kind]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: spans grow in place, with the version
   const rows = useMemo(
-    () => rowsOf(spans.all, { collapsed, query, kinds }),
-    [spans, view.version, collapsed, query, kinds],
+    () => rowsOf(spans.all, { collapsed, query, kinds, nameOf: (span) => spanName(t, span) }),
+    [spans, version, collapsed, query, kinds, t],
   );
   const selected = rows.findIndex(({ span }) => span.id === search.span);
 
