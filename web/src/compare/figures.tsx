@@ -20,30 +20,32 @@ type Figure = keyof typeof NAMES;
 export function Figures({ left, right, label }: { left: Took; right: Took; label: string }) {
   const { t, format } = useWords();
   return (
-    <Table label={label}>
-      <Head
-        columns={[
-          { name: label },
-          { name: t("compare.left"), align: "right" },
-          { name: t("compare.right"), align: "right" },
-          { name: t("compare.difference"), align: "right" },
-        ]}
-      />
-      <tbody>
-        {(Object.keys(NAMES) as Figure[]).map((figure) => (
-          <Row key={figure} className="h-8">
-            <th scope="row" className="px-3 pl-4 text-left font-normal">
-              {t(NAMES[figure])}
-            </th>
-            <Cell align="right">{say(format, figure, left[figure])}</Cell>
-            <Cell align="right">{say(format, figure, right[figure])}</Cell>
-            <Cell align="right" quiet>
-              {signed(format, figure, right[figure] - left[figure])}
-            </Cell>
-          </Row>
-        ))}
-      </tbody>
-    </Table>
+    <div className="max-w-[720px]">
+      <Table label={label}>
+        <Head
+          columns={[
+            { name: label },
+            { name: t("compare.left"), align: "right" },
+            { name: t("compare.right"), align: "right" },
+            { name: t("compare.difference"), align: "right" },
+          ]}
+        />
+        <tbody>
+          {(Object.keys(NAMES) as Figure[]).map((figure) => (
+            <Row key={figure} className="h-8">
+              <th scope="row" className="px-3 pl-4 text-left font-normal">
+                {t(NAMES[figure])}
+              </th>
+              <Cell align="right">{say(format, figure, left[figure])}</Cell>
+              <Cell align="right">{say(format, figure, right[figure])}</Cell>
+              <Cell align="right" quiet>
+                {signed(format, figure, right[figure] - left[figure])}
+              </Cell>
+            </Row>
+          ))}
+        </tbody>
+      </Table>
+    </div>
   );
 }
 

@@ -8,6 +8,8 @@ import { differing, type Piece } from "./words";
 export default function TextPair({ left, right, label }: PlainPairProps) {
   const { t } = useWords();
   const found = useMemo(() => differing(left, right), [left, right]);
+  // Beside nothing all of it differs: marks would say nothing.
+  if (!left || !right) return <PlainPair left={left} right={right} label={label} />;
   if (!found) {
     return (
       <>

@@ -227,6 +227,7 @@ export const en = {
   "compare.inputs": "Inputs",
   "compare.answers": "Answers",
   "compare.said": "What the model said",
+  "compare.nothing": "–",
   "compare.no_steps": "Neither has done a step of its own.",
   "compare.absent": "It has no such step.",
   "compare.taken": "Taken over from {run}.",

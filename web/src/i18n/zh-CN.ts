@@ -224,6 +224,7 @@ export const zhCN: Dictionary = {
   "compare.inputs": "输入",
   "compare.answers": "回答",
   "compare.said": "模型的话",
+  "compare.nothing": "–",
   "compare.no_steps": "两者都还没有自己的步骤。",
   "compare.absent": "它没有这一步。",
   "compare.taken": "沿用自 {run}。",
