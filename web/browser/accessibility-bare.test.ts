@@ -11,7 +11,7 @@ const USER = "user_axe_bare";
 
 withBrowser({ warm: true });
 
-const WITHOUT_ROWS = PATHS.filter((path) => !/RUN|MEMORY/.test(path));
+const WITHOUT_ROWS = PATHS.filter((path) => !/RUN|FORK|MEMORY/.test(path));
 
 test("every route is among the pages that are looked at", async () => {
   const router = await readFile(join(import.meta.dirname, "../src/router.tsx"), "utf8");
@@ -42,7 +42,7 @@ test.each(PATHS)("%s when the server fails", async (path) => {
   await page.route(/\/api\/(?!whoami)|\/health/, (route) =>
     route.fulfill({ status: 500, json: { error } }),
   );
-  await go(path.replace("RUN", "run_1").replace("MEMORY", "mem_1"));
+  await go(path.replace(/RUN|FORK/g, "run_1").replace("MEMORY", "mem_1"));
   await settled(visited);
   await isClean(visited);
 });

@@ -22,7 +22,7 @@ const turns = PATHS.map((path, place) => {
 });
 
 test.each(turns)("%s, opened in %s, then in %s", async (path, first, second) => {
-  const address = path.replace(/RUN|MEMORY/, (name) => rows[name] ?? name);
+  const address = path.replace(/RUN|FORK|MEMORY/g, (name) => rows[name] ?? name);
   const visited = await visit(address, { language: first, user: USER });
   await settled(visited);
   await isClean(visited);

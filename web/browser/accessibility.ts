@@ -6,7 +6,7 @@ import type { AxeResults, RunOptions } from "axe-core";
 import type { Page } from "playwright-core";
 import { expect, inject } from "vitest";
 import type { Language } from "~/preferences";
-import { ask, finishedRun, type Visit, wordsOf } from "./visit";
+import { ask, ended, finishedRun, type Visit, wordsOf } from "./visit";
 
 /** Of the rules, one looks at colours: it alone has something else to say of another theme. */
 const ALL: RunOptions = { runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"] };
@@ -14,7 +14,7 @@ const COLOURS: RunOptions = { runOnly: { type: "rule", values: ["color-contrast"
 
 const AXE = readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** Every page; `RUN` and `MEMORY` stand for rows that `someRows` makes. */
+/** Every page; `RUN`, `FORK` and `MEMORY` stand for rows that `someRows` makes. */
 export const PATHS = [
   "/",
   "/sessions",
@@ -26,12 +26,14 @@ export const PATHS = [
   "/runs/RUN?tab=context",
   "/runs/RUN?tab=checkpoints",
   "/runs/RUN?tab=events",
+  "/runs/RUN/compare/FORK",
   "/memory",
   "/memory?q=tea",
   "/memory?q=tea&why=MEMORY",
   "/memory/MEMORY",
   "/queue",
   "/usage",
+  "/usage?of=organisation&by=user&days=1&figure=latency",
   "/agents",
   "/tools",
   "/tools?tool=memory_search",
@@ -46,10 +48,12 @@ export const PATHS = [
 export async function someRows(user: string): Promise<Record<string, string>> {
   const address = inject("address");
   const run = await finishedRun(address, user, { input: "calls 2x4", session_key: "s_axe" });
+  const fork = await ask(address, user, `/api/runs/${run}/fork`, { from_step: 1 });
+  await ended(address, user, fork.run_id);
   await finishedRun(address, user, { input: "fail", session_key: "s_axe" });
   const memory = await ask(address, user, "/api/memories", { type: "core", text: "green tea" });
   await ask(address, user, "/api/keys", { name: "axe", rights: ["runs:read"] });
-  return { RUN: run, MEMORY: memory.id };
+  return { RUN: run, FORK: fork.run_id, MEMORY: memory.id };
 }
 
 async function violations(page: Page, options: RunOptions): Promise<string[]> {

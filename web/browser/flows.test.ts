@@ -13,6 +13,10 @@ describe.each(LANGUAGES)("in %s", (language) => {
     await page.keyboard.press("Enter");
     await page.waitForURL(/\/sessions\/s_/);
     await page.getByText("You said:").waitFor();
+    await page.getByTitle(t("chat.context.hint")).click();
+    await page.waitForURL(/\/runs\/run_.*tab=context/);
+    await page.getByRole("button", { name: new RegExp(`^${t("segment.system")}`) }).waitFor();
+    await page.goBack();
     await page.getByRole("link", { name: t("chat.trace") }).click();
     await page.waitForURL(/\/runs\/run_/);
     await page

@@ -3,6 +3,7 @@
 //
 //   `gate NAME`     says half of its answer, and goes on when the gate is opened
 //   `calls SxN`     asks for N tool calls in each of S steps
+//   `notes Sx GATE` notes in each of S steps that it was called; after the first, behind the gate
 //   `stream WxMS`   says W words, one every MS milliseconds
 //   `clock WxMS`    says W times what time it is, every MS milliseconds
 //   `hostile`       says what a page must not believe
@@ -103,6 +104,12 @@ async function answer(to: Answer, messages: Message[], passed: (gate: string) =>
     for (let n = 0; n < Number(calls[2]); n += 1) to.call(n, `s${steps}n${n}`);
     return to.end("tool_calls");
   }
+  const notes = asked(/notes (\d+)x ?([\w-]*)/);
+  if (notes && steps < Number(notes[1])) {
+    if (notes[2] && steps > 0) await passed(notes[2]);
+    to.note(`s${steps}n0`);
+    return to.end("tool_calls");
+  }
   if (asked(/weekly report|周报/)) {
     await new Promise((next) => setTimeout(next, 120 + 60 * steps));
     if (steps < REPORT_STEPS) {
@@ -178,6 +185,11 @@ class Answer {
         ? { name: "read_file", arguments: JSON.stringify({ path: `${id}.md` }) }
         : { name: "memory_search", arguments: JSON.stringify({ query: id, top_k: 1 }) };
     this.chunk({ tool_calls: [{ index, id, type: "function", function: tool }] });
+  }
+
+  note(id: string) {
+    const tool = { name: "journal__note", arguments: JSON.stringify({ id }) };
+    this.chunk({ tool_calls: [{ index: 0, id, type: "function", function: tool }] });
   }
 
   end(finish_reason: string) {

@@ -35,10 +35,11 @@ export class Server {
 
   private constructor(readonly folder: string) {}
 
-  static async start(model: string): Promise<Server> {
+  /** `more` is put behind the settings, told the folder of the server. */
+  static async start(model: string, more = (_folder: string) => ""): Promise<Server> {
     const folder = await mkdtemp(join(tmpdir(), "openintern-browser-"));
     await chmod(folder, 0o755); // The database runs as another user when we are root.
-    await writeFile(join(folder, "openintern.toml"), settings(model));
+    await writeFile(join(folder, "openintern.toml"), settings(model) + more(folder));
     const server = new Server(folder);
     await server.resume();
     return server;

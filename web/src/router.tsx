@@ -105,6 +105,14 @@ const run = createRoute({
   component: lazyRouteComponent(() => patient(() => import("~/pages/run")), "RunPage"),
 });
 
+const compare = createRoute({
+  getParentRoute: () => shell,
+  path: "/runs/$id/compare/$other",
+  /** The step that is looked at. */
+  validateSearch: (said: Said) => some({ step: place(said.step) }),
+  component: lazyRouteComponent(() => patient(() => import("~/pages/compare")), "ComparePage"),
+});
+
 const memories = createRoute({
   getParentRoute: () => shell,
   path: "/memory",
@@ -130,12 +138,22 @@ const queue = createRoute({
   component: lazyRouteComponent(() => patient(() => import("~/pages/queue")), "QueuePage"),
 });
 
-export const USAGE_FIGURES = ["cost", "tokens", "runs"] as const;
+export const USAGE_FIGURES = ["cost", "tokens", "runs", "latency"] as const;
+export const USAGE_BY = ["model", "agent", "user", "project"] as const;
 
 const usage = createRoute({
   getParentRoute: () => shell,
   path: "/usage",
-  validateSearch: (said: Said) => some({ figure: oneOf(said.figure, USAGE_FIGURES) }),
+  validateSearch: (said: Said) =>
+    some({
+      figure: oneOf(said.figure, USAGE_FIGURES),
+      by: oneOf(said.by, USAGE_BY),
+      per: oneOf(said.per, ["hour"] as const),
+      /** The last so many days. */
+      days: place(said.days),
+      /** Of the whole organisation, not of the scope alone. */
+      of: oneOf(said.of, ["organisation"] as const),
+    }),
   component: lazyRouteComponent(() => patient(() => import("~/pages/usage")), "UsagePage"),
 });
 
@@ -178,6 +196,7 @@ const routes = root.addChildren([
     session,
     runs,
     run,
+    compare,
     memories,
     memory,
     queue,

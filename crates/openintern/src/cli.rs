@@ -116,6 +116,10 @@ pub(crate) enum Command {
     Tools(Format),
     /// List the agents that can run
     Agents(Format),
+    /// Print what was used: runs, tokens, money and times, newest first
+    Usage(UsageArgs),
+    /// List the processes that work on the database; needs the right `admin`
+    Nodes(Format),
     /// Check configuration, database, model, MCP servers, disk and server; say what to do
     Doctor(DoctorArgs),
     /// Print a completion script
@@ -332,6 +336,71 @@ pub(crate) struct ListRunsArgs {
     pub(crate) page: PageArgs,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// What each row is of; users and projects are those of the whole organisation
+    #[arg(long, value_enum, default_value_t = UsageGroup::Model, env = "OPENINTERN_BY")]
+    pub(crate) by: UsageGroup,
+    /// How long the time of a row is
+    #[arg(long, value_enum, default_value_t = UsageSlot::Day, env = "OPENINTERN_PER")]
+    pub(crate) per: UsageSlot,
+    /// Of the whole organisation, not of the scope alone; needs the right `admin`
+    #[arg(long, env = "OPENINTERN_ORGANISATION")]
+    pub(crate) organisation: bool,
+    /// Of runs that were accepted at this time or later [default: 30 days ago]
+    #[arg(long, value_name = "TIME", env = "OPENINTERN_SINCE")]
+    pub(crate) since: Option<String>,
+    /// Of runs that were accepted before this time [default: now]
+    #[arg(long, value_name = "TIME", env = "OPENINTERN_UNTIL")]
+    pub(crate) until: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+/// What a row of usage is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UsageGroup {
+    Model,
+    Agent,
+    User,
+    Project,
+}
+
+impl UsageGroup {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Agent => "agent",
+            Self::User => "user",
+            Self::Project => "project",
+        }
+    }
+
+    /// A scope has one user and one project: only an organisation can be told apart by them.
+    pub(crate) const fn is_of_a_scope(self) -> bool {
+        match self {
+            Self::Model | Self::Agent => true,
+            Self::User | Self::Project => false,
+        }
+    }
+}
+
+/// How long the time of a row of usage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UsageSlot {
+    Day,
+    Hour,
+}
+
+impl UsageSlot {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Hour => "hour",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

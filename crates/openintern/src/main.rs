@@ -6,7 +6,7 @@
 //! | `config`, `folders`, `logging` | configuration, default folders, the log |
 //! | `dev`, `serve`, `doctor`, `embedder`, `reindex` | commands of the server side |
 //! | `node`, `listen`, `machine`, `skills`, `shutdown` | what those commands are made of |
-//! | `run`, `runs`, `memory`, `catalog`, `keys` | commands that ask a server |
+//! | `run`, `runs`, `memory`, `catalog`, `operators`, `keys` | commands that ask a server |
 //! | `client`, `render` | how they ask, and how events look |
 //! | `output`, `exit` | what is printed, and how a command ends |
 
@@ -26,6 +26,7 @@ mod logging;
 mod machine;
 mod memory;
 mod node;
+mod operators;
 mod output;
 mod reindex;
 mod render;
@@ -132,6 +133,8 @@ async fn dispatch(
         Command::Keys(command) => keys::keys(client, output, command, environment).await,
         Command::Tools(format) => catalog::tools(&client()?, output, format).await,
         Command::Agents(format) => catalog::agents(&client()?, output, format).await,
+        Command::Usage(args) => operators::usage(&client()?, output, args).await,
+        Command::Nodes(format) => operators::nodes(&client()?, output, format).await,
         Command::Doctor(args) => doctor::doctor(output, args, environment).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

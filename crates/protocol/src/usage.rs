@@ -18,7 +18,7 @@ pub struct UsageReport {
 pub struct UsageRow {
     /// When the hour or day (UTC) in which the runs were created began.
     pub at: Timestamp,
-    /// The model (`<provider>/<model>`), agent, user or project; null for no project.
+    /// The model (`<provider>/<model>`), agent, user or project; null for no project and no model.
     #[schema(example = "openai/gpt-5")]
     pub name: Option<String>,
     /// The number of runs.

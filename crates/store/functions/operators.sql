@@ -2,7 +2,7 @@
 
 -- Usage of a scope or, without user and project, of an organisation: of the runs that were created
 -- between two times, which their ids say (see `new_id`), a row for each hour or day and name, newest
--- first.
+-- first. Runs without a model (no worker has begun them) have the empty name, as those without a project.
 create or replace function usage_rows(
     p_org text, p_user text, p_project text, p_first uuid, p_end uuid, p_per text, p_by text,
     p_most int)
@@ -19,7 +19,7 @@ language sql stable set search_path = '' as $$
            percentile_disc(0.95) within group (order by d.ms) filter (where d.ms is not null)
     from public.runs r
     cross join lateral (
-        select case p_by when 'model' then r.model when 'agent' then r.agent_id
+        select case p_by when 'model' then coalesce(r.model, '') when 'agent' then r.agent_id
                          when 'user' then r.user_id when 'project' then r.project_id end as name
     ) k
     cross join lateral (
@@ -27,7 +27,6 @@ language sql stable set search_path = '' as $$
     ) d
     where r.org_id = p_org and r.run_id >= p_first and r.run_id < p_end
       and (p_user is null or r.user_id = p_user and r.project_id = p_project)
-      and k.name is not null
     group by 1, 2
     order by 1 desc, 2
     limit p_most

@@ -1,6 +1,7 @@
 // What can be read, as queries: the key, how it is fetched, how long it stays fresh.
 
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { type Per, slotsOf } from "~/usage/period";
 import { again, LIVE_MS } from "./again";
 import { answered, api } from "./client";
 import { ApiError } from "./error";
@@ -303,10 +304,42 @@ export const healthQuery = queryOptions({
   refetchInterval: (query) => again(query, 5 * LIVE_MS),
 });
 
-export const usageQuery = queryOptions({
-  queryKey: ["usage"],
-  queryFn: () => answered(api.GET("/api/usage")),
+/** The processes that work on the database; of those who administer the organisation. */
+export const nodesQuery = queryOptions({
+  queryKey: ["nodes"],
+  queryFn: () => answered(api.GET("/api/nodes")),
+  refetchInterval: (query) => again(query, LIVE_MS),
 });
+
+export type UsageAsked = {
+  days: number;
+  per: Per;
+  by: "model" | "agent" | "user" | "project";
+  /** Of the whole organisation, not of the scope alone. */
+  isOfAll: boolean;
+};
+
+export const usageQuery = (asked: UsageAsked) =>
+  queryOptions({
+    queryKey: ["usage", asked],
+    queryFn: () => {
+      const { per, by, isOfAll } = asked;
+      const when = { since: slotsOf(asked)[0]!, per };
+      if (isOfAll) {
+        return answered(api.GET("/api/usage/organisation", { params: { query: { ...when, by } } }));
+      }
+      const known = by === "agent" ? by : "model";
+      return answered(api.GET("/api/usage", { params: { query: { ...when, by: known } } }));
+    },
+  });
+
+/** What the runs of the scope come to, over the same time. */
+export const runSummaryQuery = (asked: UsageAsked) =>
+  queryOptions({
+    queryKey: ["usage", "summary", { days: asked.days, per: asked.per }],
+    queryFn: () =>
+      answered(api.GET("/api/runs/summary", { params: { query: { since: slotsOf(asked)[0]! } } })),
+  });
 
 /** Tools and agents are few: all of them at once. */
 export const toolsQuery = queryOptions({

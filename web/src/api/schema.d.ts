@@ -2774,7 +2774,7 @@ export interface components {
             /** @description When the hour or day (UTC) in which the runs were created began. */
             at: components["schemas"]["Timestamp"];
             /**
-             * @description The model (`<provider>/<model>`), agent, user or project; null for no project.
+             * @description The model (`<provider>/<model>`), agent, user or project; null for no project and no model.
              * @example openai/gpt-5
              */
             name?: string | null;

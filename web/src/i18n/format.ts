@@ -30,7 +30,20 @@ export function formatter(language: string, timeZone: Preferences["timeZone"]) {
     timeStyle: "long",
     hour12: false,
   });
-  const calendar = new Intl.DateTimeFormat(language, { month: "short", day: "numeric" });
+  const calendar = new Intl.DateTimeFormat(language, {
+    timeZone: "UTC",
+    month: "short",
+    day: "numeric",
+  });
+  const hours = new Intl.DateTimeFormat(language, {
+    timeZone: "UTC",
+    month: "short",
+    day: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    hour12: false,
+  });
+  const percent = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
 
   return {
@@ -49,8 +62,12 @@ export function formatter(language: string, timeZone: Preferences["timeZone"]) {
     time: (at: string) => clock.format(new Date(at)),
     /** With seconds and zone, for tooltips and details. */
     exactTime: (at: string) => exact.format(new Date(at)),
-    /** A calendar day, `2026-01-31`. */
-    day: (day: string) => calendar.format(new Date(`${day}T00:00`)),
+    /** The calendar day, in UTC, in which a time is. */
+    day: (at: string) => calendar.format(new Date(at)),
+    /** The hour of it, in UTC. */
+    hour: (at: string) => hours.format(new Date(at)),
+    /** Of 0 to 1. */
+    share: (share: number) => percent.format(share),
     ago(at: string, now = Date.now()) {
       const past = new Date(at).getTime() - now;
       const size = Math.abs(past);

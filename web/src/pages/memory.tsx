@@ -98,6 +98,7 @@ function About({ memory }: { memory: Memory }) {
                 key="run"
                 to="/runs/$id"
                 params={{ id: memory.origin.run_id }}
+                search={{ tab: "context", step: memory.origin.step }}
                 className="text-accent hover:underline"
               >
                 {t("memory.by_run", { run: memory.origin.run_id, step: memory.origin.step })}

@@ -4,8 +4,10 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { healthQuery, queueQuery, runsQuery } from "~/api/queries";
+import { useCan } from "~/app/identity";
 import { useWords } from "~/i18n";
 import { useRunNews } from "~/live/use-run-news";
+import { Nodes } from "~/queue/nodes";
 import { Badge } from "~/ui/badge";
 import { Card, Page } from "~/ui/page";
 import { Sparkline } from "~/ui/sparkline";
@@ -64,9 +66,11 @@ export function QueuePage() {
   );
 }
 
+/** All of them together for everybody; each by itself for those who may see the nodes. */
 function Workers() {
   const { t, format } = useWords();
-  const { data, error } = useQuery(healthQuery);
+  const maySeeNodes = useCan("admin");
+  const { data, error, refetch } = useQuery(healthQuery);
   const workers = data?.workers;
   return (
     <section>
@@ -78,9 +82,9 @@ function Workers() {
           </Badge>
         )}
       </h2>
-      {error && <Failure error={error} />}
+      {error && <Failure error={error} onRetry={() => refetch()} />}
       {workers && (
-        <Card className="p-4">
+        <Card className="mb-3 p-4">
           <p className="text-sm">
             {t("workers.nodes", { n: workers.nodes })}{" "}
             <span className="text-muted">
@@ -98,6 +102,7 @@ function Workers() {
           </div>
         </Card>
       )}
+      {maySeeNodes ? <Nodes /> : <p className="text-meta text-muted">{t("nodes.right")}</p>}
     </section>
   );
 }
@@ -114,15 +119,21 @@ function AtWork() {
     ...runsQuery({ status: "pending" }),
     refetchInterval,
   });
-  const runs = [running, pending].flatMap(({ data }) => data?.pages[0]?.runs ?? []);
+  const lists = [running, pending];
+  const runs = lists.flatMap(({ data }) => data?.pages[0]?.runs ?? []);
+  const failed = lists.find(({ error }) => error);
+  const areRead = lists.every(({ data }) => data);
   return (
     <section>
       <h2 className="mb-2 text-section font-semibold">{t("queue.runs")}</h2>
-      {runs.length === 0 ? (
+      {failed && <Failure error={failed.error} onRetry={() => failed.refetch()} />}
+      {!areRead && !failed && <LoadingRows rows={3} />}
+      {areRead && runs.length === 0 && (
         <Card>
           <Empty title={t("queue.idle")} />
         </Card>
-      ) : (
+      )}
+      {runs.length > 0 && (
         <Table label={t("queue.runs")}>
           <Head
             columns={[

@@ -2,7 +2,7 @@
 
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
-import { RotateCcw, Square } from "lucide-react";
+import { GitCompare, RotateCcw, Square } from "lucide-react";
 import { useEffect } from "react";
 import { answered, api } from "~/api/client";
 import { runQuery } from "~/api/queries";
@@ -20,7 +20,7 @@ import type { Spans } from "~/run/spans";
 import { Trace } from "~/run/trace/trace";
 import { type RunView, useRunTrace } from "~/run/use-run-log";
 import { Badge, Figure } from "~/ui/badge";
-import { Button } from "~/ui/button";
+import { Button, buttonClasses } from "~/ui/button";
 import { CopyButton } from "~/ui/copy";
 import { Failure } from "~/ui/states";
 import { StatusBadge } from "~/ui/status-badge";
@@ -159,6 +159,16 @@ function Actions({ run }: { run: Run }) {
   return (
     <div className="ml-auto flex items-center gap-2">
       <CopyButton text={location.href}>{t("run.link")}</CopyButton>
+      {run.parent_run_id && (
+        <Link
+          to="/runs/$id/compare/$other"
+          params={{ id: run.parent_run_id, other: run.run_id }}
+          className={buttonClasses("plain")}
+        >
+          <GitCompare size={14} aria-hidden />
+          {t("compare.with_origin")}
+        </Link>
+      )}
       {mayWrite && hasEnded(run.status) && (
         <Button onClick={again} disabled={send.isPending}>
           <RotateCcw size={14} aria-hidden />

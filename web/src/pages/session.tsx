@@ -10,6 +10,7 @@ import { runQuery, sessionRunsQuery } from "~/api/queries";
 import { hasEnded, type IfBusy, type Run } from "~/api/types";
 import { useCan } from "~/app/identity";
 import { Composer, type ComposerHandle } from "~/chat/composer";
+import { ContextMeter } from "~/chat/context-meter";
 import { type Message, newMessageKey, useFork, useSend } from "~/chat/send";
 import type { TurnActions } from "~/chat/turn";
 import { turnsOf } from "~/chat/turns";
@@ -190,12 +191,13 @@ function Conversation({ session }: { session: string }) {
             {t("forbidden.right", { right: "runs:write" })}
           </p>
         )}
-        <p className="mt-1.5 flex justify-center gap-2 text-meta text-faint">
+        <div className="mt-1.5 flex items-center justify-center gap-3 text-meta text-faint">
           <code className="truncate font-mono">{session}</code>
           <Link to="/runs" search={{ session }} className="hover:underline">
             {t("session.runs")}
           </Link>
-        </p>
+          <ContextMeter runs={runs} />
+        </div>
       </div>
     </div>
   );

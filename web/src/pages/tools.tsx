@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { toolsQuery } from "~/api/queries";
-import type { Tool } from "~/api/types";
+import type { LeftOutTool, TaughtModel, Tool } from "~/api/types";
 import { useWords } from "~/i18n";
 import { Badge, type Tone } from "~/ui/badge";
 import { Button } from "~/ui/button";
@@ -99,6 +99,7 @@ export function ToolsPage() {
           </tbody>
         </Table>
       )}
+      {data && <Notes leftOut={data.left_out} taught={data.taught} />}
       {shown && (
         <Dialog side title={shown.name} onClose={() => open(undefined)}>
           <div className="grid gap-4">
@@ -113,6 +114,46 @@ export function ToolsPage() {
         </Dialog>
       )}
     </Page>
+  );
+}
+
+type NotesProps = { leftOut: LeftOutTool[]; taught: TaughtModel[] };
+
+/** Tools that are offered and cannot be used, and models that are asked in another way. */
+function Notes({ leftOut, taught }: NotesProps) {
+  const { t } = useWords();
+  if (leftOut.length + taught.length === 0) return null;
+  return (
+    <div className="mt-6 grid gap-6">
+      {leftOut.length > 0 && (
+        <NoteList
+          title={t("tools.left_out")}
+          notes={leftOut.map(({ name, reason }) => [name, reason])}
+        />
+      )}
+      {taught.length > 0 && (
+        <NoteList
+          title={t("tools.taught")}
+          notes={taught.map(({ model, lessons }) => [model, lessons.join("; ")])}
+        />
+      )}
+    </div>
+  );
+}
+
+function NoteList({ title, notes }: { title: string; notes: [name: string, words: string][] }) {
+  return (
+    <section>
+      <h2 className="mb-2 text-section font-semibold">{title}</h2>
+      <ul className="grid gap-1.5 rounded-card border border-line bg-panel px-4 py-3 text-sm">
+        {notes.map(([name, words]) => (
+          <li key={name} className="wrap-any">
+            <code className="mr-2 font-mono text-meta">{name}</code>
+            <span className="text-muted">{words}</span>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 

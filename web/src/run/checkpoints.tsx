@@ -2,7 +2,7 @@
 
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { GitFork } from "lucide-react";
+import { GitCompare, GitFork } from "lucide-react";
 import { useState } from "react";
 import { checkpointsQuery, forksQuery } from "~/api/queries";
 import type { Checkpoint, Run } from "~/api/types";
@@ -10,9 +10,9 @@ import { useCan } from "~/app/identity";
 import { newMessageKey, useFork } from "~/chat/send";
 import { useWords } from "~/i18n";
 import { Badge } from "~/ui/badge";
-import { Button } from "~/ui/button";
+import { Button, buttonClasses } from "~/ui/button";
 import { Dialog } from "~/ui/dialog";
-import { Field, Textarea } from "~/ui/field";
+import { Field, Input, Textarea } from "~/ui/field";
 import { JsonView } from "~/ui/json-view";
 import { LoadMore } from "~/ui/load-more";
 import { Empty, Failure, LoadingRows } from "~/ui/states";
@@ -28,6 +28,7 @@ export function Checkpoints({ run }: { run: Run }) {
   return (
     <div className="mx-auto grid h-full max-w-[940px] content-start gap-4 overflow-y-auto px-4 py-4">
       <Family run={run} />
+      <CompareWith run={run} />
       {list.error && <Failure error={list.error} onRetry={() => list.refetch()} />}
       {list.isPending && <LoadingRows rows={5} />}
       {list.data && checkpoints.length === 0 && <Empty title={t("checkpoints.empty")} />}
@@ -103,6 +104,7 @@ function Family({ run }: { run: Run }) {
             ? t("fork.from", { step: run.forked_from_step })
             : t("fork.from_start")}
           <RunLink id={run.parent_run_id} />
+          <CompareLink left={run.parent_run_id} right={run.run_id} />
         </li>
       )}
       {forks.map((fork) => (
@@ -113,6 +115,7 @@ function Family({ run }: { run: Run }) {
             : t("fork.to_start")}
           <RunLink id={fork.run_id} />
           <StatusBadge status={fork.status} />
+          <CompareLink left={run.run_id} right={fork.run_id} />
         </li>
       ))}
     </ul>
@@ -129,6 +132,46 @@ const RunLink = ({ id }: { id: string }) => (
     {id}
   </Link>
 );
+
+function CompareLink({ left, right }: { left: string; right: string }) {
+  const { t } = useWords();
+  return (
+    <Link
+      to="/runs/$id/compare/$other"
+      params={{ id: left, other: right }}
+      className={buttonClasses("ghost", "h-7 px-2 text-meta")}
+    >
+      <GitCompare size={13} aria-hidden />
+      {t("compare.with")}
+    </Link>
+  );
+}
+
+/** Any other run of the scope can be put beside this one. */
+function CompareWith({ run }: { run: Run }) {
+  const { t } = useWords();
+  const navigate = useNavigate();
+  const open = (data: FormData) => {
+    const other = String(data.get("other")).trim();
+    void navigate({ to: "/runs/$id/compare/$other", params: { id: run.run_id, other } });
+  };
+  return (
+    <form action={open} className="flex items-center gap-2">
+      <Input
+        name="other"
+        required
+        pattern="\s*run_[0-9a-z]{26}\s*"
+        aria-label={t("compare.other")}
+        placeholder={t("compare.other")}
+        className="max-w-[320px] font-mono text-meta"
+      />
+      <Button type="submit">
+        <GitCompare size={14} aria-hidden />
+        {t("compare.with")}
+      </Button>
+    </form>
+  );
+}
 
 type ForkProps = { run: Run; step: number; onClose: () => void };
 

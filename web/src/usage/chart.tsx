@@ -1,31 +1,47 @@
-// Bars of thirty days, stacked by model. The table below has the same in figures.
+// Usage over time: bars, stacked by name, or a line for each where figures do not add up. The tables
+// below it have the same in figures.
 
 import type { UsageRow } from "~/api/types";
 import { useWords } from "~/i18n";
 import { Card } from "~/ui/page";
+import type { Per } from "./period";
 
-const DAYS = 30;
 const HEIGHT = 180;
+const SLOT = 20;
 const FILLS = ["fill-mark-llm", "fill-mark-tool", "fill-mark-memory", "fill-mark-note"];
+const STROKES = ["stroke-mark-llm", "stroke-mark-tool", "stroke-mark-memory", "stroke-mark-note"];
 const DOTS = ["bg-mark-llm", "bg-mark-tool", "bg-mark-memory", "bg-mark-note"];
-/** Models beyond those that have a colour of their own. */
-const REST = "fill-mark-step";
 
 type Props = {
   label: string;
-  days: UsageRow[];
-  figureOf: (day: UsageRow) => number;
+  /** The beginnings of the hours or days, the latest last. */
+  slots: string[];
+  per: Per;
+  /** The rows of each name, in the order of the colours. */
+  groups: [name: string, rows: UsageRow[]][];
+  figureOf: (row: UsageRow) => number | null;
   say: (value: number) => string;
+  shape: "bars" | "lines";
 };
 
-export function UsageChart({ label, days, figureOf, say }: Props) {
-  const { format } = useWords();
-  const models = [...new Set(days.map(({ name }) => name))];
-  const bars = lastDays().map((day) => {
-    const parts = days.filter((one) => one.at.startsWith(day));
-    return { day, parts, sum: parts.reduce((all, one) => all + figureOf(one), 0) };
+export function UsageChart({ label, slots, per, groups, figureOf, say, shape }: Props) {
+  const { t, format } = useWords();
+  const series = groups.map(([name, rows]) => {
+    const at = new Map(rows.map((row) => [Date.parse(row.at), figureOf(row)]));
+    return { name, values: slots.map((slot) => at.get(Date.parse(slot)) ?? null) };
   });
-  const most = Math.max(...bars.map(({ sum }) => sum)) || 1;
+  const tops = slots.map((_, place) => {
+    const values = series.map(({ values }) => values[place] ?? 0);
+    return shape === "bars" ? values.reduce((all, one) => all + one, 0) : Math.max(0, ...values);
+  });
+  const most = Math.max(...tops);
+  const scale = HEIGHT / (most || 1);
+  const when = (slot: string) => (per === "hour" ? format.hour(slot) : format.day(slot));
+  const words = t("usage.chart", {
+    figure: label,
+    most: say(most),
+    when: when(slots[tops.indexOf(most)]!),
+  });
   return (
     <Card className="p-4">
       <div className="flex justify-between text-meta text-muted">
@@ -34,46 +50,47 @@ export function UsageChart({ label, days, figureOf, say }: Props) {
       </div>
       <svg
         role="img"
-        aria-label={label}
-        viewBox={`0 0 ${DAYS * 20} ${HEIGHT}`}
+        aria-label={words}
+        viewBox={`0 0 ${slots.length * SLOT} ${HEIGHT}`}
         preserveAspectRatio="none"
-        className="mt-2 h-[180px] w-full border-b border-line"
+        className="mt-2 h-[180px] w-full overflow-visible border-b border-line"
       >
-        {bars.map(({ day, parts, sum }, place) => {
-          let top = HEIGHT - (sum / most) * HEIGHT;
-          return (
-            <g key={day}>
-              <title>{`${format.day(day)}: ${say(sum)}`}</title>
-              <rect x={place * 20} width={20} height={HEIGHT} className="fill-transparent" />
-              {parts.map((part) => {
-                const height = (figureOf(part) / most) * HEIGHT;
-                const at = top;
-                top += height;
-                const fill = FILLS[models.indexOf(part.name)] ?? REST;
-                return (
-                  <rect
-                    key={part.name}
-                    x={place * 20 + 3}
-                    y={at}
-                    width={14}
-                    height={height}
-                    className={fill}
-                  />
-                );
-              })}
-            </g>
-          );
-        })}
+        {shape === "bars"
+          ? slots.map((slot, place) => (
+              <Stack
+                key={slot}
+                place={place}
+                scale={scale}
+                values={series.map((one) => one.values)}
+              />
+            ))
+          : series.map(({ name, values }, place) => (
+              <Line key={name} values={values} scale={scale} look={STROKES[place]} />
+            ))}
+        {slots.map((slot, place) => (
+          <rect
+            key={slot}
+            x={place * SLOT}
+            width={SLOT}
+            height={HEIGHT}
+            className="fill-transparent hover:fill-(--shade)"
+          >
+            <title>{`${when(slot)}: ${say(tops[place]!)}`}</title>
+          </rect>
+        ))}
       </svg>
       <div className="mt-1 flex justify-between text-meta text-muted">
-        <span>{format.day(bars[0]!.day)}</span>
-        <span>{format.day(bars.at(-1)!.day)}</span>
+        <span>{when(slots[0]!)}</span>
+        <span>{when(slots.at(-1)!)}</span>
       </div>
       <ul className="mt-3 flex flex-wrap gap-x-4 gap-y-1 text-meta text-muted">
-        {models.map((model, place) => (
-          <li key={model} className="flex items-center gap-1.5">
-            <span aria-hidden className={`size-2 rounded-[2px] ${DOTS[place] ?? "bg-mark-step"}`} />
-            {model}
+        {series.map(({ name }, place) => (
+          <li key={name} className="flex min-w-0 items-center gap-1.5">
+            <span
+              aria-hidden
+              className={`size-2 shrink-0 rounded-[2px] ${DOTS[place] ?? "bg-mark-step"}`}
+            />
+            <span className="truncate">{name}</span>
           </li>
         ))}
       </ul>
@@ -81,11 +98,48 @@ export function UsageChart({ label, days, figureOf, say }: Props) {
   );
 }
 
-/** The last thirty days, UTC as the server counts them. */
-function lastDays(): string[] {
-  return Array.from({ length: DAYS }, (_, ago) => {
-    const at = new Date();
-    at.setUTCDate(at.getUTCDate() - (DAYS - 1 - ago));
-    return at.toISOString().slice(0, 10);
+type StackProps = { place: number; scale: number; values: (number | null)[][] };
+
+function Stack({ place, scale, values }: StackProps) {
+  let top = HEIGHT;
+  return values.map((of, name) => {
+    const height = (of[place] ?? 0) * scale;
+    top -= height;
+    if (height === 0) return null;
+    return (
+      <rect
+        // biome-ignore lint/suspicious/noArrayIndexKey: names keep their places
+        key={name}
+        x={place * SLOT + 3}
+        y={top}
+        width={SLOT - 6}
+        height={height}
+        className={FILLS[name] ?? "fill-mark-step"}
+      />
+    );
   });
+}
+
+type LineProps = { values: (number | null)[]; scale: number; look: string | undefined };
+
+/** Through the slots that have a figure; one by itself is a short dash. */
+function Line({ values, scale, look = "stroke-mark-step" }: LineProps) {
+  let path = "";
+  values.forEach((value, place) => {
+    if (value === null) return;
+    const [x, y] = [place * SLOT, HEIGHT - value * scale];
+    const isAlone = values[place - 1] == null;
+    path += isAlone ? `M${x + 4} ${y}H${x + SLOT - 4}` : `L${x + SLOT / 2} ${y}`;
+  });
+  return (
+    <path
+      d={path}
+      fill="none"
+      strokeWidth="2"
+      strokeLinejoin="round"
+      strokeLinecap="round"
+      vectorEffect="non-scaling-stroke"
+      className={look}
+    />
+  );
 }

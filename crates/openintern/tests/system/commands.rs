@@ -132,6 +132,28 @@ fn scopes(dev: &Dev) {
     answer(odd).expect(2);
 }
 
+/// What was used, and who works.
+fn operators(dev: &Dev) {
+    dev.ask(["run", "hello", "--wait"]).expect(0);
+    let json = |text: String| serde_json::from_str::<Vec<Value>>(&text).unwrap();
+    let usage = json(dev.ask(["usage", "--json"]).expect(0));
+    assert_eq!(usage[0]["name"], "demo/default");
+    let day = usage[0]["at"].as_str().unwrap()[..10].to_owned();
+    assert!(dev.ask(["usage"]).expect(0).starts_with(&format!("{day}\tdemo/default\t")));
+    let by_user = dev.ask(["usage", "--by", "user", "--per", "hour"]).expect(0);
+    assert!(by_user.contains("\tuser_"), "{by_user}");
+    let projects = dev.ask(["usage", "--by", "project"]).expect(0);
+    assert!(projects.contains("\tno project\t"), "{projects}");
+    let since = ["usage", "--organisation", "--since", "2020-01-01T00:00:00Z"];
+    dev.ask(since).expect(2);
+    dev.ask(["usage", "--by", "colour"]).expect(2);
+
+    let nodes = json(dev.ask(["nodes", "--json"]).expect(0));
+    assert_eq!(nodes[0]["is_alive"], true);
+    let id = nodes[0]["node_id"].as_str().unwrap();
+    assert!(dev.ask(["nodes"]).expect(0).starts_with(&format!("{id}\talive\t")));
+}
+
 fn catalogs(dev: &Dev) {
     let tools = dev.ask(["tools", "--json"]).expect(0);
     let tools: Vec<Value> = serde_json::from_str(&tools).unwrap();
@@ -142,6 +164,7 @@ fn catalogs(dev: &Dev) {
     assert!(names.contains(&"textkit__date_add"), "{names:?}");
     assert!(dev.ask(["tools"]).expect(0).contains("memory_search\tbuiltin\tread_only\t"));
     assert!(dev.ask(["agents"]).expect(0).starts_with("main\tdemo/default\t"));
+    operators(dev);
 
     let document: Value = serde_json::from_str(&answer(openintern(["openapi"])).expect(0)).unwrap();
     assert_eq!(document["openapi"], "3.1.0");

@@ -59,6 +59,8 @@ async fn usage_is_summed_by_time_and_what_is_asked_for() {
     assert_eq!(all("").await, [(json!("user_a"), json!(2))]);
     assert_eq!(all("by=project").await, [(Value::Null, json!(1)), (json!("p"), json!(1))]);
     assert_eq!(all("by=model&per=hour").await, [(json!("demo/default"), json!(2))]);
+    served.create("a run that no model has been asked for").await;
+    assert_eq!(all("by=model").await, [(Value::Null, json!(1)), (json!("demo/default"), json!(2))]);
     let elsewhere = served.bare("GET", "/api/usage/organisation").header("x-org-id", "org_b");
     assert_eq!(answer(elsewhere).await.expect(200), nothing);
 

@@ -14,7 +14,7 @@ import { Empty, Failure, LoadingRows } from "~/ui/states";
 import { useIsSeen } from "~/ui/use-is-seen";
 import type { Spans } from "../spans";
 import type { RunView } from "../use-run-log";
-import { newIn, wordsOf } from "./words";
+import { newIn, roomOf, wordsOf } from "./words";
 
 /** Colours of the parts; what is written beside them says the same. */
 const FILLS: Record<SegmentKind, string> = {
@@ -97,10 +97,6 @@ function Call({ runId, step, isShown }: { runId: string; step: number; isShown: 
     </li>
   );
 }
-
-/** Prompt and answer together: what the parts are parts of. */
-const roomOf = (segments: ContextSegment[]) =>
-  segments.reduce((all, { tokens }) => all + tokens, 0);
 
 /** How the parts share the window; tall, how they share what was sent. */
 function Bar({ context, tall }: { context: StepContext | null; tall?: boolean }) {

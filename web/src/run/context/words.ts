@@ -5,6 +5,10 @@
 
 import type { ContextSegment, ContextText } from "~/api/types";
 
+/** Prompt and answer together: what the parts are parts of. */
+export const roomOf = (segments: ContextSegment[]) =>
+  segments.reduce((all, { tokens }) => all + tokens, 0);
+
 export type Sent = { role: string; content: string; tool_calls?: unknown[] };
 
 export type Words =
