@@ -53,7 +53,6 @@ const EXPIRE_EVERY: Duration = Duration::from_millis(200);
 const ENTER_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last writes may take once runs were told to stop.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// How long what it still says to the database may take then.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -331,14 +330,23 @@ async fn hold(
     drop(held);
     if exit == RunExit::Abandoned {
         failpoint::pass("before_release");
-        if let Err(error) = store.release(std::slice::from_ref(&lease)).await {
-            tracing::debug!(run_id = %claim.run_id, error = %error, "a run was not released; its lease will expire");
+        tokio::select! {
+            released = store.release(std::slice::from_ref(&lease)) => if let Err(error) = released {
+                tracing::debug!(run_id = %claim.run_id, error = %error, "a run was not released; its lease will expire");
+            },
+            // A database that is silent answers none of them, a few at a time.
+            () = stopped_for(&shared, RELEASE_TIMEOUT) => {}
         }
         failpoint::pass("after_release");
     }
     drop(place);
     shared.place_freed.notify_one();
     shared.run_ended.notify_one();
+}
+
+async fn stopped_for(shared: &WorkerState, time: Duration) {
+    shared.stopping.cancelled().await;
+    tokio::time::sleep(time).await;
 }
 
 /// Removes the run from those that are held, even when its task panics, so that its lease is not renewed.

@@ -302,6 +302,7 @@ async fn check_however_many_wait(claim: &'static str, also: &'static str) {
     for statement in ["select", "analyze"] {
         sqlx::raw_sql(statement).execute(&mut admin).await.unwrap();
         let many = buffers_of(claim, url).await;
+        println!("{few} buffers with 100 organisations, {many} with 10,000, after `{statement}`");
         assert!(
             many <= 2 * few,
             "after `{statement}`: {few} buffers with 100 organisations, {many} with 10,000"
