@@ -289,6 +289,7 @@ async fn buffers_of(claim: &'static str, url: &str) -> i64 {
 
 /// Holds a claim's buffers with 10,000 organisations against those with 100; `also` is done for the
 /// runs that were put into the queue.
+#[allow(clippy::print_stdout)] // Figures, for `--nocapture`.
 async fn check_however_many_wait(claim: &'static str, also: &'static str) {
     let (_store, database) = fresh_with_database().await;
     let url = &database.admin_url;
