@@ -113,15 +113,12 @@ async fn measure_on(machine: &Machine) -> Result<()> {
         done.store(true, Ordering::Relaxed);
         claims
     };
-    let starts = asker.start_runs(|| done.load(Ordering::Relaxed));
-    let (claims, starts, most) = tokio::join!(count, starts, most_memory(&server, &done));
+    let beside = asker.ask_for(|_| done.load(Ordering::Relaxed));
+    let (claims, beside, most) = tokio::join!(count, beside, most_memory(&server, &done));
     let claims: Vec<_> = claims?.iter().map(|each| format!("{each:.0}")).collect();
     let seconds = PART.as_secs();
     println!("  claims a second, {seconds} s by {seconds} s               {}", claims.join(", "));
-    let (number, [p50, p99]) = (starts.as_ref().map_or(0, Vec::len), ends_of(&starts?));
-    println!(
-        "  another organisation's run ends after          {p50:.0} / {p99:.0} ms (p50 / p99), of {number}"
-    );
+    println!("  another organisation meanwhile                 {}", beside?);
     print_memory(&server, most).await?;
     server.stop().await
 }
@@ -145,10 +142,6 @@ async fn enqueue(machine: &Machine) -> Result<()> {
     .execute(&mut admin)
     .await?;
     Ok(admin.close().await?)
-}
-
-fn ends_of(times: &[Duration]) -> [f64; 2] {
-    [50, 99].map(|part| quantile(times, part).as_secs_f64() * 1e3)
 }
 
 /// The most memory that a server had, in MiB.
@@ -185,7 +178,7 @@ struct Waits {
 impl std::fmt::Display for Waits {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let of = |times: &[Duration]| {
-            let [p50, p99] = ends_of(times);
+            let [p50, p99] = [50, 99].map(|part| quantile(times, part).as_secs_f64() * 1e3);
             format!("{p50:.0} / {p99:.0} ms (p50 / p99)")
         };
         let asked = self.get.len() + self.post.len();
@@ -266,17 +259,6 @@ impl Asker {
             before = now;
         }
         Ok(claims)
-    }
-
-    /// How long runs of another organisation take from the request to their end, one after another.
-    async fn start_runs(&self, enough: impl Fn() -> bool) -> Result<Vec<Duration>> {
-        let mut times = Vec::new();
-        while !enough() {
-            let began = Instant::now();
-            self.run("org_other", "say 10").await?;
-            times.push(began.elapsed());
-        }
-        Ok(times)
     }
 
     /// Follows a run as often as may be, each to its end; says how many bytes came.

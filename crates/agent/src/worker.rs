@@ -45,8 +45,8 @@ const BUSY_RUNS: usize = 4;
 /// Where fewer than one in so many places are free, an organisation may wait for the next one though
 /// others are free: they are kept for who comes next (`store::queue`).
 const PLACES_PER_KEPT: usize = 8;
-/// How often a worker without memory for another run looks whether there is some.
-const LOOK_AT_MEMORY: Duration = Duration::from_millis(200);
+/// How often a worker without room for another run, in memory or at the database, looks again.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 /// How often the runs of dead workers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait before registering again.
@@ -232,10 +232,10 @@ async fn claim_runs(shared: Arc<WorkerState>) {
     let places = shared.places.available_permits();
     while !shared.stopping.is_cancelled() {
         let free = shared.places.available_permits();
-        if free == 0 || !has_memory(&shared) {
+        if free == 0 || !has_room(&shared) {
             tokio::select! {
                 () = shared.place_freed.notified() => {}
-                () = tokio::time::sleep(LOOK_AT_MEMORY), if free > 0 => {}
+                () = tokio::time::sleep(LOOK_FOR_ROOM), if free > 0 => {}
                 () = shared.stopping.cancelled() => {}
             }
             continue;
@@ -295,8 +295,9 @@ async fn claim_runs(shared: Arc<WorkerState>) {
 }
 
 /// Whether another run may come. One always may: what else is in memory does not go for waiting.
-fn has_memory(shared: &WorkerState) -> bool {
-    shared.runs.is_empty() || (shared.runtime.parts.has_memory)()
+fn has_room(shared: &WorkerState) -> bool {
+    let parts = &shared.runtime.parts;
+    shared.runs.is_empty() || ((parts.has_memory)() && !parts.store.is_behind())
 }
 
 /// Executes one run, and frees its place afterwards.
