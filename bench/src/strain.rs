@@ -1,5 +1,6 @@
 //! What a server holds in memory, and how long others wait, while one organisation asks for as much
-//! as it may: a thousand followers of a run with a large answer, and a run that asks for gigabytes.
+//! as it may: a thousand followers of a run with a large answer, and a run that asks for gigabytes. Then
+//! the same while ten thousand organisations wait, each with runs of its own.
 
 use std::{
     fs,
@@ -12,6 +13,7 @@ use futures::future::join_all;
 use reqwest::Client;
 use retrieval::figures::quantile;
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
 use crate::{
@@ -26,6 +28,12 @@ const ANSWER_BYTES: usize = 4_000_000;
 /// Calls of each step of the run that reads, and bytes of the file.
 const CALLS: usize = 60;
 const FILE_BYTES: usize = 1_000_000;
+/// Organisations that wait, and runs of each.
+const ORGS_WAITING: i32 = 10_000;
+const RUNS_OF_EACH: i32 = 20;
+/// How long claims are counted while they wait, in parts of so much.
+const PARTS: usize = 6;
+const PART: Duration = Duration::from_secs(5);
 /// Requests of another organisation while nothing else is asked for.
 const ALONE: usize = 100;
 const BETWEEN: Duration = Duration::from_millis(20);
@@ -96,7 +104,44 @@ async fn measure_on(machine: &Machine) -> Result<()> {
     let asked = calls.reads() * FILE_BYTES as u64;
     println!("a run that asked for {:.1} GB of results ends as {}", asked as f64 / 1e9, ended?.end);
     print_memory(&server, most).await?;
+
+    enqueue(machine).await?;
+    println!("{ORGS_WAITING} organisations wait, each with {RUNS_OF_EACH} runs");
+    let done = AtomicBool::new(false);
+    let count = async {
+        let claims = asker.claims().await;
+        done.store(true, Ordering::Relaxed);
+        claims
+    };
+    let beside = asker.ask_for(|_| done.load(Ordering::Relaxed));
+    let (claims, beside, most) = tokio::join!(count, beside, most_memory(&server, &done));
+    let claims: Vec<_> = claims?.iter().map(|each| format!("{each:.0}")).collect();
+    let seconds = PART.as_secs();
+    println!("  claims a second, {seconds} s by {seconds} s               {}", claims.join(", "));
+    println!("  another organisation meanwhile                 {}", beside?);
+    print_memory(&server, most).await?;
     server.stop().await
+}
+
+/// Puts the runs of many organisations into the queue, through the database: by the API it takes minutes,
+/// in which workers take them out again.
+async fn enqueue(machine: &Machine) -> Result<()> {
+    let mut admin = PgConnection::connect(machine.database.admin_url()).await?;
+    sqlx::query(
+        "with created as (
+             insert into runs (org_id, run_id, user_id, project_id, session_key, agent_id, input)
+             select 'org_' || org, run, 'user', '', run::text, 'main', 'say 10'
+             from (select org, gen_random_uuid() as run
+                   from generate_series(1, $1) as org, generate_series(1, $2)) new
+             returning org_id, run_id, user_id, project_id, session_key)
+         insert into queue (org_id, run_id, user_id, project_id, session_key)
+         select org_id, run_id, user_id, project_id, session_key from created",
+    )
+    .bind(ORGS_WAITING)
+    .bind(RUNS_OF_EACH)
+    .execute(&mut admin)
+    .await?;
+    Ok(admin.close().await?)
 }
 
 /// The most memory that a server had, in MiB.
@@ -193,6 +238,27 @@ impl Asker {
             sleep(BETWEEN).await;
         }
         Ok(waits)
+    }
+
+    /// Claims of the server a second, part by part.
+    async fn claims(&self) -> Result<Vec<f64>> {
+        let claimed = async || -> Result<f64> {
+            let text =
+                self.client.get(format!("{}/metrics", self.url)).send().await?.text().await?;
+            let line =
+                text.lines().find_map(|line| line.strip_prefix("openintern_runs_claimed_total "));
+            Ok(line.context("claims are counted")?.parse()?)
+        };
+        let mut claims = Vec::new();
+        let mut before = claimed().await?;
+        for _ in 0..PARTS {
+            let began = Instant::now();
+            sleep(PART).await;
+            let now = claimed().await?;
+            claims.push((now - before) / began.elapsed().as_secs_f64());
+            before = now;
+        }
+        Ok(claims)
     }
 
     /// Follows a run as often as may be, each to its end; says how many bytes came.

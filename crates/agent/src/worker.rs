@@ -45,15 +45,14 @@ const BUSY_RUNS: usize = 4;
 /// Where fewer than one in so many places are free, an organisation may wait for the next one though
 /// others are free: they are kept for who comes next (`store::queue`).
 const PLACES_PER_KEPT: usize = 8;
-/// How often a worker without memory for another run looks whether there is some.
-const LOOK_AT_MEMORY: Duration = Duration::from_millis(200);
+/// How often a worker without room for another run, in memory or at the database, looks again.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(200);
 /// How often the runs of dead workers are looked for.
 const EXPIRE_EVERY: Duration = Duration::from_millis(200);
 /// How long to wait before registering again.
 const ENTER_AGAIN: Duration = Duration::from_millis(500);
 /// How long the last writes may take once runs were told to stop.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// How long what it still says to the database may take then.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -233,10 +232,10 @@ async fn claim_runs(shared: Arc<WorkerState>) {
     let places = shared.places.available_permits();
     while !shared.stopping.is_cancelled() {
         let free = shared.places.available_permits();
-        if free == 0 || !has_memory(&shared) {
+        if free == 0 || !has_room(&shared) {
             tokio::select! {
                 () = shared.place_freed.notified() => {}
-                () = tokio::time::sleep(LOOK_AT_MEMORY), if free > 0 => {}
+                () = tokio::time::sleep(LOOK_FOR_ROOM), if free > 0 => {}
                 () = shared.stopping.cancelled() => {}
             }
             continue;
@@ -296,8 +295,9 @@ async fn claim_runs(shared: Arc<WorkerState>) {
 }
 
 /// Whether another run may come. One always may: what else is in memory does not go for waiting.
-fn has_memory(shared: &WorkerState) -> bool {
-    shared.runs.is_empty() || (shared.runtime.parts.has_memory)()
+fn has_room(shared: &WorkerState) -> bool {
+    let parts = &shared.runtime.parts;
+    shared.runs.is_empty() || ((parts.has_memory)() && !parts.store.is_behind())
 }
 
 /// Executes one run, and frees its place afterwards.
@@ -331,14 +331,23 @@ async fn hold(
     drop(held);
     if exit == RunExit::Abandoned {
         failpoint::pass("before_release");
-        if let Err(error) = store.release(std::slice::from_ref(&lease)).await {
-            tracing::debug!(run_id = %claim.run_id, error = %error, "a run was not released; its lease will expire");
+        tokio::select! {
+            released = store.release(std::slice::from_ref(&lease)) => if let Err(error) = released {
+                tracing::debug!(run_id = %claim.run_id, error = %error, "a run was not released; its lease will expire");
+            },
+            // A database that is silent answers none of them, a few at a time.
+            () = stopped_for(&shared, RELEASE_TIMEOUT) => {}
         }
         failpoint::pass("after_release");
     }
     drop(place);
     shared.place_freed.notify_one();
     shared.run_ended.notify_one();
+}
+
+async fn stopped_for(shared: &WorkerState, time: Duration) {
+    shared.stopping.cancelled().await;
+    tokio::time::sleep(time).await;
 }
 
 /// Removes the run from those that are held, even when its task panics, so that its lease is not renewed.

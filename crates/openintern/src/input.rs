@@ -3,8 +3,12 @@
 use std::{io::Read, path::Path};
 
 use protocol::{
-    error::FieldError, limits::BODY_MAX_BYTES, name::SessionKey, output::ResponseFormat,
-    run::LlmConfig, strict_json,
+    error::FieldError,
+    limits::{BODY_MAX_BYTES, JSON_VALUES_MAX},
+    name::SessionKey,
+    output::ResponseFormat,
+    run::LlmConfig,
+    strict_json,
 };
 use serde_json::{Map, Value};
 
@@ -56,7 +60,7 @@ pub(crate) fn response_format(path: &Path) -> Result<ResponseFormat, Failure> {
         Failure::new(Exit::Usage, format!("--response-format: `{file}` {problem}"))
     };
     let text = std::fs::read(path).map_err(|error| bad(format!("cannot be read: {error}")))?;
-    let schema = strict_json::parse(&text).map_err(|fault| bad(fault.message))?;
+    let schema = strict_json::parse(&text, JSON_VALUES_MAX).map_err(|fault| bad(fault.message))?;
     serde_json::from_value(schema).map_err(|_| bad("holds no JSON object".to_owned()))
 }
 

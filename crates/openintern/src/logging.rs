@@ -51,13 +51,14 @@ pub(crate) fn start(
     Ok(())
 }
 
+/// PostgreSQL's notices, such as "already exists, skipping", help nobody. The SDK for MCP warns of each
+/// message that it does not like, and a server can send any number; what matters of one, we say.
 fn level(usual: Usual, verbose: u8) -> &'static str {
     match (usual, verbose) {
-        (Usual::Warnings, 0) => "warn",
-        // PostgreSQL notices, such as "already exists, skipping", help nobody.
-        (Usual::Warnings, 1) | (Usual::Events, 0) => "info,sqlx=warn,rmcp=warn",
+        (Usual::Warnings, 0) => "warn,rmcp=error",
+        (Usual::Warnings, 1) | (Usual::Events, 0) => "info,sqlx=warn,rmcp=error",
         (Usual::Warnings | Usual::Events, _) => {
-            "debug,hyper=info,h2=info,sqlx=warn,reqwest=info,rmcp=warn"
+            "debug,hyper=info,h2=info,sqlx=warn,reqwest=info,rmcp=error"
         }
     }
 }

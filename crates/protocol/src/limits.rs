@@ -40,10 +40,9 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 pub const KEY_NAME_MAX_CHARS: usize = 128;
 /// Deepest nesting of a JSON body, and of an answer in JSON.
 pub const JSON_DEPTH_MAX: usize = 64;
-/// Largest exponent of a number in a body, as written.
-pub const JSON_EXPONENT_MAX: u32 = 308;
-/// The same for a negative exponent: the smallest `f64` is written `5e-324`.
-pub const JSON_NEGATIVE_EXPONENT_MAX: u32 = 324;
+/// Most keys and values of a JSON body, together: so many as a bulk write of `memory import` can have at
+/// most, since none takes fewer than two bytes.
+pub const JSON_VALUES_MAX: usize = 64 * 1024;
 /// Largest `response_format` of a run or an agent, in bytes of compact JSON.
 pub const RESPONSE_FORMAT_MAX_BYTES: usize = 32 * 1024;
 /// Largest request body, in bytes.

@@ -23,6 +23,8 @@ const FAULT_MAX_CHARS: usize = 300;
 /// Size of a compiled pattern, in bytes.
 const PATTERN_MAX_BYTES: usize = 256 * 1024;
 
+/// Most keys and values of an answer, together.
+const VALUES_MAX: usize = 256 * 1024;
 /// Most looks at a value that checking an answer may take, by all ways through the schema.
 const LOOKS_MAX: u64 = 2_000_000;
 /// Up to so many all faults are gathered; beyond, the first one.
@@ -139,7 +141,8 @@ impl OutputCheck {
         if json.is_empty() {
             return Err("it is empty".to_owned());
         }
-        let value = strict_json::parse(json.as_bytes()).map_err(|fault| told(&fault))?;
+        let value =
+            strict_json::parse(json.as_bytes(), VALUES_MAX).map_err(|fault| told(&fault))?;
         let looks = Looks { root: &self.schema, known: HashMap::new() }.at(&self.schema, &value, 0);
         if looks > LOOKS_MAX {
             return Err("it is too large, or too deep, to be checked against the schema".to_owned());
@@ -432,23 +435,20 @@ mod tests {
             expected.assert_eq(&check.read(answer).unwrap_err());
         };
         lie("", expect!["it is empty"]);
-        lie("Oslo", expect!["is not JSON: expected value at line 1 column 1"]);
+        lie("Oslo", expect!["is not JSON: it cannot be read at line 1, column 1"]);
         lie(
             r#"Here it is: {"city":"Oslo"}"#,
-            expect!["is not JSON: expected value at line 1 column 1"],
+            expect!["is not JSON: it cannot be read at line 1, column 1"],
         );
         lie(
             r#"{"city":"Oslo"} I hope this helps."#,
-            expect!["is not JSON: trailing characters at line 1 column 17"],
+            expect!["goes on behind the end of the JSON, at line 1, column 17"],
         );
         lie(
             r#"{"city":"Oslo"}{"city":"Rome"}"#,
-            expect!["is not JSON: trailing characters at line 1 column 16"],
+            expect!["goes on behind the end of the JSON, at line 1, column 16"],
         );
-        lie(
-            r#"{"city":"Os"#,
-            expect!["is not JSON: EOF while parsing a string at line 1 column 11"],
-        );
+        lie(r#"{"city":"Os"#, expect!["is not JSON: it ends too early"]);
         lie(
             r#""{\"city\":\"Oslo\"}""#,
             expect![[r#""{\"city\":\"Oslo\"}" is not of type "object""#]],
@@ -460,11 +460,18 @@ mod tests {
         lie(r#"{"city":"Oslo","days":3.5}"#, expect![[r#"`/days`: 3.5 is not of type "integer""#]]);
         lie(
             r#"{"city":"Oslo","days":NaN}"#,
-            expect!["is not JSON: expected value at line 1 column 23"],
+            expect!["is not JSON: it cannot be read at line 1, column 23"],
         );
-        lie(r#"{"city":"Oslo","days":1e400}"#, expect!["a number is out of range"]);
+        lie(
+            r#"{"city":"Oslo","days":1e400}"#,
+            expect!["a number is out of range: send it as a string"],
+        );
         lie(
             r#"{"city":"Oslo","days":123456789012345678901234567890}"#,
+            expect!["`/days`: has more digits than can be kept: send it as a string"],
+        );
+        lie(
+            r#"{"city":"Oslo","days":9007199254740993.5}"#,
             expect!["`/days`: has more digits than can be kept: send it as a string"],
         );
         lie(r#"{"city":"Oslo","city":"Rome"}"#, expect!["`/city`: is given twice"]);
@@ -472,12 +479,12 @@ mod tests {
             r#"{"city":"Oslo","mood":"good"}"#,
             expect!["Additional properties are not allowed ('mood' was unexpected)"],
         );
-        lie("{'city':'Oslo'}", expect!["is not JSON: key must be a string at line 1 column 2"]);
-        lie(r#"{"city":"Oslo",}"#, expect!["is not JSON: trailing comma at line 1 column 16"]);
+        lie("{'city':'Oslo'}", expect!["is not JSON: it cannot be read at line 1, column 2"]);
+        lie(r#"{"city":"Oslo",}"#, expect!["is not JSON: it cannot be read at line 1, column 16"]);
         lie("null", expect![[r#"null is not of type "object""#]]);
         lie(
             "```python\n{\"city\":\"Oslo\"}\n```",
-            expect!["is not JSON: expected value at line 1 column 1"],
+            expect!["is not JSON: it cannot be read at line 1, column 1"],
         );
     }
 

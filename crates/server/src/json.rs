@@ -147,7 +147,7 @@ mod tests {
         let steps = |text: &str| {
             let body =
                 format!(r#"{{"input":"a","limits":{{"max_steps":{text},"max_tokens":7.0}}}}"#);
-            let run: CreateRun = typed(&parse(body.as_bytes()).unwrap()).ok()?;
+            let run: CreateRun = typed(&parse(body.as_bytes(), 100).unwrap()).ok()?;
             run.limits.unwrap().max_steps
         };
         assert_eq!((steps("8.0"), steps("8e0"), steps("8")), (Some(8), Some(8), Some(8)));

@@ -84,7 +84,7 @@ fn answer(chunks: mpsc::Receiver<Bytes>) -> Response {
     });
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
         (BUFFERING, HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(body)).into_response()

@@ -117,6 +117,13 @@ impl Places {
             Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
         }
     }
+
+    /// How many organisations have runs that wait for a place.
+    pub(crate) fn orgs_with_waiting_runs(&self) -> usize {
+        let turns = self.shared.turns();
+        let waits = |org: &Org| org.waiting.iter().any(|one| one.patience == Patience::Run);
+        turns.waiting.iter().filter(|org| turns.orgs.get(*org).is_some_and(waits)).count()
+    }
 }
 
 enum Entered {
@@ -357,6 +364,21 @@ mod tests {
             drop(waiters.remove(0));
         }
         assert_eq!(served, 2 * WAITING_PER_ORG);
+    }
+
+    #[tokio::test]
+    async fn organisations_whose_runs_wait_are_counted_and_nobody_else() {
+        let places = places();
+        let runs = places.for_runs();
+        let mut held = take_all(&places, "a");
+        held.extend(take_all(&places, "b"));
+        let asked = [(&runs, "a"), (&runs, "a"), (&runs, "c"), (&places, "d"), (&places, "d")];
+        let mut waiters: Vec<_> =
+            asked.iter().map(|(places, org)| Box::pin(places.take(org))).collect();
+        assert!(waiters.iter_mut().all(|waiter| waiter.now_or_never().is_none()));
+        assert_eq!(places.orgs_with_waiting_runs(), 2);
+        drop(waiters);
+        assert_eq!(places.orgs_with_waiting_runs(), 0);
     }
 
     #[tokio::test]

@@ -38,6 +38,9 @@ pub const SUSPECT_ATTEMPTS: u32 = 2;
 const ORGS_PER_CLAIM_MIN: u32 = 16;
 /// Of so many places at work that others leave to an organisation, it leaves one to who comes next.
 const PLACES_PER_KEPT: u32 = 8;
+/// While runs of more organisations than this wait for the database, another run would only wait with
+/// them, and requests behind it.
+const ORGS_WAITING_MAX: usize = 32;
 /// Most leases that one statement renews: the end of a run waits for it.
 const RENEWED_AT_ONCE: usize = 512;
 
@@ -165,6 +168,12 @@ impl Store {
     /// A bell for a request to stop this run.
     pub fn watch_cancel(&self, run_id: RunId) -> Subscription {
         self.notifier.subscribe(Subject::Cancel(run_id))
+    }
+
+    /// Whether this process has more runs than the database can follow. Those of one organisation,
+    /// however many, are its own affair: others have their turn all the same.
+    pub fn is_behind(&self) -> bool {
+        self.database.places.orgs_with_waiting_runs() > ORGS_WAITING_MAX
     }
 
     /// Claims up to `most` runs for `node`: first those whose lease ran out, then ready ones. A run

@@ -53,7 +53,7 @@ async fn an_answer_that_does_not_match_is_told_to_the_model_and_asked_for_again(
         step 1
         recalled "x" []
         model "It is Oslo." [] Stop tokens 9 attempts 1
-        warning output_invalid the answer does not match `response_format`: is not JSON: expected value at line 1 column 1
+        warning output_invalid the answer does not match `response_format`: is not JSON: it cannot be read at line 1, column 1
         step 1 completed ToolCalls
         step 2
         recalled "x\nIt is Oslo." []

@@ -13,7 +13,7 @@ use std::{
 use memory::service::content;
 use protocol::{
     error::FieldError,
-    limits::{BODY_MAX_BYTES, JSON_DEPTH_MAX, MEMORY_BULK_MAX},
+    limits::{BODY_MAX_BYTES, JSON_DEPTH_MAX, JSON_VALUES_MAX, MEMORY_BULK_MAX},
     memory::{MemoriesWritten, WriteMemories, WriteMemory},
     strict_json::parse,
 };
@@ -159,7 +159,7 @@ impl Batch {
 /// so that what is wrong is said of the line and not of a batch.
 fn understood(line: &[u8]) -> Result<(WriteMemory, usize), Vec<FieldError>> {
     let one = |fault| vec![fault];
-    let mut value = parse(line).map_err(one)?;
+    let mut value = parse(line, JSON_VALUES_MAX).map_err(one)?;
     let object =
         value.as_object_mut().ok_or_else(|| one(FieldError::new("", "must be a JSON object")))?;
     PASSED_OVER.iter().for_each(|key| drop(object.remove(*key)));
@@ -292,7 +292,7 @@ mod tests {
         let deepest = JSON_DEPTH_MAX - AROUND_DEPTH - 1;
         let (memory, _) = understood(nested(deepest).as_bytes()).unwrap();
         let body = serde_json::to_vec(&WriteMemories { memories: vec![memory] }).unwrap();
-        assert!(parse(&body).is_ok());
+        assert!(parse(&body, JSON_VALUES_MAX).is_ok());
         let faults = understood(nested(deepest + 1).as_bytes()).unwrap_err();
         assert_eq!(faults[0].message, "must nest at most 62 deep");
     }

@@ -16,6 +16,7 @@ mod canaries;
 mod commands;
 mod embedder;
 mod keys;
+mod neighbours;
 mod orphans;
 mod parrot;
 mod production;

@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
-use protocol::{error::ErrorCode, scope::Scope, strict_json};
+use protocol::{error::ErrorCode, limits::JSON_VALUES_MAX, scope::Scope, strict_json};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -61,7 +61,8 @@ fn parse<T: DeserializeOwned, A: FromScopeParts>(
     parts: &Parts,
     bytes: &[u8],
 ) -> Result<ScopedJson<T, A>, ApiError> {
-    let mut raw = strict_json::parse(bytes).map_err(|fault| ApiError::invalid(vec![fault]))?;
+    let mut raw = strict_json::parse(bytes, JSON_VALUES_MAX)
+        .map_err(|fault| ApiError::invalid(vec![fault]))?;
     let object = raw.as_object_mut().ok_or_else(|| ApiError::field("", "must be a JSON object"))?;
     let scope = A::of(parts, Some(object))?;
     let body = json::typed(&raw).map_err(|fault| ApiError::invalid(vec![fault]))?;

@@ -45,6 +45,8 @@ async fn what_is_no_strict_json_is_refused() {
         (r#"{"input":"a","metadata":{"n":1e400}}"#, ""),
         (r#"{"input":"a","metadata":{"n":1e131071}}"#, ""),
         (r#"{"input":"a","limits":{"max_steps":1e3000}}"#, ""),
+        (r#"{"input":"a","metadata":{"n":18446744073709551616}}"#, "/metadata/n"),
+        (r#"{"input":"a","metadata":{"n":[0.12345678901234567890]}}"#, "/metadata/n/0"),
         ("\u{feff}{\"input\":\"a\"}", ""),
     ] {
         post(&served, body).await.names(field);
@@ -59,6 +61,36 @@ async fn what_is_no_strict_json_is_refused() {
     let deep =
         format!(r#"{{"input":"a","metadata":{{"a":{}1{}}}}}"#, "[".repeat(62), "]".repeat(62));
     post(&served, deep).await.expect(201);
+}
+
+#[tokio::test]
+async fn numbers_come_back_with_their_value() {
+    let served = served().await;
+    let numbers = "[-0,1e2,1.50,0.30000000000000004,9007199254740993,-5e-324,1e308]";
+    let body = format!(r#"{{"input":"a","metadata":{{"n":{numbers}}}}}"#);
+    let run_id = post(&served, body).await.expect(201)["run_id"].as_str().unwrap().to_owned();
+    let run = served.get(&format!("/api/runs/{run_id}")).await.expect(200);
+    let there = |text: &str| {
+        let numbers: Vec<serde_json::Number> = serde_json::from_str(text).unwrap();
+        numbers.iter().map(|number| number.as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(there(&run["metadata"]["n"].to_string()), there(numbers));
+    assert_eq!(run["metadata"]["n"][4], json!(9_007_199_254_740_993_u64));
+}
+
+#[tokio::test]
+async fn many_small_values_are_refused_before_they_are_held() {
+    let served = served().await;
+    let refused = async |metadata: String| {
+        let body = format!(r#"{{"input":"a","metadata":{metadata}}}"#);
+        let answer = post(&served, body).await;
+        assert!(answer.text.contains("more than 65536 keys and values"), "{}", answer.text);
+        answer.refused(400, "validation_error");
+    };
+    let keys: Vec<_> = (0..60_000).map(|n| format!(r#""k{n}":0"#)).collect();
+    refused(format!("{{{}}}", keys.join(","))).await;
+    refused(format!(r#"{{"a":[{}]}}"#, vec!["0"; 500_000].join(","))).await;
+    refused(format!(r#"{{"a":[{}]}}"#, vec!["{}"; 300_000].join(","))).await;
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ async fn what_is_answered_to_one_is_kept_for_nobody() {
         }
     }
     let stream = served.get(&format!("/api/runs/{run_id}/stream")).await;
-    assert_eq!(stream.header("cache-control"), "no-cache, no-transform");
+    assert_eq!(stream.header("cache-control"), "no-store, no-transform");
     assert!(stream.header("vary").contains("cookie"));
 }
 

@@ -93,7 +93,7 @@ async fn a_run_is_followed_from_its_first_event_to_its_last() {
     let mut stream = stream(&served, run_id, "").await;
     let header = |name: &str| stream.response.headers()[name].to_str().unwrap().to_owned();
     assert_eq!(header("content-type"), "text/event-stream; charset=utf-8");
-    assert_eq!(header("cache-control"), "no-cache, no-transform");
+    assert_eq!(header("cache-control"), "no-store, no-transform");
     assert_eq!(header("x-accel-buffering"), "no");
     assert!(!stream.response.headers().contains_key("content-encoding"));
     assert_eq!(stream.next().await.unwrap().other, "retry: 1000");

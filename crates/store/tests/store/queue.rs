@@ -289,6 +289,7 @@ async fn buffers_of(claim: &'static str, url: &str) -> i64 {
 
 /// Holds a claim's buffers with 10,000 organisations against those with 100; `also` is done for the
 /// runs that were put into the queue.
+#[allow(clippy::print_stdout)] // Figures, for `--nocapture`.
 async fn check_however_many_wait(claim: &'static str, also: &'static str) {
     let (_store, database) = fresh_with_database().await;
     let url = &database.admin_url;
@@ -302,6 +303,7 @@ async fn check_however_many_wait(claim: &'static str, also: &'static str) {
     for statement in ["select", "analyze"] {
         sqlx::raw_sql(statement).execute(&mut admin).await.unwrap();
         let many = buffers_of(claim, url).await;
+        println!("{few} buffers with 100 organisations, {many} with 10,000, after `{statement}`");
         assert!(
             many <= 2 * few,
             "after `{statement}`: {few} buffers with 100 organisations, {many} with 10,000"
