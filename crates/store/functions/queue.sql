@@ -11,6 +11,22 @@ language sql immutable as $$
                 else 'execute' end
 $$;
 
+-- How many workers may be lost with a run. Where workers die of something else, a run loses some by
+-- chance: so many more are borne as were lost of late with no run that has become a suspect.
+create or replace function attempts_borne(p_attempts_max int, p_suspect_at int, p_now timestamptz)
+returns int
+language sql stable set search_path = '' as $$
+    with lost as (
+        select l.node, l.run_id, l.attempts from public.lost_leases l
+        where l.lost_at > p_now - interval '1 minute'
+    )
+    select p_attempts_max + count(*)::int from (
+        select from lost group by lost.node
+        having not bool_or(lost.run_id in (
+            select s.run_id from lost s
+            where s.attempts >= least(p_suspect_at, p_attempts_max - 1)))) otherwise
+$$;
+
 -- Claims runs: those whose lease ran out, then ready ones, each organisation in its turn and none
 -- beyond `p_running_max` at once, if that is given.
 --
@@ -51,30 +67,14 @@ set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := clock_timestamp();
-    -- Where workers die of something else, a run loses some by chance: so many more are borne as were
-    -- lost of late with no run that has become a suspect.
-    v_attempts_max int := p_attempts_max + (
-        with lost as (
-            select l.node, l.run_id, l.attempts from public.lost_leases l
-            where l.lost_at > v_now - interval '1 minute'
-        )
-        select count(*) from (
-            select from lost group by lost.node
-            having not bool_or(lost.run_id in (
-                select s.run_id from lost s
-                where s.attempts >= least(p_suspect_at, p_attempts_max - 1)))) otherwise);
-    v_suspect boolean := exists (
-        select from public.queue q
-        where q.lease_until < v_now and 'execute_alone' = (
-            select public.claim_verdict(r.attempts + 1, v_attempts_max, p_suspect_at,
-                                        r.cancel_requested_by)
-            from public.runs r where r.org_id = q.org_id and r.run_id = q.run_id));
-    v_alone boolean := v_suspect and not exists (
-        select from public.queue q where q.lease_until >= v_now and q.lease_owner = p_node);
+    v_suspect boolean := false;
+    v_alone boolean := false;
+    -- How many workers may be lost with a run; worked out where a run may have lost so many.
+    v_attempts_max int;
     -- What is claimed: the rescued runs, then the others in the order of their turns.
-    v_orgs text[];
-    v_runs uuid[];
-    v_rescued int;
+    v_orgs text[] := '{}';
+    v_runs uuid[] := '{}';
+    v_rescued int := 0;
     -- Who held the rescued runs.
     v_lost uuid[];
     -- Runs in hand, by organisation, and how many more the workers can take: any number before the
@@ -93,31 +93,42 @@ declare
     v_window_max int[];
     v_most int;
 begin
-    if v_suspect and not v_alone and p_node = (
-        select q.lease_owner from public.queue q where q.lease_until >= v_now
-        order by q.lease_owner limit 1)
-    then
-        return;
-    end if;
-    with expired as (
-        select q.org_id, q.run_id, q.lease_owner
-        from public.queue q join public.runs r using (org_id, run_id)
-        where q.lease_until < v_now
-          and v_alone = (public.claim_verdict(r.attempts + 1, v_attempts_max, p_suspect_at,
-                                              r.cancel_requested_by) = 'execute_alone')
-        order by q.lease_until
-        limit case when v_alone then 1 else p_most end
-        for update of q, r skip locked
-    )
-    select coalesce(array_agg(e.org_id), '{}'), coalesce(array_agg(e.run_id), '{}'),
-           array_agg(e.lease_owner)
-    into v_orgs, v_runs, v_lost from expired e;
-    v_rescued := cardinality(v_runs);
-    if v_rescued > 0 then
-        insert into public.lost_leases (lost_at, run_id, node, attempts)
-        select v_now, r.run_id, l.node, r.attempts + 1
-        from unnest(v_orgs, v_runs, v_lost) as l (org_id, run_id, node)
-        join public.runs r on r.org_id = l.org_id and r.run_id = l.run_id;
+    if exists (select from public.queue q where q.lease_until < v_now) then
+        v_attempts_max := public.attempts_borne(p_attempts_max, p_suspect_at, v_now);
+        v_suspect := exists (
+            select from public.queue q
+            where q.lease_until < v_now and 'execute_alone' = (
+                select public.claim_verdict(r.attempts + 1, v_attempts_max, p_suspect_at,
+                                            r.cancel_requested_by)
+                from public.runs r where r.org_id = q.org_id and r.run_id = q.run_id));
+        v_alone := v_suspect and not exists (
+            select from public.queue q where q.lease_until >= v_now and q.lease_owner = p_node);
+        if v_suspect and not v_alone and p_node = (
+            select q.lease_owner from public.queue q where q.lease_until >= v_now
+            order by q.lease_owner limit 1)
+        then
+            return;
+        end if;
+        with expired as (
+            select q.org_id, q.run_id, q.lease_owner
+            from public.queue q join public.runs r using (org_id, run_id)
+            where q.lease_until < v_now
+              and v_alone = (public.claim_verdict(r.attempts + 1, v_attempts_max, p_suspect_at,
+                                                  r.cancel_requested_by) = 'execute_alone')
+            order by q.lease_until
+            limit case when v_alone then 1 else p_most end
+            for update of q, r skip locked
+        )
+        select coalesce(array_agg(e.org_id), '{}'), coalesce(array_agg(e.run_id), '{}'),
+               array_agg(e.lease_owner)
+        into v_orgs, v_runs, v_lost from expired e;
+        v_rescued := cardinality(v_runs);
+        if v_rescued > 0 then
+            insert into public.lost_leases (lost_at, run_id, node, attempts)
+            select v_now, r.run_id, l.node, r.attempts + 1
+            from unnest(v_orgs, v_runs, v_lost) as l (org_id, run_id, node)
+            join public.runs r on r.org_id = l.org_id and r.run_id = l.run_id;
+        end if;
     end if;
     if not v_alone and v_rescued < p_most then
         select jsonb_object_agg(h.org_id, h.runs),
@@ -156,6 +167,7 @@ begin
                 v_window_max := v_window_max || v_most;
             end if;
         end loop;
+        exit when v_window = '{}';
         with waiting as (
             select c.org_id, c.run_id, c.row_place, o.place, o.most,
                    o.in_hand + row_number() over (
@@ -184,6 +196,9 @@ begin
                v_runs || array_agg(r.run_id order by r.turn, r.place)
         into v_orgs, v_runs from ready r;
     end loop;
+    if v_runs = '{}' then
+        return;
+    end if;
     return query
     with taken as (
         update public.queue q
@@ -204,7 +219,12 @@ begin
         r.step_count, r.tool_call_count, r.input_tokens, r.output_tokens,
         r.reasoning_tokens, r.cached_tokens, r.cost_usd,
         r.written_bytes,
-        public.claim_verdict(r.attempts, v_attempts_max, p_suspect_at, r.cancel_requested_by),
+        public.claim_verdict(
+            r.attempts,
+            case when r.attempts < p_attempts_max then p_attempts_max
+                 else coalesce(v_attempts_max,
+                               public.attempts_borne(p_attempts_max, p_suspect_at, v_now)) end,
+            p_suspect_at, r.cancel_requested_by),
         t.rescued,
         extract(epoch from v_now - r.started_at)::double precision,
         -- Bounded as in `session_turns`, for the same reason.

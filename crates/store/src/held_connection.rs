@@ -5,7 +5,8 @@ use std::{io, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream, stream::unfold};
 use sqlx::{
-    AssertSqlSafe, Connection, Error, PgConnection, PgPool, Postgres, pool::PoolConnection, raw_sql,
+    AssertSqlSafe, Connection, Error, Executor, PgConnection, PgPool, Postgres,
+    pool::PoolConnection, raw_sql,
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -39,7 +40,7 @@ pub(crate) enum Owes {
 impl HeldConnection {
     /// A connection for the holder of the place; none for what belongs to no organisation.
     pub(crate) async fn take(pool: &PgPool, place: Option<Place>) -> Result<Self, Error> {
-        Ok(Self { inner: Some(pool.acquire().await?), owes: Owes::Nothing, place })
+        Ok(Self { inner: Some(Box::pin(pool.acquire()).await?), owes: Owes::Nothing, place })
     }
 
     /// The connection, and what it owes from now on.
@@ -54,13 +55,13 @@ impl HeldConnection {
     pub(crate) async fn begin(&mut self, statement: String) -> Result<(), Error> {
         self.owes = Owes::Rollback;
         let (connection, owes) = self.parts()?;
-        answered(owes, raw_sql(AssertSqlSafe(statement)).execute(connection)).await?;
+        answered(owes, Executor::execute(connection, raw_sql(AssertSqlSafe(statement)))).await?;
         Ok(())
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), Error> {
         let (connection, owes) = self.parts()?;
-        answered(owes, raw_sql("commit").execute(connection)).await?;
+        answered(owes, Executor::execute(connection, raw_sql("commit"))).await?;
         *owes = Owes::Nothing;
         Ok(())
     }

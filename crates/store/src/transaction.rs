@@ -235,8 +235,17 @@ impl Database {
         if self.opening.is_plain() {
             let mut held = HeldConnection::take(&self.pool, place).await?;
             let (connection, owes) = held.parts()?;
-            return Ok(answered(owes, query.fetch_all(connection)).await?);
+            // `Executor` returns a box: a future by itself is moved into each one that waits for it.
+            return Ok(answered(owes, Executor::fetch_all(connection, query)).await?);
         }
+        Box::pin(self.call_in_transaction(place, query)).await
+    }
+
+    async fn call_in_transaction(
+        &self,
+        place: Option<Place>,
+        query: sqlx::query::Query<'_, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, StoreError> {
         let mut tx = self.open_in(place, Access::Write, Tenant::None).await?;
         let rows = query.fetch_all(&mut tx).await?;
         tx.commit().await?;
