@@ -6,7 +6,7 @@ import re
 
 import schemathesis
 
-SCOPE = re.compile(r"[A-Za-z0-9_.:@-]{1,128}")
+SCOPE = re.compile(r"[A-Za-z0-9_.:@|+=~-]{1,128}")
 AGENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+/-]{0,63}")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt].+")

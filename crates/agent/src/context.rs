@@ -90,9 +90,13 @@ pub(crate) fn line_of(id: MemoryId, note: &str) -> &str {
     note.lines().find(|line| line.starts_with(&start)).unwrap_or_default()
 }
 
-/// What a fork is told behind the steps that it has taken over: which agent it is from now on, and
-/// which day it is, where these are not what the run began with.
-pub(crate) fn takeover_note(system_prompt: Option<&str>, day: Option<&Zoned>) -> Option<Message> {
+/// What a fork is told behind the steps that it has taken over: which agent it is from now on, which
+/// schema its answer must match, and which day it is, where these are not what the run began with.
+pub(crate) fn takeover_note(
+    system_prompt: Option<&str>,
+    format: Option<&ResponseFormat>,
+    day: Option<&Zoned>,
+) -> Option<Message> {
     let mut parts = Vec::new();
     if let Some(day) = day {
         parts.push(day.strftime("Today is %A, %Y-%m-%d.").to_string());
@@ -102,6 +106,13 @@ pub(crate) fn takeover_note(system_prompt: Option<&str>, day: Option<&Zoned>) ->
             "Another agent goes on from here: you. These instructions take the place of those at the \
              beginning:\n{}",
             prompt.trim_end()
+        ));
+    }
+    if let Some(format) = format {
+        parts.push(format!(
+            "When the task is done, answer with one JSON value that matches this JSON Schema, and no \
+             longer an earlier one:\n{}",
+            format.schema()
         ));
     }
     let content = format!("(From the runtime, not from the user.) {}", parts.join("\n\n"));
@@ -200,32 +211,33 @@ pub(crate) fn shown_result(content: String, id: CallId, most_tokens: u64) -> Str
         return content;
     }
     let whole = content.chars().count();
-    let mut keep = most_chars(most_tokens).min(whole);
-    loop {
+    let shown = |keep: usize| {
         let end = (keep as f64 * END_SHARE) as usize;
         let first: String = content.chars().take(keep - end).collect();
         let last: String = content.chars().skip(whole - end).collect();
         let left_out = whole - keep;
-        let text = format!(
+        format!(
             "{first}\n[… {left_out} of the {whole} characters of the result of `{id}` are left out \
              here, from offset {} on …]\n{last}",
             keep - end
-        );
-        if model::tokens::estimate(&text) <= most_tokens || keep == 0 {
-            return text;
-        }
-        keep = keep * 3 / 4;
-    }
+        )
+    };
+    shown(most_shown(whole, most_tokens, shown))
 }
 
 /// The first characters of a text, as many as have so many tokens.
 pub(crate) fn chars_within(text: &str, most_tokens: u64) -> usize {
-    let mut keep = most_chars(most_tokens).min(text.chars().count());
-    while keep > 0 {
+    let first = |keep: usize| {
         let end = text.char_indices().nth(keep).map_or(text.len(), |(end, _)| end);
-        if text.get(..end).is_none_or(|first| model::tokens::estimate(first) <= most_tokens) {
-            break;
-        }
+        text.get(..end).unwrap_or(text)
+    };
+    most_shown(text.chars().count(), most_tokens, first)
+}
+
+/// How many of the characters can be kept so that what is then shown has so many tokens.
+fn most_shown<T: AsRef<str>>(chars: usize, most_tokens: u64, shown: impl Fn(usize) -> T) -> usize {
+    let mut keep = most_chars(most_tokens).min(chars);
+    while keep > 0 && model::tokens::estimate(shown(keep).as_ref()) > most_tokens {
         keep = keep * 3 / 4;
     }
     keep

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::taught::ModelLesson;
+use model::{lessons::Lesson, taught::ModelLesson};
 use store::{
     error::StoreError,
     lessons::{KeptLesson, LESSONS_MAX, LESSONS_OF_OTHERS_MAX},
@@ -11,25 +11,38 @@ use store::{
 
 use crate::parts::WorkerParts;
 
-/// Keeps what is new here, and takes over what is kept.
+/// Keeps what is new here, forgets what has turned out to be wrong, and takes over what is kept.
 pub(crate) async fn exchange(parts: &WorkerParts) -> Result<(), StoreError> {
     let named = named_models(parts);
+    for lesson in parts.models.refuted_lessons() {
+        if let Some(kept) = as_kept(&lesson) {
+            parts.store.forget_lesson(&kept).await?;
+        }
+        parts.models.lesson_is_forgotten(&lesson);
+    }
     for lesson in parts.models.unkept_lessons() {
         let place = (lesson.base_url.clone(), lesson.model.clone());
         let most = if named.contains(&place) { LESSONS_MAX } else { LESSONS_OF_OTHERS_MAX };
-        if let Ok(value) = serde_json::to_value(&lesson.lesson) {
-            let (base_url, model) = place;
-            parts.store.keep_lesson(&KeptLesson { base_url, model, lesson: value }, most).await?;
+        if let Some(kept) = as_kept(&lesson) {
+            parts.store.keep_lesson(&kept, most).await?;
         }
         parts.models.lesson_is_kept(&lesson);
     }
-    let kept = parts.store.kept_lessons().await?.into_iter().filter_map(|kept| {
+    let kept = parts.store.kept_lessons().await?.into_iter().filter_map(|(kept, age)| {
         // Another version may know other lessons.
-        let lesson = serde_json::from_value(kept.lesson).ok()?;
-        Some(ModelLesson { base_url: kept.base_url, model: kept.model, lesson })
+        let lesson: Lesson = serde_json::from_value(kept.lesson).ok()?;
+        let is_believed = age < lesson.lasts();
+        let KeptLesson { base_url, model, .. } = kept;
+        is_believed.then_some(ModelLesson { base_url, model, lesson })
     });
     parts.models.hear_lessons(kept);
     Ok(())
+}
+
+fn as_kept(lesson: &ModelLesson) -> Option<KeptLesson> {
+    let value = serde_json::to_value(&lesson.lesson).ok()?;
+    let (base_url, model) = (lesson.base_url.clone(), lesson.model.clone());
+    Some(KeptLesson { base_url, model, lesson: value })
 }
 
 /// The models that the configuration names, by address: no tenant can make them many.

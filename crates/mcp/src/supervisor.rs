@@ -200,7 +200,7 @@ impl SupervisedServer {
     }
 
     /// A server that refuses our version and names others is greeted with one of them when it is
-    /// started again.
+    /// started again. That is not kept: after a start of the runtime it is learnt once more.
     fn learn_version(&self, refusal: &str) {
         let mut version = self.version();
         if let Some(named) = version_named(refusal, &version) {

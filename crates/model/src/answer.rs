@@ -133,7 +133,7 @@ pub(crate) struct PartialAnswer {
     pub(crate) usage: Counted,
     /// The form of content that came and is not read.
     pub(crate) unread: Option<String>,
-    /// A picture or a sound beside the text, which is not kept.
+    /// A picture, a sound or the like beside words or calls, which is not kept.
     pub(crate) left_out: Option<String>,
     /// Opaque blocks for [`protocol::message::Replay`].
     pub(crate) replay: Option<Value>,
@@ -177,7 +177,7 @@ pub(crate) struct Counted {
 #[derive(Debug, PartialEq)]
 pub(crate) struct JudgedAnswer {
     pub(crate) content: String,
-    /// Those to make: none of an answer that was cut.
+    /// Those to make: none of an answer that was cut, unless by [`CutBy::LeftOut`].
     pub(crate) calls: Vec<RequestedCall>,
     pub(crate) finish_reason: FinishReason,
     pub(crate) cut: Option<AnswerCut>,
@@ -289,7 +289,7 @@ impl PartialAnswer {
             Stopped::Done | Stopped::Calls if self.calls.iter().any(PartialCall::breaks_off) => {
                 Some(CutBy::BrokenOff)
             }
-            Stopped::Done | Stopped::Calls if says && !calls && self.left_out.is_some() => {
+            Stopped::Done | Stopped::Calls if (says || calls) && self.left_out.is_some() => {
                 self.left_out.map(|what| CutBy::LeftOut { what })
             }
             Stopped::Done | Stopped::Calls if says || calls => None,
@@ -301,20 +301,22 @@ impl PartialAnswer {
             Stopped::Done | Stopped::Calls => return Err(ModelError::Empty { cut_at: None }),
         };
         let finish_reason = match &cut {
-            None if calls => FinishReason::ToolCalls,
-            None => FinishReason::Stop,
-            Some(CutBy::LeftOut { .. }) => FinishReason::Stop,
+            None | Some(CutBy::LeftOut { .. }) if calls => FinishReason::ToolCalls,
+            None | Some(CutBy::LeftOut { .. }) => FinishReason::Stop,
             Some(CutBy::ContentFilter { .. }) => FinishReason::ContentFilter,
             Some(CutBy::Length { .. } | CutBy::BrokenOff) => FinishReason::Length,
         };
         let content = if says { self.text } else { String::new() };
-        let (calls, cut) = match cut {
-            None => (self.calls.into_iter().map(PartialCall::into_requested).collect(), None),
-            Some(by) => {
-                let left_out = self.calls.into_iter().map(|call| call.tool).collect();
-                (Vec::new(), Some(AnswerCut { by, calls: left_out }))
+        let (requested, unmade) = match &cut {
+            // The calls themselves are whole.
+            None | Some(CutBy::LeftOut { .. }) => (self.calls, Vec::new()),
+            Some(CutBy::ContentFilter { .. } | CutBy::Length { .. } | CutBy::BrokenOff) => {
+                (Vec::new(), self.calls)
             }
         };
+        let calls = requested.into_iter().map(PartialCall::into_requested).collect();
+        let unmade = unmade.into_iter().map(|call| call.tool).collect();
+        let cut = cut.map(|by| AnswerCut { by, calls: unmade });
         Ok(JudgedAnswer { content, calls, finish_reason, cut })
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct WholeAnswer {
     pub(crate) cut: Option<AnswerCut>,
     pub(crate) finish_reason: FinishReason,
     pub(crate) usage: Usage,
+    /// Tokens of the prompt by the provider's own count; 0 where it does not say.
+    pub(crate) counted_input: u64,
     pub(crate) first_token_at: Option<Instant>,
 }
 
@@ -138,6 +140,7 @@ fn judged(
     let parts = answer.calls.iter().flat_map(|call| [call.tool.as_str(), call.args.as_str()]);
     let estimate = estimate_usage(request, parts.chain([answer.text.as_str()]), &answer.reasoning);
     let usage = answer.usage.or_estimated(estimate);
+    let counted_input = answer.usage.input.unwrap_or(0);
     for call in &mut answer.calls {
         call.tool = names::meant(std::mem::take(&mut call.tool), &request.tools);
     }
@@ -152,13 +155,16 @@ fn judged(
         // Claude may have nothing to add to the results of its tools.
         may_say_nothing: provider.kind == WireFormat::Anthropic && has_news_of_tools(request),
     })?;
+    // Calls that are made go back with what the provider attached to them.
+    let replay = replay.filter(|_| judged.cut.is_none() || !judged.calls.is_empty());
     Ok(WholeAnswer {
         content: judged.content,
         tool_calls: judged.calls,
-        replay: replay.filter(|_| judged.cut.is_none()),
+        replay,
         cut: judged.cut,
         finish_reason: judged.finish_reason,
         usage,
+        counted_input,
         first_token_at,
     })
 }

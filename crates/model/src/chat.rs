@@ -108,7 +108,7 @@ pub struct ChatResponse {
 pub struct AnswerCut {
     /// The cause of the cut.
     pub by: CutBy,
-    /// Tools that it was about to call: these calls are not whole, and not to be made.
+    /// Tools that it was about to call: these calls may not be whole, and are not to be made.
     pub calls: Vec<String>,
 }
 
@@ -119,7 +119,8 @@ pub enum CutBy {
     Length { max_tokens: Option<u32> },
     /// The provider's filter, in its words.
     ContentFilter { words: String },
-    /// It holds something besides words that is not kept, such as an image.
+    /// It holds something besides words and calls that is not kept, such as an image. What it says and
+    /// calls is whole.
     LeftOut { what: String },
     /// The arguments of a call end in the middle, though the provider says that it is done.
     BrokenOff,

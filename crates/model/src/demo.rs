@@ -90,6 +90,7 @@ pub(crate) fn answer(
             cut: None,
             finish_reason,
             usage,
+            counted_input: 0,
             first_token_at,
         }));
     }

@@ -5,7 +5,7 @@
 //! is something to do differently. What is wrong with one request alone teaches nothing: a lesson
 //! holds for every tenant that asks this model.
 
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive, sync::LazyLock};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, sync::LazyLock, time::Duration};
 
 use protocol::tool::ToolInfo;
 use regex::Regex;
@@ -22,6 +22,11 @@ use crate::{
 pub(crate) const LESSONS_MAX: u32 = 16;
 /// Windows that are believed: a smaller one leaves no room for a task and its tools.
 const WINDOW_TOKENS: RangeInclusive<u64> = 1_000..=100_000_000;
+/// How long a window is believed: it makes all runs of a model fold their steps, and one that is too
+/// small is never put right by a refusal. Afterwards one long prompt is refused again.
+pub(crate) const WINDOW_LASTS: Duration = Duration::from_secs(3600);
+/// How long everything else is believed: providers change.
+const LESSON_LASTS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most tools that may be left out for one model.
 const TOOLS_MAX: usize = 64;
 
@@ -364,6 +369,27 @@ impl Lessons {
     /// The provider has refused this tool as it is.
     pub(crate) fn refuses(&self, tool: &ToolInfo) -> bool {
         self.tools.get(&tool.name).is_some_and(|schema| *schema == hash_of(&tool.input_schema))
+    }
+}
+
+impl Lesson {
+    /// How long it is believed after it was learnt last.
+    pub fn lasts(&self) -> Duration {
+        match self {
+            Self::ContextTokens { .. } => WINDOW_LASTS,
+            Self::TokenBound { .. }
+            | Self::AnswerTokensMax { .. }
+            | Self::NoTemperature
+            | Self::NoStream
+            | Self::NoStreamOptions
+            | Self::Reasoning { .. }
+            | Self::ShortIds
+            | Self::NoNullContent
+            | Self::NoCacheKey
+            | Self::NoResponseFormat
+            | Self::NoSystemRole
+            | Self::Tool { .. } => LESSON_LASTS,
+        }
     }
 }
 

@@ -297,7 +297,8 @@ impl Models {
         taught
     }
 
-    /// Waits until there are [lessons to be kept](Self::unkept_lessons).
+    /// Waits until there are lessons [to be kept](Self::unkept_lessons) or
+    /// [to be forgotten](Self::refuted_lessons).
     pub async fn lesson_learnt(&self) {
         self.registry.taught.learnt().await;
     }
@@ -310,6 +311,16 @@ impl Models {
     /// Somebody keeps this lesson now, or does not want to.
     pub fn lesson_is_kept(&self, lesson: &ModelLesson) {
         self.registry.taught.is_kept(lesson);
+    }
+
+    /// What has turned out to be wrong, and may be kept elsewhere.
+    pub fn refuted_lessons(&self) -> Vec<ModelLesson> {
+        self.registry.taught.refuted()
+    }
+
+    /// This lesson is kept nowhere any more.
+    pub fn lesson_is_forgotten(&self, lesson: &ModelLesson) {
+        self.registry.taught.is_forgotten(lesson);
     }
 
     /// What is kept, the oldest first: it replaces what is held here, but for what is not kept yet.
@@ -393,11 +404,18 @@ impl Registry {
         };
         let asked = asked(Arc::clone(request), provider, lessons);
         let body = body_of(&asked, provider, lessons);
-        let ways_refused = lessons.ways_refused;
+        let (ways_refused, window) = (lessons.ways_refused, lessons.context_tokens);
         let Some(lesson) = lessons.learn(error, &asked, &body) else {
             return lessons.ways_refused > ways_refused;
         };
         let model = request.model_ref();
+        if let Lesson::ContextTokens { tokens } = lesson
+            && !self.taught.may_have_window(&provider.base_url, &model.model, tokens)
+        {
+            tracing::warn!(%model, tokens, "a provider names a window that it has gone beyond itself");
+            lessons.context_tokens = window;
+            return false;
+        }
         tracing::info!(%model, %lesson, "requests to a model are adapted to its provider");
         let (base_url, model) = (provider.base_url.clone(), model.model);
         // The same prompt would be refused again: whoever wrote it has to make it shorter.
@@ -416,6 +434,9 @@ impl Registry {
         let model = request.model_ref();
         let now = Instant::now();
         let millis = |at: Instant| at.duration_since(started).as_millis() as u64;
+        if let Some(base_url) = self.routes.address(&request.provider) {
+            self.taught.answered(base_url, &model.model, whole.counted_input);
+        }
         ChatResponse {
             cost_usd: self.cost_usd(request, &whole.usage),
             replay: whole

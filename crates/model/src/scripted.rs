@@ -107,6 +107,7 @@ impl Scripted {
                     Some(FinishReason::Length) => Stopped::Length,
                     Some(FinishReason::ContentFilter) => Stopped::Filtered("by the script".into()),
                 }),
+                left_out: reply.left_out,
                 ..PartialAnswer::default()
             };
             let judged = answer.judged(Circumstances {
@@ -124,6 +125,7 @@ impl Scripted {
                 cut: judged.cut,
                 finish_reason: judged.finish_reason,
                 usage,
+                counted_input: reply.usage.map_or(0, |usage| usage.input_tokens),
                 first_token_at,
             }));
         }
@@ -138,6 +140,7 @@ pub struct Reply {
     usage: Option<Usage>,
     replay: Option<Value>,
     finish_reason: Option<FinishReason>,
+    left_out: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -209,6 +212,12 @@ impl Reply {
     /// With this reason to stop.
     pub fn with_finish_reason(mut self, reason: FinishReason) -> Self {
         self.finish_reason = Some(reason);
+        self
+    }
+
+    /// And holds something that is not kept, such as `an image`.
+    pub fn with_left_out(mut self, what: impl Into<String>) -> Self {
+        self.left_out = Some(what.into());
         self
     }
 }

@@ -9,13 +9,13 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::lessons::{Lesson, Lessons};
+use crate::lessons::{Lesson, Lessons, WINDOW_LASTS};
 
 /// Most models whose lessons are held. With one more, another is forgotten, and learnt again.
 const MODELS_MAX: usize = 2048;
-/// Most lessons that wait to be kept.
+/// Most lessons that wait to be kept, and to be forgotten.
 const UNKEPT_MAX: usize = 256;
 /// Longest name of a model that is kept, in bytes.
 const NAME_MAX_BYTES: usize = 128;
@@ -41,6 +41,10 @@ struct Inner {
     /// By address and model.
     models: BTreeMap<(String, String), Lessons>,
     unkept: Vec<ModelLesson>,
+    /// What has turned out to be wrong, and may be kept elsewhere.
+    refuted: Vec<ModelLesson>,
+    /// By address and model: tokens of the longest prompt that was answered lately.
+    answered: BTreeMap<(String, String), (u64, Instant)>,
 }
 
 impl Taught {
@@ -52,20 +56,46 @@ impl Taught {
     /// Every model of which something is known, with its address.
     pub(crate) fn all(&self) -> Vec<((String, String), Lessons)> {
         let inner = self.inner();
-        inner.models.iter().map(|(place, lessons)| (place.clone(), lessons.clone())).collect()
+        let models = inner.models.iter().filter(|(_, lessons)| **lessons != Lessons::default());
+        models.map(|(place, lessons)| (place.clone(), lessons.clone())).collect()
     }
 
     /// A provider has taught this.
     pub(crate) fn add(&self, lesson: ModelLesson) {
         let mut inner = self.inner();
         inner.hear(lesson.clone());
+        inner.refuted.retain(|refuted| *refuted != lesson);
         if is_plain(&lesson.model) && inner.unkept.len() < UNKEPT_MAX {
             inner.unkept.push(lesson);
             self.learnt.notify_one();
         }
     }
 
-    /// Waits until something was learnt that is kept nowhere else.
+    /// A model has answered a prompt of so many tokens: a window that is smaller was a mistake.
+    pub(crate) fn answered(&self, base_url: &str, model: &str, tokens: u64) {
+        let refuted = self.inner().note_answered((base_url.to_owned(), model.to_owned()), tokens);
+        if refuted {
+            self.learnt.notify_one();
+        }
+    }
+
+    /// Whether a model may have a window of so many tokens, by what it has answered lately.
+    pub(crate) fn may_have_window(&self, base_url: &str, model: &str, tokens: u64) -> bool {
+        let place = (base_url.to_owned(), model.to_owned());
+        let answered = self.inner().answered.get(&place).copied();
+        answered.is_none_or(|(most, at)| most <= tokens || at.elapsed() >= WINDOW_LASTS)
+    }
+
+    /// What has turned out to be wrong, and may be kept elsewhere.
+    pub(crate) fn refuted(&self) -> Vec<ModelLesson> {
+        self.inner().refuted.clone()
+    }
+
+    pub(crate) fn is_forgotten(&self, lesson: &ModelLesson) {
+        self.inner().refuted.retain(|refuted| refuted != lesson);
+    }
+
+    /// Waits until something was learnt that is kept nowhere else, or refuted.
     pub(crate) async fn learnt(&self) {
         self.learnt.notified().await;
     }
@@ -82,8 +112,9 @@ impl Taught {
     pub(crate) fn replace(&self, kept: impl IntoIterator<Item = ModelLesson>) {
         let mut inner = self.inner();
         inner.models.clear();
-        let unkept = inner.unkept.clone();
-        kept.into_iter().chain(unkept).for_each(|lesson| inner.hear(lesson));
+        let (unkept, refuted) = (inner.unkept.clone(), inner.refuted.clone());
+        let kept = kept.into_iter().filter(|lesson| !refuted.contains(lesson));
+        kept.chain(unkept).for_each(|lesson| inner.hear(lesson));
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -98,6 +129,30 @@ impl Inner {
             self.models.pop_first();
         }
         self.models.entry(place).or_default().add(lesson);
+    }
+
+    /// Says whether a lesson is refuted by it.
+    fn note_answered(&mut self, place: (String, String), tokens: u64) -> bool {
+        let known = self.answered.get(&place);
+        if known.is_none_or(|(most, at)| *most <= tokens || at.elapsed() >= WINDOW_LASTS) {
+            if self.answered.len() >= MODELS_MAX && !self.answered.contains_key(&place) {
+                self.answered.pop_first();
+            }
+            self.answered.insert(place.clone(), (tokens, Instant::now()));
+        }
+        let Some(lessons) = self.models.get_mut(&place) else { return false };
+        let Some(window) = lessons.context_tokens.filter(|window| *window < tokens) else {
+            return false;
+        };
+        lessons.context_tokens = None;
+        let (base_url, model) = place;
+        let lesson =
+            ModelLesson { base_url, model, lesson: Lesson::ContextTokens { tokens: window } };
+        self.unkept.retain(|unkept| *unkept != lesson);
+        if self.refuted.len() < UNKEPT_MAX && !self.refuted.contains(&lesson) {
+            self.refuted.push(lesson);
+        }
+        true
     }
 }
 
@@ -133,6 +188,33 @@ mod tests {
         let known: Vec<_> = taught.all().into_iter().map(|((_, model), _)| model).collect();
         assert_eq!(known, ["heard", "new"], "the old one was forgotten where it is kept");
         assert_eq!(taught.unkept(), [lesson("new", Lesson::NoStream)]);
+    }
+
+    #[test]
+    fn a_prompt_that_was_answered_refutes_a_smaller_window() {
+        let window = |tokens| lesson("m", Lesson::ContextTokens { tokens });
+        let taught = Taught::default();
+        taught.add(window(1_000));
+        taught.add(lesson("m", Lesson::NoStream));
+        taught.answered("http://a/v1", "m", 900);
+        assert_eq!(taught.of("http://a/v1", "m").context_tokens, Some(1_000));
+        taught.answered("http://b/v1", "m", 5_000);
+        assert_eq!(taught.of("http://a/v1", "m").context_tokens, Some(1_000), "of another");
+        taught.answered("http://a/v1", "m", 5_000);
+        assert_eq!(taught.of("http://a/v1", "m").context_tokens, None);
+        assert!(taught.of("http://a/v1", "m").no_stream, "what else it taught stays");
+        assert_eq!(taught.unkept(), [lesson("m", Lesson::NoStream)]);
+        assert_eq!(taught.refuted(), [window(1_000)]);
+
+        // Where it is kept it may be heard of again before it is forgotten there.
+        taught.replace([window(1_000)]);
+        assert_eq!(taught.of("http://a/v1", "m").context_tokens, None);
+        taught.is_forgotten(&window(1_000));
+        assert_eq!(taught.refuted(), []);
+
+        assert!(!taught.may_have_window("http://a/v1", "m", 4_999));
+        assert!(taught.may_have_window("http://a/v1", "m", 5_000));
+        assert!(taught.may_have_window("http://a/v1", "n", 1_000));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How many tokens a prompt may have, by model.
 //!
-//! The built-in table holds what is generally known of models by the end of [`WINDOWS_AS_OF`]; it was
-//! not compared with the providers' pages. The operator's own figures come first. What a provider has taught by refusing a prompt is in `lessons`.
+//! The built-in table is of [`WINDOWS_AS_OF`]; each row names its source. The operator's own figures come
+//! first. What a provider has taught by refusing a prompt is in `lessons`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::{chat::ModelRef, patterns::most_exact};
 
 /// The month of the built-in table.
-pub const WINDOWS_AS_OF: &str = "2025-12";
+pub const WINDOWS_AS_OF: &str = "2026-11";
 /// Tokens of a prompt to a model that is in no table.
 pub const UNKNOWN_MODEL_TOKENS: u64 = 128_000;
 
@@ -55,22 +55,39 @@ impl Windows {
 /// Pattern, and the tokens that a prompt may have: the window, less the longest answer where the
 /// provider counts both and publishes the rest as a bound of its own.
 ///
-/// Not checked against its sources yet. Where to check: `platform.openai.com/docs/models`,
-/// `docs.claude.com/en/docs/about-claude/models/overview` (without the header for longer ones),
-/// `ai.google.dev/gemini-api/docs/models`, and `docs.ollama.com/context-length` for what a server does
-/// with less than 24 GiB of graphics memory and no `OLLAMA_CONTEXT_LENGTH`. A figure that is too large
-/// is put right by the provider's refusal; one that is too small folds steps too early.
+/// A figure that is too large is put right by the provider's refusal; one that is too small folds steps
+/// too early, so that models that are newer than the table do no worse than their predecessors. Where a
+/// source is another than the provider, the provider's own page could not be read.
 const BUILT_IN: &[(&str, u64)] = &[
+    // 400,000, of which an answer may take 128,000: docs.uipath.com/autopilot, "Supported models and
+    // limits"; vercel.com/ai-gateway/models/openai/gpt-5.2-fast.
     ("openai/gpt-5*", 272_000),
+    // The catalogue of github.com/labring/fastgpt-plugin, pull request 297.
     ("openai/gpt-5-chat*", 128_000),
+    ("openai/gpt-5.1-chat*", 128_000),
+    // vercel.com/ai-gateway/models/gpt-4.1-mini-fast.
     ("openai/gpt-4.1*", 1_047_576),
+    // docs.uipath.com/autopilot, "Supported models and limits".
     ("openai/gpt-4o*", 128_000),
+    // github.com/RooCodeInc/Roo-Code, pull request 2691, after platform.openai.com/docs/models/o3.
     ("openai/o3*", 200_000),
     ("openai/o4-mini*", 200_000),
+    // support.claude.com/articles/8606395: 200,000 and more with every model; without the header by
+    // which Sonnet 4 and 4.5 take a million.
     ("anthropic/claude-*", 200_000),
+    // A million each: platform.claude.com/docs/en/models, the pages of the two and their comparison.
+    ("anthropic/claude-opus-4-6*", 1_000_000),
+    ("anthropic/claude-sonnet-4-6*", 1_000_000),
+    ("anthropic/claude-opus-5-5*", 1_000_000),
+    ("anthropic/claude-fable-5-1*", 1_000_000),
+    // docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini/2-5-pro, for 2.0
+    // ai.google.dev/gemini-api/docs/models/gemini-2.0-flash.
     ("gemini/gemini-2.5-*", 1_048_576),
+    ("gemini/gemini-2.0-flash*", 1_048_576),
+    // With less than 24 GiB of graphics memory and no `OLLAMA_CONTEXT_LENGTH`:
+    // github.com/ollama/ollama, docs/context-length.mdx.
     ("ollama/*", 4_096),
-    // The planner reads as much as it is sent: that is kept small.
+    // Our own: the planner reads as much as it is sent, and that is kept small.
     ("demo/*", 32_000),
 ];
 
@@ -88,6 +105,7 @@ mod tests {
         let built_in = Windows::default();
         assert_eq!(tokens(&built_in, "openai/gpt-5-mini-2025-08-07"), 272_000);
         assert_eq!(tokens(&built_in, "anthropic/claude-sonnet-4-5"), 200_000);
+        assert_eq!(tokens(&built_in, "anthropic/claude-opus-4-6"), 1_000_000);
         assert_eq!(tokens(&built_in, "ollama/qwen3:8b"), 4_096);
         assert_eq!(tokens(&built_in, "deepseek/deepseek-chat"), UNKNOWN_MODEL_TOKENS);
         let own = [("ollama/*", 32_768), ("ollama/qwen3:8b", 40_960)];

@@ -299,6 +299,9 @@ pub(crate) struct ForkArgs {
     /// The model to ask, `<provider>/<model>` [default: that of the run]
     #[arg(long, env = "OPENINTERN_MODEL")]
     pub(crate) model: Option<String>,
+    /// A file with the JSON Schema that the answer must match [default: that of the run]
+    #[arg(long, value_name = "FILE", env = "OPENINTERN_RESPONSE_FORMAT")]
+    pub(crate) response_format: Option<PathBuf>,
     /// Print its events as they happen, from the first to the last
     #[arg(long, env = "OPENINTERN_STREAM")]
     pub(crate) stream: bool,

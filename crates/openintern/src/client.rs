@@ -10,7 +10,7 @@ mod sse;
 use std::{fmt, str::FromStr, time::Duration};
 
 use protocol::{
-    error::{ErrorBody, ErrorCode},
+    error::{ErrorBody, ErrorCode, FieldError},
     name::{OrgId, ProjectId, UserId},
 };
 use reqwest::{
@@ -175,13 +175,11 @@ impl ApiClient {
                 format!("the server at {} answered {status}", self.address()),
             );
         };
-        let details =
-            error.details.iter().map(|fault| format!("{} {}", fault.field, fault.message));
-        let mut message = error.message;
-        for detail in
-            details.filter(|detail| !message.contains(detail.as_str())).collect::<Vec<_>>()
-        {
-            message = format!("{message}; {detail}");
+        // The message of a single fault has it already.
+        let untold = error.details.iter().filter(|fault| !error.message.contains(&fault.message));
+        let mut message = error.message.clone();
+        for FieldError { field, message: fault } in untold {
+            message.push_str(&format!("; `{field}` {fault}"));
         }
         Failure {
             exit: exit_of_status(status),
@@ -341,6 +339,25 @@ mod tests {
         check("AGENT_ORG_ID", "a b");
         check("AGENT_PROJECT_ID", "组织");
         check("OPENINTERN_API_KEY", "a\nb");
+    }
+
+    #[test]
+    fn a_fault_is_said_once_and_all_are_said() {
+        let told = |message: &str, details: serde_json::Value| {
+            let error = serde_json::json!({"error": {
+                "code": "validation_error", "message": message, "details": details, "request_id": "r"}});
+            let body = error.to_string();
+            client(&[]).unwrap().refusal(StatusCode::BAD_REQUEST, body.as_bytes()).message
+        };
+        let fault =
+            |field: &str, message: &str| serde_json::json!({"field": field, "message": message});
+        let one = serde_json::json!([fault("/input", "must not be empty")]);
+        assert_eq!(told("`/input` must not be empty", one), "`/input` must not be empty");
+        let two = [fault("/a", "must not be empty"), fault("/b", "must be at least 1")];
+        assert_eq!(
+            told("several fields are not valid", two.into_iter().collect()),
+            "several fields are not valid; `/a` must not be empty; `/b` must be at least 1"
+        );
     }
 
     #[test]

@@ -88,7 +88,8 @@ mod tests {
         let check = |name: &str, key: &str| assert_eq!(session_key(name).unwrap().as_str(), key);
         check("demo", "s_demo");
         check("s_demo", "s_demo");
-        assert!(session_key("中文").is_err());
+        check("中文", "s_中文");
+        assert!(session_key("a\nb").is_err());
         assert!(session_key("").is_ok(), "`s_` is a name");
     }
 

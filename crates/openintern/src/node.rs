@@ -1,11 +1,11 @@
 //! One process of the server side: what `dev`, `serve` and `worker` have in common. Starts the parts
 //! in the order of their needs and stops them in the reverse.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use agent::{
     parts::WorkerParts,
-    redactor::Redactor,
+    redactor::{Reach, Redactor},
     settings::{AgentSettings, agent_infos},
     worker::Worker,
 };
@@ -19,7 +19,7 @@ use model::{
 };
 use protocol::name::AgentId;
 use server::{
-    app::{Dependencies, ModelFault},
+    app::{Dependencies, Mask, ModelFault},
     auth::authenticator::Authenticator,
     listen::serve,
     settings::{ServerSettings, TenantLimits},
@@ -198,6 +198,7 @@ impl Node {
             memory: self.memory,
             agents: agent_infos(&self.agents, &self.models.default_model().to_string()),
             model_fault: model_fault(self.models, self.agents, self.work.is_some()),
+            mask: mask(self.redactor),
             authenticator: self.authenticator,
             workspace_root: self.workspace_root,
             metrics: Arc::new(move || metrics.render()),
@@ -237,6 +238,15 @@ pub(crate) fn launcher() -> Launcher {
     let this = PathBuf::from("/proc/self/exe");
     let this = if this.exists() { this } else { std::env::current_exe().unwrap_or(this) };
     Launcher::reaper(this, &["mcp-reaper"])
+}
+
+/// Masks what workers mask in what users and models say.
+fn mask(redactor: Redactor) -> Mask {
+    Arc::new(move |text| {
+        if let Cow::Owned(clean) = redactor.redacted(text, Reach::Known) {
+            *text = clean;
+        }
+    })
 }
 
 /// What the server asks of a model that a request names. The keys of providers may be known to the

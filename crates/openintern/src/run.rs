@@ -95,6 +95,7 @@ pub(crate) async fn fork(
         input: args.input.map(input::text).transpose()?,
         agent_id: args.agent,
         llm_config: args.model.as_deref().map(input::llm_config),
+        response_format: args.response_format.as_deref().map(input::response_format).transpose()?,
         ..ForkRun::at(args.from_step)
     };
     let path = ["api", "runs", &args.run_id.to_string(), "fork"];

@@ -195,6 +195,8 @@ async fn get(client: &ApiClient, output: &mut Output, args: RunRef) -> Result<Ex
             money(run.cost_usd)
         ),
     ]);
+    let schema = run.response_format.map(|format| format.schema().to_string());
+    rows.extend(schema.map(|schema| ["schema".into(), schema]));
     rows.push(["input".into(), run.input]);
     rows.extend(run.error.map(|error| ["error".into(), error_line(&error)]));
     rows.extend(run.output.map(|text| ["output".into(), text]));

@@ -1,4 +1,5 @@
-//! Names that people choose: who and what a request is about. Each has a fixed alphabet and length.
+//! Names that people and their programs choose: who and what a request is about. Each has a fixed
+//! alphabet and length.
 
 use std::fmt;
 
@@ -6,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 /// The text is not a name of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{what}` must be 1 to {max} characters of `A-Z a-z 0-9 {marks}`")]
+#[error("`{what}` must be 1 to {max} characters{alphabet}")]
 pub struct NameError {
     what: &'static str,
     max: usize,
-    marks: &'static str,
+    alphabet: &'static str,
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $marks:literal, $pattern:literal, $example:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $fits:expr, $alphabet:literal, $pattern:literal, $example:literal) => {
         $(#[$doc])*
         #[derive(
             Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
@@ -27,12 +28,12 @@ macro_rules! name {
             /// Parses a name; the error says what it must look like.
             pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
                 let text = text.into();
-                let fits = (1..=$max).contains(&text.len())
-                    && text.chars().all(|c| c.is_ascii_alphanumeric() || $marks.contains(c));
-                if fits {
+                let fits: fn(char) -> bool = $fits;
+                let chars = text.chars().take($max + 1).count();
+                if (1..=$max).contains(&chars) && text.chars().all(fits) {
                     Ok(Self(text))
                 } else {
-                    Err(NameError { what: $what, max: $max, marks: $marks })
+                    Err(NameError { what: $what, max: $max, alphabet: $alphabet })
                 }
             }
 
@@ -78,13 +79,21 @@ macro_rules! name {
     };
 }
 
+/// What identity providers name people and organisations by, such as `auth0|5f7c` and
+/// `li+test@example.com`. A quote or a backslash would have to be escaped in the statement that names
+/// the tenant, a slash in the folder of a workspace, and `*` stands for all users: none of them is taken.
+fn is_of_id(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_.:@|+=~-".contains(c)
+}
+
 name!(
     /// Names an organisation: the wall between tenants.
     OrgId,
     "org_id",
     128,
-    "_.:@-",
-    "^[A-Za-z0-9_.:@-]{1,128}$",
+    is_of_id,
+    " of `A-Z a-z 0-9 _.:@|+=~-`",
+    "^[A-Za-z0-9_.:@|+=~-]{1,128}$",
     "org_demo"
 );
 name!(
@@ -92,8 +101,9 @@ name!(
     UserId,
     "user_id",
     128,
-    "_.:@-",
-    "^[A-Za-z0-9_.:@-]{1,128}$",
+    is_of_id,
+    " of `A-Z a-z 0-9 _.:@|+=~-`",
+    "^[A-Za-z0-9_.:@|+=~-]{1,128}$",
     "user_demo"
 );
 name!(
@@ -101,8 +111,9 @@ name!(
     ProjectId,
     "project_id",
     128,
-    "_.:@-",
-    "^[A-Za-z0-9_.:@-]{1,128}$",
+    is_of_id,
+    " of `A-Z a-z 0-9 _.:@|+=~-`",
+    "^[A-Za-z0-9_.:@|+=~-]{1,128}$",
     "proj_demo"
 );
 name!(
@@ -110,8 +121,9 @@ name!(
     SessionKey,
     "session_key",
     128,
-    "_.:-",
-    "^[A-Za-z0-9_.:-]{1,128}$",
+    |c| !c.is_control(),
+    ", none of them a control character",
+    "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,128}$",
     "s_demo"
 );
 name!(
@@ -119,7 +131,8 @@ name!(
     AgentId,
     "agent_id",
     64,
-    "_-",
+    |c| c.is_ascii_alphanumeric() || "_-".contains(c),
+    " of `A-Z a-z 0-9 _-`",
     "^[A-Za-z0-9_-]{1,64}$",
     "main"
 );
@@ -144,10 +157,23 @@ mod tests {
     fn alphabet_and_length() {
         assert!(OrgId::new("a@b.c:d_e-F9").is_ok());
         assert!(OrgId::new("x".repeat(128)).is_ok());
-        for text in ["", "a b", "组织", "a/b", "a\0", &"x".repeat(129)] {
+        for text in ["auth0|5f7c", "li+test@example.com", "bGk=", "~li"] {
+            assert!(UserId::new(text).is_ok(), "{text:?}");
+        }
+        for text in ["", "a b", "组织", "a/b", "a'b", "a\\b", "*", "a\0", &"x".repeat(129)] {
             assert!(OrgId::new(text).is_err(), "{text:?}");
         }
-        assert!(SessionKey::new("a@b").is_err());
+        for text in ["a@b", "the trip to Oslo", "去奥斯陆的旅行", "a/b", &"字".repeat(128)]
+        {
+            assert!(SessionKey::new(text).is_ok(), "{text:?}");
+        }
+        for text in ["", "a\nb", "a\u{7f}", "\u{85}", &"字".repeat(129)] {
+            assert!(SessionKey::new(text).is_err(), "{text:?}");
+        }
+        assert_eq!(
+            SessionKey::new("").unwrap_err().to_string(),
+            "`session_key` must be 1 to 128 characters, none of them a control character"
+        );
         assert_eq!(
             AgentId::new("a.b").unwrap_err().to_string(),
             "`agent_id` must be 1 to 64 characters of `A-Z a-z 0-9 _-`"

@@ -4,9 +4,13 @@
 //! A schema comes from a tenant, so that it is bounded and nothing is fetched for it; patterns are those
 //! of a matcher that needs time in proportion to the text. How a model is told of it is not known here.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::{
+    PatternOptions, Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
@@ -31,6 +35,15 @@ const LOOKS_MAX: u64 = 2_000_000;
 const LOOKS_FOR_ALL_FAULTS_MAX: u64 = 20_000;
 /// Deepest way through schema and answer.
 const LOOKS_DEPTH_MAX: usize = 256;
+
+/// Values of `$schema` whose rules are known, without the `#` at their end.
+const DRAFTS: [&str; 5] = [
+    "https://json-schema.org/draft/2020-12/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "http://json-schema.org/draft-07/schema",
+    "http://json-schema.org/draft-06/schema",
+    "http://json-schema.org/draft-04/schema",
+];
 
 /// Keywords that hold one schema.
 const ONE: [&str; 13] = [
@@ -92,16 +105,15 @@ impl ResponseFormat {
             let message = "must be a JSON Schema itself, without `json_schema` around it";
             return Err(FieldError::new("/type", message));
         }
-        check_references(&schema, &mut String::new())?;
+        check_draft(&schema)?;
+        check_references(&schema, &schema, &mut String::new())?;
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES))
             .build(&schema)
             .map_err(|error| {
-                let words = shortened(&error.to_string());
-                FieldError::new(
-                    error.instance_path().to_string(),
-                    format!("is not a valid JSON Schema: {words}"),
-                )
+                let at = error.instance_path().to_string();
+                let message = schema_fault(error.kind(), &at);
+                FieldError::new(at, message)
             })?;
         Ok(OutputCheck { schema, validator })
     }
@@ -187,8 +199,7 @@ impl<'a> Looks<'a> {
         for (key, inner) in fields {
             match (key.as_str(), inner) {
                 ("$ref", Value::String(target)) => {
-                    let target = target.strip_prefix('#').and_then(|at| self.root.pointer(at));
-                    if let Some(target) = target {
+                    if let Some(target) = target_of(self.root, target) {
                         here = here.saturating_add(self.at(target, value, depth + 1));
                     }
                 }
@@ -269,8 +280,20 @@ fn unfenced(answer: &str) -> &str {
     }
 }
 
+/// `$schema` names rules that are known.
+fn check_draft(schema: &Value) -> Result<(), FieldError> {
+    let Some(named) = schema.get("$schema") else { return Ok(()) };
+    let named = named.as_str().map(|named| named.trim_end_matches('#'));
+    if named.is_some_and(|named| DRAFTS.contains(&named)) {
+        return Ok(());
+    }
+    let message =
+        format!("is not a known version of JSON Schema; use one of `{}`", DRAFTS.join("`, `"));
+    Err(FieldError::new("/$schema", message))
+}
+
 /// A reference means a place in the schema itself: nothing is fetched, and no name means two things.
-fn check_references(schema: &Value, at: &mut String) -> Result<(), FieldError> {
+fn check_references(root: &Value, schema: &Value, at: &mut String) -> Result<(), FieldError> {
     let Value::Object(fields) = schema else { return Ok(()) };
     let refused = |key: &str, message: &str| {
         let mut field = at.clone();
@@ -286,24 +309,26 @@ fn check_references(schema: &Value, at: &mut String) -> Result<(), FieldError> {
     if !at.is_empty() && fields.get("$id").is_some_and(Value::is_string) {
         return refused("$id", "is supported at the top only");
     }
-    if let Some(target) = fields.get("$ref").and_then(Value::as_str)
-        && target != "#"
-        && !target.starts_with("#/")
-    {
-        return refused("$ref", "must begin with `#/`: nothing outside of the schema is read");
+    if let Some(target) = fields.get("$ref").and_then(Value::as_str) {
+        if target != "#" && !target.starts_with("#/") {
+            return refused("$ref", "must begin with `#/`: nothing outside of the schema is read");
+        }
+        if target_of(root, target).is_none() {
+            return refused("$ref", "names a place that is not in the schema");
+        }
     }
     for (key, value) in fields {
         let key = key.as_str();
         match value {
             Value::Object(named) if NAMED.contains(&key) => {
                 for (name, schema) in named {
-                    check_below(schema, at, &[key, name])?;
+                    check_below(root, schema, at, &[key, name])?;
                 }
             }
-            Value::Object(_) if ONE.contains(&key) => check_below(value, at, &[key])?,
+            Value::Object(_) if ONE.contains(&key) => check_below(root, value, at, &[key])?,
             Value::Array(schemas) if LISTS.contains(&key) => {
                 for (place, schema) in schemas.iter().enumerate() {
-                    check_below(schema, at, &[key, &place.to_string()])?;
+                    check_below(root, schema, at, &[key, &place.to_string()])?;
                 }
             }
             _ => {}
@@ -312,12 +337,52 @@ fn check_references(schema: &Value, at: &mut String) -> Result<(), FieldError> {
     Ok(())
 }
 
-fn check_below(schema: &Value, at: &mut String, steps: &[&str]) -> Result<(), FieldError> {
+fn check_below(
+    root: &Value,
+    schema: &Value,
+    at: &mut String,
+    steps: &[&str],
+) -> Result<(), FieldError> {
     let above = at.len();
     steps.iter().for_each(|step| push(at, step));
-    let checked = check_references(schema, at);
+    let checked = check_references(root, schema, at);
     at.truncate(above);
     checked
+}
+
+/// What a reference means, read as the validator reads it: a pointer, percent-encoded.
+fn target_of<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+    let pointer = percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?;
+    root.pointer(&pointer)
+}
+
+/// What is wrong with a schema at a place of it, by the rules for schemas.
+fn schema_fault(kind: &ValidationErrorKind, at: &str) -> Cow<'static, str> {
+    use ValidationErrorKind as Kind;
+    let pattern = "is not a pattern that can be used: it must be a regular expression without \
+                   look-around and backreferences, and not too large";
+    let message = match kind {
+        Kind::Format { format } if format == "regex" => pattern,
+        Kind::PropertyNames { .. } => "has a name that is not a pattern that can be used",
+        Kind::AnyOf { .. } | Kind::Enum { .. } if at.ends_with("/type") => {
+            "is not a type of JSON; use `array`, `boolean`, `integer`, `null`, `number`, `object`, \
+             `string`, or a list of these, each once"
+        }
+        Kind::Type { kind: TypeKind::Single(one) } => {
+            return format!("must be of type `{one}`").into();
+        }
+        Kind::Type { kind: TypeKind::Multiple(some) } => {
+            let some: Vec<_> = some.iter().map(|one| one.to_string()).collect();
+            return format!("must be of type `{}`", some.join("` or `")).into();
+        }
+        Kind::Minimum { limit } => return format!("must be at least {limit}").into(),
+        Kind::ExclusiveMinimum { limit } => return format!("must be more than {limit}").into(),
+        Kind::UniqueItems => "must not name anything twice",
+        Kind::MinItems { .. } => "must not be empty",
+        Kind::Referencing(_) => "has a `$ref` to a place that is not in the schema",
+        _ => "is not what JSON Schema takes here",
+    };
+    message.into()
 }
 
 fn shortened(words: &str) -> String {
@@ -355,9 +420,9 @@ mod tests {
         check(json!({"properties": {"$ref": {"type": "string"}, "$anchor": {}}}), expect![""]);
         check(
             json!({"properties": {"a": {"type": "text"}}}),
-            expect![[
-                r#"/response_format/properties/a/type is not a valid JSON Schema: "text" is not valid under any of the schemas listed in the 'anyOf' keyword"#
-            ]],
+            expect![
+                "/response_format/properties/a/type is not a type of JSON; use `array`, `boolean`, `integer`, `null`, `number`, `object`, `string`, or a list of these, each once"
+            ],
         );
         check(
             json!({"type": "json_schema", "json_schema": {}}),
@@ -379,9 +444,7 @@ mod tests {
         );
         check(
             json!({"$ref": "#/$defs/absent"}),
-            expect![
-                "/response_format is not a valid JSON Schema: Pointer '/$defs/absent' does not exist"
-            ],
+            expect!["/response_format/$ref names a place that is not in the schema"],
         );
         check(
             json!({"$defs": {"a": {"$anchor": "a"}}}),
@@ -395,22 +458,85 @@ mod tests {
         );
         check(
             json!({"pattern": "(?=a)"}),
-            expect![[
-                r#"/response_format/pattern is not a valid JSON Schema: "(?=a)" is not a "regex""#
-            ]],
+            expect![
+                "/response_format/pattern is not a pattern that can be used: it must be a regular expression without look-around and backreferences, and not too large"
+            ],
         );
         check(
             json!({"pattern": "((a{1,100}){1,100}){1,100}"}),
-            expect![[
-                r#"/response_format/pattern is not a valid JSON Schema: "((a{1,100}){1,100}){1,100}" is not a "regex""#
-            ]],
+            expect![
+                "/response_format/pattern is not a pattern that can be used: it must be a regular expression without look-around and backreferences, and not too large"
+            ],
         );
         check(
             json!({"$schema": "https://example.com/mine"}),
             expect![
-                "/response_format is not a valid JSON Schema: Unknown meta-schema: 'https://example.com/mine'. Custom meta-schemas must be registered in the registry before use"
+                "/response_format/$schema is not a known version of JSON Schema; use one of `https://json-schema.org/draft/2020-12/schema`, `https://json-schema.org/draft/2019-09/schema`, `http://json-schema.org/draft-07/schema`, `http://json-schema.org/draft-06/schema`, `http://json-schema.org/draft-04/schema`"
             ],
         );
+        check(
+            json!({"$schema": 7}),
+            expect![
+                "/response_format/$schema is not a known version of JSON Schema; use one of `https://json-schema.org/draft/2020-12/schema`, `https://json-schema.org/draft/2019-09/schema`, `http://json-schema.org/draft-07/schema`, `http://json-schema.org/draft-06/schema`, `http://json-schema.org/draft-04/schema`"
+            ],
+        );
+        check(
+            json!({"$schema": "http://json-schema.org/draft-03/schema#"}),
+            expect![
+                "/response_format/$schema is not a known version of JSON Schema; use one of `https://json-schema.org/draft/2020-12/schema`, `https://json-schema.org/draft/2019-09/schema`, `http://json-schema.org/draft-07/schema`, `http://json-schema.org/draft-06/schema`, `http://json-schema.org/draft-04/schema`"
+            ],
+        );
+        check(
+            json!({"items": {"$ref": "#/$defs/%FF"}}),
+            expect!["/response_format/items/$ref names a place that is not in the schema"],
+        );
+        check(
+            json!({"$ref": "#/$defs/a b", "$defs": {"a%20b": {}}}),
+            expect!["/response_format/$ref names a place that is not in the schema"],
+        );
+        check(json!({"$ref": "#/$defs/a%20b", "$defs": {"a b": {}}}), expect![""]);
+        check(
+            json!({"x": {"$ref": "#/y"}, "$ref": "#/x"}),
+            expect!["/response_format has a `$ref` to a place that is not in the schema"],
+        );
+        check(
+            json!({"patternProperties": {"(?!a)": {}}}),
+            expect![
+                "/response_format/patternProperties/(?!a) is not a pattern that can be used: it must be a regular expression without look-around and backreferences, and not too large"
+            ],
+        );
+        check(
+            json!({"properties": {"a": {"pattern": "(a)\\1"}}}),
+            expect![
+                "/response_format/properties/a/pattern is not a pattern that can be used: it must be a regular expression without look-around and backreferences, and not too large"
+            ],
+        );
+        check(
+            json!({"properties": []}),
+            expect!["/response_format/properties must be of type `object`"],
+        );
+        check(
+            json!({"required": "a"}),
+            expect!["/response_format/required must be of type `array`"],
+        );
+        check(
+            json!({"required": ["a", "a"]}),
+            expect!["/response_format/required must not name anything twice"],
+        );
+        check(
+            json!({"items": 1}),
+            expect!["/response_format/items must be of type `boolean` or `object`"],
+        );
+        check(json!({"anyOf": []}), expect!["/response_format/anyOf must not be empty"]);
+        check(json!({"minLength": -1}), expect!["/response_format/minLength must be at least 0"]);
+        check(json!({"multipleOf": 0}), expect!["/response_format/multipleOf must be more than 0"]);
+        check(
+            json!({"type": ["string", "string"]}),
+            expect![
+                "/response_format/type is not a type of JSON; use `array`, `boolean`, `integer`, `null`, `number`, `object`, `string`, or a list of these, each once"
+            ],
+        );
+        check(json!({"enum": 1}), expect!["/response_format/enum must be of type `array`"]);
         check(
             json!({"title": "x".repeat(RESPONSE_FORMAT_MAX_BYTES)}),
             expect!["/response_format must be at most 32768 bytes of JSON"],
@@ -509,6 +635,12 @@ mod tests {
             {"properties": {"c": {"$ref": "#/$defs/n"}}}]}}});
         assert!(check(all_twice.clone(), &short));
         assert!(!check(all_twice, &deep));
+        // A name of many spellings is the same place.
+        let encoded = json!({"$ref": "#/$defs/%6e", "$defs": {"n": {"allOf": [
+            {"properties": {"c": {"$ref": "#/$defs/%6E"}}},
+            {"properties": {"c": {"$ref": "#/%24defs/n"}}}]}}});
+        assert!(check(encoded.clone(), &short));
+        assert!(!check(encoded, &deep));
         let mut chain = Map::new();
         for place in 0..1_000 {
             chain.insert(format!("a{place}"), json!({"$ref": format!("#/$defs/a{}", place + 1)}));

@@ -212,12 +212,17 @@ pub struct ForkRun {
     /// The model to ask; the parent's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm_config: Option<LlmConfig>,
+    /// The JSON Schema that the answer must match; that of the parent, or of the parent's agent, when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, additional_properties = true)]
+    pub response_format: Option<ResponseFormat>,
 }
 
 impl ForkRun {
     /// A fork that takes over the steps up to `from_step` and changes nothing.
     pub fn at(from_step: u32) -> Self {
-        Self { from_step, input: None, agent_id: None, llm_config: None }
+        Self { from_step, input: None, agent_id: None, llm_config: None, response_format: None }
     }
 
     /// What the types alone cannot say: every field at fault.
@@ -231,6 +236,9 @@ impl ForkRun {
         }
         if let Some(llm_config) = &self.llm_config {
             llm_config.check(&mut faults);
+        }
+        if let Some(format) = &self.response_format {
+            format.check("/response_format", &mut faults);
         }
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -458,6 +466,11 @@ pub struct Run {
     pub model: Option<String>,
     /// The time zone that was asked for.
     pub timezone: Option<Zone>,
+    /// The JSON Schema that it was asked for; absent where it was asked for none, then that of its
+    /// agent counts, and in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, additional_properties = true)]
+    pub response_format: Option<ResponseFormat>,
     /// The run that it was forked from; null for others.
     pub parent_run_id: Option<RunId>,
     /// The last step that it took over from there, 0 for none; null where it is no fork.
@@ -635,7 +648,9 @@ mod tests {
             serde_json::from_str(r#"{"input":"你好","session_key":null}"#).unwrap();
         assert_eq!(body, CreateRun::new("你好"));
         assert!(serde_json::from_str::<CreateRun>(r#"{"input":"a","colour":1}"#).is_err());
-        assert!(serde_json::from_str::<CreateRun>(r#"{"input":"a","session_key":"a b"}"#).is_err());
+        assert!(
+            serde_json::from_str::<CreateRun>(r#"{"input":"a","session_key":"a\nb"}"#).is_err()
+        );
     }
 
     #[test]

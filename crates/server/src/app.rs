@@ -26,6 +26,9 @@ use crate::{
     stream_pages::StreamPages,
 };
 
+/// Masks the credentials of the installation in a text, as they are masked in what workers write.
+pub type Mask = Arc<dyn Fn(&mut String) + Send + Sync>;
+
 /// Why a model cannot be asked; none where it can.
 pub type ModelFault = Arc<dyn Fn(&LlmConfig, &AgentId) -> Option<String> + Send + Sync>;
 
@@ -37,6 +40,8 @@ pub struct Dependencies {
     pub agents: Vec<AgentInfo>,
     /// Says why a run of an agent cannot ask the model that its request names.
     pub model_fault: ModelFault,
+    /// What is shown of a prompt goes through it.
+    pub mask: Mask,
     /// How requests are authenticated.
     pub authenticator: Authenticator,
     /// The folder that holds the workspaces of all scopes, if it is on this machine.
@@ -56,6 +61,7 @@ pub(crate) struct AppState {
     pub(crate) memory: MemoryService,
     pub(crate) agents: Vec<AgentInfo>,
     pub(crate) model_fault: ModelFault,
+    pub(crate) mask: Mask,
     pub(crate) authenticator: Authenticator,
     pub(crate) metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub(crate) version: &'static str,
@@ -99,6 +105,7 @@ impl App {
             memory,
             agents,
             model_fault,
+            mask,
             authenticator,
             workspace_root,
             metrics,
@@ -117,6 +124,7 @@ impl App {
             memory,
             agents,
             model_fault,
+            mask,
             authenticator,
             metrics,
             version,

@@ -7,6 +7,7 @@ use protocol::{
     error::ErrorBody,
     event::{LlmDelta, LlmReset},
     key::Right,
+    limits::IDEMPOTENCY_KEY_MAX_BYTES,
     run::RunNews,
 };
 use utoipa::{
@@ -25,7 +26,7 @@ use utoipa::{
 
 const BEARER: &str = "bearer";
 const ADMINISTRATION: &str = "administration";
-const SCOPE_PATTERN: &str = "^[A-Za-z0-9_.:@-]{1,128}$";
+const SCOPE_PATTERN: &str = "^[A-Za-z0-9_.:@|+=~-]{1,128}$";
 
 /// What the document says before any path.
 pub(crate) fn head() -> OpenApi {
@@ -81,6 +82,9 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             let is_in_scope = needs_right(operation);
             if is_in_scope {
                 add_scope(operation);
+            }
+            if operation.responses.responses.contains_key("422") {
+                add_idempotency(operation);
             }
             add_errors(operation, is_in_scope);
         }
@@ -166,6 +170,28 @@ fn scope_header(name: &str, description: &str) -> Parameter {
         .description(Some(description))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String).pattern(Some(SCOPE_PATTERN))))
         .build()
+}
+
+/// What refuses a key that came with another body takes such keys.
+fn add_idempotency(operation: &mut Operation) {
+    let most = IDEMPOTENCY_KEY_MAX_BYTES;
+    let key = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(most))
+        .pattern(Some(format!("^[!-~]{{1,{most}}}$")));
+    let parameter = ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Requests that are sent again with the same key create one run"))
+        .schema(Some(key))
+        .build();
+    operation.parameters.get_or_insert_default().push(RefOr::T(parameter));
+    if let Some(RefOr::T(created)) = operation.responses.responses.get_mut("201") {
+        let words = "`true` if an earlier request with the key created the run";
+        created.headers.insert("Idempotency-Replayed".to_owned(), header(words));
+    }
 }
 
 fn add_errors(operation: &mut Operation, is_in_scope: bool) {

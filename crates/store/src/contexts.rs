@@ -23,16 +23,20 @@ pub const TOOL_SETS_MAX: i64 = 1_000;
 impl Scoped {
     /// What the model was sent in a step of a run, with its words if they are asked for. There is none
     /// where the step has no answer, or is kept no longer.
+    ///
+    /// Earlier turns are kept as they were asked, and were masked when they were sent: `mask` does it
+    /// again.
     pub async fn step_context(
         &self,
         run_id: RunId,
         step: u32,
         with_text: bool,
+        mask: &(dyn Fn(&mut String) + Send + Sync),
     ) -> Result<StepContext, StoreError> {
         let mut tx = self.snapshot().await?;
         let (place, sent) = self.sent_in(&mut tx, run_id, step).await?;
         let text = match with_text {
-            true => Some(self.context_text(&mut tx, run_id, place, &sent).await?),
+            true => Some(self.context_text(&mut tx, run_id, place, &sent, mask).await?),
             false => None,
         };
         tx.commit().await?;
@@ -93,6 +97,7 @@ impl Scoped {
         run_id: RunId,
         place: u32,
         sent: &SentContext,
+        mask: &(dyn Fn(&mut String) + Send + Sync),
     ) -> Result<ContextText, StoreError> {
         let rows = sqlx::query(
             "select m.position, m.message
@@ -123,7 +128,7 @@ impl Scoped {
         let Some(Message::System { content: system, turns, .. }) = first.next() else {
             return Err(StoreError::NotFound);
         };
-        let turns = self.turns(tx, &turns).await?;
+        let turns = self.turns(tx, &turns, mask).await?;
         let turns = turns.into_iter().skip(sent.cut_turns as usize);
         let (summaries, steps): (Vec<_>, Vec<_>) =
             steps.into_iter().partition(|message| matches!(message, Message::Summary { .. }));
@@ -137,6 +142,7 @@ impl Scoped {
         &self,
         tx: &mut Transaction,
         runs: &[RunId],
+        mask: &(dyn Fn(&mut String) + Send + Sync),
     ) -> Result<Vec<Message>, StoreError> {
         if runs.is_empty() {
             return Ok(Vec::new());
@@ -155,8 +161,11 @@ impl Scoped {
         .await?;
         let mut turns = Vec::new();
         for row in &rows {
-            let output: Option<String> = row.try_get("output")?;
-            turns.extend(Message::turn(row.try_get("input")?, output.unwrap_or_default()));
+            let mut input: String = row.try_get("input")?;
+            let mut output = row.try_get::<Option<String>, _>("output")?.unwrap_or_default();
+            mask(&mut input);
+            mask(&mut output);
+            turns.extend(Message::turn(input, output));
         }
         Ok(turns)
     }

@@ -23,7 +23,7 @@ use crate::{
     failpoint,
     rows::{
         cut_page_at, get_json, get_optional_json, get_optional_parsed, get_parsed, get_timestamp,
-        get_u32, to_i32,
+        get_u32, kept_format, to_i32,
     },
     runs::IdempotencyKey,
     scoped::Scoped,
@@ -175,7 +175,10 @@ impl Scoped {
             turns_before: row.try_get("turns_before")?,
             input_follows: fork.input.is_some() && fork.from_step > 0,
         };
-        let format = row.try_get("response_format")?;
+        let format = match &fork.response_format {
+            Some(format) => kept_format(Some(format))?,
+            None => row.try_get("response_format")?,
+        };
         let note = by.map(|by| CreationNote::by(by, self.scope()).from(parent));
         let creation = self.creation(run_id, &new, format, IfBusy::Queue, note)?;
         let created = self.created(&creation.fetch_one(&mut *tx).await?)?;

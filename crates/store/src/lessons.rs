@@ -1,5 +1,6 @@
-//! What providers have taught about their models, for all nodes: kept for a week, since providers
-//! change, and forgotten at once where the rows are deleted. What a lesson means is not known here.
+//! What providers have taught about their models, for all nodes: kept for a week at most, since
+//! providers change, and forgotten at once where the rows are deleted. What a lesson means, and whether
+//! it is believed for as long, is not known here.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use sqlx::Row;
 
 use crate::{error::StoreError, handle::Store};
 
-/// How long a lesson is kept after it was learnt last.
+/// How long a lesson is kept at most after it was learnt last.
 pub const LESSON_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most lessons.
 pub const LESSONS_MAX: i64 = 4096;
@@ -43,10 +44,24 @@ impl Store {
         Ok(())
     }
 
-    /// What is kept, the oldest first.
-    pub async fn kept_lessons(&self) -> Result<Vec<KeptLesson>, StoreError> {
+    /// Forgets a lesson that has turned out to be wrong.
+    pub async fn forget_lesson(&self, lesson: &KeptLesson) -> Result<(), StoreError> {
         let query = sqlx::query(
-            "select base_url, model, lesson from model_lessons
+            "delete from model_lessons where base_url = $1 and model = $2 and lesson = $3",
+        )
+        .bind(&lesson.base_url)
+        .bind(&lesson.model)
+        .bind(&lesson.lesson);
+        self.database.call(query).await?;
+        Ok(())
+    }
+
+    /// What is kept, the oldest first, each with the time since it was learnt last.
+    pub async fn kept_lessons(&self) -> Result<Vec<(KeptLesson, Duration)>, StoreError> {
+        let query = sqlx::query(
+            "select base_url, model, lesson,
+                    extract(epoch from clock_timestamp() - learnt_at)::double precision as age_s
+             from model_lessons
              where learnt_at > clock_timestamp() - make_interval(secs => $1)
              order by learnt_at
              limit $2",
@@ -55,11 +70,13 @@ impl Store {
         .bind(LESSONS_MAX);
         let rows = self.database.call(query).await?;
         let lesson = |row: sqlx::postgres::PgRow| {
-            Ok(KeptLesson {
+            let lesson = KeptLesson {
                 base_url: row.try_get("base_url")?,
                 model: row.try_get("model")?,
                 lesson: row.try_get("lesson")?,
-            })
+            };
+            let age = Duration::try_from_secs_f64(row.try_get("age_s")?).unwrap_or_default();
+            Ok((lesson, age))
         };
         rows.into_iter().map(lesson).collect()
     }

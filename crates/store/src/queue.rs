@@ -25,8 +25,8 @@ use crate::{
     nodes::NODE_SILENT_AFTER,
     notifier::{Subject, Subscription},
     rows::{
-        get_optional_json, get_optional_parsed, get_parsed, get_scope, get_timestamp, get_u32,
-        get_u64, get_usage, to_i32,
+        get_format, get_optional_json, get_optional_parsed, get_parsed, get_scope, get_timestamp,
+        get_u32, get_u64, get_usage, to_i32,
     },
 };
 
@@ -279,7 +279,7 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         llm_config: get_optional_json(row, "llm_config")?,
         limits: get_optional_json(row, "limits")?,
         timezone: get_optional_parsed(row, "timezone")?,
-        response_format: format_from(row)?,
+        response_format: get_format(row)?,
         created_at: get_timestamp(row, "created_at")?,
         elapsed: Duration::try_from_secs_f64(row.try_get("elapsed_s")?).unwrap_or_default(),
         step_count: get_u32(row, "step_count")?,
@@ -293,10 +293,4 @@ fn claim_from(row: &PgRow) -> Result<Claim, StoreError> {
         forked_from_step: row.try_get::<Option<i32>, _>("forked_from_step")?.map(i32::unsigned_abs),
         input_follows: row.try_get("input_follows")?,
     })
-}
-
-fn format_from(row: &PgRow) -> Result<Option<ResponseFormat>, StoreError> {
-    let text: Option<String> = row.try_get("response_format")?;
-    let format = text.as_deref().map(serde_json::from_str).transpose();
-    format.map_err(|error| StoreError::Unreadable(error.to_string()))
 }

@@ -6,6 +6,7 @@ use std::{fmt, str::FromStr};
 use jiff_sqlx::Timestamp as DbTimestamp;
 use protocol::{
     message::Usage,
+    output::ResponseFormat,
     page::{Page, PageLimit},
     scope::Scope,
     time::Timestamp,
@@ -187,6 +188,18 @@ pub(crate) fn to_i32(number: u32) -> i32 {
 /// The number, or the largest one that the column holds.
 pub(crate) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The schema of the answer as it is kept: as text, since `jsonb` would change the order of its keys.
+pub(crate) fn kept_format(format: Option<&ResponseFormat>) -> Result<Option<String>, StoreError> {
+    format.map(storable_json).transpose()
+}
+
+/// The schema of a run's answer, from the column that it is kept in.
+pub(crate) fn get_format(row: &PgRow) -> Result<Option<ResponseFormat>, StoreError> {
+    let text: Option<String> = row.try_get("response_format")?;
+    let format = text.as_deref().map(serde_json::from_str).transpose();
+    format.map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
 #[cfg(test)]

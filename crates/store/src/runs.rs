@@ -22,8 +22,9 @@ use crate::{
     failpoint,
     notifier::Subject,
     rows::{
-        get_json, get_optional_json, get_optional_parsed, get_optional_timestamp, get_parsed,
-        get_timestamp, get_u32, get_u64, get_usage, get_word, storable_json, to_i32,
+        get_format, get_json, get_optional_json, get_optional_parsed, get_optional_timestamp,
+        get_parsed, get_timestamp, get_u32, get_u64, get_usage, get_word, kept_format,
+        storable_json, to_i32,
     },
     scoped::Scoped,
     transaction::Transaction,
@@ -69,7 +70,13 @@ impl Scoped {
             return Ok(created);
         }
         let note = by.map(|by| CreationNote::by(by, self.scope()));
-        let creation = self.creation(None, new, format_of(new)?, new.if_busy, note)?;
+        let creation = self.creation(
+            None,
+            new,
+            kept_format(new.response_format.as_ref())?,
+            new.if_busy,
+            note,
+        )?;
         let row = self.store().database.call_one_for(self.org(), creation).await?;
         let created = self.created(&row)?;
         failpoint::pass("after_create_commit_before_ack");
@@ -145,7 +152,7 @@ impl Scoped {
     pub async fn get_run(&self, run_id: RunId) -> Result<Run, StoreError> {
         let columns = run_columns(RUN_TEXT_MAX_BYTES);
         let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "select {columns} from runs
+            "select {columns}, response_format from runs
              where org_id = $1 and user_id = $2 and project_id = $3 and run_id = $4"
         )))
         .bind(self.org())
@@ -153,7 +160,8 @@ impl Scoped {
         .bind(self.project())
         .bind(run_id.uuid());
         let rows = self.read(query).await?;
-        run_from(rows.first().ok_or(StoreError::NotFound)?, RUN_TEXT_MAX_BYTES)
+        let row = rows.first().ok_or(StoreError::NotFound)?;
+        Ok(Run { response_format: get_format(row)?, ..run_from(row, RUN_TEXT_MAX_BYTES)? })
     }
 
     /// Stops a run that has not ended: at once where no worker holds it, soon where one does.
@@ -200,8 +208,10 @@ impl Scoped {
             IfBusy::Interrupt => self.stop_session(tx, &new.session_key).await?,
         };
         let note = by.map(|by| CreationNote::by(by, self.scope()));
-        let row =
-            self.creation(run_id, new, format_of(new)?, new.if_busy, note)?.fetch_one(tx).await?;
+        let row = self
+            .creation(run_id, new, kept_format(new.response_format.as_ref())?, new.if_busy, note)?
+            .fetch_one(tx)
+            .await?;
         Ok((self.created(&row)?, stopped))
     }
 
@@ -419,11 +429,6 @@ enum Creation {
     Full,
 }
 
-/// The schema of the answer as it is kept: as text, since `jsonb` would change the order of its keys.
-fn format_of(new: &CreateRun) -> Result<Option<String>, StoreError> {
-    new.response_format.as_ref().map(storable_json).transpose()
-}
-
 pub(crate) fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreError> {
     let cut = |mut text: String| {
         text.truncate(text.floor_char_boundary(text_max_bytes));
@@ -458,6 +463,7 @@ pub(crate) fn run_from(row: &PgRow, text_max_bytes: usize) -> Result<Run, StoreE
         cost_usd: row.try_get("cost_usd")?,
         model: row.try_get("model")?,
         timezone: get_optional_parsed(row, "timezone")?,
+        response_format: None,
         parent_run_id: row.try_get::<Option<Uuid>, _>("parent_run_id")?.map(RunId::from_uuid),
         forked_from_step: row.try_get::<Option<i32>, _>("forked_from_step")?.map(i32::unsigned_abs),
         metadata: get_json(row, "metadata")?,

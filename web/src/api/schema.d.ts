@@ -1196,6 +1196,11 @@ export interface components {
             input?: string | null;
             agent_id?: components["schemas"]["AgentId"] | null;
             llm_config?: components["schemas"]["LlmConfig"] | null;
+            /**
+             * @description The JSON Schema that the answer must match; that of the parent, or of the parent's agent, when
+             *     absent.
+             */
+            response_format?: Record<string, never> | null;
         };
         /** @description Health of the whole system. */
         Health: {
@@ -1800,6 +1805,11 @@ export interface components {
             /** @description The model it asks, `<provider>/<model>`, once started. */
             model?: string | null;
             timezone?: components["schemas"]["Zone"] | null;
+            /**
+             * @description The JSON Schema that it was asked for; absent where it was asked for none, then that of its
+             *     agent counts, and in lists.
+             */
+            response_format?: Record<string, never> | null;
             parent_run_id?: components["schemas"]["RunId"] | null;
             /**
              * Format: int32
@@ -6550,14 +6560,14 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Requests that are sent again with the same key create one run */
-                "Idempotency-Key"?: string | null;
                 /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
                 "x-org-id"?: string;
                 /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
                 "x-user-id"?: string;
                 /** @description Whose data: the project, if any (or `project_id`) */
                 "x-project-id"?: string;
+                /** @description Requests that are sent again with the same key create one run */
+                "Idempotency-Key"?: string;
             };
             path?: never;
             cookie?: never;
@@ -7876,14 +7886,14 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Requests that are sent again with the same key create one run */
-                "Idempotency-Key"?: string | null;
                 /** @description Whose data: the organisation (or `org_id` in the query or body). Required where the credential does not say it */
                 "x-org-id"?: string;
                 /** @description Whose data: the user (or `user_id` in the query or body). Required where the credential does not say it */
                 "x-user-id"?: string;
                 /** @description Whose data: the project, if any (or `project_id`) */
                 "x-project-id"?: string;
+                /** @description Requests that are sent again with the same key create one run */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description The run to fork, whatever its status */

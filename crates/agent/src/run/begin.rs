@@ -69,7 +69,10 @@ impl ActiveRun<'_> {
         let zone = self.asked_at.time_zone().clone();
         let told_day = self.claim.turns_before.made_at().get().to_zoned(zone);
         let day = (told_day.date() != self.asked_at.date()).then_some(&self.asked_at);
-        if let Some(note) = takeover_note(agent, day) {
+        let is_new =
+            |format: &&ResponseFormat| !self.conversation.says(&format.schema().to_string());
+        let format = self.response_format().filter(is_new);
+        if let Some(note) = takeover_note(agent, format, day) {
             self.push(note);
         }
         if self.claim.input_follows {

@@ -193,6 +193,20 @@ impl RunConversation {
         answer.unwrap_or_default()
     }
 
+    /// Whether the runtime has told the model these words, as far as they are still in the prompt.
+    pub(super) fn says(&self, words: &str) -> bool {
+        let mut told = self.beginning().into_iter().chain(&self.recent);
+        told.any(|message| match message {
+            Message::System { content, .. } | Message::Note { content, .. } => {
+                content.contains(words)
+            }
+            Message::Summary { .. }
+            | Message::User { .. }
+            | Message::Assistant { .. }
+            | Message::Tool { .. } => false,
+        })
+    }
+
     /// The results behind the model's last answer.
     pub(super) fn last_results(&self) -> &[Message] {
         let is_call = |message: &Message| !matches!(message, Message::Tool { .. });

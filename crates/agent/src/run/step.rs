@@ -84,10 +84,10 @@ impl ActiveRun<'_> {
             }
         }
         self.note_answer(response, sent);
-        if let (Some(cut), Some(_)) = (&cut, &self.output_check) {
+        let (content, calls) = self.conversation.last_answer();
+        if let (Some(cut), Some(_), true) = (&cut, &self.output_check, calls.is_empty()) {
             return self.refuse_output(&cut.to_string(), began).await;
         }
-        let (content, calls) = self.conversation.last_answer();
         let end = self.act(content, &calls, &tools, began).await?;
         Ok(match end {
             StepEnd::Continue => StepEnd::Continue,

@@ -141,6 +141,22 @@ async fn calls_of_an_answer_that_was_cut_are_not_made_and_the_model_is_told() {
 }
 
 #[tokio::test]
+async fn an_image_beside_a_call_is_named_and_the_call_is_made() {
+    let args = json!({"text": "The cat is grey.", "type": "semantic"});
+    let script = [
+        counted(Reply::call("memory_write", args)).with_left_out("an image"),
+        counted(Reply::text("A cat.")).with_left_out("an image"),
+    ];
+    let world = World::new(Scripted::in_order(script)).await;
+    let story = world.story(&CreateRun::new("x")).await;
+    let warning =
+        "warning answer_cut scripted/script: the answer holds an image, which is not kept\n";
+    assert_eq!(story.matches(warning).count(), 2, "{story}");
+    assert!(story.contains("tool memory_write"), "{story}");
+    assert!(story.ends_with("completed \"A cat.\" tokens 18\n"), "{story}");
+}
+
+#[tokio::test]
 async fn answers_that_are_always_cut_end_the_run() {
     let world =
         World::new(Scripted::new(|_| length(Reply::call("memory_write", json!("{\"te"))))).await;

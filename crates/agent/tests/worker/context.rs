@@ -1,6 +1,6 @@
 //! What the model is shown: of its session, of a long run, of large results, and what is recorded of it.
 
-use agent::settings::WorkerSettings;
+use agent::{redactor::Reach, settings::WorkerSettings};
 use model::{
     chat::ChatRequest,
     error::ModelError,
@@ -385,13 +385,15 @@ async fn a_task_that_cannot_be_cut_fails_with_the_words_of_the_provider() {
     assert!(message.contains("the prompt is too long for the model"), "{message}");
 }
 
-async fn context(
+pub(crate) async fn context(
     world: &World,
     run_id: RunId,
     step: u32,
     with_text: bool,
 ) -> Result<StepContext, StoreError> {
-    world.store.scoped(&world.scope).step_context(run_id, step, with_text).await
+    let redactor = world.redactor.clone();
+    let mask = move |text: &mut String| *text = redactor.redacted(text, Reach::Known).into_owned();
+    world.store.scoped(&world.scope).step_context(run_id, step, with_text, &mask).await
 }
 
 #[tokio::test]
@@ -448,7 +450,7 @@ async fn what_each_call_was_sent_is_recorded_part_by_part() {
         assert!(matches!(absent, Err(StoreError::NotFound)), "{step}: {absent:?}");
     }
     let stranger = world.store.scoped(&crate::scope("user_b"));
-    let foreign = stranger.step_context(run.run_id, 1, true).await;
+    let foreign = stranger.step_context(run.run_id, 1, true, &|_| {}).await;
     assert!(matches!(foreign, Err(StoreError::NotFound)), "{foreign:?}");
 }
 

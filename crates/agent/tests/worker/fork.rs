@@ -81,7 +81,7 @@ impl World {
     }
 
     /// The run, from its place in the queue to its end.
-    async fn done(&self, run_id: RunId) -> Run {
+    pub(crate) async fn done(&self, run_id: RunId) -> Run {
         let worker = self.worker();
         let run = self.ended(run_id).await;
         worker.stop(crate::PATIENCE).await;
@@ -293,6 +293,32 @@ async fn another_agent_is_told_so_behind_what_was_taken_over() {
     assert!(words(asked).starts_with(&words(&before[1])), "the prompt only grew");
     let told = asked.messages.last().unwrap().content();
     assert!(told.ends_with("You are the auditor."), "{told}");
+    journaled.world.mcp.stop().await;
+}
+
+#[tokio::test]
+async fn a_fork_is_told_of_another_schema_behind_what_was_taken_over() {
+    let journaled = Journaled::new(Scripted::new(|request| match answers(request) {
+        0 => Reply::call("journal__append", json!({"step": 1})),
+        _ => Reply::text(r#"{"n": 1}"#),
+    }))
+    .await;
+    let world = &journaled.world;
+    let format = |schema| serde_json::from_value(schema).unwrap();
+    let first = format(json!({"type": "object", "title": "first"}));
+    let new = CreateRun { response_format: Some(first), ..CreateRun::new("x") };
+    let origin = world.done(world.create(&new).await).await;
+    let same = world.done(world.fork(origin.run_id, &ForkRun::at(1)).await).await;
+    let other = Some(format(json!({"type": "object", "title": "second"})));
+    let other = ForkRun { response_format: other, ..ForkRun::at(1) };
+    let run = world.done(world.fork(origin.run_id, &other).await).await;
+    assert!(same.output_json.is_some() && run.output_json.is_some());
+    let requests = world.script.requests();
+    let [_, before, same, asked] = &requests[..] else { panic!() };
+    assert_eq!(words(before), words(same), "it was told before");
+    assert!(words(asked).starts_with(&words(before)), "the prompt only grew");
+    let told = asked.messages.last().unwrap().content();
+    assert!(told.ends_with(r#"{"type":"object","title":"second"}"#), "{told}");
     journaled.world.mcp.stop().await;
 }
 

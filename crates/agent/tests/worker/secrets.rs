@@ -14,7 +14,7 @@ use protocol::{
 use serde_json::json;
 use store::stream::Frame;
 
-use crate::World;
+use crate::{World, context::context};
 
 const SECRET: &str = "canary-7f3a9c51e2";
 const TOKEN: &str = "ghp_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6";
@@ -108,6 +108,20 @@ async fn neither_tools_nor_the_next_prompt_get_a_secret() {
         .await
         .unwrap();
     assert_eq!(memories.items[0].snippet, format!("remember {MASK} and {TOKEN}"));
+}
+
+#[tokio::test]
+async fn a_secret_of_an_earlier_turn_is_shown_as_it_was_sent() {
+    let world = world([Reply::text("ok"), Reply::text("done")]).await;
+    world.done(world.create(&CreateRun::new(format!("use {SECRET}"))).await).await;
+    let run = world.done(world.create(&CreateRun::new("go on")).await).await;
+    let sent = context(&world, run.run_id, 1, true).await.unwrap().text.unwrap();
+    let shown: Vec<_> =
+        sent.messages.iter().map(|message| message["content"].as_str().unwrap()).collect();
+    let request = &world.script.requests()[1];
+    let asked: Vec<_> = request.messages.iter().map(|message| message.content()).collect();
+    assert_eq!(shown, asked);
+    assert_eq!(shown[0], format!("use {MASK}"));
 }
 
 #[tokio::test]

@@ -3,24 +3,22 @@
 //!
 //! Of expressions that overlap the longest counts: `the day after tomorrow` is not `tomorrow`. Weeks
 //! go from Monday to Sunday. Texts are NFKC, lower case and in simplified characters. Days of the
-//! week by themselves, and how long something takes, are no dates.
+//! week by themselves, and how long something takes, are no dates; nor is what is not understood for
+//! sure, such as `more than 3 days ago`.
 
+mod around;
 mod chinese;
 mod english;
 mod rule;
 #[cfg(test)]
 mod table;
 
-use std::{cmp::Reverse, ops::Range, sync::LazyLock};
+use std::{cmp::Reverse, ops::Range};
 
-use jiff::{ToSpan, Zoned};
-use regex::Regex;
+use jiff::Zoned;
 
 use self::rule::{Expression, Rule};
-use super::{
-    numerals::{COUNT, count},
-    period::{Period, moved},
-};
+use super::period::Period;
 
 /// All that a text names, seen from `now`.
 pub(super) fn periods(text: &str, now: &Zoned) -> Vec<Period> {
@@ -45,39 +43,5 @@ pub(super) fn periods(text: &str, now: &Zoned) -> Vec<Period> {
         is_free
     });
     found.sort_by_key(|(range, _)| range.start);
-    found.into_iter().filter_map(|(range, period)| within(text, &range, period)).collect()
-}
-
-/// What words around an expression make of it: `the day before last Friday`, `two weeks after
-/// tomorrow`, `昨天的前一天`. None where they make something of it that is not understood: the half of
-/// `1.5 weeks ago`.
-fn within(text: &str, range: &Range<usize>, period: Period) -> Option<Period> {
-    static BEFORE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(&format!(
-            r"(?-u:\b)(?:(?P<count>{COUNT})\s+)?(?P<unit>day|week)s?\s+(?P<way>before|after)\s+$"
-        ))
-        .expect("the pattern is tested")
-    });
-    static BEHIND: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new("^的?(?:(?P<before>前一[天日])|[后次]一?[天日]|第二天)")
-            .expect("the pattern is tested")
-    });
-    let (before, behind) = (text.get(..range.start)?, text.get(range.end..)?);
-    let days = if let Some(found) = BEFORE.captures(before) {
-        let count = found.name("count").map_or(Some(1), |text| count(text.as_str()))?;
-        let unit = if found.name("unit")?.as_str() == "week" { 7 } else { 1 };
-        if found.name("way")?.as_str() == "before" { -count * unit } else { count * unit }
-    } else if let Some(found) = BEHIND.captures(behind) {
-        if found.name("before").is_some() { -1 } else { 1 }
-    } else {
-        0
-    };
-    let in_a_number = before.ends_with(['.', ',', '-', '/'])
-        && before.trim_end_matches(['.', ',', '-', '/']).ends_with(|c: char| c.is_numeric());
-    match period {
-        _ if in_a_number => None,
-        Period::Day(day) => moved(day, days.days()).map(Period::Day),
-        _ if days == 0 => Some(period),
-        Period::Days(..) | Period::Month(_) | Period::Year(_) => None, // Of which of its days?
-    }
+    around::meant(text, found, now.date())
 }

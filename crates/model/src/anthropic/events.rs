@@ -206,7 +206,13 @@ impl MessagesReader {
                 check("REASONING_MAX_BYTES", data.to_string().len(), REASONING_MAX_BYTES)?;
                 ContentBlock::Redacted { data }
             }
-            _ => ContentBlock::Other,
+            kind => {
+                if let Some(what) = not_kept(kind) {
+                    self.answer.unread.get_or_insert_with(|| what.to_owned());
+                    self.answer.left_out = Some(what.to_owned());
+                }
+                ContentBlock::Other
+            }
         };
         self.blocks.push((index, block));
         match self.push_text(self.blocks.len() - 1, first)? {
@@ -255,6 +261,18 @@ impl MessagesReader {
             }
             _ => Ok(Increment::Nothing),
         }
+    }
+}
+
+/// What a block holds that an imitator may send, and that is not kept. Anthropic's own blocks of other
+/// types are those of its server tools, which are not asked for.
+fn not_kept(kind: &str) -> Option<&'static str> {
+    match kind {
+        "image" => Some("an image"),
+        "audio" => Some("a sound"),
+        "video" => Some("a video"),
+        "document" | "file" => Some("a file"),
+        _ => None,
     }
 }
 

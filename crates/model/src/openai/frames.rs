@@ -188,7 +188,9 @@ impl CompletionReader {
             self.calls.add(CallFragment::of_function(call))?;
             increment = Increment::Part;
         }
-        if let Some(refusal) = part.get("refusal").and_then(Value::as_str) {
+        let parts = part.get("content").and_then(Value::as_array).into_iter().flatten();
+        let refusals = parts.filter_map(|part| part.get("refusal"));
+        for refusal in part.get("refusal").into_iter().chain(refusals).filter_map(Value::as_str) {
             check("TEXT_MAX_BYTES", self.answer.refusal.len() + refusal.len(), TEXT_MAX_BYTES)?;
             self.answer.refusal.push_str(refusal);
         }
@@ -298,31 +300,43 @@ fn words(content: Option<&Value>) -> (String, String) {
     (text, thought)
 }
 
-/// A picture or a sound beside the text: OpenRouter has a field for the former, others have parts.
+/// What a message holds besides words and calls: OpenRouter has a field for images, OpenAI one for
+/// sounds, others have parts of content.
 fn not_kept(part: &Map<String, Value>) -> Option<String> {
-    let list = |key: &str| part.get(key).and_then(Value::as_array).into_iter().flatten();
-    if list("images").next().is_some() {
+    if part.get("images").and_then(Value::as_array).is_some_and(|images| !images.is_empty()) {
         return Some("an image".to_owned());
     }
-    let kinds = list("content").filter_map(|part| part.get("type")?.as_str());
-    let kind = kinds.into_iter().find_map(|kind| match kind {
-        kind if kind.contains("image") => Some("an image"),
-        kind if kind.contains("audio") => Some("a sound"),
-        _ => None,
-    });
-    kind.map(str::to_owned)
+    if part.get("audio").and_then(Value::as_object).is_some_and(|sound| !sound.is_empty()) {
+        return Some("a sound".to_owned());
+    }
+    kind_not_read(part.get("content")?).map(called)
 }
 
 /// The form of a content that holds no text.
 fn unread(content: Option<&Value>) -> Option<String> {
     match content? {
         Value::Object(_) => Some("an object".to_owned()),
-        Value::Array(parts) => {
-            let kind = parts.iter().find_map(|part| part.get("type")?.as_str());
-            let kind = kind.filter(|kind| !matches!(*kind, "text" | "thinking" | "reasoning"));
-            kind.map(|kind| format!("a part of type `{}`", cut(kind, KIND_MAX_CHARS)))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        content => kind_not_read(content).map(called),
+    }
+}
+
+/// The type of the first part that is neither text nor a thought, nor says where a text is from.
+fn kind_not_read(content: &Value) -> Option<&str> {
+    let is_read = |kind: &str| {
+        let kinds = ["text", "output_text", "thinking", "reasoning", "refusal", "reference"];
+        kinds.contains(&kind)
+    };
+    let parts = content.as_array().into_iter().flatten();
+    let unread = parts.filter(|part| part.get("text").is_none_or(Value::is_null));
+    unread.filter_map(|part| part.get("type")?.as_str()).find(|kind| !is_read(kind))
+}
+
+/// A type of content, for people.
+fn called(kind: &str) -> String {
+    match kind {
+        kind if kind.contains("image") => "an image".to_owned(),
+        kind if kind.contains("audio") => "a sound".to_owned(),
+        kind => format!("a part of type `{}`", cut(kind, KIND_MAX_CHARS)),
     }
 }
 

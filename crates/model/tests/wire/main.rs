@@ -273,6 +273,38 @@ async fn what_a_provider_teaches_is_learnt_once() {
 }
 
 #[tokio::test]
+async fn a_window_below_what_was_answered_is_forgotten_or_not_believed() {
+    const COUNTED: &str = r#"{"choices":[],"usage":{"prompt_tokens":5000,"completion_tokens":2}}"#;
+    let refusal = |tokens: u64| {
+        let words = format!("This model's maximum context length is {tokens} tokens.");
+        answer("400 No", "", &json!({"error": {"message": words}}).to_string())
+    };
+    let server = Server::start(move |n| match n {
+        0 => refusal(1_000),
+        1 => stream(&[TEXT, STOP, COUNTED, DONE]),
+        2 => refusal(1_200),
+        _ => refusal(12),
+    })
+    .await;
+    let models = models(&server, "openai", json!({}));
+    let asked = async || match ask(&models, request()).await.0 {
+        Ok(_) => "answered",
+        Err(ModelError::PromptTooLong { .. }) => "too long",
+        Err(error) => panic!("{error}"),
+    };
+    let taught =
+        || models.taught().into_iter().flat_map(|taught| taught.lessons).collect::<Vec<_>>();
+    assert_eq!(asked().await, "too long");
+    assert_eq!(taught(), ["takes prompts of at most 1000 tokens"]);
+    assert_eq!(asked().await, "answered");
+    assert_eq!((taught(), models.refuted_lessons().len()), (vec![], 1));
+    for _ in 0..2 {
+        assert_eq!(asked().await, "too long");
+        assert_eq!(taught(), [""; 0], "it is a lie, or nobody could ask at all");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_none_is_paid_for() {
     const COUNTED: &str =
         r#"{"choices":[],"usage":{"prompt_tokens":1000000,"completion_tokens":2}}"#;
@@ -505,6 +537,11 @@ async fn retry_after_may_be_a_date() {
     let wait = outcome.unwrap_err().retry_after().unwrap();
     assert!((7_100..=7_200).contains(&wait.as_secs()), "{wait:?}");
     assert_eq!((failed, server.count()), (0, 1), "too long to sit out here");
+
+    let exact = "retry-after-ms: 7200900.5\r\n";
+    let server = Server::always(answer("429 Slow", exact, "")).await;
+    let (outcome, _) = ask(&models(&server, "openai", json!({})), request()).await;
+    assert_eq!(outcome.unwrap_err().retry_after().unwrap(), Duration::from_micros(7_200_900_500));
 
     let past = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
     let server = Server::start(move |n| match n {

@@ -48,7 +48,7 @@ pub(crate) async fn get(
 ) -> Result<Json<StepContext>, ApiError> {
     let with_text = query.text.is_some_and(|text| text.0);
     let scoped = app.store.scoped(&scope);
-    Ok(Json(scoped.step_context(run_id, step.0, with_text).await?))
+    Ok(Json(scoped.step_context(run_id, step.0, with_text, &*app.mask).await?))
 }
 
 /// The number of a step, as the database can hold it.

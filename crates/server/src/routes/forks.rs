@@ -7,7 +7,7 @@ use protocol::{
     run::{CheckpointPage, ForkRun, RunForked},
 };
 use serde::Deserialize;
-use store::forks::ForkError;
+use store::{forks::ForkError, scoped::Scoped};
 
 use crate::{
     app::App,
@@ -82,18 +82,9 @@ pub(crate) async fn checkpoints(
 #[utoipa::path(
     post, path = "/api/runs/{run_id}/fork", tag = "runs", operation_id = "fork_run",
     request_body = ForkRun,
-    params(
-        ("run_id" = inline(RunId), Path, description = "The run to fork, whatever its status"),
-        (
-            "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-            pattern = "^[!-~]{1,255}$",
-            description = "Requests that are sent again with the same key create one run"
-        )
-    ),
+    params(("run_id" = inline(RunId), Path, description = "The run to fork, whatever its status")),
     responses(
-        (status = 201, description = "The new run is in the queue", body = RunForked,
-         headers(("Idempotency-Replayed" = String,
-             description = "`true` if an earlier request with the key created the run"))),
+        (status = 201, description = "The new run is in the queue", body = RunForked),
         (status = 404, description = "`not_found`: no such run in this scope"),
         (status = 422, description = "`idempotency_mismatch`: the key was used with another body"),
         (status = 429, description = "`quota_exceeded`: too many runs wait in the queue, or the \
@@ -107,7 +98,7 @@ pub(crate) async fn fork(
     PathParam(parent_run_id): PathParam<RunId>,
     asked: ScopedJson<ForkRun>,
 ) -> Result<Response, ApiError> {
-    let body = &asked.body;
+    let mut body = asked.body.clone();
     body.check().map_err(ApiError::invalid)?;
     if let Some(agent_id) = &body.agent_id {
         check_agent(&app, agent_id)?;
@@ -115,12 +106,13 @@ pub(crate) async fn fork(
     check_model(&app, body.llm_config.as_ref(), &body.agent_id.clone().unwrap_or_default())?;
     let key = idempotency_key(&headers, &format!("/api/runs/{parent_run_id}/fork"), &asked)?;
     let scoped = app.store.scoped(&asked.scope);
+    keep_format(&app, &scoped, parent_run_id, &mut body).await?;
     let actor = creator(&app, &principal, &asked.scope);
     let by = actor.as_deref();
     let made = match (replayed_if_full(&app, &scoped, key.as_ref()).await?, key) {
         (Some(earlier), _) => Ok((earlier, true)),
-        (None, Some(key)) => scoped.fork_run_once(parent_run_id, body, by, &key).await,
-        (None, None) => scoped.fork_run(parent_run_id, body, by).await.map(|run| (run, false)),
+        (None, Some(key)) => scoped.fork_run_once(parent_run_id, &body, by, &key).await,
+        (None, None) => scoped.fork_run(parent_run_id, &body, by).await.map(|run| (run, false)),
     };
     let (created, replayed) = made.map_err(|error| refusal(error, body.from_step))?;
     let forked = RunForked {
@@ -131,6 +123,25 @@ pub(crate) async fn fork(
         forked_from_step: body.from_step,
     };
     Ok(accepted(forked, replayed))
+}
+
+/// A fork that another agent goes on with keeps the schema of its parent's agent, which is not kept with
+/// the parent.
+async fn keep_format(
+    app: &App,
+    scoped: &Scoped,
+    parent: RunId,
+    fork: &mut ForkRun,
+) -> Result<(), ApiError> {
+    if fork.agent_id.is_none() || fork.response_format.is_some() {
+        return Ok(());
+    }
+    let parent = scoped.get_run(parent).await?;
+    if parent.response_format.is_none() {
+        let agent = app.agents.iter().find(|agent| agent.agent_id == parent.agent_id);
+        fork.response_format = agent.and_then(|agent| agent.response_format.clone());
+    }
+    Ok(())
 }
 
 fn refusal(error: ForkError, step: u32) -> ApiError {

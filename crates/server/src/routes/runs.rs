@@ -46,15 +46,8 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 #[utoipa::path(
     post, path = "/api/runs", tag = "runs", operation_id = "create_run",
     request_body = CreateRun,
-    params((
-        "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-        pattern = "^[!-~]{1,255}$",
-        description = "Requests that are sent again with the same key create one run"
-    )),
     responses(
-        (status = 201, description = "The run is in the queue", body = RunCreated,
-         headers(("Idempotency-Replayed" = String,
-             description = "`true` if an earlier request with the key created the run"))),
+        (status = 201, description = "The run is in the queue", body = RunCreated),
         (status = 409, description = "`conflict`: the session is busy, and `if_busy` is `reject`"),
         (status = 422, description = "`idempotency_mismatch`: the key was used with another body"),
         (status = 429, description = "`quota_exceeded`: too many runs wait in the queue, or the \

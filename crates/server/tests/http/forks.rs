@@ -5,7 +5,7 @@ use protocol::{id::RunId, message::Message};
 use serde_json::{Value, json};
 use store::journal::{Entry, NewCheckpoint};
 
-use crate::served::{Served, answer, served};
+use crate::served::{Served, answer, served, writers_format};
 
 fn checkpoint(step: u32, message_count: u32) -> Option<NewCheckpoint> {
     Some(NewCheckpoint { step, message_count, state: json!({"kept_from": step}) })
@@ -88,6 +88,40 @@ async fn a_run_is_forked_from_a_checkpoint_and_both_know_of_it() {
 }
 
 #[tokio::test]
+async fn a_fork_keeps_the_schema_of_its_parent_unless_it_names_another() {
+    let served = served().await;
+    let format_of = async |run: &Value| {
+        let path = format!("/api/runs/{}", run["run_id"].as_str().unwrap());
+        served.get(&path).await.expect(200)["response_format"].clone()
+    };
+    let own = json!({"type": "object", "title": "own", "properties": {"b": {}, "a": {}}});
+    let body = json!({"input": "x", "agent_id": "writer", "response_format": own});
+    let parent = served.post("/api/runs", body).await.expect(201);
+    assert_eq!(format_of(&parent).await, own);
+    let listed = served.get("/api/runs").await.expect(200);
+    assert_eq!(listed["runs"][0].get("response_format"), None, "lists stay short");
+    let other = json!({"type": "array"});
+    let without = served.post("/api/runs", json!({"input": "x", "agent_id": "writer"})).await;
+    let without = without.expect(201);
+    assert_eq!(format_of(&without).await, Value::Null, "that of the agent counts");
+    for (run, more, want) in [
+        (&parent, json!({}), own.clone()),
+        (&parent, json!({"agent_id": "main"}), own),
+        (&parent, json!({"response_format": other}), other.clone()),
+        (&without, json!({}), Value::Null),
+        (&without, json!({"agent_id": "writer"}), writers_format()),
+        (&without, json!({"agent_id": "main"}), writers_format()),
+        (&without, json!({"agent_id": "main", "response_format": other}), other.clone()),
+    ] {
+        let mut body = json!({"from_step": 0});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let path = format!("/api/runs/{}/fork", run["run_id"].as_str().unwrap());
+        let fork = served.post(&path, body).await.expect(201);
+        assert_eq!(format_of(&fork).await, want, "{more}");
+    }
+}
+
+#[tokio::test]
 async fn a_fork_that_cannot_be_is_refused_by_field() {
     let served = served().await;
     let parent = run_with_steps(&served).await;
@@ -100,6 +134,7 @@ async fn a_fork_that_cannot_be_is_refused_by_field() {
         (json!({"from_step": 2}), "/input"),
         (json!({"from_step": 1, "input": " "}), "/input"),
         (json!({"from_step": 1, "agent_id": "nobody"}), "/agent_id"),
+        (json!({"from_step": 1, "response_format": {"type": "text"}}), "/response_format/type"),
         (
             json!({"from_step": 1, "llm_config": {"provider": "nobody", "model": "m"}}),
             "/llm_config/model",

@@ -49,7 +49,7 @@ async fn a_bad_run_is_refused_by_field() {
     check(json!({"input": "a", "agent_id": "nobody"}), "/agent_id").await;
     let model = json!({"provider": "nobody", "model": "m"});
     check(json!({"input": "a", "llm_config": model}), "/llm_config/model").await;
-    check(json!({"input": "a", "session_key": "a/b"}), "/session_key").await;
+    check(json!({"input": "a", "session_key": "a\nb"}), "/session_key").await;
     check(json!({"input": "a", "colour": "red"}), "/colour").await;
     check(json!({"input": "a", "limits": {"max_steps": 0}}), "/limits/max_steps").await;
     check(json!({"input": "a", "limits": [1]}), "/limits").await;

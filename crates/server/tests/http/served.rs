@@ -103,6 +103,7 @@ fn dependencies(store: &Store) -> Dependencies {
             let is_absent = config.provider.as_deref() == Some("nobody");
             is_absent.then(|| "cannot be used: provider `nobody` is unknown".to_owned())
         }),
+        mask: Arc::new(|_| {}),
         authenticator: Authenticator::none(),
         workspace_root: std::env::temp_dir(),
         metrics: Arc::new(String::new),
@@ -126,8 +127,14 @@ fn agent(name: &str) -> AgentInfo {
         description: format!("The agent {name}."),
         model: "demo/default".into(),
         limits: RunLimits::default(),
-        response_format: None,
+        response_format: (name == "writer")
+            .then(|| serde_json::from_value(writers_format()).unwrap()),
     }
+}
+
+/// What the agent `writer` answers with.
+pub(crate) fn writers_format() -> Value {
+    json!({"type": "object", "title": "of the writer"})
 }
 
 impl Served {

@@ -14,7 +14,7 @@ use crate::analysis::{
 };
 
 pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    let which = "(?P<which>上{1,4}|这|本|下{1,4})一?个?";
+    let which = "(?P<which>上{1,4}|这|本|下{1,4})(?P<one>一)?个?";
     let part = "(?P<part>初|头|上旬|中旬|中|下旬|底|末)?(?:份)?";
     let date = format!("(?:的?(?P<month>{NUMERAL})月(?:份|(?P<day>{NUMERAL})[日号])?)");
     vec![
@@ -54,6 +54,7 @@ fn day(found: &Expression<'_>) -> Option<Period> {
         }
         _ => false,
     };
+    let is_another = is_another || found.before == Some('大');
     let further = i32::try_from(word.matches('大').count()).ok()?;
     let days = match word.trim_start_matches('大') {
         "前" => -2 - further,
@@ -71,11 +72,11 @@ fn steps(found: &Expression<'_>) -> Option<i32> {
     let which = found.group("which")?;
     let times = i32::try_from(which.chars().count()).ok()?;
     let (steps, others) = match which {
-        "上" => (-1, "马晚早以"),
-        "下" => (1, "以如剩"),
+        "上" => (-1, "马晚早以上"),
+        "下" => (1, "以如剩下"),
         "本" => (0, "日基根版"),
-        which if which.starts_with('上') => (-times, ""),
-        which if which.starts_with('下') => (times, ""),
+        which if which.starts_with('上') => (-times, "上"),
+        which if which.starts_with('下') => (times, "下"),
         _ => (0, ""),
     };
     (!found.before.is_some_and(|c| others.contains(c))).then_some(steps)
@@ -85,6 +86,8 @@ fn week(found: &Expression<'_>) -> Option<Period> {
     let then = moved(found.today(), steps(found)?.weeks())?;
     match found.group("weekday") {
         None => Period::week(then),
+        // 下一个周五: the next one to come for some, that of next week for others.
+        Some(_) if found.group("one").is_some() => None,
         Some("末") => Period::weekend(then),
         // 上周一共, 这周一直, 上周五十人, 下周三次: the numeral belongs to what follows.
         Some(weekday) => {
@@ -135,7 +138,8 @@ fn quarter(found: &Expression<'_>) -> Option<Period> {
 fn year(found: &Expression<'_>) -> Option<Period> {
     let word = found.group("year")?;
     // 以前年轻, 目前年薪, 今后年年, 三年前年会.
-    if matches!(word, "前" | "后") && found.before.is_some_and(|c| "以之目今最然年".contains(c))
+    if found.before == Some('大')
+        || matches!(word, "前" | "后") && found.before.is_some_and(|c| "以之目今最然年".contains(c))
     {
         return None;
     }

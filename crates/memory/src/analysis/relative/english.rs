@@ -32,7 +32,7 @@ pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
             r"(?:the\s+)?(?P<word>day\s+before\s+yesterday|day\s+after\s+tomorrow|night\s+before\s+last|yesterday|today|tonight|tomorrow|last\s+night|this\s+(?:morning|afternoon|evening))".into(),
             day,
         ),
-        rule(format!(r"(?P<count>{COUNT})\s+{UNIT}\s+(?P<way>ago|from\s+now|hence)(?P<exact>\s+today)?"), distance),
+        rule(format!(r"(?P<count>{COUNT})\s+{UNIT}\s+(?P<way>ago|from\s+now|hence)(?:\s+(?P<exact>today|yesterday|tomorrow))?"), distance),
         rule(format!(r"in\s+(?P<count>{COUNT})\s+{UNIT}(?P<way>)"), distance),
         rule(r"half\s+an?\s+(?P<half>hour|day|week|month|year)\s+ago".to_owned(), half_ago),
         rule(format!(r"(?:{part}[\s-]+(?:(?:in|of)\s+)?(?:the\s+)?)?{WHICH}\s+(?P<unit>week|month|quarter|year)"), unit),
@@ -66,8 +66,13 @@ fn day(found: &Expression<'_>) -> Option<Period> {
 fn distance(found: &Expression<'_>) -> Option<Period> {
     let sign = if found.group("way")? == "ago" { -1 } else { 1 };
     let count = sign * count(found.group("count")?)?;
-    let today = found.today();
     let is_exact = found.group("exact").is_some();
+    let days = match found.group("exact") {
+        Some("yesterday") => -1,
+        Some("tomorrow") => 1,
+        Some(_) | None => 0,
+    };
+    let today = moved(found.today(), days.days())?;
     Some(match found.group("unit")? {
         "minute" => Period::Day(found.now.checked_add(count.minutes()).ok()?.date()),
         "hour" => Period::Day(found.now.checked_add(count.hours()).ok()?.date()),
