@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::CORE_MAX_CHARS,
-    parts::WorkerParts,
+    parts::Runtime,
     redactor::Reach,
     settings::AfterRun,
     tools::memories::{MEMORY_GET, MEMORY_SEARCH, MEMORY_WRITE},
@@ -65,7 +65,7 @@ const KNOWING: [&str; 3] = ["memory.recalled", "tool.called", "tool.result"];
 
 /// The work after runs, of one worker.
 pub(crate) struct AfterRuns<'a> {
-    parts: &'a WorkerParts,
+    runtime: &'a Runtime,
 }
 
 /// Why a run is not remembered now.
@@ -78,8 +78,8 @@ enum RememberError {
 }
 
 impl<'a> AfterRuns<'a> {
-    pub(crate) fn new(parts: &'a WorkerParts) -> Self {
-        Self { parts }
+    pub(crate) fn new(runtime: &'a Runtime) -> Self {
+        Self { runtime }
     }
 
     /// Remembers runs until it is to stop; then hands back what it has not done. `ended` is rung
@@ -90,7 +90,7 @@ impl<'a> AfterRuns<'a> {
         is_busy: impl Fn() -> bool,
         stopping: &CancellationToken,
     ) {
-        if self.parts.after_run == AfterRun::Off {
+        if self.runtime.parts.after_run == AfterRun::Off {
             return;
         }
         let mut forgotten_at = Instant::now();
@@ -122,7 +122,7 @@ impl<'a> AfterRuns<'a> {
     }
 
     async fn take(&self) -> Vec<ToRemember> {
-        self.parts.store.claim_to_remember(BATCH_MAX, HOLD).await.unwrap_or_else(|error| {
+        self.runtime.parts.store.claim_to_remember(BATCH_MAX, HOLD).await.unwrap_or_else(|error| {
             tracing::debug!(error = %error, "completed runs could not be taken; they are remembered later");
             Vec::new()
         })
@@ -140,7 +140,7 @@ impl<'a> AfterRuns<'a> {
             let done = tokio::select! {
                 biased;
                 () = stopping.cancelled() => {
-                    if let Err(error) = self.parts.store.release_to_remember(&runs).await {
+                    if let Err(error) = self.runtime.parts.store.release_to_remember(&runs).await {
                         tracing::debug!(error = %error, "completed runs could not be handed back; another worker takes them later");
                     }
                     return asking;
@@ -167,14 +167,15 @@ impl<'a> AfterRuns<'a> {
     ) -> Result<(), RememberError> {
         let known = self.known(run).await?;
         // Nobody asked to keep these words, so what only looks like a credential is masked, too.
-        let clean =
-            |text: &str| self.parts.redactor.redacted(text, Reach::Credentials).into_owned();
+        let clean = |text: &str| {
+            self.runtime.parts.redactor.redacted(text, Reach::Credentials).into_owned()
+        };
         let answer = if model::demo::is_introduction(&run.output) { "" } else { &run.output };
         let (task, answer) = (clean(&run.input), clean(answer));
-        let named = match self.parts.after_run {
+        let named = match self.runtime.parts.after_run {
             AfterRun::Model => {
                 let began = Instant::now();
-                let named = facts(self.parts, run, &task, &answer).await;
+                let named = facts(self.runtime, run, &task, &answer).await;
                 *asking += began.elapsed();
                 named
             }
@@ -188,11 +189,11 @@ impl<'a> AfterRuns<'a> {
             }
         })
         .await;
-        let agent = self.parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
-        let zone = agent.zone(run.timezone.as_ref(), &self.parts.zone);
+        let agent = self.runtime.parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
+        let zone = agent.zone(run.timezone.as_ref(), &self.runtime.parts.zone);
         let memories: Vec<_> =
             texts.into_iter().map(|text| memory(run, zone, clean(&text))).collect();
-        let done = self.parts.memory.remember_run(run, &memories, vectors).await?;
+        let done = self.runtime.parts.memory.remember_run(run, &memories, vectors).await?;
         let outcome = match (done.written, done.merged) {
             (0, 0) => "nothing",
             (0, _) => "known",
@@ -204,12 +205,12 @@ impl<'a> AfterRuns<'a> {
 
     /// What the run had before it, and what it wrote by itself.
     async fn known(&self, run: &ToRemember) -> Result<RunKnowledge, RememberError> {
-        let core = self.parts.memory.core(&run.scope, CORE_MAX_CHARS).await?;
+        let core = self.runtime.parts.memory.core(&run.scope, CORE_MAX_CHARS).await?;
         let mut known = RunKnowledge {
             texts: core.into_iter().map(|memory| memory.text).collect(),
             memory_ids: Vec::new(),
         };
-        let scoped = self.parts.store.scoped(&run.scope);
+        let scoped = self.runtime.parts.store.scoped(&run.scope);
         let types = KNOWING.map(str::to_owned);
         let mut cursor = 0;
         for _ in 0..PAGES_MAX {
@@ -231,7 +232,7 @@ impl<'a> AfterRuns<'a> {
     }
 
     async fn forget(&self) {
-        match self.parts.store.forget_to_remember().await {
+        match self.runtime.parts.store.forget_to_remember().await {
             Ok(0) => {}
             Ok(runs) => {
                 counter!("openintern_runs_not_remembered_total").increment(runs);

@@ -2,8 +2,8 @@
 //! organisation's daily budget is checked elsewhere, with the figures from here.
 
 use model::{
-    chat::{ChatRequest, ModelRef},
-    models::Models,
+    chat::ChatRequest,
+    models::{ModelList, Models},
     prices::Price,
     tokens::estimate_request,
 };
@@ -20,16 +20,18 @@ const ANSWER_MIN_TOKENS: u32 = 256;
 /// By which part a prompt may have more tokens than estimated: see [`model::tokens`].
 const PROMPT_MARGIN: u64 = 3;
 
-/// Limits the answer to what is left of a run's own bounds, and says what the call may use at most.
+/// Limits the answer to what is left of a run's own bounds, and says what the call may use at most,
+/// whichever model of the list gives the answer.
 pub(crate) fn bound(
     models: &Models,
-    model: &ModelRef,
+    list: &ModelList,
     limits: &RunLimits,
     spent: Amount,
     request: &mut ChatRequest,
 ) -> Result<Amount, RunError> {
     let estimate = estimate_request(request);
-    let price = models.price(model).unwrap_or(FREE);
+    let prices = list.iter().filter_map(|model| models.price(model));
+    let price = prices.fold(FREE, dearest);
     let prompt_tokens = estimate + estimate.div_ceil(PROMPT_MARGIN);
     let wanted = request.max_tokens.unwrap_or(ANSWER_TOKENS);
     let answer_tokens = answer_tokens(limits, spent, price, prompt_tokens, wanted)?;
@@ -40,6 +42,15 @@ pub(crate) fn bound(
 
 /// A model whose price is unknown.
 const FREE: Price = Price { input: 0.0, cached_input: None, output: 0.0 };
+
+/// The larger of both, part by part. What may come from a cache is not counted on.
+fn dearest(one: Price, other: Price) -> Price {
+    Price {
+        input: one.input.max(other.input),
+        cached_input: None,
+        output: one.output.max(other.output),
+    }
+}
 
 /// How long the answer may be by the run's own bounds: as long as requested, or what is left.
 fn answer_tokens(
@@ -102,6 +113,13 @@ mod tests {
             Err(error) => format!("{:?}: {}", error.code, error.message),
         };
         expected.assert_eq(&told);
+    }
+
+    #[test]
+    fn the_dearest_of_each_part_is_reserved() {
+        let price = |input, output| Price { input, cached_input: Some(0.1), output };
+        let both = [price(1.0, 8.0), price(2.0, 4.0)].into_iter().fold(FREE, dearest);
+        assert_eq!(both, Price { input: 2.0, cached_input: None, output: 8.0 });
     }
 
     #[test]

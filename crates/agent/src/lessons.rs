@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::{lessons::Lesson, taught::ModelLesson};
+use model::{chat::ModelRef, lessons::Lesson, taught::ModelLesson};
 use store::{
     error::StoreError,
     lessons::{KeptLesson, LESSONS_MAX, LESSONS_OF_OTHERS_MAX},
@@ -48,9 +48,8 @@ fn as_kept(lesson: &ModelLesson) -> Option<KeptLesson> {
 /// The models that the configuration names, by address: no tenant can make them many.
 fn named_models(parts: &WorkerParts) -> BTreeSet<(String, String)> {
     let models = &parts.models;
-    let of_agents = parts.agents.values().map(|agent| agent.model.as_deref());
-    let named = of_agents.filter_map(|model| models.resolve(None, model).ok());
-    let place =
-        |model: model::chat::ModelRef| Some((models.address(&model)?.to_owned(), model.model));
-    named.filter_map(place).collect()
+    let of_agents = parts.agents.values().map(|agent| agent.model.as_ref());
+    let lists = of_agents.filter_map(|names| models.resolve(None, names).ok());
+    let place = |model: &ModelRef| Some((models.address(model)?.to_owned(), model.model.clone()));
+    lists.flat_map(|list| list.iter().filter_map(place).collect::<Vec<_>>()).collect()
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use protocol::{name::AgentId, time::Zone};
 
 use crate::{
+    gate::ModelGate,
     redactor::Redactor,
     settings::{AfterRun, AgentSettings, RunSizeLimits},
     tools::Toolbox,
@@ -37,8 +38,9 @@ pub struct WorkerParts {
     pub version: &'static str,
 }
 
-/// [`WorkerParts`], and the tools made of them.
+/// [`WorkerParts`], and what is made of them.
 pub(crate) struct Runtime {
     pub(crate) parts: WorkerParts,
     pub(crate) toolbox: Toolbox,
+    pub(crate) gate: ModelGate,
 }

@@ -16,6 +16,7 @@ mod spend;
 mod step;
 pub(crate) mod stop;
 mod summary;
+mod switch;
 mod window;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use protocol::{
+    model_names::ModelNames,
     name::AgentId,
     output::ResponseFormat,
     run::{AgentInfo, RunLimits},
@@ -30,8 +31,9 @@ pub struct AgentSettings {
     pub description: String,
     /// What the model is told first.
     pub system_prompt: String,
-    /// The model it asks, `<provider>/<model>`; the configured default when absent.
-    pub model: Option<String>,
+    /// The model it asks, `<provider>/<model>`, or several in their order; the configured default
+    /// when absent.
+    pub model: Option<ModelNames>,
     /// Sampling temperature; the provider's default when absent.
     pub temperature: Option<f64>,
     /// Most tokens of one answer.
@@ -141,16 +143,21 @@ pub fn agent_infos(
     agents: &BTreeMap<AgentId, AgentSettings>,
     default_model: &str,
 ) -> Vec<AgentInfo> {
-    agents
-        .iter()
-        .map(|(agent_id, settings)| AgentInfo {
+    let info = |(agent_id, settings): (&AgentId, &AgentSettings)| {
+        let models = match &settings.model {
+            Some(names) => names.as_slice().to_vec(),
+            None => vec![default_model.to_owned()],
+        };
+        AgentInfo {
             agent_id: agent_id.clone(),
             description: settings.description.clone(),
-            model: settings.model.clone().unwrap_or_else(|| default_model.to_owned()),
+            model: models.first().cloned().unwrap_or_default(),
+            models,
             limits: settings.limits(),
             response_format: settings.response_format.clone(),
-        })
-        .collect()
+        }
+    };
+    agents.iter().map(info).collect()
 }
 
 /// How large a run may become.

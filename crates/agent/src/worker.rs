@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::join_all;
 use protocol::{id::RunId, tool::CatalogNotes};
 use store::{
     error::StoreError,
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     after_run::AfterRuns,
+    gate::ModelGate,
     lessons,
     parts::{Runtime, WorkerParts},
     run::{
@@ -38,6 +40,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// How often a node looks at what others have learnt of models.
 const LESSONS_EVERY: Duration = Duration::from_secs(60);
+/// How often a node looks at which models have failed, when nobody rings.
+const HEAR_EVERY: Duration = Duration::from_secs(1);
 /// The least time between two claims of a busy worker.
 const CLAIM_GATHER: Duration = Duration::from_millis(5);
 /// Runs in hand that make a worker busy.
@@ -96,7 +100,11 @@ impl Worker {
         );
         let places = settings.places().max(1) as usize;
         let shared = Arc::new(WorkerState {
-            runtime: Runtime { parts, toolbox },
+            runtime: Runtime {
+                gate: ModelGate::new(&parts.store, &parts.models, &parts.agents),
+                parts,
+                toolbox,
+            },
             settings,
             node_id: Uuid::now_v7(),
             present_as: watch::Sender::new(None),
@@ -116,6 +124,8 @@ impl Worker {
         loops.spawn(tidy_up(Arc::clone(&shared)));
         loops.spawn(remember_runs(Arc::clone(&shared)));
         loops.spawn(share_lessons(Arc::clone(&shared)));
+        loops.spawn(hear_of_models(Arc::clone(&shared)));
+        loops.spawn(give_turns(Arc::clone(&shared)));
         Self { shared, loops }
     }
 
@@ -225,6 +235,7 @@ async fn expire_lost(shared: Arc<WorkerState>) {
 
 async fn claim_runs(shared: Arc<WorkerState>) {
     exchange_lessons(&shared).await; // Its first run is to be asked for in the right way.
+    hear_once(&shared).await; // And of a model that may be asked.
     report_once(&shared).await; // An organisation's share of the places is known to its first claim.
     let mut bell = shared.runtime.parts.store.watch_queue();
     let mut present_as = shared.present_as.subscribe();
@@ -463,7 +474,7 @@ async fn tidy_up(shared: Arc<WorkerState>) {
 /// Makes memories of completed runs, whichever worker completed them.
 async fn remember_runs(shared: Arc<WorkerState>) {
     let is_busy = || shared.runs.len() >= BUSY_RUNS;
-    AfterRuns::new(&shared.runtime.parts).work(&shared.run_ended, is_busy, &shared.stopping).await;
+    AfterRuns::new(&shared.runtime).work(&shared.run_ended, is_busy, &shared.stopping).await;
 }
 
 /// Tells the other nodes what providers have taught this one, and hears what they have learnt.
@@ -482,6 +493,35 @@ async fn share_lessons(shared: Arc<WorkerState>) {
 async fn exchange_lessons(shared: &WorkerState) {
     if let Err(error) = lessons::exchange(&shared.runtime.parts).await {
         log_database(&error, "what providers have taught could not be exchanged with other nodes");
+    }
+}
+
+/// Hears which models have failed, on whichever node.
+async fn hear_of_models(shared: Arc<WorkerState>) {
+    let mut bell = shared.runtime.parts.store.watch_breakers();
+    loop {
+        hear_once(&shared).await;
+        tokio::select! {
+            () = bell.woken() => {}
+            () = tokio::time::sleep(jittered(HEAR_EVERY)) => {}
+            () = done(&shared) => return,
+        }
+    }
+}
+
+async fn hear_once(shared: &WorkerState) {
+    if let Err(error) = shared.runtime.gate.hear().await {
+        tracing::debug!(error = %error, "which models have failed could not be read");
+    }
+}
+
+/// Lets calls through to providers with limits, each in its turn.
+async fn give_turns(shared: Arc<WorkerState>) {
+    let Runtime { gate, parts, .. } = &shared.runtime;
+    let serve = join_all(gate.turnstiles().map(|turnstile| turnstile.serve(&parts.store)));
+    tokio::select! {
+        _ = serve, if gate.turnstiles().next().is_some() => {}
+        () = done(&shared) => {}
     }
 }
 

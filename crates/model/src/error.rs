@@ -66,6 +66,9 @@ pub enum ModelError {
         /// What is wrong, without the text itself.
         message: String,
     },
+    /// It was not asked: its breaker is open, or everybody was told to wait.
+    #[error("the model rests: it failed too often lately, or its provider has asked for a pause")]
+    Resting,
     /// The answer is larger than a limit of ours.
     #[error("the answer is larger than the limit `{limit}` = {max}")]
     Limit {
@@ -133,6 +136,7 @@ impl ModelError {
             | Self::PromptTooLong { .. }
             | Self::BadRequest { .. }
             | Self::Empty { cut_at: Some(_) }
+            | Self::Resting
             | Self::Limit { .. }
             | Self::Timeout { phase: Phase::Total, .. } => false,
         }
@@ -153,6 +157,7 @@ impl ModelError {
             | Self::Truncated
             | Self::Empty { .. }
             | Self::Protocol { .. }
+            | Self::Resting
             | Self::Limit { .. }
             | Self::Timeout { .. } => None,
         }
@@ -170,7 +175,11 @@ impl ModelError {
             | Self::RateLimited { message, .. }
             | Self::Unavailable { message, .. }
             | Self::Protocol { message } => *message = change(message),
-            Self::Truncated | Self::Empty { .. } | Self::Limit { .. } | Self::Timeout { .. } => {}
+            Self::Truncated
+            | Self::Empty { .. }
+            | Self::Resting
+            | Self::Limit { .. }
+            | Self::Timeout { .. } => {}
         }
         self
     }

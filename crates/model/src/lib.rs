@@ -7,6 +7,8 @@
 pub mod chat;
 pub mod embedding;
 pub mod error;
+pub mod fallback;
+pub mod health;
 pub mod lessons;
 pub mod limits;
 pub mod models;

@@ -2,12 +2,17 @@
 //!
 //! One attempt is in `attempt`; a provider's wire format is in its settings.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_stream::stream;
 use futures::{StreamExt, future::join_all, stream::BoxStream};
 use protocol::{
     message::{Replay, Usage},
+    model_names::ModelNames,
     run::LlmConfig,
     tool::{TaughtModel, ToolInfo, ToolSource},
 };
@@ -21,6 +26,7 @@ use crate::{
     embedding::{self, Embedder, EmbeddingSettings},
     error::{ModelError, Phase, ResolveError, SettingsError},
     formats::{self, FormatWay},
+    health::{HealthView, ModelHealth, ModelStanding},
     http,
     lessons::{LESSONS_MAX, Lesson, Lessons},
     limits,
@@ -28,7 +34,7 @@ use crate::{
     retry,
     routes::{ProviderInfo, Route, Routes},
     scripted::{self, Scripted},
-    settings::{ModelSettings, Provider, WireFormat},
+    settings::{ModelSettings, Provider, ProviderLimits, WireFormat},
     taught::{ModelLesson, Taught},
     windows::{ContextWindow, Windows},
 };
@@ -46,6 +52,30 @@ struct Registry {
     prices: Prices,
     windows: Windows,
     taught: Taught,
+    health: HealthView,
+    limits: BTreeMap<String, ProviderLimits>,
+}
+
+/// The models that a run may ask, without repetition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelList {
+    /// It is asked as long as it can answer.
+    pub first: ModelRef,
+    /// The next ones, in their order.
+    pub others: Vec<ModelRef>,
+}
+
+impl ModelList {
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &ModelRef> + Clone {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+impl From<ModelRef> for ModelList {
+    fn from(first: ModelRef) -> Self {
+        Self { first, others: Vec::new() }
+    }
 }
 
 /// Why a tool is left out where its model refused it in an earlier call.
@@ -90,6 +120,13 @@ impl Models {
             prices: Prices::new(settings.prices.clone()),
             windows: Windows::new(settings.limits.clone()),
             taught: Taught::default(),
+            health: HealthView::default(),
+            limits: settings
+                .providers
+                .iter()
+                .filter(|(_, provider)| provider.limits.is_set())
+                .map(|(name, provider)| (name.clone(), provider.limits))
+                .collect(),
         };
         registry.default =
             registry.routes.default_of(settings.default.as_deref()).map_err(|error| {
@@ -101,35 +138,62 @@ impl Models {
 
     /// For tests: the provider `scripted`, which is the default, beside the demo.
     pub fn with_scripted(script: Scripted) -> Models {
+        Self::with_scripted_limits(script, ProviderLimits::default())
+    }
+
+    /// The same, where the provider has limits.
+    pub fn with_scripted_limits(script: Scripted, limits: ProviderLimits) -> Models {
         let mut models = Models::new(&ModelSettings::default())
             .expect("the default settings are valid and a client needs nothing outside");
         let registry =
             Arc::get_mut(&mut models.registry).expect("nobody else has a clone of it yet");
         registry.routes.0.insert("scripted".into(), Route::Scripted(script));
         registry.default = ModelRef { provider: "scripted".into(), model: scripted::MODEL.into() };
+        if limits.is_set() {
+            registry.limits.insert("scripted".into(), limits);
+        }
         models
     }
 
-    /// The model that a run asks: what its request says over what its agent says over the default.
+    /// The models that a run may ask, in their order: what its request says over what its agent says
+    /// over the default.
     ///
-    /// `agent_default` is `<provider>/<model>` or `<provider>`. A request that names only a model
-    /// means the provider it would have had, unless it names one in front, as in
+    /// An agent names `<provider>/<model>` or `<provider>`. A request that names only models means
+    /// the provider it would have had first, unless it names one in front, as in
     /// `<provider>/<model>`; one that names only a provider, its default model.
     pub fn resolve(
         &self,
         llm_config: Option<&LlmConfig>,
-        agent_default: Option<&str>,
-    ) -> Result<ModelRef, ResolveError> {
+        of_agent: Option<&ModelNames>,
+    ) -> Result<ModelList, ResolveError> {
         let routes = &self.registry.routes;
-        let usual = match agent_default {
-            Some(text) => routes.parse(text)?,
-            None => self.registry.default.clone(),
+        let usual = || match of_agent {
+            Some(names) => names.as_slice().iter().map(|text| routes.parse(text)).collect(),
+            None => Ok(vec![self.registry.default.clone()]),
         };
-        match llm_config.map(|config| (config.provider.as_deref(), config.model.as_deref())) {
-            None | Some((None, None)) => routes.checked(usual),
-            Some((None, Some(model))) => routes.checked(routes.named_alone(model, usual)),
-            Some((Some(provider), model)) => routes.named(provider, model),
+        let found = match llm_config.map(|config| (config.provider.as_deref(), &config.model)) {
+            None | Some((None, None)) => usual()?,
+            Some((None, Some(names))) => {
+                let usual = usual()?.into_iter().next().unwrap_or(self.registry.default.clone());
+                let own = |model: &String| routes.named_alone(model, usual.clone());
+                names.as_slice().iter().map(own).collect()
+            }
+            Some((Some(provider), None)) => vec![routes.named(provider, None)?],
+            Some((Some(provider), Some(names))) => {
+                let own = |model: &String| routes.named(provider, Some(model));
+                names.as_slice().iter().map(own).collect::<Result<_, _>>()?
+            }
+        };
+        let mut list = Vec::new();
+        for model in found {
+            let model = routes.checked(model)?;
+            if !list.contains(&model) {
+                list.push(model);
+            }
         }
+        let mut list = list.into_iter();
+        let first = list.next().unwrap_or(self.registry.default.clone());
+        Ok(ModelList { first, others: list.collect() })
     }
 
     /// The whole answer of a model, for those who do not follow its words; none where the stream ends
@@ -237,6 +301,10 @@ impl Models {
                 }
                 yield Ok(ChatEvent::AttemptFailed { error, attempt, retry_in, void });
                 sleep(retry_in).await;
+                if registry.health.is_open(&request.model_ref()) {
+                    yield Err(ModelError::Resting); // Somebody else has found it so meanwhile.
+                    return;
+                }
             }
         }
         .boxed()
@@ -273,6 +341,26 @@ impl Models {
             usual_tokens: self.registry.windows.find(model),
             taught_tokens: lessons.and_then(|lessons| lessons.context_tokens),
         }
+    }
+
+    /// Whether a model may be asked, as far as this process knows.
+    pub fn standing(&self, model: &ModelRef) -> ModelStanding {
+        self.registry.health.standing(model)
+    }
+
+    /// What is kept of one model; none where it is well.
+    pub fn set_health(&self, model: &ModelRef, kept: Option<ModelHealth>) {
+        self.registry.health.set(model, kept);
+    }
+
+    /// Everything that is kept of models that failed: it replaces what was known here.
+    pub fn hear_health(&self, kept: impl IntoIterator<Item = ModelHealth>) {
+        self.registry.health.replace(kept);
+    }
+
+    /// The providers that have limits, by name.
+    pub fn limits(&self) -> &BTreeMap<String, ProviderLimits> {
+        &self.registry.limits
     }
 
     /// Every provider, by name.

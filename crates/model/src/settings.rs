@@ -53,6 +53,25 @@ pub struct ProviderSettings {
     /// Send the model's reasoning back to it with every turn, or never (OpenAI wire only). When
     /// absent: within a run, where the provider sent some, or as it demands.
     pub replay_reasoning: Option<bool>,
+    /// How much all nodes together may ask of it.
+    pub limits: ProviderLimits,
+}
+
+/// A table `[model.providers.<name>.limits]`: what all nodes together ask of a provider in a minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProviderLimits {
+    /// Requests, repeated ones included.
+    pub requests_per_minute: Option<u64>,
+    /// Tokens, of prompts and answers together.
+    pub tokens_per_minute: Option<u64>,
+}
+
+impl ProviderLimits {
+    /// There is one.
+    pub fn is_set(&self) -> bool {
+        self.requests_per_minute.is_some() || self.tokens_per_minute.is_some()
+    }
 }
 
 impl Default for ModelSettings {
@@ -83,6 +102,7 @@ impl Default for ProviderSettings {
             max_attempts: ATTEMPTS_MAX,
             backoff_ms: 500,
             replay_reasoning: None,
+            limits: ProviderLimits::default(),
         }
     }
 }

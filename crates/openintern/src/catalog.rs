@@ -51,7 +51,8 @@ pub(crate) async fn agents(
     if format.json {
         return output.json(&list).map(|()| Exit::Done);
     }
-    let row = |agent: AgentInfo| [agent.agent_id.to_string(), agent.model, agent.description];
+    let row =
+        |agent: AgentInfo| [agent.agent_id.to_string(), agent.models.join(", "), agent.description];
     let rows: Vec<_> = parsed::<Vec<_>>(list)?.into_iter().map(row).collect();
     output.table(["AGENT", "MODEL", "DESCRIPTION"], &rows)?;
     Ok(Exit::Done)

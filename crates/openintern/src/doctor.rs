@@ -104,6 +104,9 @@ pub(crate) async fn doctor(
             let in_force = found.as_ref().and_then(|found| found.embedder.clone());
             let models = model_and_embedding(&config, in_force.as_deref(), &args.node).await;
             checks.extend(models);
+            let breakers = found.iter().flat_map(|found| &found.breakers);
+            checks.extend(breakers.map(providers::breaker));
+            checks.extend(providers::limits(&config));
             let (mcp, tools) = mcp_servers(config.mcp_servers.clone()).await;
             checks.extend(mcp);
             checks.extend(settings::oddities(&config, tools.as_deref(), environment).await);

@@ -5,6 +5,7 @@ use std::{io::Read, path::Path};
 use protocol::{
     error::FieldError,
     limits::{BODY_MAX_BYTES, JSON_VALUES_MAX},
+    model_names::ModelNames,
     name::SessionKey,
     output::ResponseFormat,
     run::LlmConfig,
@@ -44,10 +45,14 @@ pub(crate) fn session_key(name: &str) -> Result<SessionKey, Failure> {
     SessionKey::new(key).map_err(|error| Failure::new(Exit::Usage, format!("--session: {error}")))
 }
 
-/// `<provider>/<model>`, or `<provider>` for its default model.
+/// `<provider>/<model>`, or `<provider>` for its default model; or several, with commas between.
 pub(crate) fn llm_config(model: &str) -> LlmConfig {
+    if model.contains(',') {
+        let names = model.split(',').map(|name| name.trim().to_owned()).collect();
+        return LlmConfig { model: Some(ModelNames::Several(names)), ..LlmConfig::default() };
+    }
     let (provider, model) = match model.split_once('/') {
-        Some((provider, model)) => (provider, Some(model.to_owned())),
+        Some((provider, model)) => (provider, Some(ModelNames::from(model))),
         None => (model, None),
     };
     LlmConfig { provider: Some(provider.to_owned()), model, ..LlmConfig::default() }
@@ -97,13 +102,13 @@ mod tests {
     fn a_model_is_a_provider_and_a_name() {
         let check = |text: &str, provider: &str, model: Option<&str>| {
             let config = llm_config(text);
-            assert_eq!(
-                (config.provider.as_deref(), config.model.as_deref()),
-                (Some(provider), model)
-            );
+            assert_eq!(config.provider.as_deref(), Some(provider));
+            assert_eq!(config.model, model.map(ModelNames::from));
         };
         check("openai/gpt-5-mini", "openai", Some("gpt-5-mini"));
         check("local/org/model", "local", Some("org/model"));
         check("ollama", "ollama", None);
+        let several = ModelNames::Several(vec!["a/x".into(), "b/y".into()]);
+        assert_eq!(llm_config("a/x, b/y").model, Some(several));
     }
 }

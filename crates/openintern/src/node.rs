@@ -257,7 +257,7 @@ fn model_fault(
     has_worker: bool,
 ) -> ModelFault {
     Arc::new(move |config, agent_id| {
-        let agent = agents.get(agent_id).and_then(|agent| agent.model.as_deref());
+        let agent = agents.get(agent_id).and_then(|agent| agent.model.as_ref());
         match models.resolve(Some(config), agent) {
             Ok(_) => None,
             Err(ResolveError::NoKey { .. }) if !has_worker => None,
@@ -271,7 +271,7 @@ pub(crate) fn models(config: &Config) -> Result<Models, Failure> {
     let models = Models::new(&config.model)
         .map_err(|error| Failure::from_error(Exit::Usage, &error).hint_if(error.hint))?;
     for (agent_id, agent) in &config.agents {
-        models.resolve(None, agent.model.as_deref()).map_err(|error| {
+        models.resolve(None, agent.model.as_ref()).map_err(|error| {
             let problem = format!("`agents.{agent_id}.model` cannot be used: {error}");
             Failure::new(Exit::Usage, problem).hint_if(error.hint())
         })?;

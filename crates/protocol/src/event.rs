@@ -228,6 +228,9 @@ pub enum Fact {
         /// Of `cache_lost`: tokens of the prompt before, which could have come from the cache.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tokens: Option<u64>,
+        /// Of `model_switched`: from which model to which, and why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        switch: Option<ModelSwitch>,
     },
     /// The run gave its answer. Terminal.
     #[serde(rename = "run.completed")]
@@ -339,8 +342,68 @@ pub enum CacheLoss {
     ToolsChanged,
     /// Messages before the newest step are not what they were.
     PromptChanged,
+    /// Another model is asked than before.
+    ModelSwitched,
     /// The prompt only grew, and yet the provider took nothing of it from its cache.
     Provider,
+}
+
+/// A run goes on with another model of its list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ModelSwitch {
+    /// The model that was asked, or was to be asked, `<provider>/<model>`.
+    pub from: String,
+    /// The model that is asked from now on.
+    pub to: String,
+    /// Why the first one gave no answer.
+    pub reason: SwitchReason,
+}
+
+/// Why a run goes on with another model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SwitchReason {
+    /// It failed too often lately, whoever asked it, or has asked for a pause.
+    Resting,
+    /// Its provider limits the rate.
+    RateLimited,
+    /// It is overloaded or cannot be reached.
+    Unavailable,
+    /// It took too long.
+    Timeout,
+    /// The account has no credit left.
+    Quota,
+    /// The key is rejected.
+    Auth,
+    /// The key does not allow this.
+    Forbidden,
+    /// It declined.
+    Refused,
+    /// The prompt is too long for it, and the other takes longer ones.
+    ContextExceeded,
+    /// The provider has no such model.
+    NoSuchModel,
+    /// What it answered is no answer.
+    InvalidAnswer,
+}
+
+impl SwitchReason {
+    /// As events and metrics write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resting => "resting",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Quota => "quota",
+            Self::Auth => "auth",
+            Self::Forbidden => "forbidden",
+            Self::Refused => "refused",
+            Self::ContextExceeded => "context_exceeded",
+            Self::NoSuchModel => "no_such_model",
+            Self::InvalidAnswer => "invalid_answer",
+        }
+    }
 }
 
 /// What a step led to.

@@ -16,6 +16,7 @@ pub mod key;
 pub mod limits;
 pub mod memory;
 pub mod message;
+pub mod model_names;
 pub mod name;
 pub mod output;
 pub mod page;

@@ -8,6 +8,7 @@ use crate::{
     id::RunId,
     limits::{INPUT_MAX_CHARS, METADATA_MAX_BYTES},
     message::Usage,
+    model_names::{MODELS_MAX, ModelNames},
     name::{AgentId, SessionKey},
     output::{OutputJson, ResponseFormat},
     time::{Timestamp, Zone},
@@ -264,10 +265,11 @@ pub struct LlmConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 256, example = "demo")]
     pub provider: Option<String>,
-    /// The provider's name for the model.
+    /// The provider's name for the model, or those of several, in the order in which they are asked:
+    /// the next one where the one before cannot answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(min_length = 1, max_length = 256, example = "default")]
-    pub model: Option<String>,
+    #[schema(example = "default")]
+    pub model: Option<ModelNames>,
     /// Sampling temperature, 0 to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 2)]
@@ -280,12 +282,18 @@ pub struct LlmConfig {
 
 impl LlmConfig {
     fn check(&self, faults: &mut Vec<FieldError>) {
-        for (field, value) in [("provider", &self.provider), ("model", &self.model)] {
-            if value.as_ref().is_some_and(|text| !(1..=256).contains(&text.chars().count())) {
-                faults.push(FieldError::new(
-                    format!("/llm_config/{field}"),
-                    "must be 1 to 256 characters",
-                ));
+        let is_name = |text: &String| (1..=256).contains(&text.chars().count());
+        if self.provider.as_ref().is_some_and(|text| !is_name(text)) {
+            faults.push(FieldError::new("/llm_config/provider", "must be 1 to 256 characters"));
+        }
+        if let Some(names) = &self.model {
+            let names = names.as_slice();
+            if !(1..=MODELS_MAX).contains(&names.len()) {
+                let must = format!("must be a model, or a list of 1 to {MODELS_MAX}");
+                faults.push(FieldError::new("/llm_config/model", must));
+            }
+            if !names.iter().all(is_name) {
+                faults.push(FieldError::new("/llm_config/model", "must be 1 to 256 characters"));
             }
         }
         if self.temperature.is_some_and(|degrees| !(0.0..=2.0).contains(&degrees)) {
@@ -628,8 +636,10 @@ pub struct AgentInfo {
     pub agent_id: AgentId,
     /// What it is for.
     pub description: String,
-    /// The model it asks, `<provider>/<model>`.
+    /// The model it asks first, `<provider>/<model>`.
     pub model: String,
+    /// All models that it may ask, in their order: the next one where the one before cannot answer.
+    pub models: Vec<String>,
     /// The bounds of its runs.
     pub limits: RunLimits,
     /// The JSON Schema that its answers match, unless a run asks for another.

@@ -163,6 +163,7 @@ fn step(run_id: RunId) -> Entry {
             message: text.into(),
             cause: None,
             tokens: None,
+            switch: None,
         })
     };
     Entry {

@@ -267,6 +267,38 @@ create table model_lessons (
     primary key (base_url, model, lesson)
 );
 
+-- Models that failed lately, for all nodes; one that is well has no row. No tenant's data: only models
+-- that the configuration names are here.
+create table model_breakers (
+    model text primary key check (octet_length(model) <= 1024),
+    -- Failures in a row since `counted_from`.
+    failures int not null,
+    counted_from timestamptz not null default clock_timestamp(),
+    -- Nobody asks it before.
+    rests_until timestamptz,
+    -- Somebody asks it on trial; others wait until then.
+    trial_until timestamptz
+) with (fillfactor = 70);
+
+-- When a provider whose limits are set may be asked next, by requests and by tokens. `served_s` is how
+-- far its organisations have been served, in seconds of its limits. No tenant's data.
+create table provider_turns (
+    provider text primary key check (octet_length(provider) <= 256),
+    requests_at timestamptz not null default clock_timestamp(),
+    tokens_at timestamptz not null default clock_timestamp(),
+    served_s double precision not null default 0
+) with (fillfactor = 70);
+
+-- How much of such a provider an organisation has had, on the same scale, and whether it waits.
+create table provider_shares (
+    org_id text not null,
+    provider text not null check (octet_length(provider) <= 256),
+    used_s double precision not null,
+    waits_until timestamptz not null,
+    primary key (org_id, provider)
+) with (fillfactor = 70);
+create index provider_shares_by_provider on provider_shares (provider);
+
 -- API keys and the audit belong to an organisation as a whole. A key is kept as its SHA-256: it is 256
 -- random bits, so that a slow hash would add nothing, and finding it by its hash compares no secret.
 create table api_keys (

@@ -68,6 +68,9 @@ begin
             ('nodes', null, 'select, insert, update, delete', 'select'),
             ('lost_leases', null, 'select, delete', 'select, insert'),
             ('model_lessons', null, 'select, insert, update, delete', null),
+            ('model_breakers', null, 'select, insert, update, delete', null),
+            ('provider_turns', null, 'select', 'select, insert, update'),
+            ('provider_shares', 'org', 'select', 'select, insert, update, delete'),
             ('_sqlx_migrations', null, 'select', null)
         ) as list (name, within, app, scheduler)
     loop

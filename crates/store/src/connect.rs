@@ -16,6 +16,7 @@ use sqlx::{
 use protocol::error::UnavailableReason;
 
 use crate::{
+    breakers::{self, Breaker},
     deltas::DeltaGroups,
     distress,
     error::StoreError,
@@ -249,6 +250,8 @@ pub struct Inspection {
     pub open_tables: Vec<String>,
     /// The embedder that a node must be set to, if memories stand by one.
     pub embedder: Option<String>,
+    /// Models that failed lately, or asked for a pause.
+    pub breakers: Vec<Breaker>,
     /// How many migrations are missing.
     pub missing_migrations: usize,
     /// The server compiles plans (`jit`) unless it is told not to. Sessions of ours tell it.
@@ -284,6 +287,7 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
     let missing_migrations = missing_migrations(&mut connection).await?;
     let role: String = row.try_get(1)?;
     let (mut steps_down, mut open_tables, mut embedder) = (false, Vec::new(), None);
+    let mut breakers = Vec::new();
     let data_directory = data_directory(&mut connection).await;
     let reason = try_to_write(&mut connection).await?;
     if missing_migrations == 0 {
@@ -298,6 +302,7 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
             .bind(LOCK_CLASS)
             .fetch_one(&mut *tx)
             .await?;
+        breakers = breakers::kept(&mut tx).await?;
     }
     connection.close().await.ok();
     Ok(Inspection {
@@ -306,6 +311,7 @@ pub async fn inspect(url: &str) -> Result<Inspection, ConnectError> {
         steps_down,
         open_tables,
         embedder,
+        breakers,
         vector_version: row.try_get(2)?,
         has_compiler: row.try_get(3)?,
         data_directory,

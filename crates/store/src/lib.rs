@@ -5,6 +5,7 @@
 
 mod admission;
 pub mod audit;
+pub mod breakers;
 pub mod budgets;
 pub mod connect;
 pub mod contexts;
@@ -27,6 +28,7 @@ pub mod nodes;
 pub mod notifier;
 mod places;
 pub mod presence;
+pub mod provider_turns;
 pub mod queue;
 mod rows;
 pub mod run_lists;

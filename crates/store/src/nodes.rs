@@ -157,6 +157,8 @@ impl Store {
         self.database.call(sqlx::query("select forget_idempotency_keys($1)").bind(keys)).await?;
         self.database.call(sqlx::query("select forget_logins()")).await?;
         self.forget_lessons().await?;
+        self.forget_breakers().await?;
+        self.database.call(sqlx::query("select forget_turns()")).await?;
         let of_a_run = [retention.events_days, retention.runs_days].into_iter().flatten().min();
         let to_resume = [retention.checkpoints_days, of_a_run].into_iter().flatten().min();
         for (table, days) in [

@@ -40,6 +40,8 @@ pub enum Subject {
     Run(RunId),
     /// A run was asked to stop.
     Cancel(RunId),
+    /// A model's breaker has changed.
+    Breakers,
 }
 
 /// Tells waiters to look again.
@@ -204,6 +206,7 @@ impl std::fmt::Display for Subject {
             Self::Queue => f.write_str("queue"),
             Self::Run(id) => write!(f, "e:{id}"),
             Self::Cancel(id) => write!(f, "c:{id}"),
+            Self::Breakers => f.write_str("breakers"),
         }
     }
 }
@@ -214,6 +217,7 @@ impl FromStr for Subject {
     fn from_str(word: &str) -> Result<Self, ()> {
         match word.split_once(':') {
             None if word == "queue" => Ok(Self::Queue),
+            None if word == "breakers" => Ok(Self::Breakers),
             Some(("e", id)) => id.parse().map(Self::Run).map_err(|_| ()),
             Some(("c", id)) => id.parse().map(Self::Cancel).map_err(|_| ()),
             _ => Err(()),
@@ -237,7 +241,8 @@ mod tests {
     #[test]
     fn a_subject_survives_the_wire() {
         let run = RunId::generate();
-        for subject in [Subject::Queue, Subject::Run(run), Subject::Cancel(run)] {
+        for subject in [Subject::Queue, Subject::Run(run), Subject::Cancel(run), Subject::Breakers]
+        {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
         assert_eq!("x:1".parse::<Subject>(), Err(()));

@@ -805,8 +805,10 @@ export interface components {
             agent_id: components["schemas"]["AgentId"];
             /** @description What it is for. */
             description: string;
-            /** @description The model it asks, `<provider>/<model>`. */
+            /** @description The model it asks first, `<provider>/<model>`. */
             model: string;
+            /** @description All models that it may ask, in their order: the next one where the one before cannot answer. */
+            models: string[];
             /** @description The bounds of its runs. */
             limits: components["schemas"]["RunLimits"];
             /** @description The JSON Schema that its answers match, unless a run asks for another. */
@@ -889,7 +891,7 @@ export interface components {
          * @description What a prompt lost the provider's cache by.
          * @enum {string}
          */
-        CacheLoss: "tools_changed" | "prompt_changed" | "provider";
+        CacheLoss: "tools_changed" | "prompt_changed" | "model_switched" | "provider";
         /**
          * @description Names a tool call of a run: derived from what is called, so that a repetition has the same id.
          * @example call_5e2c8gk1n4e5tv3k0v9x2m7qhd
@@ -1350,11 +1352,7 @@ export interface components {
              * @example demo
              */
             provider?: string | null;
-            /**
-             * @description The provider's name for the model.
-             * @example default
-             */
-            model?: string | null;
+            model?: components["schemas"]["ModelNames"] | null;
             /**
              * Format: double
              * @description Sampling temperature, 0 to 2.
@@ -1605,6 +1603,17 @@ export interface components {
         MemoryWritten: {
             /** @description The id of the memory. */
             id: components["schemas"]["MemoryId"];
+        };
+        /** @description One model, or several: the next one is asked where the one before cannot answer. */
+        ModelNames: string | string[];
+        /** @description A run goes on with another model of its list. */
+        ModelSwitch: {
+            /** @description The model that was asked, or was to be asked, `<provider>/<model>`. */
+            from: string;
+            /** @description The model that is asked from now on. */
+            to: string;
+            /** @description Why the first one gave no answer. */
+            reason: components["schemas"]["SwitchReason"];
         };
         /** @description A process that works on the database. */
         NodeInfo: {
@@ -2268,6 +2277,7 @@ export interface components {
              * @description Of `cache_lost`: tokens of the prompt before, which could have come from the cache.
              */
             tokens?: number | null;
+            switch?: components["schemas"]["ModelSwitch"] | null;
         };
         /** @description The body of `POST /api/memories/search`, and the arguments of `memory_search`. */
         SearchMemories: {
@@ -2508,6 +2518,11 @@ export interface components {
             /** @description JSON on one line: an `Event`, an `LlmDelta`, an `LlmReset`, or of a scope a `RunNews`. */
             data: string;
         };
+        /**
+         * @description Why a run goes on with another model.
+         * @enum {string}
+         */
+        SwitchReason: "resting" | "rate_limited" | "unavailable" | "timeout" | "quota" | "auth" | "forbidden" | "refused" | "context_exceeded" | "no_such_model" | "invalid_answer";
         /** @description How requests to a model are adapted, which was learnt from its provider's refusals. */
         TaughtModel: {
             /** @description `<provider>/<model>`. */

@@ -267,6 +267,8 @@ export const en = {
   "warning.history_summary_failed": "older turns could not be summarised",
   "warning.context_summary_failed": "older steps could not be summarised",
   "warning.cache_lost": "the provider's cache could not be used",
+  "warning.model_switched": "the run goes on with another model",
+  "warning.model_waiting": "the run waits for its model",
   "kind.llm": "Model",
   "kind.tool": "Tool",
   "kind.memory": "Memory",

@@ -264,6 +264,8 @@ export const zhCN: Dictionary = {
   "warning.history_summary_failed": "较早的对话未能摘要",
   "warning.context_summary_failed": "较早的步骤未能摘要",
   "warning.cache_lost": "未能使用模型服务的缓存",
+  "warning.model_switched": "运行改用另一个模型",
+  "warning.model_waiting": "运行正在等待模型",
   "kind.llm": "模型",
   "kind.tool": "工具",
   "kind.memory": "记忆",

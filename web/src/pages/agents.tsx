@@ -22,7 +22,7 @@ export function AgentsPage() {
       {!data && !error && <LoadingRows rows={4} />}
       {data?.agents.length === 0 && <Empty title={t("agents.empty")} />}
       <ul className="grid gap-3">
-        {data?.agents.map(({ agent_id, description, model, limits }) => (
+        {data?.agents.map(({ agent_id, description, models, limits }) => (
           <li key={agent_id}>
             <Card className="grid gap-3 p-4">
               <div className="flex flex-wrap items-center gap-2">
@@ -44,7 +44,7 @@ export function AgentsPage() {
                   [
                     t("model"),
                     <code key="m" className="font-mono text-meta">
-                      {model}
+                      {models.join(" → ")}
                     </code>,
                   ],
                   [t("limits.steps"), limits.max_steps ?? "–"],

@@ -13,6 +13,8 @@ const CODES = [
   "history_summary_failed",
   "context_summary_failed",
   "cache_lost",
+  "model_switched",
+  "model_waiting",
 ] as const;
 
 /** The code itself, where it is newer than the page. */

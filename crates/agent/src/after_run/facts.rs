@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use model::{
     chat::{AnswerCut, CacheHints, ChatRequest, ChatResponse, ModelRef},
     error::{ModelError, ResolveError},
+    models::ModelList,
 };
 use protocol::{
     message::{Message, Usage},
@@ -19,7 +20,11 @@ use store::{
     memories::after_runs::ToRemember,
 };
 
-use crate::{budget::bound, parts::WorkerParts};
+use crate::{
+    budget::bound,
+    gate::ModelGate,
+    parts::{Runtime, WorkerParts},
+};
 
 /// Most facts of a run.
 const FACTS_MAX: usize = 5;
@@ -45,12 +50,12 @@ that does not stand in task or answer; a day is named by its date and not as \"t
 /// The facts that the model names; none where its reply is unusable: then sentences of the run are
 /// remembered instead.
 pub(super) async fn facts(
-    parts: &WorkerParts,
+    runtime: &Runtime,
     run: &ToRemember,
     task: &str,
     answer: &str,
 ) -> Option<Vec<String>> {
-    match ask(parts, run, task, answer).await {
+    match ask(runtime, run, task, answer).await {
         Ok(facts) => Some(facts),
         Err(error) => {
             tracing::warn!(
@@ -88,20 +93,22 @@ enum NoFacts {
 }
 
 async fn ask(
-    parts: &WorkerParts,
+    runtime: &Runtime,
     run: &ToRemember,
     task: &str,
     answer: &str,
 ) -> Result<Vec<String>, NoFacts> {
-    let models = &parts.models;
+    let parts = &runtime.parts;
     let agent = parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
-    let model = models.resolve(run.llm_config.as_ref(), agent.model.as_deref())?;
+    let list = parts.models.resolve(run.llm_config.as_ref(), agent.model.as_ref())?;
+    let model = first_ready(&runtime.gate, &list);
     let limits = agent.limits().lowered_by(run.limits.unwrap_or_default());
     let zone = agent.zone(run.timezone.as_ref(), &parts.zone);
     let today = zone.at(run.ended_at).date();
-    let mut request = question(&model, today, task, answer);
-    reserve(parts, run, &model, &limits, &mut request).await?;
-    let answered = match tokio::time::timeout(TIMEOUT, models.whole_answer(request)).await {
+    let mut request = question(model, today, task, answer);
+    reserve(parts, run, &list, &limits, &mut request).await?;
+    let asked = runtime.gate.whole_answer(request, &run.scope.org_id);
+    let answered = match tokio::time::timeout(TIMEOUT, asked).await {
         Ok(Some(answered)) => answered.map_err(NoFacts::from),
         Ok(None) => Err(NoFacts::NoAnswer),
         Err(_elapsed) => Err(NoFacts::TooSlow),
@@ -118,13 +125,12 @@ async fn ask(
 async fn reserve(
     parts: &WorkerParts,
     run: &ToRemember,
-    model: &ModelRef,
+    list: &ModelList,
     limits: &RunLimits,
     request: &mut ChatRequest,
 ) -> Result<(), NoFacts> {
     let spent = Amount { tokens: run.usage.total_tokens, cost_usd: run.cost_usd };
-    let most =
-        bound(&parts.models, model, limits, spent, request).map_err(NoFacts::OverRunLimit)?;
+    let most = bound(&parts.models, list, limits, spent, request).map_err(NoFacts::OverRunLimit)?;
     if !parts.store.daily_budget().is_set() {
         return Ok(());
     }
@@ -152,6 +158,12 @@ async fn settle(
         scoped.add_usage(run.run_id, used, cost_usd).await?;
     }
     Ok(())
+}
+
+/// The first model that may be asked, or the first.
+fn first_ready<'a>(gate: &ModelGate, list: &'a ModelList) -> &'a ModelRef {
+    let is_ready = |model: &&ModelRef| gate.standing(model).may_be_asked();
+    list.iter().find(is_ready).unwrap_or(&list.first)
 }
 
 fn question(model: &ModelRef, today: Date, task: &str, answer: &str) -> ChatRequest {

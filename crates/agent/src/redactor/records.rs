@@ -60,7 +60,7 @@ impl Redactor {
                 truncated: _,
                 duration_ms: _,
             } => self.clean_known(tool) | self.clean_value(result, Reach::Credentials),
-            Fact::RunWarning { code: _, message, cause: _, tokens: _ } => {
+            Fact::RunWarning { code: _, message, cause: _, tokens: _, switch: _ } => {
                 self.clean(message, Reach::Credentials)
             }
             Fact::RunCompleted { output, output_cut: _, usage: _, cost_usd: _, duration_ms: _ } => {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Zoned;
-use model::chat::ModelRef;
+use model::{chat::ModelRef, models::ModelList};
 use protocol::{
     event::Fact,
     id::RunId,
@@ -46,6 +46,9 @@ pub(super) struct WorkingState {
     pub(super) kept_from: u32,
     /// What was sent to the model last.
     pub(super) sent: SentPrompt,
+    /// The model that it went on with, where it has switched, `<provider>/<model>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) model: Option<String>,
     /// By model, what was seen of its window.
     pub(super) seen: BTreeMap<String, SeenOfModel>,
     /// How many messages of earlier turns are left out, the oldest: the prompt was refused with them.
@@ -83,7 +86,9 @@ pub(super) struct ActiveRun<'a> {
     pub(super) runtime: &'a Runtime,
     pub(super) claim: &'a Claim,
     pub(super) agent: AgentSettings,
+    /// The model that it asks now, and all that it may ask.
     pub(super) model: ModelRef,
+    pub(super) models: ModelList,
     pub(super) limits: RunLimits,
     /// Checks its answer, where a schema was asked for.
     pub(super) output_check: Option<OutputCheck>,
@@ -168,6 +173,7 @@ impl<'a> ActiveRun<'a> {
         state.cut_results.iter().for_each(|(place, chars)| {
             conversation.shorten_result(*place, *chars);
         });
+        let unknown = ModelRef { provider: String::new(), model: String::new() };
         let totals = Totals {
             steps: claim.step_count,
             tool_calls: claim.tool_call_count,
@@ -181,7 +187,8 @@ impl<'a> ActiveRun<'a> {
             agent,
             asked_at,
             output_check: None,
-            model: ModelRef { provider: String::new(), model: String::new() },
+            models: unknown.clone().into(),
+            model: unknown,
             recorder: Recorder::new(claim.run_id, journal, runtime.parts.redactor.clone(), written),
             history: Vec::new(),
             history_runs: Vec::new(),
@@ -237,7 +244,13 @@ impl<'a> ActiveRun<'a> {
 
     pub(super) fn warn(&mut self, code: &str, message: String) {
         let span = if self.step == 0 { EventSpan::Run } else { EventSpan::Step(self.step) };
-        let fact = Fact::RunWarning { code: code.into(), message, cause: None, tokens: None };
+        let fact = Fact::RunWarning {
+            code: code.into(),
+            message,
+            cause: None,
+            tokens: None,
+            switch: None,
+        };
         self.recorder.record(span, fact);
     }
 

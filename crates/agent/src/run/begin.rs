@@ -32,9 +32,9 @@ impl ActiveRun<'_> {
     pub(super) async fn begin(&mut self) -> Result<(), StopReason> {
         let models = &self.runtime.parts.models;
         let asked = self.claim.llm_config.as_ref();
-        let resolved = models.resolve(asked, self.agent.model.as_deref());
+        let resolved = models.resolve(asked, self.agent.model.as_ref());
         match &resolved {
-            Ok(model) => self.model = model.clone(),
+            Ok(list) => self.take_models(list.clone()),
             Err(_) => self.model = as_asked(asked), // Its events still name the requested model.
         }
         self.recorder.set_model(self.model.to_string());
@@ -163,6 +163,6 @@ fn as_asked(llm_config: Option<&LlmConfig>) -> ModelRef {
     let part = |name: Option<&String>| name.cloned().unwrap_or_else(|| "default".into());
     ModelRef {
         provider: part(llm_config.and_then(|config| config.provider.as_ref())),
-        model: part(llm_config.and_then(|config| config.model.as_ref())),
+        model: part(llm_config.and_then(|config| config.model.as_ref()?.as_slice().first())),
     }
 }

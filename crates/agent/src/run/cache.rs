@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct SentPrompt {
+    /// The model that was asked.
+    model: String,
     /// A digest of the tools.
     tools: String,
     /// How many messages.
@@ -28,6 +30,9 @@ impl SentPrompt {
         if self.messages == 0 {
             return None;
         }
+        if self.model != model_of(request) {
+            return Some(CacheLoss::ModelSwitched);
+        }
         if self.tools != tools_of(request) {
             return Some(CacheLoss::ToolsChanged);
         }
@@ -39,6 +44,7 @@ impl SentPrompt {
     pub(super) fn answered(&mut self, request: &ChatRequest, usage: Usage, grew: bool) -> bool {
         let is_lost = grew && self.was_cached && usage.cached_tokens == 0;
         *self = Self {
+            model: model_of(request),
             tools: tools_of(request),
             messages: request.messages.len(),
             words: words_of(request, request.messages.len()),
@@ -62,6 +68,10 @@ impl SentPrompt {
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
+}
+
+fn model_of(request: &ChatRequest) -> String {
+    format!("{}/{}", request.provider, request.model)
 }
 
 fn tools_of(request: &ChatRequest) -> String {
@@ -131,6 +141,8 @@ mod tests {
         ] {
             assert_eq!(sent.loss(&request(texts, tool)), expected, "{texts:?} {tool}");
         }
+        let switched = ChatRequest { model: "n".into(), ..request(&["a", "b"], "one") };
+        assert_eq!(sent.loss(&switched), Some(CacheLoss::ModelSwitched));
         sent.forget();
         assert_eq!(sent.loss(&request(&["c"], "two")), None, "an event has said so");
     }

@@ -26,7 +26,7 @@ impl ActiveRun<'_> {
         }
         let spent =
             Amount { tokens: self.totals.usage.total_tokens, cost_usd: self.totals.cost_usd };
-        let most = bound(&self.runtime.parts.models, &self.model, limits, spent, request)
+        let most = bound(&self.runtime.parts.models, &self.models, limits, spent, request)
             .map_err(StopReason::Fail)?;
         if !daily.is_set() {
             return Ok(());
@@ -64,14 +64,16 @@ impl ActiveRun<'_> {
 
     /// Warns, once in a run, that a bound on money cannot hold: nobody knows what the model costs.
     fn warn_of_price(&mut self) {
-        let is_known = self.runtime.parts.models.price(&self.model).is_some();
-        if is_known || std::mem::replace(&mut self.state.price_unknown, true) {
+        let models = &self.runtime.parts.models;
+        let Some(model) = self.models.iter().find(|model| models.price(model).is_none()) else {
+            return;
+        };
+        if std::mem::replace(&mut self.state.price_unknown, true) {
             return;
         }
         let message = format!(
-            "a bound on money is set, and `{}` has no price: it counts as free. Set \
-             `[model.prices.\"{}\"]`",
-            self.model, self.model
+            "a bound on money is set, and `{model}` has no price: it counts as free. Set \
+             `[model.prices.\"{model}\"]`"
         );
         self.warn("price_unknown", message);
     }

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use model::{
     chat::{ANSWER_TOOL, AnswerCut, CacheHints, ChatEvent, ChatRequest, ChatResponse},
     error::ModelError,
+    fallback::Fallback,
 };
 use protocol::{
     context::SentContext,
@@ -36,6 +37,7 @@ use super::{
     calls::{CallLedger, NextMove, OpenCall},
     shrink::SHRINKS_MAX,
     stop::StopReason,
+    switch::Asking,
 };
 
 /// How long events wait for company when a model call begins.
@@ -50,6 +52,25 @@ const SAME_STEPS_MAX: u32 = 10;
 const OUTPUT_REPAIRS_MAX: u32 = 3;
 /// Characters of the key under which a provider keeps the prompts of a session.
 const CACHE_KEY_CHARS: usize = 32;
+
+/// What came of asking a model.
+enum Asked {
+    Answered(Box<ChatResponse>),
+    Failed {
+        error: ModelError,
+        /// Followers have seen text of it.
+        has_said: bool,
+    },
+}
+
+impl Asked {
+    fn response(&self) -> Option<&ChatResponse> {
+        match self {
+            Self::Answered(response) => Some(response),
+            Self::Failed { .. } => None,
+        }
+    }
+}
 
 /// How a step ended.
 pub(super) enum StepEnd {
@@ -102,7 +123,9 @@ impl ActiveRun<'_> {
         tools: &[Arc<Tool>],
     ) -> Result<(ChatResponse, SentContext), StopReason> {
         let mut shrinks = 0;
+        let mut asking = Asking::default();
         loop {
+            let turn = self.reach_model(tools, &mut asking).await?;
             let mut request = self.request(tools);
             let loss = self.state.sent.loss(&request);
             if let Some(cause) = loss {
@@ -110,10 +133,11 @@ impl ActiveRun<'_> {
             }
             self.reserve(&mut request).await?;
             request.max_tokens = self.fitting_answer(&request);
-            let answer = self.ask(request.clone()).await?;
-            self.settle_usage(answer.as_ref().ok()).await?;
-            match answer {
-                Ok(response) => {
+            let answer = self.ask(request.clone(), &asking).await?;
+            self.settle_usage(answer.response()).await?;
+            let (error, has_said) = match answer {
+                Asked::Answered(response) => {
+                    self.runtime.gate.used(&self.model, turn, &response);
                     // As it was known before the provider has counted this prompt.
                     let estimated = model::tokens::estimate_request(&request);
                     let estimated_tokens = self.counted(estimated);
@@ -122,15 +146,27 @@ impl ActiveRun<'_> {
                     let sent = self.sent_context(tools, estimated_tokens, most, response.usage);
                     let toolbox = &self.runtime.toolbox;
                     toolbox.keep(&self.claim.scope, &sent.tools, &request.tools).await?;
-                    return Ok((response, sent));
+                    return Ok((*response, sent));
                 }
-                Err(error @ ModelError::PromptTooLong { .. }) if shrinks < SHRINKS_MAX => {
+                Asked::Failed { error, has_said } => (error, has_said),
+            };
+            let goes_on = match self.fallback(&error, &mut asking) {
+                Fallback::Switch(reason) => {
+                    self.switch(reason, &error, tools, &mut asking).await?;
+                    true
+                }
+                Fallback::Wait => true,
+                Fallback::Shorten if shrinks < SHRINKS_MAX => {
                     shrinks += 1;
-                    if !self.shrink(tools, &request, &error).await? {
-                        return Err(failure(&self.model.to_string(), &error));
-                    }
+                    self.shrink(tools, &request, &error).await?
                 }
-                Err(error) => return Err(failure(&self.model.to_string(), &error)),
+                Fallback::Shorten | Fallback::Fail => false,
+            };
+            if !goes_on {
+                return Err(failure(&self.model.to_string(), &error));
+            }
+            if has_said {
+                self.recorder.void_text(self.step); // Another text follows.
             }
         }
     }
@@ -259,7 +295,7 @@ impl ActiveRun<'_> {
         }
     }
 
-    fn request(&self, tools: &[Arc<Tool>]) -> ChatRequest {
+    pub(super) fn request(&self, tools: &[Arc<Tool>]) -> ChatRequest {
         let asked = self.claim.llm_config.as_ref();
         ChatRequest {
             provider: self.model.provider.clone(),
@@ -297,11 +333,18 @@ impl ActiveRun<'_> {
         let what = match cause {
             CacheLoss::ToolsChanged => "the tools are not those of the last call",
             CacheLoss::PromptChanged => "the prompt does not begin with that of the last call",
+            CacheLoss::ModelSwitched => "another model is asked than in the last call",
             CacheLoss::Provider => "the provider took nothing of the prompt from its cache",
         };
         let message = format!("{what}: {tokens} tokens may be paid for again");
         let code = "cache_lost".to_owned();
-        let fact = Fact::RunWarning { code, message, cause: Some(cause), tokens: Some(tokens) };
+        let fact = Fact::RunWarning {
+            code,
+            message,
+            cause: Some(cause),
+            tokens: Some(tokens),
+            switch: None,
+        };
         self.recorder.record(EventSpan::Step(self.step), fact);
     }
 
@@ -330,14 +373,12 @@ impl ActiveRun<'_> {
     }
 
     /// Asks the model, and passes its text on as it comes.
-    async fn ask(
-        &mut self,
-        request: ChatRequest,
-    ) -> Result<Result<ChatResponse, ModelError>, StopReason> {
+    async fn ask(&mut self, request: ChatRequest, asking: &Asking) -> Result<Asked, StopReason> {
         let step = self.step;
+        let runtime = self.runtime;
         let mut has_said = false;
         failpoint::pass("before_model_call");
-        let mut answer = self.runtime.parts.models.chat(request);
+        let mut answer = runtime.parts.models.chat(request);
         let mut flush_at = tokio::time::Instant::now() + GATHER_EVENTS;
         loop {
             let event = tokio::select! {
@@ -368,6 +409,10 @@ impl ActiveRun<'_> {
                         has_said = false;
                         self.recorder.void_text(step);
                     }
+                    runtime.gate.failed(&self.model, &error).await;
+                    if self.is_given_up(&error, asking) {
+                        return Ok(Asked::Failed { error, has_said });
+                    }
                 }
                 Some(Ok(ChatEvent::Spent { usage, cost_usd })) => {
                     self.add_usage(usage, cost_usd);
@@ -379,15 +424,13 @@ impl ActiveRun<'_> {
                 }
                 Some(Ok(ChatEvent::Done(response))) => {
                     self.recorder.end_text(step);
-                    return Ok(Ok(*response));
+                    runtime.gate.answered(&self.model).await;
+                    return Ok(Asked::Answered(response));
                 }
                 Some(Err(error)) => {
                     self.recorder.cut_delta(step);
-                    // Another prompt may follow, and with it another text.
-                    if has_said && matches!(error, ModelError::PromptTooLong { .. }) {
-                        self.recorder.void_text(step);
-                    }
-                    return Ok(Err(error));
+                    runtime.gate.failed(&self.model, &error).await;
+                    return Ok(Asked::Failed { error, has_said });
                 }
                 None => {
                     return Err(StopReason::fail(
@@ -627,6 +670,7 @@ fn failure(model: &str, error: &ModelError) -> StopReason {
         | ModelError::Unavailable { .. }
         | ModelError::Truncated
         | ModelError::Protocol { .. }
+        | ModelError::Resting
         | ModelError::Limit { .. }
         | ModelError::Timeout { .. } => RunErrorCode::ModelError,
     };

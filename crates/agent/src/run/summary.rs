@@ -83,7 +83,8 @@ impl ActiveRun<'_> {
             Err(stop) => return Err(stop),
         }
         request.max_tokens = self.fitting_answer(&request);
-        match self.runtime.parts.models.whole_answer(request.clone()).await {
+        let org = &self.claim.scope.org_id;
+        match self.runtime.gate.whole_answer(request.clone(), org).await {
             Some(Ok(response)) => {
                 let mut summary = response.content.clone();
                 self.runtime.parts.redactor.clean_known(&mut summary);

@@ -26,6 +26,7 @@ use memory::service::MemoryService;
 use model::{models::Models, settings::ModelSettings};
 use protocol::{
     id::RunId,
+    model_names::ModelNames,
     name::AgentId,
     page::PageLimit,
     run::{CreateRun, Run, RunLimits, RunStatus},
@@ -72,7 +73,7 @@ async fn a_long_run_comes_to_its_end_with_every_provider() {
     let models = Models::new(&settings).unwrap();
     let agents = STAND_INS.iter().map(|stand_in| {
         let agent = AgentSettings {
-            model: Some(format!("{}/m", stand_in.name)),
+            model: Some(ModelNames::One(format!("{}/m", stand_in.name))),
             temperature: Some(0.2),
             limits: RunLimits { max_steps: Some(STEPS), ..RunLimits::default() },
             ..AgentSettings::default()

@@ -22,6 +22,7 @@ mod recovery;
 mod secrets;
 mod steps;
 mod stream;
+mod switch;
 mod tenancy;
 mod today;
 mod tools;
@@ -189,6 +190,23 @@ impl World {
             .iter()
             .map(|stored| serde_json::from_value(serde_json::to_value(stored).unwrap()).unwrap())
             .collect()
+    }
+
+    /// Ends the rests of all models, as time would.
+    async fn end_rests(&self) {
+        use sqlx::Connection;
+        let mut admin = sqlx::PgConnection::connect(&self.database.admin_url).await.unwrap();
+        let query = "update model_breakers set rests_until = clock_timestamp()";
+        sqlx::query(query).execute(&mut admin).await.unwrap();
+    }
+
+    /// How many rows there are about turns and about breakers.
+    async fn rows_about_models(&self) -> (i64, i64) {
+        use sqlx::Connection;
+        let mut admin = sqlx::PgConnection::connect(&self.database.admin_url).await.unwrap();
+        let query =
+            "select (select count(*) from provider_turns), (select count(*) from model_breakers)";
+        sqlx::query_as(query).fetch_one(&mut admin).await.unwrap()
     }
 
     async fn frames(&self, run_id: RunId) -> Vec<store::stream::Frame> {

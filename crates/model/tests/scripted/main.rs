@@ -13,6 +13,7 @@ use model::{
 };
 use protocol::{
     message::{FinishReason, Message, Usage},
+    model_names::ModelNames,
     run::LlmConfig,
 };
 use serde_json::json;
@@ -69,13 +70,15 @@ fn a_run_may_ask_for_another_model() {
     let resolve = |provider: Option<&str>, model: Option<&str>, agent: Option<&str>| {
         let config = LlmConfig {
             provider: provider.map(str::to_owned),
-            model: model.map(str::to_owned),
+            model: model.map(ModelNames::from),
             ..LlmConfig::default()
         };
-        models.resolve(Some(&config), agent).map(|model| model.to_string())
+        let agent = agent.map(ModelNames::from);
+        models.resolve(Some(&config), agent.as_ref()).map(|list| list.first.to_string())
     };
-    assert_eq!(models.resolve(None, None).unwrap().to_string(), "openai/gpt-5-mini");
-    assert_eq!(models.resolve(None, Some("demo")).unwrap().to_string(), "demo/default");
+    assert_eq!(models.resolve(None, None).unwrap().first.to_string(), "openai/gpt-5-mini");
+    let demo = ModelNames::from("demo");
+    assert_eq!(models.resolve(None, Some(&demo)).unwrap().first.to_string(), "demo/default");
     assert_eq!(resolve(None, None, Some("demo/paced")).unwrap(), "demo/paced");
     assert_eq!(resolve(None, Some("gpt-5"), None).unwrap(), "openai/gpt-5");
     assert_eq!(resolve(Some("demo"), None, None).unwrap(), "demo/default");
@@ -93,6 +96,30 @@ fn a_run_may_ask_for_another_model() {
     assert_eq!(resolve(Some("ollama"), Some("a/b"), None).unwrap(), "ollama/a/b");
     assert!(matches!(resolve(Some("anthropic"), None, None), Err(ResolveError::NoKey { .. })));
     assert!(matches!(resolve(Some("x"), None, None), Err(ResolveError::UnknownProvider { .. })));
+}
+
+#[test]
+fn a_list_of_models_keeps_its_order_and_names_each_once() {
+    let models = Models::new(&settings(&["openai"], None)).unwrap();
+    let list =
+        |names: &[&str]| ModelNames::Several(names.iter().map(|&name| name.to_owned()).collect());
+    let told = |provider: Option<&str>, names: Option<&[&str]>, agent: Option<&[&str]>| {
+        let config = LlmConfig {
+            provider: provider.map(str::to_owned),
+            model: names.map(list),
+            ..LlmConfig::default()
+        };
+        let list = models.resolve(Some(&config), agent.map(list).as_ref())?;
+        let names: Vec<_> = list.iter().map(ToString::to_string).collect();
+        Ok::<_, ResolveError>(names.join(" "))
+    };
+    let of_agent = Some(&["openai/a", "demo", "openai/a"][..]);
+    assert_eq!(told(None, None, of_agent).unwrap(), "openai/a demo/default");
+    assert_eq!(told(None, Some(&["b", "demo/paced"]), of_agent).unwrap(), "openai/b demo/paced");
+    assert_eq!(told(Some("ollama"), Some(&["b", "c"]), of_agent).unwrap(), "ollama/b ollama/c");
+    // One that cannot be asked is told at once, and not when the others fail.
+    let without_key = told(None, None, Some(&["openai/a", "anthropic/b"]));
+    assert!(matches!(without_key, Err(ResolveError::NoKey { .. })));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 use std::{fmt, ops::RangeInclusive};
 
 use config::{Value, ValueKind};
+use protocol::model_names::MODELS_MAX;
 
 use crate::exit::{Exit, Failure};
 
@@ -30,6 +31,8 @@ enum Range {
     Text(RangeInclusive<usize>),
     /// At most so many texts of so many bytes.
     Texts(usize, RangeInclusive<usize>),
+    /// A text of so many bytes, or a list of 1 to so many such texts.
+    TextOrTexts(usize, RangeInclusive<usize>),
     /// A table with at most so many keys that an operator names.
     Named(usize),
 }
@@ -42,7 +45,7 @@ enum Usual {
     Words(&'static str),
 }
 
-use Range::{Flag, Named, Number, OneOf, Text, Texts, Whole};
+use Range::{Flag, Named, Number, OneOf, Text, TextOrTexts, Texts, Whole};
 use Usual::{Value as Is, Words};
 
 /// Longest name that an operator gives to something, in bytes.
@@ -56,6 +59,7 @@ const CLAIM: Range = Text(1..=256);
 const CALL_MS: Range = Whole(1..=3_600_000);
 const DAYS: Range = Whole(1..=36_500);
 const CONTEXT: Range = Whole(1000..=10_000_000);
+const PER_MINUTE: Range = Whole(1..=1_000_000_000);
 const PRICE: Range = Number(0.0..=1e6);
 
 const fn key(path: &'static str, range: Range, usual: Usual) -> Key {
@@ -118,6 +122,8 @@ const KEYS: &[Key] = &[
     key("model.providers.<name>.max_attempts", Whole(1..=4), Is("4")),
     key("model.providers.<name>.backoff_ms", Whole(1..=60_000), Is("500")),
     key("model.providers.<name>.replay_reasoning", Flag, Words("as the provider does it")),
+    key("model.providers.<name>.limits.requests_per_minute", PER_MINUTE, NONE),
+    key("model.providers.<name>.limits.tokens_per_minute", PER_MINUTE, NONE),
     key("model.prices", Named(1000), Words("the built-in ones")),
     key("model.prices.<model>.input", PRICE, NONE),
     key("model.prices.<model>.cached_input", PRICE, Words("as `input`")),
@@ -144,7 +150,7 @@ const KEYS: &[Key] = &[
     key("agents", Named(256), Words("`main`, with all tools")),
     key("agents.<id>.description", Text(0..=4096), Words("a sentence")),
     key("agents.<id>.system_prompt", Text(0..=65_536), Words("a few sentences")),
-    key("agents.<id>.model", MODEL, Words("`model.default`")),
+    key("agents.<id>.model", TextOrTexts(MODELS_MAX, 1..=512), Words("`model.default`")),
     key("agents.<id>.temperature", Number(0.0..=2.0), Words("the provider's")),
     key("agents.<id>.max_tokens", Whole(1..=10_000_000), Words("the provider's")),
     key("agents.<id>.tools", Texts(256, 1..=256), Words("all")),
@@ -206,7 +212,7 @@ pub(crate) fn check(root: &Value, origin: &dyn Fn(&str) -> Option<String>) -> Re
 /// Whether a list stands at this key: a variable, which holds none, has its words between commas.
 pub(crate) fn is_list(path: &str) -> bool {
     let path: Vec<&str> = path.split('.').collect();
-    known(&path).is_some_and(|key| matches!(key.range, Texts(..)))
+    known(&path).is_some_and(|key| matches!(key.range, Texts(..) | TextOrTexts(..)))
 }
 
 /// Whether what stands at a key, or was meant to stand below it, may be a secret.
@@ -268,6 +274,13 @@ impl Range {
             },
             OneOf(choices) => text(&value.kind).is_some_and(|text| choices.contains(&text)),
             Text(bytes) => is_text(value, bytes),
+            TextOrTexts(most, bytes) => match &value.kind {
+                ValueKind::Array(list) if list.is_empty() => false,
+                ValueKind::Array(_) => {
+                    return Texts(*most, bytes.clone()).fault(value, is_secret);
+                }
+                _ => is_text(value, bytes),
+            },
             Texts(most, bytes) => {
                 let ValueKind::Array(list) = &value.kind else {
                     return Some(shown(value, is_secret));
@@ -302,6 +315,12 @@ impl fmt::Display for Range {
             Flag => f.write_str("`true` or `false`"),
             OneOf(choices) => write!(f, "one of `{}`", choices.join("`, `")),
             Text(bytes) => write!(f, "a text of {} to {} bytes", bytes.start(), bytes.end()),
+            TextOrTexts(most, bytes) => write!(
+                f,
+                "a text of {} to {} bytes, or a list of 1 to {most} such texts",
+                bytes.start(),
+                bytes.end()
+            ),
             Texts(most, bytes) => write!(
                 f,
                 "a list of at most {most} texts of {} to {} bytes",
@@ -488,7 +507,7 @@ mod tests {
                 Number(range) => vec![range.start().to_string(), range.end().to_string()],
                 OneOf(choices) => choices.iter().map(|choice| format!("'{choice}'")).collect(),
                 Flag => vec!["true".into(), "false".into()],
-                Text(_) | Texts(..) | Named(_) => continue,
+                Text(_) | Texts(..) | TextOrTexts(..) | Named(_) => continue,
             };
             for end in ends {
                 let text = file(key.path, Some(&end));

@@ -8,11 +8,13 @@ use model::{
     models::{Models, ProbeAnswer},
 };
 use secrecy::ExposeSecret;
+use store::breakers::Breaker;
 
 use super::Check;
 use crate::{
     config::{Config, fault::nearest},
     exit::{Exit, Failure},
+    render::counted,
 };
 
 /// A check for each provider that is configured or asked by an agent; the default one comes first.
@@ -22,9 +24,11 @@ pub(super) async fn checks(config: &Config, models: &Models) -> Vec<Check> {
     for provider in config.model.providers.keys() {
         used.entry(provider.clone()).or_default();
     }
-    let of_agents = config.agents.values().map(|agent| agent.model.as_deref());
-    for model in of_agents.chain([None]).filter_map(|model| models.resolve(None, model).ok()) {
-        used.entry(model.provider).or_default().insert(model.model);
+    let of_agents = config.agents.values().map(|agent| agent.model.as_ref());
+    for list in of_agents.chain([None]).filter_map(|names| models.resolve(None, names).ok()) {
+        for model in list.iter() {
+            used.entry(model.provider.clone()).or_default().insert(model.model.clone());
+        }
     }
 
     let mut checks = Vec::new();
@@ -50,6 +54,34 @@ pub(super) async fn checks(config: &Config, models: &Models) -> Vec<Check> {
         Some(Check::odd("model", found, format!("check `model.providers.{name}.api_key`")))
     }));
     checks
+}
+
+/// A model that failed lately, on whichever node.
+pub(super) fn breaker(kept: &Breaker) -> Check {
+    let Breaker { model, failures, is_open, rests, on_trial } = kept;
+    let fix = "see what its provider says in the warnings of runs; it is asked again by itself";
+    let state = match (is_open, rests.is_zero(), on_trial.is_zero()) {
+        (_, false, _) => format!("it rests for {} s", rests.as_secs_f64().ceil()),
+        (true, true, false) => "one run asks it on trial".to_owned(),
+        (true, true, true) => "the next run asks it on trial".to_owned(),
+        (false, true, _) => "it is asked as before".to_owned(),
+    };
+    let failures = counted(u64::from(*failures), "failure");
+    Check::odd("model", format!("{model}: {failures} in a row; {state}"), fix)
+}
+
+/// What all nodes together may ask of a provider.
+pub(super) fn limits(config: &Config) -> Vec<Check> {
+    let limited = config.model.providers.iter().filter(|(_, provider)| provider.limits.is_set());
+    let told = limited.map(|(name, provider)| {
+        let limits = &provider.limits;
+        let requests = limits.requests_per_minute.map(|most| format!("{most} requests"));
+        let tokens = limits.tokens_per_minute.map(|most| format!("{most} tokens"));
+        let most: Vec<_> = requests.into_iter().chain(tokens).collect();
+        let most = most.join(" and ");
+        Check::good("model", format!("{name}: at most {most} a minute, on all nodes together"))
+    });
+    told.collect()
 }
 
 fn judged(
@@ -168,6 +200,25 @@ mod tests {
                 "Odd p: the provider rejects the request: no; check its key and address, or leave it out"
             ],
         );
+    }
+
+    #[test]
+    fn a_breaker_is_told_with_what_happens_next() {
+        let check = |is_open, rests, on_trial, expected: Expect| {
+            let seconds = Duration::from_secs;
+            let kept = Breaker {
+                model: "p/m".into(),
+                failures: 10,
+                is_open,
+                rests: seconds(rests),
+                on_trial: seconds(on_trial),
+            };
+            expected.assert_eq(&breaker(&kept).found);
+        };
+        check(true, 12, 0, expect!["p/m: 10 failures in a row; it rests for 12 s"]);
+        check(true, 0, 9, expect!["p/m: 10 failures in a row; one run asks it on trial"]);
+        check(true, 0, 0, expect!["p/m: 10 failures in a row; the next run asks it on trial"]);
+        check(false, 0, 0, expect!["p/m: 10 failures in a row; it is asked as before"]);
     }
 
     #[test]

@@ -147,7 +147,8 @@ fn prices(config: &Config) -> Vec<Oddity> {
     let of_day = config.limits.budget().cost_usd;
     let bounded =
         config.agents.values().filter(|agent| agent.limits.max_cost_usd.or(of_day).is_some());
-    let asked = bounded.filter_map(|agent| models.resolve(None, agent.model.as_deref()).ok());
+    let lists = bounded.filter_map(|agent| models.resolve(None, agent.model.as_ref()).ok());
+    let asked = lists.flat_map(|list| list.iter().cloned().collect::<Vec<_>>());
     let free = asked.filter(|model| model.provider != "demo" && models.price(model).is_none());
     let free: BTreeSet<String> = free.map(|model| model.to_string()).collect();
     let free = free.into_iter().map(|model| {

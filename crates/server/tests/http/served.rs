@@ -126,6 +126,7 @@ fn agent(name: &str) -> AgentInfo {
         agent_id: AgentId::new(name).unwrap(),
         description: format!("The agent {name}."),
         model: "demo/default".into(),
+        models: vec!["demo/default".into()],
         limits: RunLimits::default(),
         response_format: (name == "writer")
             .then(|| serde_json::from_value(writers_format()).unwrap()),
@@ -366,5 +367,11 @@ impl Work {
 }
 
 pub(crate) fn warning(message: &str) -> Fact {
-    Fact::RunWarning { code: "test".into(), message: message.into(), cause: None, tokens: None }
+    Fact::RunWarning {
+        code: "test".into(),
+        message: message.into(),
+        cause: None,
+        tokens: None,
+        switch: None,
+    }
 }

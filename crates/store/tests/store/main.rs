@@ -8,6 +8,7 @@
 )]
 
 mod after_runs;
+mod breakers;
 mod budgets;
 mod connect;
 mod deltas;
@@ -28,6 +29,7 @@ mod silence;
 mod stream;
 mod suspects;
 mod tenancy;
+mod turns;
 
 use protocol::{
     event::Fact,
@@ -126,6 +128,7 @@ fn warning(message: &str) -> NewEvent {
         message: message.into(),
         cause: None,
         tokens: None,
+        switch: None,
     })
 }
 

@@ -11,6 +11,7 @@ use store::{
     Store,
     connect::{ConnectError, inspect},
     journal::{End, Entry, NewCheckpoint, NewDelta},
+    provider_turns::{TurnLimits, Unpaid},
     runs::IdempotencyKey,
     settings::StoreSettings,
     stream::StreamCursor,
@@ -69,6 +70,9 @@ async fn fill(store: &Store, admin: &mut PgConnection) {
     let lasts = std::time::Duration::from_secs(60);
     store.create_login(&ours().org_id, &holder, lasts).await.unwrap();
     scoped.keep_tool_set("0123456789abcdef", &[]).await.unwrap();
+    let limits = TurnLimits { requests_per_minute: Some(1), tokens_per_minute: None };
+    let calls = [(ours().org_id, 1)];
+    store.take_turns("p", limits, &calls, Unpaid::default()).await.unwrap();
     sqlx::raw_sql(
         "insert into memories (org_id, user_id, project_id, memory_id, type, text, text_hash,
                                importance)
