@@ -6,9 +6,11 @@ mod inflight;
 mod memory;
 mod model;
 mod pgbench;
+mod remember;
 mod runs;
 mod server;
 mod strain;
+mod texts;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -32,6 +34,8 @@ enum Command {
     },
     /// How much of the evidence for questions a memory search finds, and how fast
     Memory(memory::Options),
+    /// What memory costs runs whose texts differ
+    Remember(remember::Options),
     /// What a server holds that works on thousands of runs at once, each told a little at a time
     Inflight(inflight::Options),
     /// Memory of a server, and waits of others, while one organisation asks for all that it may
@@ -44,10 +48,12 @@ async fn main() -> Result<()> {
         Some(Command::Runs) => runs::measure().await,
         Some(Command::Compare { other }) => runs::compare(other).await,
         Some(Command::Memory(options)) => memory::measure(options).await,
+        Some(Command::Remember(options)) => remember::measure(options).await,
         Some(Command::Inflight(options)) => inflight::measure(options).await,
         Some(Command::Strain) => strain::measure().await,
         None => {
             runs::measure().await?;
+            remember::measure(remember::Options::default()).await?;
             inflight::measure(inflight::Options::default()).await?;
             strain::measure().await?;
             memory::measure(memory::Options::default()).await

@@ -111,7 +111,7 @@ async fn measure_on(
 }
 
 /// What a server is started with.
-fn variables(embedding: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn variables(embedding: &str) -> Vec<(&'static str, String)> {
     let mut variables = vec![("OPENINTERN_EMBEDDING", embedding.to_owned())];
     let weights = workspace().join(".cache/embedder/e5-small-q4.bin");
     if let Some(weights) = std::path::absolute(weights).ok().filter(|path| path.is_file()) {

@@ -1,6 +1,6 @@
 //! A model that does as it is told: an OpenAI-compatible server for figures of memory and of many runs.
 //! The task says what it does: `say N` is N bytes of text at once, `read N` is N calls of `read_file`
-//! in each turn, none like another, until the run is ended; `pace N` is N pieces of text, a quarter of
+//! in each turn, none like another, until the run is ended; `tell N: …` is fact N; `pace N` is N pieces of text, a quarter of
 //! a second apart, from when so many are asked for at once that its gate opens.
 
 use std::{
@@ -28,6 +28,8 @@ use tokio::{
     sync::watch,
     time::{Instant, interval_at},
 };
+
+use crate::texts;
 
 /// Bytes of one piece of text.
 const PIECE: usize = 16 * 1024;
@@ -79,10 +81,12 @@ pub(crate) async fn start(calls: Calls) -> Result<String> {
 async fn answer(State(calls): State<Calls>, Json(body): Json<Value>) -> Response {
     let deltas = match task(&body) {
         Some(("say", bytes)) => text(bytes),
+        Some(("tell", number)) => vec![json!({"content": texts::fact(number as u64)})],
         Some(("read", number)) => vec![json!({"tool_calls": reads(&calls, number)})],
         Some(("pace", pieces)) => return paced(calls, pieces),
         Some(_) | None => {
-            return (StatusCode::BAD_REQUEST, "`say N`, `read N` or `pace N`").into_response();
+            return (StatusCode::BAD_REQUEST, "`say N`, `read N`, `tell N` or `pace N`")
+                .into_response();
         }
     };
     let finish = if deltas.iter().any(|delta| delta.get("tool_calls").is_some()) {
@@ -149,7 +153,8 @@ fn now_us() -> u64 {
 fn task(body: &Value) -> Option<(&str, usize)> {
     let messages = body.get("messages")?.as_array()?;
     let user = messages.iter().find(|message| message.get("role").is_some_and(|it| it == "user"));
-    let (verb, number) = user?.get("content")?.as_str()?.split_once(' ')?;
+    let (verb, rest) = user?.get("content")?.as_str()?.split_once(' ')?;
+    let (number, _) = rest.split_once(':').unwrap_or((rest, ""));
     Some((verb, number.parse().ok()?))
 }
 

@@ -1,35 +1,41 @@
 //! Makes memories of completed runs. Not here: the note that a run is to be remembered, which is
 //! written by the commit of its end.
 //!
-//! Any worker takes noted runs, a few at a time, and rests after them for several times as long as
-//! they took: runs come first. The memory is written in the commit that removes the note, so that a
-//! crash repeats the work and not the memory. A run's stream is closed by then, so nothing of this is
-//! an event; the memory names the run as its origin.
+//! Any worker takes noted runs, as many as have gathered for a moment: together they cost a fraction of
+//! what each would, so a worker keeps up with the runs that it executes. The memory is written in the
+//! commit that removes the note, so that a crash repeats the work and not the memory. A run's stream is
+//! closed by then, so nothing of this is an event; the memory names the run as its origin.
 
 mod extract;
 mod facts;
 
 use std::time::{Duration, Instant};
 
-use memory::service::{MemoryError, after_runs::Vectors, content::run_blocking};
+use futures::future::join_all;
+use memory::service::{
+    after_runs::{MadeOfRun, Vectors},
+    content::run_blocking,
+};
 use metrics::counter;
 use protocol::{
-    event::{Fact, StoredEvent},
+    event::Fact,
     id::MemoryId,
     memory::{Hit, MemoryType, OccurredAt, WriteMemory},
-    page::PageLimit,
     time::Zone,
     tool::Outcome,
 };
 use serde_json::{Value, json};
-use store::{error::StoreError, memories::after_runs::ToRemember};
+use store::{
+    error::StoreError,
+    memories::after_runs::{KnowingEvent, KnownToRuns, ToRemember},
+};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::CORE_MAX_CHARS,
     parts::Runtime,
-    redactor::Reach,
+    redactor::{Reach, Redactor},
     settings::AfterRun,
     tools::memories::{MEMORY_GET, MEMORY_SEARCH, MEMORY_WRITE},
 };
@@ -40,41 +46,31 @@ use self::{
 };
 
 /// Runs that are taken at once.
-const BATCH_MAX: u32 = 8;
+const BATCH_MAX: u32 = 64;
+/// The same where their models are asked, all at once.
+const BATCH_OF_MODELS_MAX: u32 = 8;
 /// How long they are held; after that another worker may take them. Longer than the models of a
 /// whole batch may take.
 const HOLD: Duration = Duration::from_secs(300);
-/// How long a worker rests between batches, as a multiple of the time that it worked.
-const REST: u32 = 4;
-/// The same for a worker that is executing runs.
-const REST_BUSY: u32 = 40;
+/// How long runs gather after one has ended. Where they gather faster than they are taken, a worker
+/// goes on at once: what it put off would cost as much later.
+const GATHER: Duration = Duration::from_millis(200);
 /// How often noted runs are looked for when none ends here.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often runs that have waited too long are dropped.
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 /// Below the middle: memories that a user or a tool wrote come first.
 const IMPORTANCE: f32 = 0.3;
-/// Pages of a run's events in which its memories are looked for, of 100 events each.
-const PAGES_MAX: u32 = 10;
 /// Most memories of a run whose texts are looked at.
 const RECALLED_MAX: usize = 64;
 /// How many bytes of each are looked at.
 const RECALLED_MAX_CHARS: u32 = 16_384;
-/// The events that say what a run knew and wrote.
-const KNOWING: [&str; 3] = ["memory.recalled", "tool.called", "tool.result"];
+/// The tools whose calls say what a run knew and wrote.
+const KNOWING: [&str; 3] = [MEMORY_SEARCH, MEMORY_GET, MEMORY_WRITE];
 
 /// The work after runs, of one worker.
 pub(crate) struct AfterRuns<'a> {
     runtime: &'a Runtime,
-}
-
-/// Why a run is not remembered now.
-#[derive(Debug, thiserror::Error)]
-enum RememberError {
-    #[error("the run's events cannot be read")]
-    Store(#[from] StoreError),
-    #[error("the memory cannot be written")]
-    Memory(#[from] MemoryError),
 }
 
 impl<'a> AfterRuns<'a> {
@@ -93,142 +89,150 @@ impl<'a> AfterRuns<'a> {
         if self.runtime.parts.after_run == AfterRun::Off {
             return;
         }
+        let most = match self.runtime.parts.after_run {
+            AfterRun::Model => BATCH_OF_MODELS_MAX,
+            AfterRun::Extractive | AfterRun::Off => BATCH_MAX,
+        };
         let mut forgotten_at = Instant::now();
         while !stopping.is_cancelled() {
             if forgotten_at.elapsed() >= FORGET_EVERY {
                 forgotten_at = Instant::now();
                 self.forget().await;
             }
-            let began = Instant::now();
-            let taken = self.take().await;
-            let found = !taken.is_empty();
-            let vectors = if is_busy() { Vectors::Later } else { Vectors::Now };
-            let asking = self.remember_all(taken, vectors, stopping).await;
-            let rest = if is_busy() { REST_BUSY } else { REST };
-            let rest = began.elapsed().saturating_sub(asking) * rest;
-            if found {
-                tokio::select! {
-                    () = sleep(rest) => {}
-                    () = stopping.cancelled() => {}
-                }
-            } else {
+            let taken = self.take(most).await;
+            let is_full = taken.len() == most as usize;
+            let vectors = if is_busy() || is_full { Vectors::Later } else { Vectors::Now };
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => self.hand_back(&taken).await,
+                () = self.remember(&taken, vectors) => {}
+            }
+            if is_full {
+                continue;
+            }
+            let gathered = async {
                 tokio::select! {
                     () = ended.notified() => {}
                     () = sleep(LOOK_EVERY) => {}
-                    () = stopping.cancelled() => {}
                 }
+                sleep(GATHER).await;
+            };
+            tokio::select! {
+                () = gathered => {}
+                () = stopping.cancelled() => {}
             }
         }
     }
 
-    async fn take(&self) -> Vec<ToRemember> {
-        self.runtime.parts.store.claim_to_remember(BATCH_MAX, HOLD).await.unwrap_or_else(|error| {
+    async fn take(&self, most: u32) -> Vec<ToRemember> {
+        self.runtime.parts.store.claim_to_remember(most, HOLD).await.unwrap_or_else(|error| {
             tracing::debug!(error = %error, "completed runs could not be taken; they are remembered later");
             Vec::new()
         })
     }
 
-    /// Returns how long it waited for models.
-    async fn remember_all(
-        &self,
-        mut runs: Vec<ToRemember>,
-        vectors: Vectors,
-        stopping: &CancellationToken,
-    ) -> Duration {
-        let mut asking = Duration::ZERO;
-        while let Some(run) = runs.first() {
-            let done = tokio::select! {
-                biased;
-                () = stopping.cancelled() => {
-                    if let Err(error) = self.runtime.parts.store.release_to_remember(&runs).await {
-                        tracing::debug!(error = %error, "completed runs could not be handed back; another worker takes them later");
-                    }
-                    return asking;
-                }
-                done = self.remember(run, vectors, &mut asking) => done,
-            };
-            if let Err(fault) = done {
-                counter!("openintern_runs_remembered_total", "outcome" => "failed").increment(1);
-                tracing::warn!(
-                    run_id = %run.run_id, tries = run.tries,
-                    error = &fault as &dyn std::error::Error, "a completed run was not remembered"
-                );
-            }
-            runs.remove(0);
+    /// Those of them that are remembered by now have no note any more.
+    async fn hand_back(&self, runs: &[ToRemember]) {
+        if let Err(error) = self.runtime.parts.store.release_to_remember(runs).await {
+            tracing::debug!(error = %error, "completed runs could not be handed back; another worker takes them later");
         }
-        asking
     }
 
-    async fn remember(
-        &self,
-        run: &ToRemember,
-        vectors: Vectors,
-        asking: &mut Duration,
-    ) -> Result<(), RememberError> {
-        let known = self.known(run).await?;
-        // Nobody asked to keep these words, so what only looks like a credential is masked, too.
-        let clean = |text: &str| {
-            self.runtime.parts.redactor.redacted(text, Reach::Credentials).into_owned()
-        };
-        let answer = if model::demo::is_introduction(&run.output) { "" } else { &run.output };
-        let (task, answer) = (clean(&run.input), clean(answer));
-        let named = match self.runtime.parts.after_run {
-            AfterRun::Model => {
-                let began = Instant::now();
-                let named = facts(self.runtime, run, &task, &answer).await;
-                *asking += began.elapsed();
-                named
+    async fn remember(&self, runs: &[ToRemember], vectors: Vectors) {
+        if runs.is_empty() {
+            return;
+        }
+        let known = match self.known(runs).await {
+            Ok(known) => known,
+            Err(error) => {
+                match runs {
+                    [run] => was_not_remembered(run, &error),
+                    // What cannot be read of one run is not the others' fault.
+                    _ => {
+                        for run in runs {
+                            Box::pin(self.remember(std::slice::from_ref(run), vectors)).await;
+                        }
+                    }
+                }
+                return;
             }
-            AfterRun::Extractive | AfterRun::Off => None,
         };
-        let texts = run_blocking(move || {
-            let known = KnownTexts::of(known.texts.iter().map(String::as_str));
-            match named {
-                Some(facts) => facts.into_iter().filter(|fact| known.lacks(fact)).collect(),
-                None => extract(&task, &answer, &known).into_iter().collect::<Vec<_>>(),
-            }
+        let told: Vec<_> = runs.iter().map(Told::of).zip(known).collect();
+        let redactor = self.runtime.parts.redactor.clone();
+        let told = run_blocking(move || {
+            let clean = |(told, known): (Told, _)| (told.clean(&redactor), known);
+            told.into_iter().map(clean).collect::<Vec<_>>()
         })
         .await;
-        let agent = self.runtime.parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
-        let zone = agent.zone(run.timezone.as_ref(), &self.runtime.parts.zone);
-        let memories: Vec<_> =
-            texts.into_iter().map(|text| memory(run, zone, clean(&text))).collect();
-        let done = self.runtime.parts.memory.remember_run(run, &memories, vectors).await?;
-        let outcome = match (done.written, done.merged) {
-            (0, 0) => "nothing",
-            (0, _) => "known",
-            (_, _) => "written",
-        };
-        counter!("openintern_runs_remembered_total", "outcome" => outcome).increment(1);
-        Ok(())
-    }
-
-    /// What the run had before it, and what it wrote by itself.
-    async fn known(&self, run: &ToRemember) -> Result<RunKnowledge, RememberError> {
-        let core = self.runtime.parts.memory.core(&run.scope, CORE_MAX_CHARS).await?;
-        let mut known = RunKnowledge {
-            texts: core.into_iter().map(|memory| memory.text).collect(),
-            memory_ids: Vec::new(),
-        };
-        let scoped = self.runtime.parts.store.scoped(&run.scope);
-        let types = KNOWING.map(str::to_owned);
-        let mut cursor = 0;
-        for _ in 0..PAGES_MAX {
-            let page = scoped.list_events(run.run_id, cursor, PageLimit::default(), &types).await?;
-            for event in &page.items {
-                known.note(event);
-                cursor = event.seq;
-            }
-            if page.next_cursor.is_none() {
-                break;
+        let named =
+            join_all(runs.iter().zip(&told).map(|(run, (told, _))| self.facts(run, told))).await;
+        let redactor = self.runtime.parts.redactor.clone();
+        let texts = run_blocking(move || {
+            told.into_iter()
+                .zip(named)
+                .map(|((told, known), facts)| told.worth_keeping(facts, &known, &redactor))
+                .collect::<Vec<_>>()
+        })
+        .await;
+        let made: Vec<_> = runs
+            .iter()
+            .zip(texts)
+            .map(|(run, texts)| MadeOfRun { run, memories: self.memories(run, texts) })
+            .collect();
+        let outcomes = self.runtime.parts.memory.remember_runs(&made, vectors).await;
+        for (run, outcome) in runs.iter().zip(outcomes) {
+            match outcome {
+                Ok(done) => {
+                    let outcome = match (done.written, done.merged) {
+                        (0, 0) => "nothing",
+                        (0, _) => "known",
+                        (_, _) => "written",
+                    };
+                    counter!("openintern_runs_remembered_total", "outcome" => outcome).increment(1);
+                }
+                Err(fault) => was_not_remembered(run, &fault),
             }
         }
-        let mut ids = std::mem::take(&mut known.memory_ids);
-        ids.sort_unstable();
-        ids.dedup();
-        ids.truncate(RECALLED_MAX);
-        known.texts.extend(scoped.memory_texts(&ids, RECALLED_MAX_CHARS).await?);
-        Ok(known)
+    }
+
+    /// What a model names of a run, where one is asked and answers.
+    async fn facts(&self, run: &ToRemember, told: &Told) -> Option<Vec<String>> {
+        match self.runtime.parts.after_run {
+            AfterRun::Model => facts(self.runtime, run, &told.task, &told.answer).await,
+            AfterRun::Extractive | AfterRun::Off => None,
+        }
+    }
+
+    fn memories(&self, run: &ToRemember, texts: Vec<String>) -> Vec<WriteMemory> {
+        let agent = self.runtime.parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
+        let zone = agent.zone(run.timezone.as_ref(), &self.runtime.parts.zone);
+        texts.into_iter().map(|text| memory(run, zone, text)).collect()
+    }
+
+    /// What each run had before it, and what it wrote by itself.
+    async fn known(&self, runs: &[ToRemember]) -> Result<Vec<Vec<String>>, StoreError> {
+        let store = &self.runtime.parts.store;
+        let KnownToRuns { core, mut events } =
+            store.known_to_runs(runs, &KNOWING, CORE_MAX_CHARS).await?;
+        let mut known: Vec<RunKnowledge> = runs
+            .iter()
+            .map(|run| RunKnowledge::of(&events.remove(&run.run_id).unwrap_or_default()))
+            .collect();
+        let asked: Vec<_> = runs
+            .iter()
+            .zip(&known)
+            .map(|(run, known)| (&run.scope, known.memory_ids.as_slice()))
+            .collect();
+        let texts = store.texts_of_memories(&asked, RECALLED_MAX_CHARS).await?;
+        Ok(runs
+            .iter()
+            .zip(&mut known)
+            .map(|(run, known)| {
+                let core = core.get(&run.scope).into_iter().flatten().cloned();
+                let recalled = known.memory_ids.iter().filter_map(|id| texts.get(id)).cloned();
+                core.chain(std::mem::take(&mut known.texts)).chain(recalled).collect()
+            })
+            .collect())
     }
 
     async fn forget(&self) {
@@ -254,7 +258,52 @@ fn memory(run: &ToRemember, zone: &Zone, text: String) -> WriteMemory {
     }
 }
 
+/// The texts of a run that its memories are made of.
+struct Told {
+    task: String,
+    answer: String,
+}
+
+impl Told {
+    fn of(run: &ToRemember) -> Self {
+        let answer = if model::demo::is_introduction(&run.output) { "" } else { &run.output };
+        Self { task: run.input.clone(), answer: answer.to_owned() }
+    }
+
+    fn clean(self, redactor: &Redactor) -> Self {
+        Self { task: clean(&self.task, redactor), answer: clean(&self.answer, redactor) }
+    }
+
+    /// The facts that a model named, or else sentences; of either, what was not known.
+    fn worth_keeping(
+        self,
+        facts: Option<Vec<String>>,
+        known: &[String],
+        redactor: &Redactor,
+    ) -> Vec<String> {
+        let known = KnownTexts::of(known.iter().map(String::as_str));
+        let texts = match facts {
+            Some(facts) => facts.into_iter().filter(|fact| known.lacks(fact)).collect(),
+            None => Vec::from_iter(extract(&self.task, &self.answer, &known)),
+        };
+        texts.iter().map(|text| clean(text, redactor)).collect()
+    }
+}
+
+/// Nobody asked to keep these words, so what only looks like a credential is masked, too.
+fn clean(text: &str, redactor: &Redactor) -> String {
+    redactor.redacted(text, Reach::Credentials).into_owned()
+}
+
+fn was_not_remembered(run: &ToRemember, fault: &(dyn std::error::Error + 'static)) {
+    counter!("openintern_runs_remembered_total", "outcome" => "failed").increment(1);
+    tracing::warn!(
+        run_id = %run.run_id, tries = run.tries, error = fault, "a completed run was not remembered"
+    );
+}
+
 /// What a run knew: the texts of memories that it has seen or written.
+#[derive(Default)]
 struct RunKnowledge {
     texts: Vec<String>,
     /// Memories of which only a part was seen.
@@ -262,10 +311,19 @@ struct RunKnowledge {
 }
 
 impl RunKnowledge {
+    fn of(events: &[KnowingEvent]) -> Self {
+        let mut known = Self::default();
+        events.iter().for_each(|event| known.note(event));
+        known.memory_ids.sort_unstable();
+        known.memory_ids.dedup();
+        known.memory_ids.truncate(RECALLED_MAX);
+        known
+    }
+
     /// Takes in what an event says.
-    fn note(&mut self, event: &StoredEvent) {
-        let payload: Value = serde_json::from_str(event.payload.get()).unwrap_or_default();
-        let fact = serde_json::from_value(json!({"type": event.type_name, "payload": payload}));
+    fn note(&mut self, event: &KnowingEvent) {
+        let fact =
+            serde_json::from_value(json!({"type": event.type_name, "payload": event.payload}));
         let text_of = |value: &Value| value.get("text").and_then(Value::as_str).map(str::to_owned);
         match fact {
             Ok(Fact::MemoryRecalled { hits, .. }) => self.see(hits),

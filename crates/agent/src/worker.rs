@@ -134,6 +134,12 @@ impl Worker {
         self.shared.runs.len()
     }
 
+    /// Tells, from anywhere, whether it is executing so many runs that what can wait should.
+    pub fn busy(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || is_busy(&shared)
+    }
+
     /// Claims no more; gives runs `grace` to end, then hands the rest back to the queue.
     pub async fn stop(self, grace: Duration) {
         let shared = &self.shared;
@@ -259,7 +265,7 @@ async fn claim_runs(shared: Arc<WorkerState>) {
             continue;
         };
         // Under load a claim takes what gathered since the last one; at rest it does not wait.
-        if shared.runs.len() >= BUSY_RUNS {
+        if is_busy(&shared) {
             tokio::time::sleep_until(claimed_at + CLAIM_GATHER).await;
         }
         claimed_at = tokio::time::Instant::now();
@@ -303,6 +309,10 @@ async fn claim_runs(shared: Arc<WorkerState>) {
             }
         }
     }
+}
+
+fn is_busy(shared: &WorkerState) -> bool {
+    shared.runs.len() >= BUSY_RUNS
 }
 
 /// Whether another run may come. One always may: what else is in memory does not go for waiting.
@@ -473,8 +483,9 @@ async fn tidy_up(shared: Arc<WorkerState>) {
 
 /// Makes memories of completed runs, whichever worker completed them.
 async fn remember_runs(shared: Arc<WorkerState>) {
-    let is_busy = || shared.runs.len() >= BUSY_RUNS;
-    AfterRuns::new(&shared.runtime).work(&shared.run_ended, is_busy, &shared.stopping).await;
+    AfterRuns::new(&shared.runtime)
+        .work(&shared.run_ended, || is_busy(&shared), &shared.stopping)
+        .await;
 }
 
 /// Tells the other nodes what providers have taught this one, and hears what they have learnt.

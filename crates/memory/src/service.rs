@@ -12,7 +12,7 @@ pub mod content;
 mod layout_cache;
 mod ranking;
 pub mod reindex;
-mod search;
+pub mod search;
 
 use std::sync::Arc;
 
@@ -221,7 +221,7 @@ impl MemoryService {
         self.reaches(found.home.visibility().max(edit.visibility.unwrap_or_default()))?;
         let content = match &edit.text {
             // Only a run that leaves the old text behind again moves its day meanwhile (see
-            // `remember_run`): then the new text is found by the day before.
+            // `remember_runs`): then the new text is found by the day before.
             Some(text) => {
                 let happened = found.occurred_at.and_then(OccurredAt::zoned);
                 contents(&self.embedder, vec![(text.clone(), happened)]).await.into_iter().next()

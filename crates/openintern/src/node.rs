@@ -55,6 +55,8 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How many times as long as it works a node rests between batches: searches come first.
 const REST: u32 = 1;
+/// The same while it executes runs.
+const REST_BUSY: u32 = 9;
 /// The same while it compares memories, which nobody waits for.
 const CONSOLIDATION_REST: u32 = 4;
 
@@ -148,8 +150,8 @@ impl Node {
         };
         let mut upkeep = JoinSet::new();
         upkeep.spawn(keep_up(metrics.clone()));
-        if role != Role::ServesOnly {
-            upkeep.spawn(fill_in(memory.clone()));
+        if let Some(Work { worker, .. }) = &work {
+            upkeep.spawn(fill_in(memory.clone(), worker.busy()));
             upkeep.spawn(consolidate(memory.clone(), config.memory.consolidate_every_h));
         }
         let (agents, tenants) = (config.agents, config.limits.tenants());
@@ -371,10 +373,11 @@ async fn keep_up(metrics: PrometheusHandle) {
 }
 
 /// Gives chunks their vectors for which the embedder had no time when they were written.
-pub(crate) async fn fill_in(memory: MemoryService) {
+pub(crate) async fn fill_in(memory: MemoryService, is_busy: impl Fn() -> bool) {
+    let rest = || if is_busy() { REST_BUSY } else { REST };
     loop {
         let mut chunks = 0;
-        match memory.embed_stale(Stale::Missing, REST, |more| chunks += more).await {
+        match memory.embed_stale(Stale::Missing, rest, |more| chunks += more).await {
             Ok(()) if chunks > 0 => {
                 tracing::info!(chunks, "embedded the chunks that had no vector")
             }

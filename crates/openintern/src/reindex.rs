@@ -77,9 +77,9 @@ async fn change_over(
     embedder: &str,
     progress: &mut ReindexProgress,
 ) -> Result<(), ReindexError> {
-    memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await?;
+    memory.embed_stale(Stale::Other, || 0, |chunks| progress.add(chunks)).await?;
     store.set_embedder(embedder).await?;
-    memory.embed_stale(Stale::Other, 0, |chunks| progress.add(chunks)).await
+    memory.embed_stale(Stale::Other, || 0, |chunks| progress.add(chunks)).await
 }
 
 struct ReindexProgress {

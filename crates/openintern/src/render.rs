@@ -5,6 +5,7 @@
 
 use protocol::{
     event::{CompactionMethod, Event, Fact, LlmDelta, LlmReset, ResumeReason},
+    memory::VectorScan,
     message::Usage,
     run::RunError,
     tool::Outcome,
@@ -140,10 +141,15 @@ fn summary(fact: &Fact) -> String {
             format!("after step {from_step}: {why} · epoch {epoch}")
         }
         Fact::StepStarted { step } => format!("step {step}"),
-        Fact::MemoryRecalled { hits, duration_ms, .. } => {
+        Fact::MemoryRecalled { hits, duration_ms, vector_scan, .. } => {
+            let by = match vector_scan {
+                Some(VectorScan::Late | VectorScan::Failed) => " by words alone",
+                Some(VectorScan::Exact | VectorScan::Hnsw | VectorScan::NoEmbedder) | None => "",
+            };
             let best = hits.iter().map(|hit| hit.score).fold(f64::NAN, f64::max);
             let best = if hits.is_empty() { String::new() } else { format!(" · best {best:.2}") };
-            format!("{}{best} · {}", counted(hits.len() as u64, "hit"), duration(*duration_ms))
+            let hits = counted(hits.len() as u64, "hit");
+            format!("{hits}{by}{best} · {}", duration(*duration_ms))
         }
         Fact::ContextCompacted { through_step, tokens_before, tokens_after, method } => {
             let how = match method {

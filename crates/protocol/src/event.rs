@@ -5,7 +5,7 @@ use serde_json::{Value, value::RawValue};
 
 use crate::{
     id::{CallId, RunId, SpanId},
-    memory::Hit,
+    memory::{Hit, VectorScan},
     message::{FinishReason, ToolCall, Usage},
     name::{AgentId, SessionKey},
     run::{RunError, RunLimits},
@@ -136,6 +136,10 @@ pub enum Fact {
         hits: Vec<Hit>,
         /// How long it took.
         duration_ms: u64,
+        /// How vectors took part: with `late` and `failed` the words alone were searched. Absent
+        /// where there was nothing to search.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vector_scan: Option<VectorScan>,
     },
     /// Older steps no longer stand in the prompt; a summary does, in their place.
     #[serde(rename = "context.compacted")]

@@ -48,6 +48,75 @@ begin
         where c.type = 'core');
 end $$;
 
+-- A writer of a home takes its turn.
+create or replace function lock_memories(p_org text, p_user text, p_project text) returns void
+language sql as $$
+    insert into memory_scope_stats as s (org_id, user_id, project_id)
+    values (p_org, p_user, p_project)
+    on conflict (org_id, user_id, project_id) do update set chunk_count = s.chunk_count
+$$;
+
+-- Inserts chunks of memories of a home with their postings and counts them. `p_chunks`: objects with the
+-- names of the columns of a chunk, its `terms` with their frequencies and, as `vector`, the place of its
+-- vector in `p_embeddings`: as text that would be read number by number. Vectors of another embedder than
+-- the one in force are left out: it will fill them in.
+create or replace function insert_memory_chunks(
+    p_org text, p_user text, p_project text, p_chunks jsonb, p_embeddings vector[]) returns void
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off
+set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    with new as (
+        select *, coalesce(embedding_model = (select embedder from memory_embedder), true)
+                  as is_in_force
+        from jsonb_to_recordset(p_chunks)
+             as n (memory_id uuid, parent_id uuid, position int, ordinal int, chunk_text text,
+                   length int, embedding_model text, vector int, terms jsonb)
+    ), used as (
+        update memory_embedder set is_used = true
+        where not is_used and embedder in (select embedding_model from new)
+    ), chunks as (
+        insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id, position,
+                                   ordinal, chunk_text, length, embedding, embedding_model,
+                                   search_tsv)
+        select p_org, p_user, p_project, memory_id, parent_id, position, ordinal, chunk_text, length,
+               case when is_in_force then p_embeddings[vector] end,
+               case when is_in_force then embedding_model end,
+               array_to_tsvector(array(select jsonb_object_keys(terms)))
+        from new
+        returning chunk_id, memory_id, ordinal, length
+    ), postings as (
+        insert into memory_postings (org_id, user_id, project_id, term, chunk_id, frequency)
+        select p_org, p_user, p_project, t.term, chunk_id, t.frequency::int
+        from new join chunks using (memory_id, ordinal)
+        cross join lateral jsonb_each_text(new.terms) as t (term, frequency)
+    )
+    update memory_scope_stats
+    set chunk_count = chunk_count + (select count(*) from chunks),
+        term_count = term_count + (select coalesce(sum(length), 0) from chunks)
+    where org_id = p_org and user_id = p_user and project_id = p_project;
+end $$;
+
+-- Removes the chunks of a memory with their postings and counts, and answers where they stood.
+create or replace function remove_memory_chunks(
+    p_org text, p_user text, p_project text, p_memory uuid, out parent_id uuid, out place int)
+language plpgsql
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+begin
+    with chunks as (
+        delete from memory_chunks
+        where org_id = p_org and user_id = p_user and project_id = p_project and memory_id = p_memory
+        returning length, parent_id, position
+    ), stats as (
+        update memory_scope_stats
+        set chunk_count = chunk_count - (select count(*) from chunks),
+            term_count = term_count - (select coalesce(sum(length), 0) from chunks)
+        where org_id = p_org and user_id = p_user and project_id = p_project
+    )
+    select c.parent_id, c.position into parent_id, place from chunks c limit 1;
+end $$;
+
 -- Scopes with chunks to embed, of all tenants, those after a scope in the order of their names:
 -- those with chunks that have no vector or, with `p_all`, all.
 create or replace function scopes_to_embed(
@@ -123,6 +192,21 @@ begin
       and l.to_id = old.memory_id;
     return null;
 end $$;
+
+-- Postings go with their chunks, in whatever way these go. A trigger and no foreign key, which would look
+-- for the chunk of each posting that is inserted: there are some thirty of a chunk, written beside it.
+create or replace function drop_memory_postings() returns trigger
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    delete from memory_postings p using gone g
+    where p.org_id = g.org_id and p.chunk_id = g.chunk_id;
+    return null;
+end $$;
+
+create or replace trigger postings_of_chunks after delete on memory_chunks
+    referencing old table as gone
+    for each statement execute function drop_memory_postings();
 
 create or replace trigger raise_generation before update on memory_scope_stats
     for each row

@@ -533,7 +533,6 @@ create table memory_postings (
     chunk_id bigint not null,
     frequency int not null check (frequency > 0),
     primary key (org_id, user_id, project_id, term, chunk_id) include (frequency),
-    foreign key (org_id, chunk_id) references memory_chunks on delete cascade,
     constraint home check (user_id <> '*' or project_id = '*')
 );
 create index memory_postings_by_chunk on memory_postings (org_id, chunk_id);

@@ -1535,6 +1535,7 @@ export interface components {
              * @description How long it took.
              */
             duration_ms: number;
+            vector_scan?: components["schemas"]["VectorScan"] | null;
         };
         /** @description A memory in a list: a snippet in place of the text. */
         MemorySummary: {

@@ -4,6 +4,8 @@
 //! Sentences of the answer that only repeat what was known before are skipped: a memory that is
 //! recalled and repeated would otherwise be written again by every run.
 
+use std::sync::LazyLock;
+
 use memory::{
     chunk::{sentences, width},
     gist::Gist,
@@ -34,6 +36,8 @@ const COURTESIES: &str = "hello hi hey dear good morning afternoon evening night
     不客气 不用谢 没关系 没事 对不起 抱歉 好的 好吧 可以 行 明白 明白了 知道 知道了 收到 记住 记住了 已 没问题 \
     当然 请 请问 帮助 帮 帮忙 协助 需要 问题 随时 告诉 高兴 很高兴 为您 服务 欢迎 今天 吗 嗨 哈喽 嘿 在吗 在";
 
+static COURTESY: LazyLock<Gist> = LazyLock::new(|| Gist::of(COURTESIES));
+
 /// What the run could know before it answered, sentence by sentence.
 pub(super) struct KnownTexts {
     gists: Vec<Gist>,
@@ -42,7 +46,7 @@ pub(super) struct KnownTexts {
 impl KnownTexts {
     /// From the texts of earlier memories.
     pub(super) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut gists = vec![Gist::of(COURTESIES)];
+        let mut gists = vec![COURTESY.clone()];
         for text in texts {
             let pieces = plain_sentences(text);
             if pieces.len() > 1 {
@@ -65,8 +69,7 @@ impl KnownTexts {
 /// The memory of a run: sentences of its task and its answer. None where the answer says nothing
 /// that was not known.
 pub(super) fn extract(task: &str, answer: &str, known: &KnownTexts) -> Option<String> {
-    let courtesies = Gist::of(COURTESIES);
-    let says = |one: &Sentence<'_>| !Gist::of(one.text).is_within(&courtesies);
+    let says = |one: &Sentence<'_>| !Gist::of(one.text).is_within(&COURTESY);
     let task: Vec<_> = plain_sentences(task).into_iter().filter(says).collect();
     let answer: Vec<_> = plain_sentences(answer)
         .into_iter()

@@ -31,7 +31,7 @@ impl Redactor {
             }
             | Fact::StepStarted { step: _ }
             | Fact::StepCompleted { step: _, result_type: _, duration_ms: _ } => false,
-            Fact::MemoryRecalled { query, hits, duration_ms: _ } => {
+            Fact::MemoryRecalled { query, hits, duration_ms: _, vector_scan: _ } => {
                 hits.iter_mut().fold(self.clean_known(query), |found, hit| {
                     self.clean_known(&mut hit.snippet) | found
                 })

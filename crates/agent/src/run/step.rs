@@ -357,13 +357,14 @@ impl ActiveRun<'_> {
         let mut search = SearchMemories::new(query.clone());
         search.top_k = self.agent.recall_top_k;
         match memory.recall(scope, CORE_MAX_CHARS, &search).await {
-            Ok((core, hits)) => {
+            Ok((core, found)) => {
                 let duration_ms = millis(began.elapsed());
+                let (hits, vector_scan) = (found.hits.clone(), found.scan);
                 self.recorder.record(
                     EventSpan::Step(self.step),
-                    Fact::MemoryRecalled { query, hits: hits.clone(), duration_ms },
+                    Fact::MemoryRecalled { query, hits, duration_ms, vector_scan },
                 );
-                (core, hits)
+                (core, found.hits)
             }
             Err(error) => {
                 self.warn("memory_unavailable", error.to_string());

@@ -1,6 +1,7 @@
 //! What a completed run leaves in memory.
 
 use agent::{redactor::Redactor, settings::AfterRun};
+use memory::service::after_runs::{MadeOfRun, Vectors};
 use model::{
     error::ModelError,
     scripted::{Gate, Reply, Scripted},
@@ -206,8 +207,9 @@ async fn what_a_worker_left_undone_is_done_once() {
     worker.stop(PATIENCE).await;
     // It was only slow: what it writes now is not written.
     let late = WriteMemory::new(MemoryType::Episodic, "too late");
-    let vectors = memory::service::after_runs::Vectors::Later;
-    world.memory.remember_run(&lost[0], &[late], vectors).await.unwrap();
+    let late = MadeOfRun { run: &lost[0], memories: vec![late] };
+    let wrote = world.memory.remember_runs(&[late], Vectors::Later).await.remove(0).unwrap();
+    assert_eq!((wrote.written, wrote.merged), (0, 0));
     assert_eq!(texts(&world.memories().await), [format!("When does the museum open?\n{ANSWER}")]);
 }
 

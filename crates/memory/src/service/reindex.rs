@@ -31,11 +31,12 @@ pub enum ReindexError {
 
 impl MemoryService {
     /// Gives the chunks of all tenants the vectors that they lack. Calls `done` with the number of
-    /// chunks of each batch, and rests after each for `rest` times as long as it took.
+    /// chunks of each batch, and rests after each for `rest` times as long as it took, as that is by
+    /// then.
     pub async fn embed_stale(
         &self,
         stale: Stale,
-        rest: u32,
+        rest: impl Fn() -> u32,
         mut done: impl FnMut(usize),
     ) -> Result<(), ReindexError> {
         let embedding_model = self.embedder.id().ok_or(ReindexError::NoEmbedder)?;
@@ -61,7 +62,7 @@ impl MemoryService {
                     }
                     self.store.set_embeddings(home, embedding_model, &embeddings).await?;
                     done(embeddings.len());
-                    pause(begun.elapsed() * rest).await;
+                    pause(begun.elapsed() * rest()).await;
                 }
             }
             last_home = Some(last);

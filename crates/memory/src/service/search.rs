@@ -33,6 +33,15 @@ const NEAR_MAX: u32 = 20_000;
 /// Nearest chunks that the index is asked for.
 const NEAR_BY_INDEX_MAX: u32 = 300;
 
+/// What a search found, and how.
+#[derive(Debug, Default)]
+pub struct FoundMemories {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// How vectors took part; none where there was nothing to search.
+    pub scan: Option<VectorScan>,
+}
+
 impl MemoryService {
     /// The memories that fit a question best, at most `top_k`, best first.
     pub async fn search(
@@ -41,7 +50,7 @@ impl MemoryService {
         search: &SearchMemories,
     ) -> Result<Vec<Hit>, MemoryError> {
         let totals = self.store.scoped(scope).memory_totals().await?;
-        self.search_in(scope, totals, search).await
+        Ok(self.search_in(scope, totals, search).await?.hits)
     }
 
     /// What a step begins with: the core layer, most important first, as far as `core_max_chars`
@@ -51,14 +60,14 @@ impl MemoryService {
         scope: &Scope,
         core_max_chars: u32,
         search: &SearchMemories,
-    ) -> Result<(Vec<Memory>, Vec<Hit>), MemoryError> {
+    ) -> Result<(Vec<Memory>, FoundMemories), MemoryError> {
         let totals = self.store.scoped(scope).memory_totals().await?;
         let core = async {
             if totals.has_core { self.core(scope, core_max_chars).await } else { Ok(Vec::new()) }
         };
         let found = async {
             match search.top_k {
-                0 => Ok(Vec::new()), // An agent that wants nothing but its core memory.
+                0 => Ok(FoundMemories::default()), // An agent that wants nothing but its core memory.
                 _ => self.search_in(scope, totals, search).await,
             }
         };
@@ -70,14 +79,14 @@ impl MemoryService {
         scope: &Scope,
         totals: MemoryTotals,
         search: &SearchMemories,
-    ) -> Result<Vec<Hit>, MemoryError> {
+    ) -> Result<FoundMemories, MemoryError> {
         checked(search.check().err().unwrap_or_default())?;
         let filters = search.filters.clone().unwrap_or_default();
         if names_nul(&filters) {
-            return Ok(Vec::new()); // Nothing that is kept can contain it.
+            return Ok(FoundMemories::default()); // Nothing that is kept can contain it.
         }
         if totals.chunk_count == 0 {
-            return Ok(Vec::new()); // And no embedder is asked: new scopes are common.
+            return Ok(FoundMemories::default()); // And no embedder is asked: new scopes are common.
         }
         let store = self.store.scoped(scope);
         // No transaction is open meanwhile.
@@ -96,7 +105,8 @@ impl MemoryService {
         let found = reader.found_chunks(candidates.chunk_ids()).await?;
         reader.finish().await?;
         let explain = search.explain.then_some(scan);
-        Ok(run_blocking(move || candidates.hits(found, explain)).await)
+        let hits = run_blocking(move || candidates.hits(found, explain)).await;
+        Ok(FoundMemories { hits, scan: Some(scan) })
     }
 
     async fn retrieve(

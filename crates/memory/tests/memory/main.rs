@@ -2,6 +2,7 @@
 //! owner alone. What a search finds in large homes is in `tests/large_homes.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod after_runs;
 mod bounds;
 mod consolidation;
 mod dates;

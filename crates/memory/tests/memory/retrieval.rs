@@ -116,7 +116,7 @@ async fn check(embedder: Option<Arc<dyn Embedder>>, floors: &[Floor]) {
             let mut is_left = true;
             while is_left {
                 is_left = false;
-                match service.embed_stale(Stale::Missing, 0, |_| is_left = true).await {
+                match service.embed_stale(Stale::Missing, || 0, |_| is_left = true).await {
                     Err(ReindexError::Unanswered) => is_left = true,
                     passed => passed.unwrap(),
                 }

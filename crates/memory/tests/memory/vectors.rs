@@ -64,19 +64,19 @@ async fn what_has_no_vector_or_an_old_one_gets_a_new_one() {
     assert_eq!(by_vector(&new, &mine()).await, []);
 
     let mut done = 0;
-    new.embed_stale(Stale::Missing, 0, |chunks| done += chunks).await.unwrap();
+    new.embed_stale(Stale::Missing, || 0, |chunks| done += chunks).await.unwrap();
     assert_eq!(done, 2);
     assert_eq!(by_vector(&new, &mine()).await, [hiking], "the hashed vector stays");
     assert_eq!(by_vector(&new, &stranger).await.len(), 1);
 
-    new.embed_stale(Stale::Other, 0, |chunks| done += chunks).await.unwrap();
+    new.embed_stale(Stale::Other, || 0, |chunks| done += chunks).await.unwrap();
     assert_eq!(done, 3);
     let near = by_vector(&new, &mine()).await;
     assert!(near.contains(&hiking) && near.iter().all(|id| [hiking, dinner].contains(id)));
-    new.embed_stale(Stale::Other, 0, |chunks| done += chunks).await.unwrap();
+    new.embed_stale(Stale::Other, || 0, |chunks| done += chunks).await.unwrap();
     assert_eq!(done, 3, "nothing is left to do");
 
-    let none = by_words.embed_stale(Stale::Missing, 0, |_| {}).await;
+    let none = by_words.embed_stale(Stale::Missing, || 0, |_| {}).await;
     assert!(matches!(none, Err(ReindexError::NoEmbedder)), "{none:?}");
 }
 
@@ -89,7 +89,7 @@ async fn shared_memories_get_their_vectors_too() {
     }
     let hashed = MemoryService::new(store, Some(Arc::new(Hashed::new(256))));
     let mut done = 0;
-    hashed.embed_stale(Stale::Missing, 0, |chunks| done += chunks).await.unwrap();
+    hashed.embed_stale(Stale::Missing, || 0, |chunks| done += chunks).await.unwrap();
     assert_eq!(done, 3);
     assert_eq!(find(&hashed, "strawbery marmelade").await.len(), 3);
 }
@@ -151,7 +151,7 @@ async fn an_embedder_that_is_away_ends_a_reindex() {
         by_words.write(&scope("acme", user, None), &fact("milk"), None).await.unwrap();
     }
     let broken = MemoryService::new(store, Some(Arc::new(Broken { fault: Fault::Away })));
-    let ended = broken.embed_stale(Stale::Missing, 0, |_| {}).await;
+    let ended = broken.embed_stale(Stale::Missing, || 0, |_| {}).await;
     assert!(matches!(ended, Err(ReindexError::Unanswered)), "{ended:?}");
 }
 

@@ -1,8 +1,8 @@
 //! Vectors of multilingual-e5-small, computed on this machine.
 //!
-//! A text takes a core for some milliseconds, so it works on threads of its own: one text at a time
-//! for writers, so that searches find a free core. A batch that nobody waits for any more ends after
-//! the current text.
+//! A text takes a core for some milliseconds, so it works on threads of its own, never more at once
+//! than there are cores: one text at a time for writers, so that searches find a free core. A batch that
+//! nobody waits for any more ends after the current text.
 
 use std::{path::Path, sync::Arc, thread::available_parallelism, time::Duration};
 
@@ -19,8 +19,9 @@ use crate::{
     error::ModelError,
 };
 
-/// How long a search waits for the vector of its question. Source: judgement, see docs/memory.md.
-const QUESTION_TIMEOUT: Duration = Duration::from_millis(150);
+/// How long a search waits for the vector of its question: some ten times what it takes on a busy
+/// machine, and less than a model's answer. Source: judgement, see docs/memory.md.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Tokens of a question that count, about 60 words; the time it takes grows with them.
 const QUESTION_TOKENS_MAX: usize = 80;
 /// Passages that are embedded at the same time.
@@ -30,7 +31,8 @@ const PASSAGES_AT_ONCE: usize = 1;
 pub struct Multilingual {
     id: String,
     engine: Arc<Engine>,
-    questions: Arc<Semaphore>,
+    /// Whoever came first goes first, so a question waits for one passage at most.
+    cores: Arc<Semaphore>,
     passages: Arc<Semaphore>,
 }
 
@@ -48,7 +50,7 @@ impl Multilingual {
         Ok(Self {
             id: format!("{MULTILINGUAL}@{}+pca{}", projection::PROJECTED, projection::VERSION),
             engine: Arc::new(Engine { encoder, projection }),
-            questions: Arc::new(Semaphore::new(cores)),
+            cores: Arc::new(Semaphore::new(cores)),
             passages: Arc::new(Semaphore::new(PASSAGES_AT_ONCE)),
         })
     }
@@ -56,15 +58,21 @@ impl Multilingual {
     async fn embed_one(&self, text: &str, purpose: Purpose) -> Result<Vec<f32>, ModelError> {
         let stopped = || ModelError::protocol("the embedder stopped");
         // Prefixes as the model was trained with.
-        let (places, prefix, tokens_max) = match purpose {
-            Purpose::Query => (&self.questions, "query: ", QUESTION_TOKENS_MAX),
-            Purpose::Passage => (&self.passages, "passage: ", self.engine.encoder.tokens_max()),
+        let (prefix, tokens_max) = match purpose {
+            Purpose::Query => ("query: ", QUESTION_TOKENS_MAX),
+            Purpose::Passage => ("passage: ", self.engine.encoder.tokens_max()),
         };
-        let place = Arc::clone(places).acquire_owned().await.map_err(|_| stopped())?;
+        let alone = match purpose {
+            Purpose::Query => None,
+            Purpose::Passage => {
+                Some(Arc::clone(&self.passages).acquire_owned().await.map_err(|_| stopped())?)
+            }
+        };
+        let core = Arc::clone(&self.cores).acquire_owned().await.map_err(|_| stopped())?;
         let (engine, text) = (Arc::clone(&self.engine), format!("{prefix}{text}"));
         let work = move || {
             let vector = engine.encoder.embed(&text, tokens_max);
-            drop(place);
+            drop((core, alone));
             engine.projection.apply(&vector)
         };
         spawn_blocking(work).await.map_err(|_| stopped())

@@ -3,32 +3,38 @@
 //!
 //! A run is noted by the statement that commits its end (see `journal`). Its note is deleted in the
 //! transaction that writes its memories: a worker that finds no note writes nothing.
+//!
+//! Runs are read and written many at a time: what one costs is mostly the way to the database.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use protocol::{
     id::{MemoryId, RunId},
-    memory::Visibility,
+    memory::MemoryType,
     message::Usage,
     name::{AgentId, SessionKey},
     run::{LlmConfig, RunLimits},
     scope::Scope,
     time::{Timestamp, Zone},
 };
+use serde::Serialize;
+use serde_json::{Map, Value};
 use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
 
-use super::{NewMemory, home::MemoryHome, instant, offset_s};
+use super::{CORE_MAX, NewMemory, chunks::ChunkRow, home::hex, offset_s};
 use crate::{
     error::StoreError,
     handle::Store,
-    homes::Seen,
     notifier::Subject,
     rows::{
-        get_optional_json, get_optional_parsed, get_parsed, get_scope, get_timestamp, get_u32,
-        get_u64, get_usage, to_i32, to_i64,
+        get_json, get_optional_json, get_optional_parsed, get_parsed, get_scope, get_timestamp,
+        get_u32, get_u64, get_usage, storable_json, to_i32, to_i64,
     },
     scoped::Scoped,
-    transaction::Transaction,
 };
 
 /// How often remembering a run is tried.
@@ -36,7 +42,11 @@ pub const TRIES_MAX: u32 = 3;
 /// A run that waits for longer is dropped.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Runs of one organisation that wait; the oldest ones beyond that are dropped.
-pub const WAITING_PER_ORG: u32 = 10_000;
+pub const WAITING_PER_ORG: u32 = 100_000;
+/// How much of a task and of an answer is read, in characters.
+const TEXT_MAX_CHARS: u32 = 16_384;
+/// Events of a run that are looked at for what it knew.
+const EVENTS_MAX: i64 = 1_000;
 
 /// A completed run that the holder of this value may remember.
 #[derive(Debug, Clone)]
@@ -48,6 +58,7 @@ pub struct ToRemember {
     pub session_key: SessionKey,
     /// The agent that did it.
     pub agent_id: AgentId,
+    /// The beginnings of the task and of the answer.
     pub input: String,
     pub output: String,
     /// The model asked for.
@@ -61,6 +72,31 @@ pub struct ToRemember {
     pub usage: Usage,
     pub cost_usd: f64,
     pub ended_at: Timestamp,
+}
+
+/// What a run leaves in memory, perhaps nothing.
+#[derive(Debug, Clone)]
+pub struct LeftByRun {
+    pub scope: Scope,
+    pub run_id: RunId,
+    /// Visible to the scope alone.
+    pub memories: Vec<NewMemory>,
+}
+
+/// What runs knew before they answered.
+#[derive(Debug, Default)]
+pub struct KnownToRuns {
+    /// The core memories of their scopes.
+    pub core: HashMap<Scope, Vec<String>>,
+    /// What each run recalled, and its calls of the tools that were asked for, in order.
+    pub events: HashMap<RunId, Vec<KnowingEvent>>,
+}
+
+/// An event that says what a run knew.
+#[derive(Debug)]
+pub struct KnowingEvent {
+    pub type_name: String,
+    pub payload: Value,
 }
 
 /// The outcome for the memories of a run.
@@ -78,11 +114,12 @@ impl Store {
         most: u32,
         hold: Duration,
     ) -> Result<Vec<ToRemember>, StoreError> {
-        let query = sqlx::query("select * from claim_to_remember($1, $2, $3, $4)")
+        let query = sqlx::query("select * from claim_to_remember($1, $2, $3, $4, $5)")
             .bind(to_i32(most))
             .bind(hold.as_secs_f64())
             .bind(to_i32(TRIES_MAX))
-            .bind(self.remembered_last.get());
+            .bind(self.remembered_last.get())
+            .bind(to_i32(TEXT_MAX_CHARS));
         let rows = self.database.call(query).await?;
         if let Some(row) = rows.first() {
             self.remembered_last.set(row.try_get("served_last")?);
@@ -109,75 +146,128 @@ impl Store {
             .bind(to_i32(WAITING_PER_ORG));
         get_u64(&self.database.call_one(query).await?, "gone")
     }
+
+    /// What runs knew before they answered: the core memories of their scopes as far as
+    /// `core_max_chars`, what they recalled, and their calls of `tools`.
+    pub async fn known_to_runs(
+        &self,
+        runs: &[ToRemember],
+        tools: &[&str],
+        core_max_chars: u32,
+    ) -> Result<KnownToRuns, StoreError> {
+        let mut of_scopes: BTreeMap<ScopeKey<'_>, (&Scope, Vec<Uuid>)> = BTreeMap::new();
+        for run in runs {
+            let of_scope = of_scopes.entry(key(&run.scope)).or_insert((&run.scope, Vec::new()));
+            of_scope.1.push(run.run_id.uuid());
+        }
+        let rows: Vec<_> = of_scopes
+            .iter()
+            .map(|(key, (_, runs))| ScopeRow::of(*key, RunsOfScope { runs }))
+            .collect();
+        let query = sqlx::query("select * from known_to_runs($1::jsonb, $2, $3, $4, $5)")
+            .bind(storable_json(&rows)?)
+            .bind(tools)
+            .bind(EVENTS_MAX)
+            .bind(i64::from(core_max_chars))
+            .bind(CORE_MAX);
+        let scopes: Vec<&Scope> = of_scopes.values().map(|(scope, _)| *scope).collect();
+        let mut known = KnownToRuns::default();
+        for row in self.database.call(query).await? {
+            if let Some(text) = row.try_get("core")? {
+                let place = usize::try_from(get_u64(&row, "place")?).unwrap_or_default();
+                let scope = place.checked_sub(1).and_then(|place| scopes.get(place));
+                let scope =
+                    scope.ok_or_else(|| StoreError::unreadable("there is no such scope"))?;
+                known.core.entry((*scope).clone()).or_default().push(text);
+                continue;
+            }
+            let event = KnowingEvent {
+                type_name: row.try_get("type")?,
+                payload: get_json(&row, "payload")?,
+            };
+            let run_id = RunId::from_uuid(row.try_get("run_id")?);
+            known.events.entry(run_id).or_default().push(event);
+        }
+        Ok(known)
+    }
+
+    /// The texts of memories that scopes see, those that are there, each as far as `max_chars`.
+    pub async fn texts_of_memories(
+        &self,
+        asked: &[(&Scope, &[MemoryId])],
+        max_chars: u32,
+    ) -> Result<HashMap<MemoryId, String>, StoreError> {
+        let mut of_scopes: BTreeMap<ScopeKey<'_>, Vec<Uuid>> = BTreeMap::new();
+        for (scope, ids) in asked.iter().filter(|(_, ids)| !ids.is_empty()) {
+            of_scopes.entry(key(scope)).or_default().extend(ids.iter().map(|id| id.uuid()));
+        }
+        if of_scopes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<_> = of_scopes
+            .iter_mut()
+            .map(|(key, memories)| {
+                memories.sort_unstable();
+                memories.dedup();
+                ScopeRow::of(*key, MemoriesOfScope { memories })
+            })
+            .collect();
+        let query = sqlx::query("select memory_id, text from texts_of_memories($1::jsonb, $2)")
+            .bind(storable_json(&rows)?)
+            .bind(to_i32(max_chars));
+        let rows = self.database.call(query).await?;
+        rows.iter()
+            .map(|row| Ok((MemoryId::from_uuid(row.try_get("memory_id")?), row.try_get("text")?)))
+            .collect()
+    }
+
+    /// Writes what runs of one organisation leave in memory and deletes their notes, all or none:
+    /// only one caller succeeds with a run.
+    ///
+    /// A memory with the text and layer of an existing one is not written again; if a run wrote
+    /// that one, it moves to the later time. Memories of a group get the places behind all that are
+    /// there.
+    pub async fn remember_runs(
+        &self,
+        left: &[LeftByRun],
+    ) -> Result<HashMap<RunId, Remembered>, StoreError> {
+        let Some(first) = left.first() else { return Ok(HashMap::new()) };
+        let mut vectors = Vec::new();
+        // In the order of their names, so that no two callers wait for each other.
+        let mut of_scopes: BTreeMap<ScopeKey<'_>, LeftInScope<'_>> = BTreeMap::new();
+        for LeftByRun { scope, run_id, memories } in left {
+            let of_scope = of_scopes.entry(key(scope)).or_default();
+            of_scope.runs.push(run_id.uuid());
+            for memory in memories {
+                let chunks = (0..).zip(&memory.content.chunks);
+                let chunks = chunks.map(|(ordinal, chunk)| {
+                    ChunkRow::of(ordinal, &memory.content, chunk, &mut vectors)
+                });
+                let chunks = chunks.collect();
+                of_scope.memories.push(LeftMemoryRow::of(*run_id, memory, chunks));
+            }
+        }
+        let rows: Vec<_> =
+            of_scopes.into_iter().map(|(key, rest)| ScopeRow::of(key, rest)).collect();
+        let query = sqlx::query("select run_id, is_new from remember_runs($1::jsonb, $2)")
+            .bind(storable_json(&rows)?)
+            .bind(vectors);
+        let mut done: HashMap<RunId, Remembered> = HashMap::new();
+        for row in self.database.call_for(first.scope.org_id.as_str(), query).await? {
+            let of_run = done.entry(RunId::from_uuid(row.try_get("run_id")?)).or_default();
+            match row.try_get("is_new")? {
+                true => of_run.written += 1,
+                false => of_run.merged += 1,
+            }
+        }
+        for run in left {
+            self.notifier.wake_here(Subject::Run(run.run_id));
+        }
+        Ok(done)
+    }
 }
 
 impl Scoped {
-    /// Writes the memories of a run, perhaps none, and deletes its note: only one caller succeeds.
-    /// A memory with the text and layer of an existing one is not written again; if a run wrote
-    /// that one, it moves to the later time.
-    ///
-    /// Memories of a group get the places behind all that are there.
-    pub async fn remember_run(
-        &self,
-        run_id: RunId,
-        new: &[NewMemory],
-    ) -> Result<Remembered, StoreError> {
-        let mut tx = self.begin().await?;
-        let note = sqlx::query(
-            "delete from runs_to_remember n using runs r
-             where n.org_id = $1 and n.run_id = $4 and r.org_id = $1 and r.user_id = $2
-               and r.project_id = $3 and r.run_id = $4
-             returning 1",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(run_id.uuid())
-        .fetch_optional(&mut tx)
-        .await?;
-        let mut done = Remembered::default();
-        if note.is_some() && !new.is_empty() {
-            let home = self.home(Visibility::Scope);
-            home.lock(&mut tx).await?;
-            for memory in new {
-                match home.same_text(&mut tx, memory).await? {
-                    Some(same) => {
-                        home.move_to(&mut tx, &same, memory).await?;
-                        done.merged += 1;
-                    }
-                    None => {
-                        home.insert_last(&mut tx, memory.clone()).await?;
-                        done.written += 1;
-                    }
-                }
-            }
-        }
-        tx.commit().await?;
-        self.notifier().wake_here(Subject::Run(run_id));
-        Ok(done)
-    }
-
-    /// The texts of memories, those that are there, each as far as `max_chars`; in no order.
-    pub async fn memory_texts(
-        &self,
-        ids: &[MemoryId],
-        max_chars: u32,
-    ) -> Result<Vec<String>, StoreError> {
-        let Seen { users, projects } = self.seen();
-        let query = sqlx::query(
-            "select left(text, $5) as text from memories
-             where org_id = $1 and (user_id, project_id) in (select * from unnest($2, $3))
-               and memory_id = any($4)",
-        )
-        .bind(self.org())
-        .bind(users)
-        .bind(projects)
-        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<_>>())
-        .bind(to_i32(max_chars));
-        let rows = self.read(query).await?;
-        rows.iter().map(|row| Ok(row.try_get("text")?)).collect()
-    }
-
     /// Adds to what a run used, after its end.
     pub async fn add_usage(
         &self,
@@ -205,108 +295,83 @@ impl Scoped {
     }
 }
 
-impl MemoryHome {
-    /// The oldest memory of the same layer and text.
-    async fn same_text(
-        &self,
-        tx: &mut Transaction,
-        memory: &NewMemory,
-    ) -> Result<Option<SameText>, StoreError> {
-        let row = sqlx::query(
-            "select memory_id,
-                    run_id is not null and not occurred_on_day and occurred_at < $6 as is_earlier,
-                    (occurred_at at time zone 'utc' + occurred_offset_s * interval '1 s')::date
-                        <> ($6 at time zone 'utc' + $7 * interval '1 s')::date
-                        as is_of_another_day
-             from memories
-             where org_id = $1 and user_id = $2 and project_id = $3 and text_hash = $4
-               and type = $5
-             order by created_at, memory_id
-             limit 1",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(memory.content.text_hash.as_slice())
-        .bind(memory.kind.as_str())
-        .bind(instant(memory.occurred_at))
-        .bind(offset_s(memory.occurred_at))
-        .fetch_optional(tx)
-        .await?;
-        row.map(|row| {
-            let is_earlier = row.try_get::<Option<bool>, _>("is_earlier")?.unwrap_or(false);
-            let other_day: Option<bool> = row.try_get("is_of_another_day")?;
-            Ok(SameText {
-                id: MemoryId::from_uuid(row.try_get("memory_id")?),
-                moves: is_earlier,
-                changes_day: is_earlier && other_day.unwrap_or(false),
-            })
-        })
-        .transpose()
-    }
+/// The names of a scope, in the order in which its home is locked.
+type ScopeKey<'a> = [&'a str; 3];
 
-    async fn move_to(
-        &self,
-        tx: &mut Transaction,
-        same: &SameText,
-        memory: &NewMemory,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "update memories
-             set updated_at = clock_timestamp(),
-                 occurred_at = case when $5 then $6 else occurred_at end,
-                 occurred_offset_s = case when $5 then $7 else occurred_offset_s end
-             where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(same.id.uuid())
-        .bind(same.moves)
-        .bind(instant(memory.occurred_at))
-        .bind(offset_s(memory.occurred_at))
-        .execute(&mut *tx)
-        .await?;
-        if same.changes_day {
-            // The day is among the terms.
-            let place = self.home.remove_chunks(tx, same.id).await?;
-            self.home.insert_chunks(tx, &[(place, &memory.content)]).await?;
-        }
-        Ok(())
-    }
+fn key(scope: &Scope) -> ScopeKey<'_> {
+    [scope.org_id.as_str(), scope.user_id.as_str(), scope.project_key()]
+}
 
-    /// Inserts a memory behind all others of its group.
-    async fn insert_last(
-        &self,
-        tx: &mut Transaction,
-        mut memory: NewMemory,
-    ) -> Result<(), StoreError> {
-        if memory.group_key.is_some() {
-            let place = sqlx::query_scalar(
-                // The index of a scope's layout answers it. Those that name no place stand last.
-                "select coalesce(max(position), -1) + 1 from memory_chunks
-                 where org_id = $1 and user_id = $2 and project_id = $3 and parent_id = $4
-                   and position < 2147483646",
-            )
-            .bind(self.org())
-            .bind(self.user())
-            .bind(self.project())
-            .bind(memory.parent_id)
-            .fetch_one(&mut *tx)
-            .await?;
-            memory.position = Some(place);
-        }
-        self.insert(tx, &[&memory]).await
+/// A scope as a parameter, with what is asked or said of it: the fields are named after the columns.
+#[derive(Serialize)]
+struct ScopeRow<'a, T> {
+    org_id: &'a str,
+    user_id: &'a str,
+    project_id: &'a str,
+    #[serde(flatten)]
+    rest: T,
+}
+
+impl<'a, T> ScopeRow<'a, T> {
+    fn of([org_id, user_id, project_id]: ScopeKey<'a>, rest: T) -> Self {
+        Self { org_id, user_id, project_id, rest }
     }
 }
 
-/// A memory with the text of a new one.
-struct SameText {
-    id: MemoryId,
-    /// A run wrote it, at an earlier time.
-    moves: bool,
-    /// And that was on another day.
-    changes_day: bool,
+#[derive(Serialize)]
+struct RunsOfScope<'a> {
+    runs: &'a [Uuid],
+}
+
+#[derive(Serialize)]
+struct MemoriesOfScope<'a> {
+    memories: &'a [Uuid],
+}
+
+#[derive(Default, Serialize)]
+struct LeftInScope<'a> {
+    runs: Vec<Uuid>,
+    memories: Vec<LeftMemoryRow<'a>>,
+}
+
+/// A memory of a run: the fields are named after the columns.
+#[derive(Serialize)]
+struct LeftMemoryRow<'a> {
+    memory_id: Uuid,
+    r#type: MemoryType,
+    text: &'a str,
+    /// As PostgreSQL reads bytes.
+    text_hash: String,
+    metadata: &'a Map<String, Value>,
+    importance: f32,
+    group_key: Option<&'a str>,
+    /// As text, to the microsecond.
+    occurred_at: Option<String>,
+    occurred_offset_s: i32,
+    run_id: Uuid,
+    step: Option<u32>,
+    parent_id: Uuid,
+    chunks: Vec<ChunkRow<'a>>,
+}
+
+impl<'a> LeftMemoryRow<'a> {
+    fn of(run_id: RunId, memory: &'a NewMemory, chunks: Vec<ChunkRow<'a>>) -> Self {
+        Self {
+            memory_id: memory.id.uuid(),
+            r#type: memory.kind,
+            text: &memory.content.text,
+            text_hash: hex(&memory.content.text_hash),
+            metadata: &memory.metadata,
+            importance: memory.importance,
+            group_key: memory.group_key.as_deref(),
+            occurred_at: memory.occurred_at.map(|at| at.instant().get().to_string()),
+            occurred_offset_s: offset_s(memory.occurred_at),
+            run_id: run_id.uuid(),
+            step: memory.origin.map(|origin| origin.step),
+            parent_id: memory.parent_id,
+            chunks,
+        }
+    }
 }
 
 fn to_remember(row: &PgRow) -> Result<ToRemember, StoreError> {

@@ -16,7 +16,7 @@ use crate::{error::StoreError, homes::Home, transaction::Transaction};
 const POSTINGS_AT_ONCE: usize = 10_000;
 
 /// Where the chunks of a memory stand.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct MemoryPlace {
     memory_id: Uuid,
     parent_id: Uuid,
@@ -49,49 +49,14 @@ impl Home {
     }
 
     async fn insert_part(&self, tx: &mut Transaction, part: Part<'_>) -> Result<(), StoreError> {
-        sqlx::query(
-            "with new as (
-                 select *, coalesce(embedding_model = (select embedder from memory_embedder), true)
-                           as is_in_force
-                 from rows from (jsonb_to_recordset($4::jsonb) as (
-                                     memory_id uuid, parent_id uuid, position int, ordinal int,
-                                     chunk_text text, length int, embedding_model text,
-                                     terms jsonb),
-                                 unnest($5::vector[]))
-                      as n (memory_id, parent_id, position, ordinal, chunk_text, length,
-                            embedding_model, terms, embedding)
-             ), used as (
-                 update memory_embedder set is_used = true
-                 where not is_used and embedder in (select embedding_model from new)
-             ), chunks as (
-                 insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id,
-                                            position, ordinal, chunk_text, length, embedding,
-                                            embedding_model, search_tsv)
-                 select $1, $2, $3, memory_id, parent_id, position, ordinal, chunk_text, length,
-                        case when is_in_force then embedding end,
-                        case when is_in_force then embedding_model end,
-                        array_to_tsvector(array(select jsonb_object_keys(terms)))
-                 from new
-                 returning chunk_id, memory_id, ordinal, length
-             ), postings as (
-                 insert into memory_postings
-                     (org_id, user_id, project_id, term, chunk_id, frequency)
-                 select $1, $2, $3, t.term, chunk_id, t.frequency::int
-                 from new join chunks using (memory_id, ordinal)
-                 cross join lateral jsonb_each_text(new.terms) as t (term, frequency)
-             )
-             update memory_scope_stats
-             set chunk_count = chunk_count + (select count(*) from chunks),
-                 term_count = term_count + (select coalesce(sum(length), 0) from chunks)
-             where org_id = $1 and user_id = $2 and project_id = $3",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(serde_json::to_string(&part.rows).map_err(StoreError::unreadable)?)
-        .bind(&part.embeddings)
-        .execute(tx)
-        .await?;
+        sqlx::query("select insert_memory_chunks($1, $2, $3, $4::jsonb, $5)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(serde_json::to_string(&part.rows).map_err(StoreError::unreadable)?)
+            .bind(&part.vectors)
+            .execute(tx)
+            .await?;
         Ok(())
     }
 
@@ -101,30 +66,18 @@ impl Home {
         tx: &mut Transaction,
         id: MemoryId,
     ) -> Result<MemoryPlace, StoreError> {
-        // The postings go with their chunks.
-        let row = sqlx::query(
-            "with chunks as (
-                 delete from memory_chunks
-                 where org_id = $1 and user_id = $2 and project_id = $3 and memory_id = $4
-                 returning length, parent_id, position
-             ), stats as (
-                 update memory_scope_stats
-                 set chunk_count = chunk_count - (select count(*) from chunks),
-                     term_count = term_count - (select coalesce(sum(length), 0) from chunks)
-                 where org_id = $1 and user_id = $2 and project_id = $3
-             )
-             select parent_id, position from chunks limit 1",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .bind(id.uuid())
-        .fetch_one(tx)
-        .await?;
+        let query = "select parent_id, place from remove_memory_chunks($1, $2, $3, $4)";
+        let row = sqlx::query(query)
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .bind(id.uuid())
+            .fetch_one(tx)
+            .await?;
         Ok(MemoryPlace {
             memory_id: id.uuid(),
             parent_id: row.try_get("parent_id")?,
-            position: row.try_get("position")?,
+            position: row.try_get("place")?,
         })
     }
 
@@ -183,26 +136,53 @@ impl Home {
     }
 }
 
-/// A row of `memory_chunks`, for a parameter.
+/// A row of `insert_memory_chunks`, but for the place of its memory.
 #[derive(Serialize)]
-struct ChunkRow<'a> {
-    memory_id: Uuid,
-    parent_id: Uuid,
-    position: i32,
+pub(super) struct ChunkRow<'a> {
     ordinal: u32,
     chunk_text: &'a str,
     length: u32,
     embedding_model: Option<&'a str>,
+    /// The place of its vector among all that go with it, from 1.
+    vector: Option<usize>,
     /// Each with its frequency.
     terms: BTreeMap<&'a str, u32>,
+}
+
+/// The same with that place.
+#[derive(Serialize)]
+struct PlacedRow<'a> {
+    #[serde(flatten)]
+    place: MemoryPlace,
+    #[serde(flatten)]
+    chunk: ChunkRow<'a>,
+}
+
+impl<'a> ChunkRow<'a> {
+    /// Puts its vector, if it has one, behind `vectors`.
+    pub(super) fn of(
+        ordinal: u32,
+        content: &'a Content,
+        chunk: &'a NewChunk,
+        vectors: &mut Vec<Vector>,
+    ) -> Self {
+        vectors.extend(chunk.embedding.clone().map(Vector::from));
+        Self {
+            ordinal,
+            chunk_text: &chunk.text,
+            length: chunk.terms.iter().map(|(_, count)| count).sum(),
+            embedding_model: chunk.embedding.as_ref().and(content.embedding_model.as_deref()),
+            vector: chunk.embedding.as_ref().map(|_| vectors.len()),
+            terms: chunk.terms.iter().map(|(term, count)| (term.as_str(), *count)).collect(),
+        }
+    }
 }
 
 /// Rows to insert that a statement has time for.
 #[derive(Default)]
 struct Part<'a> {
-    rows: Vec<ChunkRow<'a>>,
-    /// One for each row; as text they would be read number by number.
-    embeddings: Vec<Option<Vector>>,
+    rows: Vec<PlacedRow<'a>>,
+    vectors: Vec<Vector>,
     postings: usize,
 }
 
@@ -214,32 +194,11 @@ fn parts<'a>(contents: &[(MemoryPlace, &'a Content)]) -> Vec<Part<'a>> {
             if part.postings >= POSTINGS_AT_ONCE {
                 parts.push(mem::take(&mut part));
             }
-            part.push(*place, ordinal, content, chunk);
+            let chunk_row = ChunkRow::of(ordinal, content, chunk, &mut part.vectors);
+            part.rows.push(PlacedRow { place: *place, chunk: chunk_row });
+            part.postings += chunk.terms.len();
         }
     }
     parts.push(part);
     parts
-}
-
-impl<'a> Part<'a> {
-    fn push(
-        &mut self,
-        place: MemoryPlace,
-        ordinal: u32,
-        content: &'a Content,
-        chunk: &'a NewChunk,
-    ) {
-        self.rows.push(ChunkRow {
-            memory_id: place.memory_id,
-            parent_id: place.parent_id,
-            position: place.position,
-            ordinal,
-            chunk_text: &chunk.text,
-            length: chunk.terms.iter().map(|(_, count)| count).sum(),
-            embedding_model: chunk.embedding.as_ref().and(content.embedding_model.as_deref()),
-            terms: chunk.terms.iter().map(|(term, count)| (term.as_str(), *count)).collect(),
-        });
-        self.embeddings.push(chunk.embedding.clone().map(Vector::from));
-        self.postings += chunk.terms.len();
-    }
 }

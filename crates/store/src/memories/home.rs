@@ -190,15 +190,12 @@ impl MemoryHome {
     }
 
     pub(super) async fn lock(&self, tx: &mut Transaction) -> Result<(), StoreError> {
-        sqlx::query(
-            "insert into memory_scope_stats as s (org_id, user_id, project_id) values ($1, $2, $3)
-             on conflict (org_id, user_id, project_id) do update set chunk_count = s.chunk_count",
-        )
-        .bind(self.org())
-        .bind(self.user())
-        .bind(self.project())
-        .execute(tx)
-        .await?;
+        sqlx::query("select lock_memories($1, $2, $3)")
+            .bind(self.org())
+            .bind(self.user())
+            .bind(self.project())
+            .execute(tx)
+            .await?;
         Ok(())
     }
 
@@ -320,12 +317,11 @@ struct MemoryRow<'a> {
 
 impl<'a> MemoryRow<'a> {
     fn of(memory: &'a NewMemory) -> Self {
-        let hash = &memory.content.text_hash;
         Self {
             memory_id: memory.id.uuid(),
             r#type: memory.kind,
             text: &memory.content.text,
-            text_hash: hash.iter().fold("\\x".into(), |hex, byte| format!("{hex}{byte:02x}")),
+            text_hash: hex(&memory.content.text_hash),
             metadata: &memory.metadata,
             importance: memory.importance,
             group_key: memory.group_key.as_deref(),
@@ -336,6 +332,11 @@ impl<'a> MemoryRow<'a> {
             step: memory.origin.map(|origin| origin.step),
         }
     }
+}
+
+/// Bytes as PostgreSQL reads them.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold("\\x".into(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 fn memory_rows(new: &[&NewMemory]) -> Result<String, StoreError> {

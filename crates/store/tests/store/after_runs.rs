@@ -17,7 +17,7 @@ use store::{
     journal::{End, Entry, JournalError},
     memories::{
         Content, NewMemory, Origin,
-        after_runs::{Remembered, TRIES_MAX, ToRemember},
+        after_runs::{LeftByRun, Remembered, TRIES_MAX, ToRemember, WAITING_PER_ORG},
     },
     settings::DailyBudget,
 };
@@ -73,6 +73,18 @@ fn note(run: &ToRemember, text: &str) -> NewMemory {
         origin: Some(Origin { run_id: run.run_id, step: run.step_count }),
         visibility: protocol::memory::Visibility::Scope,
     }
+}
+
+/// Writes what one run leaves, as a scope that may not be its own.
+async fn remember(
+    store: &Store,
+    scope: &Scope,
+    run: &ToRemember,
+    memories: Vec<NewMemory>,
+) -> Remembered {
+    let left = LeftByRun { scope: scope.clone(), run_id: run.run_id, memories };
+    let done = store.remember_runs(&[left]).await.unwrap();
+    done.get(&run.run_id).copied().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -156,8 +168,9 @@ async fn what_waits_too_long_or_is_too_much_is_let_go() {
     // More than an organisation may have: its oldest go, and nobody else's.
     sqlx::query(
         "insert into runs_to_remember (org_id, run_id)
-         select 'org_b', lpad(to_hex(n), 32, '0')::uuid from generate_series(1, 10003) n",
+         select 'org_b', lpad(to_hex(n), 32, '0')::uuid from generate_series(1, $1 + 3) n",
     )
+    .bind(i64::from(WAITING_PER_ORG))
     .execute(&mut admin)
     .await
     .unwrap();
@@ -184,14 +197,14 @@ async fn a_run_leaves_its_memories_once() {
     let quick = take_one(&store, LONG).await;
     assert_eq!(quick.run_id, slow.run_id);
     let scoped = store.scoped(&ours());
-    let wrote = scoped.remember_run(quick.run_id, &[note(&quick, "a")]).await.unwrap();
+    let wrote = remember(&store, &ours(), &quick, vec![note(&quick, "a")]).await;
     assert_eq!(wrote, Remembered { written: 1, merged: 0 });
-    let wrote = scoped.remember_run(slow.run_id, &[note(&slow, "ab")]).await.unwrap();
+    let wrote = remember(&store, &ours(), &slow, vec![note(&slow, "ab")]).await;
     assert_eq!(wrote, Remembered::default());
     // The same text of another run: the memory stays, and moves to the later time.
     completed(&store, &ours(), "s").await;
     let next = take_one(&store, LONG).await;
-    let wrote = scoped.remember_run(next.run_id, &[note(&next, "a")]).await.unwrap();
+    let wrote = remember(&store, &ours(), &next, vec![note(&next, "a")]).await;
     assert_eq!(wrote, Remembered { written: 0, merged: 1 });
     let page = scoped.list_memories(&MemoryFilters::default(), None, PageLimit::default()).await;
     let page = page.unwrap();
@@ -204,7 +217,11 @@ async fn a_run_leaves_its_memories_once() {
         let page =
             theirs.list_memories(&MemoryFilters::default(), None, PageLimit::default()).await;
         assert!(page.unwrap().items.is_empty());
-        assert!(theirs.memory_texts(&[memory.id], 10).await.unwrap().is_empty());
+        let texts = store.texts_of_memories(&[(&stranger, &[memory.id])], 10).await.unwrap();
+        assert!(texts.is_empty());
+        let as_theirs = ToRemember { scope: stranger.clone(), ..quick.clone() };
+        let known = store.known_to_runs(&[as_theirs], &[], 100).await.unwrap();
+        assert!(known.events.is_empty() && known.core.is_empty(), "{known:?}");
     }
 }
 
@@ -213,9 +230,10 @@ async fn a_stranger_takes_no_note_away() {
     let store = fresh().await;
     completed(&store, &ours(), "s").await;
     let run = take_one(&store, Duration::ZERO).await;
-    let theirs = store.scoped(&scope("org_b", "user_a", None));
-    let wrote = theirs.remember_run(run.run_id, &[note(&run, "a")]).await.unwrap();
-    assert_eq!(wrote, Remembered::default());
+    for stranger in crate::strangers() {
+        let wrote = remember(&store, &stranger, &run, vec![note(&run, "a")]).await;
+        assert_eq!(wrote, Remembered::default());
+    }
     assert_eq!(take_one(&store, LONG).await.run_id, run.run_id);
 }
 
@@ -254,7 +272,41 @@ async fn a_call_after_a_run_is_set_aside_and_counted_like_one_of_a_run() {
     // What is set aside goes with the note.
     of_run.settle_usage(claim.run_id, claim.epoch, Usage::default(), 0.0).await.unwrap();
     assert_eq!(after(&held, 70).await, Reservation::Made);
-    scoped.remember_run(held.run_id, &[]).await.unwrap();
+    remember(&store, &ours(), &held, vec![]).await;
     let made = of_run.reserve_usage(claim.run_id, claim.epoch, most(70)).await.unwrap();
     assert_eq!(made, Reservation::Made);
+}
+
+#[tokio::test]
+async fn runs_of_many_scopes_are_remembered_together_each_in_its_own() {
+    let store = fresh().await;
+    let scopes = [ours(), scope("org_a", "user_b", None), scope("org_a", "user_b", Some("p"))];
+    for at in 0..9 {
+        completed(&store, &scopes[at % 3], &format!("s_{at}")).await;
+    }
+    let runs = taken(&store, 10, LONG).await;
+    // Two of each scope say the same.
+    let left: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let text = if run.session_key.as_str() < "s_6" { "same" } else { "other text" };
+            let (scope, run_id) = (run.scope.clone(), run.run_id);
+            LeftByRun { scope, run_id, memories: vec![note(run, text)] }
+        })
+        .collect();
+    let done = store.remember_runs(&left).await.unwrap();
+    let written: u32 = done.values().map(|done| done.written).sum();
+    let merged: u32 = done.values().map(|done| done.merged).sum();
+    assert_eq!((done.len(), written, merged), (9, 6, 3));
+    for scope in &scopes {
+        let scoped = store.scoped(scope);
+        let all = MemoryFilters::default();
+        let page = scoped.list_memories(&all, None, PageLimit::default());
+        let mut texts: Vec<_> =
+            page.await.unwrap().items.into_iter().map(|memory| memory.snippet).collect();
+        texts.sort();
+        assert_eq!(texts, ["other text", "same"]);
+    }
+    assert!(taken(&store, 10, Duration::ZERO).await.is_empty());
+    assert!(store.remember_runs(&left).await.unwrap().is_empty(), "each is remembered once");
 }

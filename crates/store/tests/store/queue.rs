@@ -325,7 +325,7 @@ async fn a_claim_costs_the_same_however_many_organisations_wait() {
 async fn so_does_taking_runs_to_remember() {
     check_however_many_wait(
         "explain (analyze, buffers, format json)
-         select * from claim_to_remember(16, 10, 3, 'org_00050')",
+         select * from claim_to_remember(16, 10, 3, 'org_00050', 100)",
         "update runs set status = 'completed', ended_at = created_at;
          insert into runs_to_remember (org_id, run_id) select org_id, run_id from runs
          on conflict do nothing;
