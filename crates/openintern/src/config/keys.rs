@@ -549,7 +549,7 @@ mod tests {
                         Flag => value == "true",
                         Text(bytes) => value == "''" && bytes.contains(&0),
                         Texts(..) => value == "[]",
-                        Whole(_) | OneOf(_) | Named(_) => false,
+                        Whole(_) | OneOf(_) | Named(_) | TextOrTexts(..) => false,
                     };
                     assert!(is_one, "taken: {} = {value}", key.path);
                     continue;
