@@ -152,7 +152,7 @@ async fn an_image_beside_a_call_is_named_and_the_call_is_made() {
     let warning =
         "warning answer_cut scripted/script: the answer holds an image, which is not kept\n";
     assert_eq!(story.matches(warning).count(), 2, "{story}");
-    assert!(story.contains("tool memory_write"), "{story}");
+    assert!(story.contains("call memory_write"), "{story}");
     assert!(story.ends_with("completed \"A cat.\" tokens 18\n"), "{story}");
 }
 
