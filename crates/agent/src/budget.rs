@@ -5,7 +5,6 @@ use model::{
     chat::{ChatRequest, ModelRef},
     models::Models,
     prices::Price,
-    tokens::estimate_request,
 };
 use protocol::{
     message::Usage,
@@ -28,7 +27,7 @@ pub(crate) fn bound(
     spent: Amount,
     request: &mut ChatRequest,
 ) -> Result<Amount, RunError> {
-    let estimate = estimate_request(request);
+    let estimate = request.estimated_tokens();
     let price = models.price(model).unwrap_or(FREE);
     let prompt_tokens = estimate + estimate.div_ceil(PROMPT_MARGIN);
     let wanted = request.max_tokens.unwrap_or(ANSWER_TOKENS);
