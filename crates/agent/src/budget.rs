@@ -5,7 +5,6 @@ use model::{
     chat::ChatRequest,
     models::{ModelList, Models},
     prices::Price,
-    tokens::estimate_request,
 };
 use protocol::{
     message::Usage,
@@ -29,7 +28,7 @@ pub(crate) fn bound(
     spent: Amount,
     request: &mut ChatRequest,
 ) -> Result<Amount, RunError> {
-    let estimate = estimate_request(request);
+    let estimate = request.estimated_tokens();
     let prices = list.iter().filter_map(|model| models.price(model));
     let price = prices.fold(FREE, dearest);
     let prompt_tokens = estimate + estimate.div_ceil(PROMPT_MARGIN);

@@ -11,6 +11,7 @@ mod trace;
 
 use std::{
     collections::BTreeSet,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use mcp::{
     call::{CallContext, CallError},
     servers::Servers,
 };
+use model::tool_list::ToolList;
 use protocol::{
     name::OrgId,
     scope::Scope,
@@ -41,6 +43,8 @@ use self::{
 
 /// Most faults of invalid arguments that the model is told at once.
 const FAULTS_MAX: usize = 8;
+/// Most sets of tools that are held: agents that may call the same ones share theirs.
+const SETS_MAX: usize = 64;
 /// Most lists of tools that are known to be kept: with more, all are asked about again.
 const KEPT_MAX: usize = 10_000;
 
@@ -53,6 +57,8 @@ pub(crate) struct Toolbox {
     builtins: Vec<Arc<Tool>>,
     /// The tools that MCP servers offered when they were last asked.
     offered: Mutex<Vec<OfferedTool>>,
+    /// The sets that runs had of late.
+    sets: Mutex<Vec<Arc<ToolSet>>>,
     /// The lists of tools that are kept in the database already, by organisation and digest.
     kept: Mutex<BTreeSet<(OrgId, String)>>,
 }
@@ -60,11 +66,30 @@ pub(crate) struct Toolbox {
 /// A tool: what the model is told of it, how its arguments are checked, and how it is called.
 pub(crate) struct Tool {
     pub(crate) info: ToolInfo,
-    /// Tokens that a prompt has for it, estimated.
-    pub(crate) tokens: u64,
     /// Compiled when the tool is first called; an error where its schema is none.
     validator: OnceLock<Result<Validator, String>>,
     call: ToolCall,
+}
+
+/// The tools of a run, and the list that its model is told.
+pub(crate) struct ToolSet {
+    tools: Vec<Arc<Tool>>,
+    pub(crate) told: ToolList,
+}
+
+impl ToolSet {
+    fn is_of(&self, tools: &[Arc<Tool>]) -> bool {
+        let are_same = |(one, other): (&Arc<Tool>, &Arc<Tool>)| Arc::ptr_eq(one, other);
+        self.tools.len() == tools.len() && self.tools.iter().zip(tools).all(are_same)
+    }
+}
+
+impl Deref for ToolSet {
+    type Target = [Arc<Tool>];
+
+    fn deref(&self) -> &[Arc<Tool>] {
+        &self.tools
+    }
 }
 
 enum ToolCall {
@@ -80,8 +105,7 @@ struct OfferedTool {
 
 impl Tool {
     fn new(info: ToolInfo, call: ToolCall) -> Arc<Self> {
-        let tokens = model::tokens::estimate_tool(&info);
-        Arc::new(Self { info, tokens, validator: OnceLock::new(), call })
+        Arc::new(Self { info, validator: OnceLock::new(), call })
     }
 
     /// Whether these arguments fit; if not, what is wrong with them, for the model to read.
@@ -127,6 +151,7 @@ impl Toolbox {
             timeout,
             builtins,
             offered: Mutex::default(),
+            sets: Mutex::default(),
             kept: Mutex::default(),
         }
     }
@@ -144,20 +169,26 @@ impl Toolbox {
     }
 
     /// The tools that runs of this agent have now, by name: in every request in the same order.
-    pub(crate) fn of(&self, agent: &AgentSettings) -> Vec<Arc<Tool>> {
+    pub(crate) fn of(&self, agent: &AgentSettings) -> Arc<ToolSet> {
         let mut tools = self.all();
         tools.retain(|tool| agent.may_call(&tool.info.name));
         tools.sort_by(|a, b| a.info.name.cmp(&b.info.name));
-        tools
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = sets.iter().find(|set| set.is_of(&tools)) {
+            return Arc::clone(known);
+        }
+        if sets.len() >= SETS_MAX {
+            sets.clear();
+        }
+        let told = tools.iter().map(|tool| tool.info.clone()).collect();
+        let set = Arc::new(ToolSet { tools, told });
+        sets.push(Arc::clone(&set));
+        set
     }
 
     /// Keeps a list of tools, for those who ask what a model was told. Once in this process, as a rule.
-    pub(crate) async fn keep(
-        &self,
-        scope: &Scope,
-        digest: &str,
-        tools: &[ToolInfo],
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn keep(&self, scope: &Scope, tools: &ToolList) -> Result<(), StoreError> {
+        let digest = tools.digest();
         let key = (scope.org_id.clone(), digest.to_owned());
         if self.kept().contains(&key) {
             return Ok(());

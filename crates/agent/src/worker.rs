@@ -289,7 +289,8 @@ async fn claim_runs(shared: Arc<WorkerState>) {
             if claim.verdict == Verdict::ExecuteAlone {
                 suspect = Some(signals.proven.clone());
             }
-            shared.runs.spawn(hold(Arc::clone(&shared), claim, signals, place));
+            // In a box: to spawn a future moves it several times.
+            shared.runs.spawn(Box::pin(hold(Arc::clone(&shared), claim, signals, place)));
         }
         if let Some(proven) = suspect {
             // Runs beside it would be lost with it.

@@ -21,7 +21,6 @@ use crate::{
     limits::RESPONSE_MAX_BYTES,
     names, openai,
     settings::{Provider, WireFormat},
-    tokens::estimate_usage,
 };
 
 /// What an attempt gives: text as it comes, and then, if all went well, the whole.
@@ -138,7 +137,7 @@ fn judged(
     first_token_at: Option<Instant>,
 ) -> Result<WholeAnswer, ModelError> {
     let parts = answer.calls.iter().flat_map(|call| [call.tool.as_str(), call.args.as_str()]);
-    let estimate = estimate_usage(request, parts.chain([answer.text.as_str()]), &answer.reasoning);
+    let estimate = request.estimated_usage(parts.chain([answer.text.as_str()]), &answer.reasoning);
     let usage = answer.usage.or_estimated(estimate);
     let counted_input = answer.usage.input.unwrap_or(0);
     for call in &mut answer.calls {

@@ -5,11 +5,14 @@ use std::time::Duration;
 use protocol::{
     message::{FinishReason, Message, Replay, Usage},
     output::ResponseFormat,
-    tool::ToolInfo,
 };
 use serde_json::{Value, json};
 
-use crate::error::ModelError;
+use crate::{
+    error::ModelError,
+    tokens::{estimate, estimate_message},
+    tool_list::ToolList,
+};
 
 /// A provider and one of its models; written `<provider>/<model>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +44,7 @@ pub struct ChatRequest {
     /// The conversation, oldest first.
     pub messages: Vec<Message>,
     /// What the model may call.
-    pub tools: Vec<ToolInfo>,
+    pub tools: ToolList,
     /// Sampling temperature; the provider's default when absent.
     pub temperature: Option<f64>,
     /// Most tokens of the answer; the provider's default when absent.
@@ -63,6 +66,28 @@ pub struct CacheHints {
 }
 
 impl ChatRequest {
+    /// Tokens of everything that it sends, estimated.
+    pub fn estimated_tokens(&self) -> u64 {
+        let messages: u64 = self.messages.iter().map(estimate_message).sum();
+        let format = self.response_format.as_ref().map(|format| format.schema().to_string());
+        estimate(&self.system)
+            + messages
+            + self.tools.tokens()
+            + format.map_or(0, |format| estimate(&format))
+    }
+
+    /// What it and its answer use, estimated. The reasoning is a part of the answer.
+    pub(crate) fn estimated_usage<'a>(
+        &self,
+        answer: impl IntoIterator<Item = &'a str>,
+        reasoning: &str,
+    ) -> Usage {
+        let reasoning_tokens = estimate(reasoning);
+        let said: u64 = answer.into_iter().map(estimate).sum();
+        let usage = Usage::new(self.estimated_tokens(), said + reasoning_tokens, 0);
+        Usage { reasoning_tokens, ..usage }
+    }
+
     pub(crate) fn model_ref(&self) -> ModelRef {
         ModelRef { provider: self.provider.clone(), model: self.model.clone() }
     }

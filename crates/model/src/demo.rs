@@ -22,7 +22,6 @@ use crate::{
     attempt::{AttemptEvent, WholeAnswer},
     chat::ChatRequest,
     demo::{act::Next, plan::Language},
-    tokens::estimate_usage,
 };
 
 /// `demo/paced` says one word, or one Chinese character, in this time: 40 a second.
@@ -80,7 +79,7 @@ pub(crate) fn answer(
         let calls: Vec<String> =
             tool_calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
         let said = calls.iter().map(String::as_str).chain([content.as_str()]);
-        let usage = estimate_usage(&request, said, "");
+        let usage = request.estimated_usage(said, "");
         let finish_reason =
             if tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
         yield AttemptEvent::Whole(Box::new(WholeAnswer {

@@ -73,14 +73,15 @@ pub(crate) fn schema(request: &ChatRequest) -> Option<Value> {
 /// The request with the tool by which the model is to answer, where that is the way.
 pub(crate) fn with_answer_tool(request: &ChatRequest) -> ChatRequest {
     let mut request = request.clone();
-    request.tools.push(ToolInfo {
+    let answer = ToolInfo {
         name: ANSWER_TOOL.into(),
         description: ANSWER_TOOL_DESCRIPTION.into(),
         input_schema: schema(&request).unwrap_or_default(),
         effect: Effect::ReadOnly,
         approval: Approval::Never,
         source: ToolSource::Builtin,
-    });
+    };
+    request.tools = request.tools.iter().cloned().chain([answer]).collect();
     request
 }
 

@@ -527,7 +527,7 @@ mod tests {
             model: "m".into(),
             system: String::new(),
             messages: Vec::new(),
-            tools: vec![tool("read_file"), tool("read_file_2"), tool("srv__odd")],
+            tools: vec![tool("read_file"), tool("read_file_2"), tool("srv__odd")].into(),
             temperature: Some(0.2),
             max_tokens: Some(5000),
             response_format: None,
@@ -536,8 +536,9 @@ mod tests {
     }
 
     fn body() -> Value {
-        let tools = request().tools.into_iter();
-        let tools = tools.map(|tool| json!({"type": "function", "function": {"name": tool.name}}));
+        let tools = request().tools;
+        let tools =
+            tools.iter().map(|tool| json!({"type": "function", "function": {"name": tool.name}}));
         json!({"messages": [{"role": "system", "content": "x"}],
                "max_tokens": 5000, "temperature": 0.2, "stream": true, "stream_options": {},
                "tools": tools.collect::<Vec<_>>()})
@@ -732,7 +733,7 @@ mod tests {
         };
         let mut lessons = Lessons::default();
         lessons.learn(&error, &request(), &body()).unwrap();
-        let mut tools = request().tools;
+        let mut tools = request().tools.to_vec();
         let left_out =
             |tools: &[ToolInfo]| tools.iter().filter(|tool| lessons.refuses(tool)).count();
         assert_eq!(left_out(&tools), 1);

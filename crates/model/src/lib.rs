@@ -19,6 +19,7 @@ pub mod scripted;
 pub mod settings;
 pub mod taught;
 pub mod tokens;
+pub mod tool_list;
 pub mod windows;
 
 mod answer;

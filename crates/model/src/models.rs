@@ -229,11 +229,13 @@ impl Models {
     ///
     /// Failed attempts are repeated within the provider's bounds. An error carries the wait that
     /// the provider asked for where that is too long to sit out here.
-    pub fn chat(&self, request: ChatRequest) -> BoxStream<'static, Result<ChatEvent, ModelError>> {
-        let registry = Arc::clone(&self.registry);
+    pub fn chat(
+        &self,
+        request: impl Into<Arc<ChatRequest>>,
+    ) -> BoxStream<'static, Result<ChatEvent, ModelError>> {
+        let (registry, request) = (Arc::clone(&self.registry), request.into());
         stream! {
             let started = Instant::now();
-            let request = Arc::new(request);
             let (retry, total) = match registry.routes.limits_of(&request) {
                 Ok(limits) => limits,
                 Err(error) => {
@@ -248,7 +250,7 @@ impl Models {
             let mut refusal = REFUSED_BEFORE.to_owned();
             loop {
                 attempt += 1;
-                for tool in &request.tools {
+                for tool in request.tools.iter() {
                     if lessons.refuses(tool) && told.insert(tool.name.clone()) {
                         let (tool, reason) = (tool.name.clone(), refusal.clone());
                         yield Ok(ChatEvent::ToolLeftOut { tool, reason });
@@ -585,7 +587,8 @@ fn asked(request: Arc<ChatRequest>, provider: &Provider, lessons: &Lessons) -> A
                 !is_left_out
             })
             .collect();
-        tools.retain(|_| is_kept.pop().unwrap_or(true));
+        let kept = tools.iter().filter(|_| is_kept.pop().unwrap_or(true));
+        *tools = kept.cloned().collect();
     }
     request
 }
@@ -635,7 +638,7 @@ mod tests {
                 model: "m".into(),
                 system: String::new(),
                 messages: Vec::new(),
-                tools: tools.clone(),
+                tools: tools.clone().into(),
                 temperature: None,
                 max_tokens: None,
                 response_format: None,

@@ -292,7 +292,7 @@ mod tests {
                 model: "m".into(),
                 system: "S".into(),
                 messages: Vec::new(),
-                tools: Vec::new(),
+                tools: crate::tool_list::ToolList::default(),
                 temperature: None,
                 max_tokens: None,
                 response_format: None,

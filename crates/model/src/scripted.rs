@@ -21,7 +21,6 @@ use crate::{
     chat::{ChatRequest, RequestedCall},
     error::ModelError,
     settings::Retry,
-    tokens::estimate_usage,
 };
 
 /// The name of the scripted provider's model.
@@ -93,7 +92,7 @@ impl Scripted {
             }
             let usage = reply.usage.unwrap_or_else(|| {
                 let calls: String = reply.calls.iter().map(|call| format!("{} {}", call.tool, call.args)).collect();
-                estimate_usage(&request, [content.as_str(), calls.as_str()], "")
+                request.estimated_usage([content.as_str(), calls.as_str()], "")
             });
             let calls = reply.calls.into_iter().map(|call| PartialCall {
                 args: call.args.as_str().map_or_else(|| call.args.to_string(), str::to_owned),

@@ -3,12 +3,7 @@
 //! An estimate is better than zero: budgets and the event log need a figure. English prose comes
 //! within about 15 % of the usual tokenizers, Chinese within about 30 %; code is underestimated.
 
-use protocol::{
-    message::{Message, Usage},
-    tool::ToolInfo,
-};
-
-use crate::chat::ChatRequest;
+use protocol::{message::Message, tool::ToolInfo};
 
 /// Tokens that the frame of a message costs.
 const MESSAGE_TOKENS: u64 = 4;
@@ -29,16 +24,8 @@ pub fn estimate(text: &str) -> u64 {
     quarters.div_ceil(4)
 }
 
-/// Tokens of everything that a request sends.
-pub fn estimate_request(request: &ChatRequest) -> u64 {
-    let messages: u64 = request.messages.iter().map(estimate_message).sum();
-    let tools: u64 = request.tools.iter().map(estimate_tool).sum();
-    let format = request.response_format.as_ref().map(|format| format.schema().to_string());
-    estimate(&request.system) + messages + tools + format.map_or(0, |format| estimate(&format))
-}
-
 /// Tokens of one tool, as the model is told of it.
-pub fn estimate_tool(tool: &ToolInfo) -> u64 {
+pub(crate) fn estimate_tool(tool: &ToolInfo) -> u64 {
     MESSAGE_TOKENS
         + estimate(&tool.name)
         + estimate(&tool.description)
@@ -62,18 +49,6 @@ pub fn estimate_message(message: &Message) -> u64 {
                 estimate(content) + calls
             }
         }
-}
-
-/// The estimated usage of a request and its answer, which the reasoning is a part of.
-pub(crate) fn estimate_usage<'a>(
-    request: &ChatRequest,
-    answer: impl IntoIterator<Item = &'a str>,
-    reasoning: &str,
-) -> Usage {
-    let reasoning_tokens = estimate(reasoning);
-    let said: u64 = answer.into_iter().map(estimate).sum();
-    let usage = Usage::new(estimate_request(request), said + reasoning_tokens, 0);
-    Usage { reasoning_tokens, ..usage }
 }
 
 #[cfg(test)]

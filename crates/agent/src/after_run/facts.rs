@@ -8,6 +8,7 @@ use model::{
     chat::{AnswerCut, CacheHints, ChatRequest, ChatResponse, ModelRef},
     error::{ModelError, ResolveError},
     models::ModelList,
+    tool_list::ToolList,
 };
 use protocol::{
     message::{Message, Usage},
@@ -178,7 +179,7 @@ fn question(model: &ModelRef, today: Date, task: &str, answer: &str) -> ChatRequ
         model: model.model.clone(),
         system: INSTRUCTIONS.into(),
         messages: vec![Message::User { content: content.to_string() }],
-        tools: Vec::new(),
+        tools: ToolList::default(),
         temperature: None,
         max_tokens: Some(ANSWER_TOKENS),
         response_format: None,

@@ -33,7 +33,7 @@ impl SentPrompt {
         if self.model != model_of(request) {
             return Some(CacheLoss::ModelSwitched);
         }
-        if self.tools != tools_of(request) {
+        if self.tools != request.tools.digest() {
             return Some(CacheLoss::ToolsChanged);
         }
         (self.words != words_of(request, self.messages)).then_some(CacheLoss::PromptChanged)
@@ -45,18 +45,13 @@ impl SentPrompt {
         let is_lost = grew && self.was_cached && usage.cached_tokens == 0;
         *self = Self {
             model: model_of(request),
-            tools: tools_of(request),
+            tools: request.tools.digest().to_owned(),
             messages: request.messages.len(),
             words: words_of(request, request.messages.len()),
             tokens: usage.input_tokens,
             was_cached: usage.cached_tokens > 0,
         };
         is_lost
-    }
-
-    /// A digest of the tools of the last prompt.
-    pub(super) fn tools(&self) -> &str {
-        &self.tools
     }
 
     /// Tokens of the last prompt, as the provider counted.
@@ -72,13 +67,6 @@ impl SentPrompt {
 
 fn model_of(request: &ChatRequest) -> String {
     format!("{}/{}", request.provider, request.model)
-}
-
-fn tools_of(request: &ChatRequest) -> String {
-    let tool = |tool: &protocol::tool::ToolInfo| {
-        format!("{}\n{}\n{}\n", tool.name, tool.description, tool.input_schema)
-    };
-    digest(&request.tools.iter().map(tool).collect::<String>())
 }
 
 fn words_of(request: &ChatRequest, messages: usize) -> String {
@@ -120,7 +108,8 @@ mod tests {
                 effect: Effect::ReadOnly,
                 approval: Approval::Never,
                 source: ToolSource::Builtin,
-            }],
+            }]
+            .into(),
             temperature: None,
             max_tokens: None,
             response_format: None,

@@ -4,7 +4,7 @@
 //! takes the run up has it. The task is never folded, and a call never parted from its result. What a
 //! provider refuses even so is cut by harder means in `shrink`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use protocol::{
     event::{CompactionMethod, Fact},
@@ -15,7 +15,7 @@ use crate::{
     context::{chars_within, share},
     history::{beginning, newest_lines},
     recorder::EventSpan,
-    tools::{Tool, results::RESULT_READ},
+    tools::{ToolSet, results::RESULT_READ},
 };
 
 use super::{
@@ -53,7 +53,7 @@ const RESULTS_HEADING: &str = "\n\n## Results of it that can be read again by th
 
 impl ActiveRun<'_> {
     /// Folds older steps if the prompt has become too large and enough of it can be folded.
-    pub(super) async fn compact(&mut self, tools: &[Arc<Tool>]) -> Result<(), StopReason> {
+    pub(super) async fn compact(&mut self, tools: &ToolSet) -> Result<(), StopReason> {
         self.fold_steps(tools, FOLDED_SHARE).await.map(drop)
     }
 
@@ -61,13 +61,12 @@ impl ActiveRun<'_> {
     /// may take. Says whether it did.
     pub(super) async fn fold_steps(
         &mut self,
-        tools: &[Arc<Tool>],
+        tools: &ToolSet,
         least_share: f64,
     ) -> Result<bool, StopReason> {
         let budget = self.context_tokens();
-        let tools_tokens: u64 = tools.iter().map(|tool| tool.tokens).sum();
         let history: u64 = self.history.iter().map(model::tokens::estimate_message).sum();
-        let fixed = self.counted(tools_tokens + history + self.conversation.first_tokens());
+        let fixed = self.counted(tools.told.tokens() + history + self.conversation.first_tokens());
         let most = share(budget, COMPACT_AT).min(budget.saturating_sub(self.answer_tokens()));
         let room = most.saturating_sub(fixed).max(share(budget, STEPS_SHARE));
         let before = self.counted(self.conversation.recent_tokens());

@@ -1,17 +1,15 @@
 //! What a model was sent in a step, part by part: recorded with its answer, by reference.
 
-use std::sync::Arc;
-
-use model::tokens::{estimate, estimate_message};
+use model::{
+    tokens::{estimate, estimate_message},
+    tool_list::ToolList,
+};
 use protocol::{
     context::{ContextSegment, SegmentKind, SentContext},
     message::{FIRST_MESSAGES, Message, Usage},
 };
 
-use crate::{
-    context::{line_of, parts_of_beginning},
-    tools::Tool,
-};
+use crate::context::{line_of, parts_of_beginning};
 
 use super::active::ActiveRun;
 
@@ -19,14 +17,13 @@ impl ActiveRun<'_> {
     /// What the last prompt, which was answered, was made of. Its answer had `max_tokens` at most.
     pub(super) fn sent_context(
         &self,
-        tools: &[Arc<Tool>],
+        tools: &ToolList,
         estimated_tokens: u64,
         max_tokens: Option<u32>,
         usage: Usage,
     ) -> SentContext {
-        let digest = self.state.sent.tools().to_owned();
-        let tools = tools.iter().map(|tool| tool.tokens).sum();
-        let mut segments = vec![segment(SegmentKind::Tools, tools, digest.clone())];
+        let digest = tools.digest().to_owned();
+        let mut segments = vec![segment(SegmentKind::Tools, tools.tokens(), digest.clone())];
         segments.extend(self.beginning_segments());
         segments.extend(self.turns_segment());
         let task = estimate_message(&Message::User { content: self.claim.input.clone() });

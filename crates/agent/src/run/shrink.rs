@@ -1,12 +1,10 @@
 //! What is done when a provider refuses a prompt as too long: older steps are folded, and what remains
 //! is cut by harder means, each time by more. The task, the system prompt and the newest step stay.
 
-use std::sync::Arc;
-
 use model::{chat::ChatRequest, error::ModelError};
 use protocol::message::Message;
 
-use crate::{context::chars_within, tools::Tool};
+use crate::{context::chars_within, tools::ToolSet};
 
 use super::{active::ActiveRun, stop::StopReason};
 
@@ -20,7 +18,7 @@ impl ActiveRun<'_> {
     /// to leave out.
     pub(super) async fn shrink(
         &mut self,
-        tools: &[Arc<Tool>],
+        tools: &ToolSet,
         refused: &ChatRequest,
         error: &ModelError,
     ) -> Result<bool, StopReason> {

@@ -29,7 +29,7 @@ use crate::{
     context::{CORE_MAX_CHARS, Shown, beginning, memory_note, result_tokens, shown_result},
     recorder::{EventSpan, order_keys},
     redactor::Reach,
-    tools::{Tool, answer::ToolAnswer, builtin::ToolCaller},
+    tools::{Tool, ToolSet, answer::ToolAnswer, builtin::ToolCaller},
 };
 
 use super::{
@@ -118,10 +118,7 @@ impl ActiveRun<'_> {
 
     /// The model's answer, and what it was sent for it. A prompt that is refused as too long is made
     /// shorter and sent again.
-    async fn answer(
-        &mut self,
-        tools: &[Arc<Tool>],
-    ) -> Result<(ChatResponse, SentContext), StopReason> {
+    async fn answer(&mut self, tools: &ToolSet) -> Result<(ChatResponse, SentContext), StopReason> {
         let mut shrinks = 0;
         let mut asking = Asking::default();
         loop {
@@ -133,19 +130,20 @@ impl ActiveRun<'_> {
             }
             self.reserve(&mut request).await?;
             request.max_tokens = self.fitting_answer(&request);
-            let answer = self.ask(request.clone(), &asking).await?;
+            let request = Arc::new(request);
+            let answer = self.ask(Arc::clone(&request), &asking).await?;
             self.settle_usage(answer.response()).await?;
             let (error, has_said) = match answer {
                 Asked::Answered(response) => {
                     self.runtime.gate.used(&self.model, turn, &response);
                     // As it was known before the provider has counted this prompt.
-                    let estimated = model::tokens::estimate_request(&request);
+                    let estimated = request.estimated_tokens();
                     let estimated_tokens = self.counted(estimated);
                     self.note_prompt(&request, estimated, response.usage, loss.is_none());
                     let most = request.max_tokens;
-                    let sent = self.sent_context(tools, estimated_tokens, most, response.usage);
-                    let toolbox = &self.runtime.toolbox;
-                    toolbox.keep(&self.claim.scope, &sent.tools, &request.tools).await?;
+                    let told = &tools.told;
+                    let sent = self.sent_context(told, estimated_tokens, most, response.usage);
+                    self.runtime.toolbox.keep(&self.claim.scope, told).await?;
                     return Ok((*response, sent));
                 }
                 Asked::Failed { error, has_said } => (error, has_said),
@@ -295,14 +293,14 @@ impl ActiveRun<'_> {
         }
     }
 
-    pub(super) fn request(&self, tools: &[Arc<Tool>]) -> ChatRequest {
+    pub(super) fn request(&self, tools: &ToolSet) -> ChatRequest {
         let asked = self.claim.llm_config.as_ref();
         ChatRequest {
             provider: self.model.provider.clone(),
             model: self.model.model.clone(),
             system: self.conversation.system().to_owned(),
             messages: self.history.iter().chain(self.conversation.messages()).cloned().collect(),
-            tools: tools.iter().map(|tool| tool.info.clone()).collect(),
+            tools: tools.told.clone(),
             temperature: asked.and_then(|llm| llm.temperature).or(self.agent.temperature),
             max_tokens: self.max_tokens(),
             response_format: self.response_format().cloned(),
@@ -374,7 +372,11 @@ impl ActiveRun<'_> {
     }
 
     /// Asks the model, and passes its text on as it comes.
-    async fn ask(&mut self, request: ChatRequest, asking: &Asking) -> Result<Asked, StopReason> {
+    async fn ask(
+        &mut self,
+        request: Arc<ChatRequest>,
+        asking: &Asking,
+    ) -> Result<Asked, StopReason> {
         let step = self.step;
         let runtime = self.runtime;
         let mut has_said = false;

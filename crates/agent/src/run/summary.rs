@@ -4,6 +4,7 @@
 use model::{
     chat::{CacheHints, ChatRequest},
     error::ModelError,
+    tool_list::ToolList,
 };
 use protocol::message::Message;
 
@@ -68,7 +69,7 @@ impl ActiveRun<'_> {
             model: self.model.model.clone(),
             system: what.instructions().into(),
             messages: vec![Message::User { content: text }],
-            tools: Vec::new(),
+            tools: ToolList::default(),
             temperature: None,
             max_tokens: u32::try_from(most_tokens).ok(),
             response_format: None,

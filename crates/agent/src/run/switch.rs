@@ -8,7 +8,6 @@ use model::{
     error::ModelError,
     fallback::{Fallback, Others, Trouble, fallback},
     models::ModelList,
-    tokens::estimate_request,
 };
 use protocol::{
     event::{Fact, ModelSwitch, SwitchReason},
@@ -16,7 +15,7 @@ use protocol::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{gate::MODEL_WAIT_MAX, recorder::EventSpan, tools::Tool};
+use crate::{gate::MODEL_WAIT_MAX, recorder::EventSpan, tools::ToolSet};
 
 use super::{active::ActiveRun, stop::StopReason};
 
@@ -55,7 +54,7 @@ impl ActiveRun<'_> {
     /// has given a turn for.
     pub(super) async fn reach_model(
         &mut self,
-        tools: &[Arc<Tool>],
+        tools: &ToolSet,
         asking: &mut Asking,
     ) -> Result<u64, StopReason> {
         let gate = &self.runtime.gate;
@@ -116,7 +115,7 @@ impl ActiveRun<'_> {
         &mut self,
         reason: SwitchReason,
         error: &ModelError,
-        tools: &[Arc<Tool>],
+        tools: &ToolSet,
         asking: &mut Asking,
     ) -> Result<(), StopReason> {
         let wider = reason == SwitchReason::ContextExceeded;
@@ -176,12 +175,12 @@ impl ActiveRun<'_> {
     /// Waits for the provider's turn, where it has limits; says for how many tokens.
     async fn take_turn(
         &mut self,
-        tools: &[Arc<Tool>],
+        tools: &ToolSet,
         asking: &mut Asking,
     ) -> Result<u64, StopReason> {
         let (gate, org) = (&self.runtime.gate, &self.claim.scope.org_id);
         let Some(turnstile) = gate.turnstile(&self.model) else { return Ok(0) };
-        let tokens = estimate_request(&self.request(tools));
+        let tokens = self.request(tools).estimated_tokens();
         let what = format!("its turn at `{}`, whose limits are reached", self.model.provider);
         self.wait_for(&what, asking, turnstile.pass(org, tokens)).await?;
         Ok(tokens)

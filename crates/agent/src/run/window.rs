@@ -44,7 +44,7 @@ impl ActiveRun<'_> {
         let (Some(most), Some(window)) = (request.max_tokens, window) else {
             return request.max_tokens;
         };
-        let prompt = self.counted(model::tokens::estimate_request(request));
+        let prompt = self.counted(request.estimated_tokens());
         let left = window.saturating_sub(prompt).max(ANSWER_MIN_TOKENS);
         Some(most.min(u32::try_from(left).unwrap_or(most)))
     }
@@ -60,7 +60,7 @@ impl ActiveRun<'_> {
     /// The provider has refused a prompt as too long: either it counts more than is estimated, or its
     /// window is smaller than is known.
     pub(super) fn learn_refusal(&mut self, request: &ChatRequest) {
-        let estimated = model::tokens::estimate_request(request).max(1);
+        let estimated = request.estimated_tokens().max(1);
         match self.runtime.parts.models.context_window(&self.model).taught_tokens {
             Some(window) => {
                 let counted = window.saturating_sub(u64::from(request.max_tokens.unwrap_or(0)));

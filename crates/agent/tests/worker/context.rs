@@ -117,7 +117,7 @@ async fn a_long_run_folds_its_older_steps_now_and_then_and_keeps_its_task() {
     let breaks = grown(&steps).iter().filter(|grew| !**grew).count();
     assert_eq!(breaks, folded.len(), "a prompt only grows but where an event says otherwise");
     for request in &steps {
-        assert!(model::tokens::estimate_request(request) <= 8_000);
+        assert!(request.estimated_tokens() <= 8_000);
         assert_eq!(request.messages[0].content(), "Find the code.");
         for pair in request.messages.windows(2) {
             let is_call =
@@ -312,7 +312,7 @@ async fn only_results_of_the_run_itself_are_read() {
 
 /// A model that takes prompts of so many estimated tokens and does not say how many.
 fn narrow(window: u64, script: impl Fn(&ChatRequest) -> Reply + Send + Sync + 'static) -> Scripted {
-    Scripted::new(move |request| match model::tokens::estimate_request(request) > window {
+    Scripted::new(move |request| match request.estimated_tokens() > window {
         true => Reply::error(ModelError::PromptTooLong { message: "too long".into() }),
         false => script(request),
     })
@@ -435,7 +435,7 @@ async fn what_each_call_was_sent_is_recorded_part_by_part() {
     let request = &world.script.requests()[1];
     let text = sent.text.unwrap();
     assert_eq!(text.system, request.system);
-    assert_eq!(text.tools.unwrap(), request.tools);
+    assert_eq!(*text.tools.unwrap(), *request.tools);
     let contents: Vec<_> =
         text.messages.iter().map(|message| message["content"].as_str().unwrap()).collect();
     assert_eq!(contents, texts(&request.messages));

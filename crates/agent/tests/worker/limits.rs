@@ -7,7 +7,6 @@ use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use model::{
     error::ModelError,
     scripted::{Gate, Reply, Scripted},
-    tokens::estimate_request,
 };
 use protocol::{
     event::Fact,
@@ -192,7 +191,7 @@ async fn runs_at_once_never_exceed_the_budget_of_their_organisation() {
     let script = Scripted::new(move |request| {
         assert_eq!(request.max_tokens, Some(ANSWER_TOKENS));
         // As much as the call may use at the very most.
-        let usage = Usage::new(estimate_request(request), ANSWER_TOKENS.into(), 0);
+        let usage = Usage::new(request.estimated_tokens(), ANSWER_TOKENS.into(), 0);
         reply.clone().with_usage(usage)
     });
     let budget = DailyBudget { tokens: Some(BUDGET), cost_usd: None };
@@ -204,7 +203,7 @@ async fn runs_at_once_never_exceed_the_budget_of_their_organisation() {
 
     // All that may ask have asked, and none has an answer, when the others have failed.
     world.asked(1).await;
-    let estimate = estimate_request(&world.script.requests()[0]);
+    let estimate = world.script.requests()[0].estimated_tokens();
     let most = u64::from(ANSWER_TOKENS) + estimate + estimate.div_ceil(3);
     let may_ask = usize::try_from(BUDGET / most).unwrap();
     assert!((2..20).contains(&may_ask), "{may_ask}");
@@ -275,7 +274,7 @@ async fn an_answer_is_bounded_by_what_the_run_has_left() {
     worker.stop(crate::PATIENCE).await;
     assert_eq!(run.status, RunStatus::Completed, "{:?}", run.error);
     let request = world.script.requests().remove(0);
-    let estimate = estimate_request(&request);
+    let estimate = request.estimated_tokens();
     let left = 5_000 - estimate - estimate.div_ceil(3);
     assert_eq!(request.max_tokens.map(u64::from), Some(left.min(4_096)));
 }

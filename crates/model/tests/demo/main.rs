@@ -83,7 +83,7 @@ fn request(model: &str, messages: Vec<Message>, tools: Vec<ToolInfo>) -> ChatReq
         model: model.into(),
         system: "You are helpful.".into(),
         messages,
-        tools,
+        tools: tools.into(),
         temperature: None,
         max_tokens: None,
         response_format: None,

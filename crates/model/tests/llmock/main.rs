@@ -12,6 +12,7 @@ use model::{
     error::{ModelError, Phase},
     models::Models,
     settings::ModelSettings,
+    tool_list::ToolList,
 };
 use protocol::{
     message::{FinishReason, Message},
@@ -47,7 +48,7 @@ fn request(provider: &str, text: &str) -> ChatRequest {
         model: "some-model".into(),
         system: "Be brief.".into(),
         messages: vec![Message::User { content: text.into() }],
-        tools: Vec::new(),
+        tools: ToolList::default(),
         temperature: None,
         max_tokens: None,
         response_format: None,
@@ -115,7 +116,7 @@ async fn text_and_tool_calls_and_usage_are_understood() {
             ]}]))
             .await;
         let mut asked = request(provider, "weather?");
-        asked.tools.push(weather());
+        asked.tools = [weather()].into_iter().collect();
         let response = ask(&models, asked.clone()).await.outcome.unwrap();
         assert_eq!(response.finish_reason, FinishReason::ToolCalls);
         assert_eq!(response.content, "Let me see.");

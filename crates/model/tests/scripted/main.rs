@@ -10,6 +10,7 @@ use model::{
     models::Models,
     scripted::{Gate, Reply, Scripted},
     settings::ModelSettings,
+    tool_list::ToolList,
 };
 use protocol::{
     message::{FinishReason, Message, Usage},
@@ -25,7 +26,7 @@ fn request(models: &Models, text: &str) -> ChatRequest {
         model: model.model,
         system: String::new(),
         messages: vec![Message::User { content: text.into() }],
-        tools: Vec::new(),
+        tools: ToolList::default(),
         temperature: None,
         max_tokens: None,
         response_format: None,

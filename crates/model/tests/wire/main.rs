@@ -14,6 +14,7 @@ use model::{
     limits::{CALL_ARGS_MAX_BYTES, CALLS_MAX, EVENT_MAX_BYTES, RESPONSE_MAX_BYTES, TEXT_MAX_BYTES},
     models::Models,
     settings::ModelSettings,
+    tool_list::ToolList,
 };
 use protocol::{
     id::{CallId, RunId},
@@ -53,7 +54,7 @@ fn request() -> ChatRequest {
         model: "m".into(),
         system: "Be brief.".into(),
         messages: vec![Message::User { content: "Hi there, how are you?".into() }],
-        tools: Vec::new(),
+        tools: ToolList::default(),
         temperature: None,
         max_tokens: None,
         response_format: None,
@@ -351,7 +352,7 @@ fn with_format(tools: bool) -> ChatRequest {
                         "additionalProperties": false});
     ChatRequest {
         response_format: serde_json::from_value(format).unwrap(),
-        tools: if tools { conversation().tools } else { Vec::new() },
+        tools: if tools { conversation().tools } else { ToolList::default() },
         ..request()
     }
 }
@@ -695,7 +696,8 @@ fn conversation() -> ChatRequest {
             effect: Effect::ReadOnly,
             approval: Approval::Never,
             source: ToolSource::Builtin,
-        }],
+        }]
+        .into(),
         temperature: Some(1.5),
         max_tokens: Some(50),
         response_format: None,
