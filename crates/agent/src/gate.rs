@@ -14,7 +14,6 @@ use model::{
     fallback::{ModelMark, mark},
     health::{ModelHealth, ModelStanding},
     models::Models,
-    tokens::estimate_request,
 };
 use protocol::name::{AgentId, OrgId};
 use store::{Store, breakers::Breaker, error::StoreError};
@@ -156,7 +155,7 @@ impl ModelGate {
         org: &OrgId,
     ) -> Option<Result<ChatResponse, ModelError>> {
         let model = ModelRef { provider: request.provider.clone(), model: request.model.clone() };
-        let tokens = estimate_request(&request);
+        let tokens = request.estimated_tokens();
         if let Some(turnstile) = self.turnstile(&model)
             && tokio::time::timeout(MODEL_WAIT_MAX, turnstile.pass(org, tokens)).await.is_err()
         {

@@ -613,7 +613,7 @@ mod tests {
             &[],
             expect![[r#"
             unknown key `model.providers.openai.api_kye` in `openintern.toml`
-            did you mean `api_key`? Known here: kind, base_url, api_key, default_model, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, max_attempts, backoff_ms, replay_reasoning"#]],
+            did you mean `api_key`? Known here: kind, base_url, api_key, default_model, first_byte_timeout_ms, idle_timeout_ms, total_timeout_ms, max_attempts, backoff_ms, replay_reasoning, limits"#]],
         );
         check_fault(
             "[mcp_servers.a]\ncommand = 'x'\nargz = []",

@@ -15,6 +15,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use crate::account::Account;
 use crate::error::{StartError, io_error};
@@ -25,6 +27,9 @@ const PASSABLE_FOLDER_MODE: u32 = 0o711;
 /// What means something to a shell inside double quotes.
 const UNFIT: &[u8] = b"\"$`\\\n\r";
 const LOG_TAIL_BYTES: u64 = 2_000;
+/// A process that starts another shares its locks with it until that one has become its own program.
+const LOCK_TRIES: u32 = 10;
+const LOCK_REST: Duration = Duration::from_millis(20);
 
 /// The data folder, locked for this process as long as the value lives.
 #[derive(Debug)]
@@ -156,7 +161,15 @@ fn lock(folder: &Path) -> Result<File, StartError> {
         .mode(0o600)
         .open(&path)
         .map_err(failed("open"))?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 1..LOCK_TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        thread::sleep(LOCK_REST);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();

@@ -165,7 +165,7 @@ mod tests {
         check(json!({"input": "a", "`, expected": 1}), "/`, expected");
         check(json!({"input": "a", "limits": {"max_steps": -1}}), "/limits/max_steps");
         check(json!({"input": "a", "limits": {"a~b": 1}}), "/limits/a~0b");
-        check(json!({"input": "a", "session_key": "a b"}), "/session_key");
+        check(json!({"input": "a", "session_key": "a\tb"}), "/session_key");
         check(json!({"input": "a", "limits": [1]}), "/limits");
         check(json!(["a"]), "");
     }

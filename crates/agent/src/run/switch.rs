@@ -1,7 +1,7 @@
 //! Which model of its list a run asks: the one at hand as long as it answers, then the next. And the wait
 //! for a model that rests or for its provider's turn. The decision itself is `model::fallback`.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use model::{
     chat::ModelRef,
@@ -173,11 +173,7 @@ impl ActiveRun<'_> {
     }
 
     /// Waits for the provider's turn, where it has limits; says for how many tokens.
-    async fn take_turn(
-        &mut self,
-        tools: &ToolSet,
-        asking: &mut Asking,
-    ) -> Result<u64, StopReason> {
+    async fn take_turn(&mut self, tools: &ToolSet, asking: &mut Asking) -> Result<u64, StopReason> {
         let (gate, org) = (&self.runtime.gate, &self.claim.scope.org_id);
         let Some(turnstile) = gate.turnstile(&self.model) else { return Ok(0) };
         let tokens = self.request(tools).estimated_tokens();

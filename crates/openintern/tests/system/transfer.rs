@@ -117,7 +117,7 @@ fn bad_lines(dev: &Dev) {
     check(&after(r#"{"type":"core","text":"a","colour":"red"}"#), "line 4: /colour ");
     check(&after(r#"{"type":"core","text":"a\u0000"}"#), "line 4: /text ");
     check(&after("not json"), "line 4: is not JSON");
-    check(&after(r#"{"type":"core","text":"a"} {"#), "line 4: is not JSON");
+    check(&after(r#"{"type":"core","text":"a"} {"#), "line 4: goes on behind the end of the JSON");
     check("[]", "line 1: must be a JSON object");
     answer(of(dev, "third", &["memory", "import", "/nowhere.jsonl"])).expect(2);
     answer(of(dev, "third", &["memory", "import", "/"])).expect(2);
