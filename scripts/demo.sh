@@ -36,7 +36,7 @@ cat >"$workspace/notes.md" <<'NOTES'
 - 待办：发布会的签到表
 NOTES
 
-"$openintern" embedder install --from "$PWD/.cache/embedder" --data-dir "$folder" >/dev/null 2>&1
+"$openintern" embedder install --from "$PWD/.cache/embedder" --data-dir "$folder" >/dev/null
 
 own_server "$openintern" --data-dir "$folder"
 AGENT_API_URL=$url

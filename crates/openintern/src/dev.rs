@@ -209,11 +209,7 @@ fn say_addresses(address: SocketAddr, auth: AuthMode) {
     let faint = |text: &str| styled(FAINT, text);
     say("");
     say(&format!("  {}  http://{address}", faint("web UI ")));
-    say(&format!(
-        "  {}  http://{address}/api      {} http://{address}/docs",
-        faint("API    "),
-        faint("reference")
-    ));
+    say(&format!("  {}  http://{address}/docs", faint("API    ")));
     say(&format!("  {}  {scope} {}", faint("scope  "), faint(how)));
     say("");
     say("Press Ctrl-C to stop.");

@@ -153,7 +153,11 @@ async fn database(config: &Config) -> (Check, Option<Inspection>) {
             }
         }
         Err(StartError::InUse { data_dir, .. }) => {
-            Check::good("database", format!("embedded, in use in {}", data_dir.display()))
+            let found = format!(
+                "embedded, in use in {}; not looked at, nor what nodes keep in it of models",
+                data_dir.display()
+            );
+            Check::good("database", found)
         }
         Err(error) => {
             let failure = Failure::from_error(Exit::Failed, &error);

@@ -85,9 +85,37 @@ impl fmt::Display for DecodeError<'_> {
             Self::UnknownVariant { variant, known } => {
                 write!(f, "must be one of `{}`, not `{variant}`", known.join("`, `"))
             }
-            Self::UnexpectedText { message, .. } | Self::Other(message) => f.write_str(message),
+            Self::UnexpectedText { message, .. } | Self::Other(message) => {
+                match wrong_type(message) {
+                    Some((given, expected)) => write!(f, "must be {expected}, not {given}"),
+                    None => f.write_str(message),
+                }
+            }
         }
     }
+}
+
+/// What was given and what should have been, in the words of JSON.
+fn wrong_type(message: &str) -> Option<(&str, &str)> {
+    let start = ["invalid type: ", "invalid value: "];
+    let rest = start.iter().find_map(|start| message.strip_prefix(start))?;
+    let (given, expected) = rest.rsplit_once(", expected ")?;
+    let kinds = ["string ", "integer ", "floating point ", "boolean "];
+    let given = match given {
+        "sequence" => "a list",
+        "map" => "an object",
+        _ => kinds.iter().find_map(|kind| given.strip_prefix(kind)).unwrap_or(given),
+    };
+    let expected = match expected {
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        _ if expected.starts_with("struct ") => "an object",
+        _ => expected,
+    };
+    Some((given, expected))
 }
 
 /// Splits ``x`, expected one of `a`, `b``. What was given may look like the end of it, so the last
@@ -146,7 +174,12 @@ mod tests {
         );
         check::<Empty>(json!({"a": 1}), Some("a"), "is not a known field; there are none here");
         check::<Choice>(json!("up"), None, "must be one of `left`, `right`, `both`, not `up`");
-        check::<u32>(json!("a"), None, "invalid type: string \"a\", expected u32");
+        check::<u32>(json!("a"), None, "must be a whole number from 0 on, not \"a\"");
+        check::<Vec<u32>>(json!("a"), None, "must be a list, not \"a\"");
+        check::<Pair>(json!("a"), None, "must be an object, not \"a\"");
+        check::<String>(json!([1]), None, "must be a string, not a list");
+        check::<f64>(json!({}), None, "must be a number, not an object");
+        check::<u32>(json!(-1), None, "must be a whole number from 0 on, not `-1`");
     }
 
     #[test]
