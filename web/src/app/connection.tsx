@@ -1,6 +1,7 @@
 // How the live connections of this tab stand: a banner when one has been away for a second, and for a
 // moment when it is back.
 
+import { clsx } from "clsx";
 import { CircleCheck, WifiOff } from "lucide-react";
 import { useEffect, useState, useSyncExternalStore } from "react";
 import { useWords } from "~/i18n";
@@ -8,7 +9,6 @@ import { currentLinks, onLinks, retryNow } from "~/live/follow";
 import type { Link } from "~/live/frames";
 import { Badge, type Tone } from "~/ui/badge";
 import { Button } from "~/ui/button";
-import { cx } from "~/ui/class-names";
 
 const PATIENCE_MS = 1_000;
 const RECOVERED_MS = 4_000;
@@ -40,7 +40,7 @@ export function ConnectionBanner() {
     <div role="status">
       {shown.kind !== "none" && (
         <div
-          className={cx(
+          className={clsx(
             "flex h-9 items-center gap-3 border-b border-line px-4 text-sm",
             isDown ? "bg-warn-soft text-warn" : "bg-ok-soft text-ok",
           )}

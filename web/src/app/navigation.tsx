@@ -1,9 +1,9 @@
 import { Link } from "@tanstack/react-router";
+import { clsx } from "clsx";
 import { PanelLeft } from "lucide-react";
 import { useWords } from "~/i18n";
 import { prefer, usePreferences } from "~/preferences";
 import { IconButton } from "~/ui/button";
-import { cx } from "~/ui/class-names";
 import { useIdentity } from "./identity";
 import { PLACES } from "./nav-items";
 
@@ -27,7 +27,7 @@ export function Navigation({ isOpen, onClose }: Props) {
       )}
       <nav
         aria-label={t("nav")}
-        className={cx(
+        className={clsx(
           "flex flex-col gap-0.5 overflow-y-auto border-r border-line bg-panel p-2",
           isNarrow ? "w-14" : "w-14 xl:w-[216px]",
           "max-md:fixed max-md:top-12 max-md:bottom-0 max-md:left-0 max-md:z-40 max-md:w-[240px]",
@@ -44,7 +44,7 @@ export function Navigation({ isOpen, onClose }: Props) {
             className="flex h-8 shrink-0 items-center gap-2.5 rounded-control px-3 text-sm text-muted hover:bg-hover hover:text-text data-[status=active]:bg-soft data-[status=active]:font-medium data-[status=active]:text-accent"
           >
             <Icon size={16} aria-hidden className="shrink-0" />
-            <span className={cx("truncate", isNarrow ? "md:sr-only" : "md:max-xl:sr-only")}>
+            <span className={clsx("truncate", isNarrow ? "md:sr-only" : "md:max-xl:sr-only")}>
               {t(name)}
             </span>
           </Link>

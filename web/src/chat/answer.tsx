@@ -1,6 +1,7 @@
 // The parts of an answer, in order.
 
 import { Link } from "@tanstack/react-router";
+import { clsx } from "clsx";
 import { Brain, ChevronRight, CircleAlert, TriangleAlert, Wrench } from "lucide-react";
 import { lazy, Suspense, useState } from "react";
 import type { Hit } from "~/api/types";
@@ -8,7 +9,6 @@ import { patient } from "~/app/patient";
 import { useWords } from "~/i18n";
 import { warningName } from "~/run/warnings";
 import { Button } from "~/ui/button";
-import { cx } from "~/ui/class-names";
 import { JsonView } from "~/ui/json-view";
 import { Elapsed } from "~/ui/time";
 import type { Part, ToolUse } from "./parts";
@@ -118,12 +118,12 @@ function Chip({ deed, isOpen, onToggle }: ChipProps) {
       type="button"
       aria-expanded={isOpen}
       onClick={onToggle}
-      className={cx(
-        "inline-flex h-7 max-w-full items-center gap-1.5 rounded-control border border-line bg-panel px-2 text-meta text-muted hover:bg-hover aria-expanded:border-control",
-        isError && "text-err",
+      className={clsx(
+        "inline-flex h-7 max-w-full items-center gap-1.5 rounded-control border border-line bg-panel px-2 text-meta hover:bg-hover aria-expanded:border-control",
+        isError ? "text-err" : "text-muted",
       )}
     >
-      <Icon size={13} aria-hidden className={cx(ms === undefined && "animate-breathe")} />
+      <Icon size={13} aria-hidden className={clsx(ms === undefined && "animate-breathe")} />
       {isRecall ? (
         t("chat.recalled", { n: deed.hits.length })
       ) : (
@@ -135,7 +135,7 @@ function Chip({ deed, isOpen, onToggle }: ChipProps) {
       ) : (
         <Elapsed since={(deed as ToolUse).startedAt} />
       )}
-      <ChevronRight size={12} aria-hidden className={cx(isOpen && "rotate-90")} />
+      <ChevronRight size={12} aria-hidden className={clsx(isOpen && "rotate-90")} />
     </button>
   );
 }

@@ -2,11 +2,11 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { clsx } from "clsx";
 import { contextQuery } from "~/api/queries";
 import type { Run } from "~/api/types";
 import { useWords } from "~/i18n";
 import { roomOf } from "~/run/context/words";
-import { cx } from "~/ui/class-names";
 
 /** From here on the next messages will make the runtime summarise, and then very soon. */
 const FULL = 0.75;
@@ -33,7 +33,7 @@ function Meter({ run }: { run: Run }) {
       search={{ tab: "context", step: run.step_count }}
       title={t("chat.context.hint")}
       aria-label={t("chat.context", { ...said, share: format.share(share) })}
-      className={cx("flex items-center gap-1.5 rounded-control tabular hover:underline", look)}
+      className={clsx("flex items-center gap-1.5 rounded-control tabular hover:underline", look)}
     >
       <svg aria-hidden viewBox="0 0 16 16" className="size-3.5 -rotate-90">
         <circle cx="8" cy="8" r="6" fill="none" strokeWidth="3" className="stroke-line" />

@@ -32,7 +32,7 @@ export function Figures({ left, right, label }: { left: Took; right: Took; label
         />
         <tbody>
           {(Object.keys(NAMES) as Figure[]).map((figure) => (
-            <Row key={figure} className="h-8">
+            <Row key={figure} dense>
               <th scope="row" className="px-3 pl-4 text-left font-normal">
                 {t(NAMES[figure])}
               </th>

@@ -1,12 +1,12 @@
 // One step of two runs: what it said and called on either side.
 
+import { clsx } from "clsx";
 import { ChevronRight } from "lucide-react";
 import { lazy, Suspense } from "react";
 import type { Run } from "~/api/types";
 import { patient } from "~/app/patient";
 import { useWords } from "~/i18n";
 import { Badge, Figure, type Tone } from "~/ui/badge";
-import { cx } from "~/ui/class-names";
 import { COLUMNS, PlainPair, type PlainPairProps } from "./plain-pair";
 import type { Call, Pair, Step } from "./steps";
 
@@ -33,7 +33,7 @@ export function StepPair({ pair, runs, isOpen, onToggle }: Props) {
           onClick={onToggle}
           className="flex min-h-10 w-full items-center gap-2.5 rounded-card px-3 text-left text-sm font-medium hover:bg-hover"
         >
-          <ChevronRight size={14} aria-hidden className={cx(isOpen && "rotate-90")} />
+          <ChevronRight size={14} aria-hidden className={clsx(isOpen && "rotate-90")} />
           {t("span.step", { n: step })}
           <Badge tone={TONES[kind]}>{t(`compare.${kind}.step`)}</Badge>
           <span className="truncate font-mono text-meta font-normal text-muted">
@@ -42,7 +42,7 @@ export function StepPair({ pair, runs, isOpen, onToggle }: Props) {
         </button>
       </h3>
       {isOpen && (
-        <div className={cx(COLUMNS, "border-t border-line px-3 py-3")}>
+        <div className={clsx(COLUMNS, "border-t border-line px-3 py-3")}>
           <About step={left} number={step} run={runs[0]} />
           <About step={right} number={step} run={runs[1]} />
           {left && right && <Both left={left} right={right} />}
@@ -123,7 +123,7 @@ function CallHead({ call }: { call: Call | undefined }) {
   if (!call) return <p aria-hidden />;
   return (
     <p className="mt-1 flex items-center gap-2 text-meta text-muted">
-      <code className={cx("truncate font-mono", call.result?.isError && "text-err")}>
+      <code className={clsx("truncate font-mono", call.result?.isError && "text-err")}>
         {call.name}
       </code>
       {call.result && <span className="tabular">{format.duration(call.result.ms)}</span>}
@@ -143,7 +143,7 @@ function wordsOf(call: Call | undefined): string {
 /** A step that only one of the runs has, on its side. */
 function Alone({ step, at }: { step: Step; at: "left" | "right" }) {
   return (
-    <div className={cx("grid gap-2", at === "right" && "md:col-start-2")}>
+    <div className={clsx("grid gap-2", at === "right" && "md:col-start-2")}>
       {step.text && <Words>{step.text}</Words>}
       {step.calls.map((call) => (
         <div key={call.id} className="grid gap-2">

@@ -70,7 +70,7 @@ function NodeTable({ nodes }: { nodes: Node[] }) {
             <Cell align="right" quiet>
               <Ago at={node.started_at} />
             </Cell>
-            <Cell align="right" quiet className={node.is_alive ? "" : "text-err"}>
+            <Cell align="right" quiet={node.is_alive} className={node.is_alive ? "" : "text-err"}>
               <Ago at={node.seen_at} />
             </Cell>
           </Row>

@@ -1,5 +1,5 @@
+import { clsx } from "clsx";
 import type { ReactNode } from "react";
-import { cx } from "./class-names";
 
 export type Tone = "neutral" | "accent" | "ok" | "warn" | "err";
 
@@ -17,7 +17,7 @@ type Props = { tone?: Tone; dot?: boolean | "live"; className?: string; children
 export function Badge({ tone = "neutral", dot, className, children }: Props) {
   return (
     <span
-      className={cx(
+      className={clsx(
         "inline-flex h-5 shrink-0 items-center gap-1.5 rounded-full px-2 text-meta font-medium whitespace-nowrap",
         TONES[tone],
         className,
@@ -26,7 +26,7 @@ export function Badge({ tone = "neutral", dot, className, children }: Props) {
       {dot && (
         <span
           aria-hidden
-          className={cx("size-1.5 rounded-full bg-current", dot === "live" && "animate-breathe")}
+          className={clsx("size-1.5 rounded-full bg-current", dot === "live" && "animate-breathe")}
         />
       )}
       {children}

@@ -1,11 +1,11 @@
 // Windows over the page: in its middle, or at its side. Focus stays in them, Escape closes them.
 
+import { clsx } from "clsx";
 import { X } from "lucide-react";
 import * as Radix from "radix-ui/dialog";
 import type { ReactNode } from "react";
 import { useWords } from "~/i18n";
 import { IconButton } from "./button";
-import { cx } from "./class-names";
 
 type Props = {
   title: string;
@@ -24,7 +24,7 @@ export function Dialog({ title, description, onClose, side, children }: Props) {
         <Radix.Overlay className="fixed inset-0 z-40 bg-(--shade)" />
         <Radix.Content
           {...(description ? {} : { "aria-describedby": undefined })}
-          className={cx(
+          className={clsx(
             "fixed z-50 flex flex-col border-line bg-panel shadow-float outline-none",
             side
               ? "inset-y-0 right-0 w-[min(480px,100vw)] animate-slide border-l"

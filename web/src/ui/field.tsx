@@ -1,24 +1,19 @@
-// What text is typed and chosen in.
+// What text is typed and chosen in. What the classes are, `controls.css` says.
 
+import { clsx } from "clsx";
 import type { ComponentProps, ReactNode } from "react";
 import { useId } from "react";
-import { cx } from "./class-names";
-
-const FRAME =
-  "rounded-control border border-control bg-panel text-sm text-text placeholder:text-faint disabled:opacity-55";
 
 export function Input({ className, ...rest }: ComponentProps<"input">) {
-  return <input className={cx(FRAME, "h-8 w-full px-2.5", className)} {...rest} />;
+  return <input className={clsx("field field-line", className)} {...rest} />;
 }
 
 export function Textarea({ className, ...rest }: ComponentProps<"textarea">) {
-  return <textarea className={cx(FRAME, "w-full px-2.5 py-1.5", className)} {...rest} />;
+  return <textarea className={clsx("field field-text", className)} {...rest} />;
 }
 
 export function Select({ className, ...rest }: ComponentProps<"select">) {
-  return (
-    <select className={cx(FRAME, "chevron h-8 appearance-none pr-8 pl-2.5", className)} {...rest} />
-  );
+  return <select className={clsx("field field-choice", className)} {...rest} />;
 }
 
 type FieldProps = {
@@ -40,7 +35,7 @@ export function Field({ label, hint, error, children }: FieldProps) {
       </label>
       {children({ id, "aria-describedby": about })}
       {about && (
-        <p id={about} className={cx("text-meta", error ? "text-err" : "text-muted")}>
+        <p id={about} className={clsx("text-meta", error ? "text-err" : "text-muted")}>
           {error ?? hint}
         </p>
       )}

@@ -5,7 +5,6 @@ import { type ReactNode, useState } from "react";
 import { useWords } from "~/i18n";
 import { bytes } from "~/i18n/format";
 import { IconButton } from "./button";
-import { cx } from "./class-names";
 import { CopyButton } from "./copy";
 import { download } from "./download";
 
@@ -142,7 +141,7 @@ function LongText({ text, isWhole: wasWhole = false }: { text: string; isWhole?:
   const [isWhole, setWhole] = useState(wasWhole);
   const isCut = text.length > TEXT_MAX_CHARS && !isWhole;
   return (
-    <span className={cx("whitespace-pre-wrap wrap-any")}>
+    <span className="whitespace-pre-wrap wrap-any">
       {isCut ? text.slice(0, TEXT_MAX_CHARS) : text}
       {isCut && (
         <button

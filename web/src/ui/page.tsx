@@ -1,7 +1,7 @@
 // The frames that pages are made of.
 
+import { clsx } from "clsx";
 import type { ComponentProps, ReactNode } from "react";
-import { cx } from "./class-names";
 
 type PageProps = {
   title: string;
@@ -14,7 +14,9 @@ type PageProps = {
 export function Page({ title, actions, width = "full", children }: PageProps) {
   return (
     <div className="h-full overflow-y-auto">
-      <div className={cx("mx-auto px-6 py-5 max-sm:px-4", width === "reading" && "max-w-[940px]")}>
+      <div
+        className={clsx("mx-auto px-6 py-5 max-sm:px-4", width === "reading" && "max-w-[940px]")}
+      >
         <header className="mb-4 flex min-h-8 flex-wrap items-center gap-3">
           <h1 className="text-title font-semibold">{title}</h1>
           <div className="ml-auto flex flex-wrap items-center gap-2">{actions}</div>
@@ -27,7 +29,7 @@ export function Page({ title, actions, width = "full", children }: PageProps) {
 
 export function Card({ className, ...rest }: ComponentProps<"section">) {
   return (
-    <section className={cx("rounded-card border border-line bg-panel", className)} {...rest} />
+    <section className={clsx("rounded-card border border-line bg-panel", className)} {...rest} />
   );
 }
 

@@ -1,7 +1,6 @@
 // A field that searches once typing pauses, and never while an input method composes.
 
 import { useEffect, useRef, useState } from "react";
-import { cx } from "./class-names";
 import { Input } from "./field";
 
 const TYPING_MS = 250;
@@ -14,7 +13,7 @@ type Props = {
   className?: string;
 };
 
-export function SearchInput({ label, value, onChange, className }: Props) {
+export function SearchInput({ label, value, onChange, className = "w-[180px]" }: Props) {
   const [text, setText] = useState(value);
   const [isComposing, setComposing] = useState(false);
   const told = useRef(value);
@@ -45,7 +44,7 @@ export function SearchInput({ label, value, onChange, className }: Props) {
       onChange={(event) => setText(event.target.value)}
       onCompositionStart={() => setComposing(true)}
       onCompositionEnd={() => setComposing(false)}
-      className={cx("w-[180px]", className)}
+      className={className}
     />
   );
 }

@@ -1,11 +1,11 @@
 // What stands where there is nothing to show: while it comes, when there is none, when it failed.
 
+import { clsx } from "clsx";
 import { CircleAlert, Lock } from "lucide-react";
 import { type ReactNode, useEffect, useState } from "react";
 import { ApiError } from "~/api/error";
 import { useWords } from "~/i18n";
 import { Button } from "./button";
-import { cx } from "./class-names";
 import { CopyButton } from "./copy";
 
 /** Loading that is over at once shows nothing. */
@@ -13,7 +13,9 @@ const QUIET_MS = 150;
 const LONG_MS = 5_000;
 
 export function Skeleton({ className }: { className?: string }) {
-  return <div aria-hidden className={cx("animate-breathe rounded-control bg-sunken", className)} />;
+  return (
+    <div aria-hidden className={clsx("animate-breathe rounded-control bg-sunken", className)} />
+  );
 }
 
 /** Rows in the making, of the height that they will have. */
@@ -34,7 +36,7 @@ export function LoadingRows({ rows = 8, height = 40 }: { rows?: number; height?:
         Array.from({ length: rows }, (_, row) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: they are all alike
           <div key={row} className="flex items-center" style={{ height }}>
-            <Skeleton className={cx("h-3", row % 3 === 1 ? "w-2/3" : "w-11/12")} />
+            <Skeleton className={clsx("h-3", row % 3 === 1 ? "w-2/3" : "w-11/12")} />
           </div>
         ))}
       {elapsed === "long" && <p className="text-sm text-muted">{t("loading.long")}</p>}

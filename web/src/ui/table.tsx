@@ -1,7 +1,7 @@
-// Tables of rows 40 px high. They scroll sideways in their frame where the window is narrow.
+// Tables of rows 40 px high, 32 px where they are many. They scroll sideways in their frame where the window is narrow.
 
+import { clsx } from "clsx";
 import type { ComponentProps, ReactNode } from "react";
-import { cx } from "./class-names";
 
 export function Table({ label, children }: { label: string; children: ReactNode }) {
   return (
@@ -26,7 +26,7 @@ export function Head({ columns }: { columns: { name: string; align?: Align; widt
             key={name}
             scope="col"
             style={{ width }}
-            className={cx(
+            className={clsx(
               "border-b border-line px-3 font-medium whitespace-nowrap first:pl-4 last:pr-4",
               align === "right" ? "text-right" : "text-left",
             )}
@@ -39,10 +39,16 @@ export function Head({ columns }: { columns: { name: string; align?: Align; widt
   );
 }
 
-export function Row({ className, ...rest }: ComponentProps<"tr">) {
+type RowProps = ComponentProps<"tr"> & { dense?: boolean };
+
+export function Row({ dense, className, ...rest }: RowProps) {
   return (
     <tr
-      className={cx("h-10 border-b border-line last:border-b-0 hover:bg-hover", className)}
+      className={clsx(
+        "border-b border-line last:border-b-0 hover:bg-hover",
+        dense ? "h-8" : "h-10",
+        className,
+      )}
       {...rest}
     />
   );
@@ -53,7 +59,7 @@ type CellProps = ComponentProps<"td"> & { align?: Align; quiet?: boolean };
 export function Cell({ align = "left", quiet, className, ...rest }: CellProps) {
   return (
     <td
-      className={cx(
+      className={clsx(
         "px-3 first:pl-4 last:pr-4",
         align === "right" && "text-right tabular whitespace-nowrap",
         quiet && "text-muted",

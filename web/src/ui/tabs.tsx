@@ -1,9 +1,9 @@
 // Parts of a panel, one at a time, and places of a page as links.
 
 import { Link, type LinkProps } from "@tanstack/react-router";
+import { clsx } from "clsx";
 import * as Radix from "radix-ui/tabs";
 import type { ReactNode } from "react";
-import { cx } from "./class-names";
 
 const TAB =
   "relative h-9 px-0.5 text-sm text-muted hover:text-text data-[state=active]:font-medium data-[state=active]:text-text data-[state=active]:after:absolute data-[state=active]:after:inset-x-0 data-[state=active]:after:-bottom-px data-[state=active]:after:h-0.5 data-[state=active]:after:bg-accent";
@@ -49,7 +49,7 @@ export function LinkTabs({
           {...link}
           aria-current={id === active ? "page" : undefined}
           data-state={id === active ? "active" : undefined}
-          className={cx(TAB, "inline-flex items-center whitespace-nowrap")}
+          className={clsx(TAB, "inline-flex items-center whitespace-nowrap")}
         >
           {name}
         </Link>

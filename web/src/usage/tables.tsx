@@ -82,7 +82,7 @@ export function TableByTime({ name, per, rows, nameOf }: TimeProps) {
         />
         <tbody>
           {shown.map((row) => (
-            <Row key={`${row.at} ${row.name}`} className="h-8">
+            <Row key={`${row.at} ${row.name}`} dense>
               <Cell className="whitespace-nowrap tabular">
                 {row.at.slice(0, per === "hour" ? 16 : 10).replace("T", " ")}
               </Cell>

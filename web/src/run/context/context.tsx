@@ -3,12 +3,12 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
+import { clsx } from "clsx";
 import { useMemo, useRef, useState } from "react";
 import { contextQuery } from "~/api/queries";
 import type { ContextSegment, SegmentKind, StepContext } from "~/api/types";
 import { useWords } from "~/i18n";
 import { Figure } from "~/ui/badge";
-import { cx } from "~/ui/class-names";
 import { JsonView } from "~/ui/json-view";
 import { Empty, Failure, LoadingRows } from "~/ui/states";
 import { useIsSeen } from "~/ui/use-is-seen";
@@ -105,14 +105,14 @@ function Bar({ context, tall }: { context: StepContext | null; tall?: boolean })
   return (
     <span
       aria-hidden
-      className={cx("flex gap-px overflow-hidden rounded-badge bg-sunken", tall ? "h-4" : "h-2")}
+      className={clsx("flex gap-px overflow-hidden rounded-badge bg-sunken", tall ? "h-4" : "h-2")}
     >
       {segments.map(({ kind, ref, tokens }, place) => (
         <span
           // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a prompt stay where they are
           key={place}
           title={ref}
-          className={cx(FILLS[kind], kind !== "answer" && tokens > 0 && "min-w-0.5")}
+          className={clsx(FILLS[kind], kind !== "answer" && tokens > 0 && "min-w-0.5")}
           style={{ width: `${(tokens / room) * 100}%` }}
         />
       ))}
@@ -191,12 +191,12 @@ function Part({ segment, more, isOpen, onToggle }: PartProps) {
       onClick={onToggle}
       className="grid min-h-10 w-full grid-cols-[12px_minmax(120px,180px)_minmax(0,1fr)_72px_84px] items-center gap-3 px-1 text-left text-sm hover:bg-hover disabled:cursor-default disabled:hover:bg-transparent"
     >
-      <span aria-hidden className={cx("size-2.5 rounded-[3px]", FILLS[kind])} />
+      <span aria-hidden className={clsx("size-2.5 rounded-[3px]", FILLS[kind])} />
       <span>{t(`segment.${kind}`)}</span>
       <span className="truncate font-mono text-meta text-muted">{ref}</span>
       <span className="text-right text-meta text-muted tabular">
         {score != null ? score.toFixed(2) : ""}
-        {more ? <span className={cx(more > 0 && "text-warn")}> {signed(more)}</span> : null}
+        {more ? <span className={clsx(more > 0 && "text-warn")}> {signed(more)}</span> : null}
       </span>
       <span className="text-right tabular">{format.number(tokens)}</span>
     </button>
