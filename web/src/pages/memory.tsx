@@ -206,13 +206,15 @@ function Edit({ memory, onDone }: { memory: Memory; onDone: () => void }) {
 
 function Links({ id }: { id: string }) {
   const { t } = useWords();
-  const { data } = useQuery(memoryLinksQuery(id));
-  if (!data || data.links.length === 0) return null;
+  const { data, error, refetch } = useQuery(memoryLinksQuery(id));
+  const links = data?.links ?? [];
+  if (links.length === 0 && !error) return null;
   return (
     <section>
       <h2 className="mb-2 text-section font-semibold">{t("memory.links")}</h2>
+      {error && <Failure error={error} onRetry={() => refetch()} />}
       <ul className="grid gap-2">
-        {data.links.map((link) => {
+        {links.map((link) => {
           const isFrom = link.from === id;
           const other = isFrom ? link.to : link.from;
           return (
@@ -246,7 +248,7 @@ function FirstLine({ id }: { id: string }) {
 function Versions({ memory, mayWrite }: { memory: Memory; mayWrite: boolean }) {
   const { t } = useWords();
   const queries = useQueryClient();
-  const { data } = useQuery(memoryVersionsQuery(memory.id));
+  const { data, error, refetch } = useQuery(memoryVersionsQuery(memory.id));
   const restore = useMutation({
     mutationFn: (text: string) =>
       answered(
@@ -254,13 +256,15 @@ function Versions({ memory, mayWrite }: { memory: Memory; mayWrite: boolean }) {
       ),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["memories"] }),
   });
-  if (!data || data.versions.length === 0) return null;
+  const versions = data?.versions ?? [];
+  if (versions.length === 0 && !error) return null;
   return (
     <section>
       <h2 className="mb-2 text-section font-semibold">{t("memory.versions")}</h2>
+      {error && <Failure error={error} onRetry={() => refetch()} />}
       {restore.error && <Failure error={restore.error} />}
       <ol className="grid gap-3 border-l border-line pl-4">
-        {data.versions.map((version) => (
+        {versions.map((version) => (
           <li key={version.version}>
             <p className="flex items-center gap-2 text-meta text-muted">
               <span className="tabular">v{version.version}</span>

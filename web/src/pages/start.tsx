@@ -87,12 +87,16 @@ function AgentChoice({ agent }: { agent: string | undefined }) {
 
 function Recent() {
   const { t } = useWords();
-  const { data } = useInfiniteQuery({ ...sessionsQuery, enabled: useCan("runs:read") });
+  const { data, error, refetch } = useInfiniteQuery({
+    ...sessionsQuery,
+    enabled: useCan("runs:read"),
+  });
   const sessions = data?.pages[0]?.sessions.slice(0, RECENT) ?? [];
-  if (sessions.length === 0) return null;
+  if (sessions.length === 0 && !error) return null;
   return (
     <section>
       <h2 className="mb-1 text-sm font-medium text-muted">{t("start.recent")}</h2>
+      {error && <Failure error={error} onRetry={() => refetch()} />}
       <ul>
         {sessions.map((one) => (
           <li key={one.session_key}>

@@ -210,7 +210,11 @@ function Used({ asked, figure, rows, isCut }: UsedProps) {
 /** All of the time in a few figures. Percentiles do not add up: the server has them of the scope. */
 function Totals({ asked, rows }: { asked: UsageAsked; rows: UsageRow[] }) {
   const { t, format } = useWords();
-  const { data: summary } = useQuery({ ...runSummaryQuery(asked), enabled: !asked.isOfAll });
+  const {
+    data: summary,
+    error,
+    refetch,
+  } = useQuery({ ...runSummaryQuery(asked), enabled: !asked.isOfAll });
   const sum = sumOf(rows);
   const share = cachedShare(sum);
   const latency = (ms: number | null | undefined) => (ms == null ? "–" : format.duration(ms));
@@ -240,14 +244,17 @@ function Totals({ asked, rows }: { asked: UsageAsked; rows: UsageRow[] }) {
     ]);
   }
   return (
-    <div className="grid grid-cols-[repeat(auto-fit,minmax(150px,1fr))] gap-3">
-      {cards.map(([name, figure, hint]) => (
-        <Card key={name} className="p-4">
-          <p className="text-sm text-muted">{name}</p>
-          <p className="text-figure font-semibold tabular">{figure}</p>
-          <p className="text-meta text-faint">{hint}</p>
-        </Card>
-      ))}
-    </div>
+    <>
+      <div className="grid grid-cols-[repeat(auto-fit,minmax(150px,1fr))] gap-3">
+        {cards.map(([name, figure, hint]) => (
+          <Card key={name} className="p-4">
+            <p className="text-sm text-muted">{name}</p>
+            <p className="text-figure font-semibold tabular">{figure}</p>
+            <p className="text-meta text-faint">{hint}</p>
+          </Card>
+        ))}
+      </div>
+      {error && <Failure error={error} onRetry={() => refetch()} />}
+    </>
   );
 }
