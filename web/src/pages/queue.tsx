@@ -2,6 +2,7 @@
 
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
+import { clsx } from "clsx";
 import { useEffect, useState } from "react";
 import { healthQuery, queueQuery, runsQuery } from "~/api/queries";
 import { useCan } from "~/app/identity";
@@ -96,7 +97,7 @@ function Workers() {
           </p>
           <div aria-hidden className="mt-2 h-2 overflow-hidden rounded-full bg-sunken">
             <div
-              className="h-full min-w-0.5 bg-accent"
+              className={clsx("h-full bg-accent", workers.running > 0 && "min-w-0.5")}
               style={{ width: `${(workers.running / Math.max(1, workers.capacity)) * 100}%` }}
             />
           </div>

@@ -16,6 +16,12 @@ export function Sparkline({ values }: { values: number[] }) {
       preserveAspectRatio="none"
       className="mt-1 h-7 w-full"
     >
+      {/* The foot: there, too, before anything has been seen to change. */}
+      <path
+        d={`M0 ${HEIGHT - 1}H${WIDTH}`}
+        className="stroke-line"
+        vectorEffect="non-scaling-stroke"
+      />
       <polyline
         points={points.join(" ")}
         fill="none"
