@@ -2,7 +2,7 @@
 // finds, and nothing that the page's policy forbids.
 
 import { beforeAll, test } from "vitest";
-import { isClean, PATHS, settled, someRows, speak } from "./accessibility";
+import { isCleanInBoth, PATHS, someRows } from "./accessibility";
 import { LANGUAGES, visit, withBrowser } from "./visit";
 
 const USER = "user_axe_shown";
@@ -24,9 +24,5 @@ const turns = PATHS.map((path, place) => {
 test.each(turns)("%s, opened in %s, then in %s", async (path, first, second) => {
   const address = path.replace(/RUN|FORK|MEMORY/g, (name) => rows[name] ?? name);
   const visited = await visit(address, { language: first, user: USER });
-  await settled(visited);
-  await isClean(visited);
-  const other = await speak(visited, second);
-  await settled(other);
-  await isClean(other);
+  await isCleanInBoth(visited, second);
 });
