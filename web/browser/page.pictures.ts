@@ -7,7 +7,7 @@ import type { Page } from "playwright-core";
 import { describe, inject, test } from "vitest";
 import type { Language } from "~/preferences";
 import { settled } from "./accessibility";
-import { ask, finishedRun, LANGUAGES, type Visit, visit, withBrowser } from "./visit";
+import { ask, ended, finishedRun, LANGUAGES, type Visit, visit, withBrowser } from "./visit";
 
 withBrowser();
 
@@ -66,9 +66,10 @@ async function made(language: Language): Promise<Record<string, string>> {
   await finishedRun(address, user, { ...demo, input: question });
   const run = await finishedRun(address, user, { input: report, session_key: "s_notes" });
   await finishedRun(address, user, { input: "fail", session_key: "s_broken" });
-  await ask(address, user, `/api/runs/${run}/fork`, { from_step: 0 });
+  const fork = await ask(address, user, `/api/runs/${run}/fork`, { from_step: 0 });
+  await ended(address, user, fork.run_id);
   await ask(address, user, "/api/keys", { name: `ci ${user}`, rights: ["runs:read"] });
-  return { RUN: run, MEMORY: memories[0]! };
+  return { RUN: run, FORK: fork.run_id, MEMORY: memories[0]! };
 }
 
 const PAGES: [
@@ -101,6 +102,7 @@ const PAGES: [
   ],
   ["checkpoints", "/runs/RUN?tab=checkpoints"],
   ["events", "/runs/RUN?tab=events"],
+  ["compare", "/runs/RUN/compare/FORK"],
   ["memory", "/memory?q=QUERY"],
   ["memory-one", "/memory/MEMORY"],
   ["queue", "/queue"],
@@ -126,7 +128,7 @@ describe.each(LANGUAGES)("in %s", (language) => {
     const protocol = await context.newCDPSession(page);
     for (const [name, path, before] of PAGES.filter(([name]) => isAsked(name))) {
       await page.emulateMedia({ colorScheme: "light" });
-      await visited.go(path.replace(/RUN|MEMORY|QUERY/, (row) => rows[row] ?? row));
+      await visited.go(path.replace(/RUN|FORK|MEMORY|QUERY/g, (row) => rows[row] ?? row));
       await settled(visited);
       if (name !== "login") await page.getByTitle(visited.t("scope.hint")).waitFor();
       await page.evaluate(() => document.fonts.ready);

@@ -344,7 +344,7 @@ export const en = {
   "score.words": "Words",
   "score.vector": "Meaning",
   "score.importance": "importance",
-  "score.recency": "recency",
+  "score.recency": "Recency",
   "score.unfound": "not found",
   "score.words.hint": "How much of the question's words it has, rare words counting more",
   "score.vector.hint": "How near its meaning is to the question's (cosine)",
