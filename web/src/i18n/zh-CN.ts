@@ -216,7 +216,7 @@ export const zhCN: Dictionary = {
     one: "前 1 步两侧相同：沿用而来，没有重做。",
     other: "前 {n} 步两侧相同：沿用而来，没有重做。",
   },
-  "compare.versions": "同一轮对话的两个版本：从第 1 步起就不同。",
+  "compare.versions": "同一轮对话的两个版本：从第 1 步起各自运行。",
   "compare.unrelated": "两者没有分叉关系：按步骤编号比较。",
   "compare.identical": "没有差异。",
   "compare.took": "用量",
