@@ -70,9 +70,9 @@ impl ModelGate {
         self.turnstiles.get(&model.provider)
     }
 
-    /// Whether a model may be asked, without looking further.
-    pub(crate) fn standing(&self, model: &ModelRef) -> ModelStanding {
-        self.models.standing(model)
+    /// Whether an organisation may ask a model, without looking further.
+    pub(crate) fn standing(&self, model: &ModelRef, org: &OrgId) -> ModelStanding {
+        self.models.standing(model, org)
     }
 
     /// Returns when something may have changed in what is known of models.
@@ -82,8 +82,8 @@ impl ModelGate {
 
     /// The last look before a model is asked; takes the trial where one is due. Where it may not be
     /// asked: for how long not.
-    pub(crate) async fn enter(&self, model: &ModelRef) -> Result<(), Duration> {
-        match self.standing(model) {
+    pub(crate) async fn enter(&self, model: &ModelRef, org: &OrgId) -> Result<(), Duration> {
+        match self.standing(model, org) {
             ModelStanding::Well | ModelStanding::Doubtful => Ok(()),
             ModelStanding::Rests(left) | ModelStanding::OnTrial(left) => Err(left),
             ModelStanding::TrialDue => {
@@ -95,7 +95,7 @@ impl ModelGate {
                     }
                 };
                 self.know(model, kept);
-                match self.standing(model) {
+                match self.standing(model, org) {
                     ModelStanding::Well | ModelStanding::Doubtful => Ok(()),
                     ModelStanding::Rests(_)
                     | ModelStanding::OnTrial(_)
@@ -112,26 +112,28 @@ impl ModelGate {
     }
 
     /// An attempt failed: what that says of the model becomes known to all nodes.
-    pub(crate) async fn failed(&self, model: &ModelRef, error: &ModelError) {
+    pub(crate) async fn failed(&self, model: &ModelRef, org: &OrgId, error: &ModelError) {
         if !self.named.contains(&model.to_string()) {
             return;
         }
         let kept = match mark(error) {
             None => return,
-            Some(ModelMark::Alive) => return self.answered(model).await,
+            Some(ModelMark::Alive) => return self.answered(model, org).await,
             Some(ModelMark::Rest(wait)) => self.store.model_rests(&model.to_string(), wait).await,
             // It is known already; this attempt was under way.
-            Some(ModelMark::Failure) if matches!(self.standing(model), ModelStanding::Rests(_)) => {
+            Some(ModelMark::Failure)
+                if matches!(self.standing(model, org), ModelStanding::Rests(_)) =>
+            {
                 return;
             }
-            Some(ModelMark::Failure) => self.store.model_failed(&model.to_string()).await,
+            Some(ModelMark::Failure) => self.store.model_failed(&model.to_string(), org).await,
         };
         self.take(model, kept);
     }
 
     /// A model has answered: what was known against it is void.
-    pub(crate) async fn answered(&self, model: &ModelRef) {
-        match self.standing(model) {
+    pub(crate) async fn answered(&self, model: &ModelRef, org: &OrgId) {
+        match self.standing(model, org) {
             ModelStanding::Well | ModelStanding::Rests(_) => {}
             ModelStanding::Doubtful | ModelStanding::TrialDue | ModelStanding::OnTrial(_) => {
                 let kept = self.store.model_answered(&model.to_string()).await;
@@ -161,16 +163,16 @@ impl ModelGate {
         {
             return Some(Err(ModelError::Resting));
         }
-        if self.enter(&model).await.is_err() {
+        if self.enter(&model, org).await.is_err() {
             return Some(Err(ModelError::Resting));
         }
         let answer = self.models.whole_answer(request).await?;
         match &answer {
             Ok(response) => {
                 self.used(&model, tokens, response);
-                self.answered(&model).await;
+                self.answered(&model, org).await;
             }
-            Err(error) => self.failed(&model, error).await,
+            Err(error) => self.failed(&model, org, error).await,
         }
         Some(answer)
     }
@@ -191,10 +193,13 @@ impl ModelGate {
     }
 
     fn know(&self, model: &ModelRef, kept: Option<Breaker>) {
-        if let Some(Breaker { is_open: true, model, rests, .. }) = &kept
+        if let Some(Breaker { is_open: true, model, rests, only, .. }) = &kept
             && !rests.is_zero()
         {
-            tracing::warn!(%model, rests_s = rests.as_secs(), "a model failed too often; nobody asks it for a while");
+            tracing::warn!(
+                %model, rests_s = rests.as_secs(), only_org = only.as_deref(),
+                "a model failed too often; it is not asked for a while"
+            );
         }
         self.models.set_health(model, kept.map(health));
         self.changed.notify_waiters();
@@ -202,8 +207,8 @@ impl ModelGate {
 }
 
 fn health(kept: Breaker) -> ModelHealth {
-    let Breaker { model, is_open, rests, on_trial, .. } = kept;
-    ModelHealth { model, is_open, rests, on_trial }
+    let Breaker { model, is_open, rests, on_trial, only, .. } = kept;
+    ModelHealth { model, is_open, rests, on_trial, only }
 }
 
 /// A failure that is not written counts less than the run that it befell.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use protocol::name::OrgId;
 use tokio::time::Instant;
 
 use crate::chat::ModelRef;
@@ -23,6 +24,8 @@ pub struct ModelHealth {
     pub rests: Duration,
     /// Somebody asks it on trial, for so long at most.
     pub on_trial: Duration,
+    /// All of that is so for this organisation; none where it is so for all.
+    pub only: Option<String>,
 }
 
 /// Whether a model may be asked.
@@ -62,15 +65,19 @@ struct Known {
     is_open: bool,
     rests_until: Instant,
     on_trial_until: Instant,
+    only: Option<String>,
 }
 
 impl HealthView {
-    pub(crate) fn standing(&self, model: &ModelRef) -> ModelStanding {
+    pub(crate) fn standing(&self, model: &ModelRef, org: &OrgId) -> ModelStanding {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_empty() {
             return ModelStanding::Well;
         }
         let Some(known) = known.get(&model.to_string()) else { return ModelStanding::Well };
+        if known.only.as_deref().is_some_and(|only| only != org.as_str()) {
+            return ModelStanding::Well;
+        }
         let now = Instant::now();
         let rests = known.rests_until.saturating_duration_since(now);
         let on_trial = known.on_trial_until.saturating_duration_since(now);
@@ -82,7 +89,7 @@ impl HealthView {
         }
     }
 
-    /// Its breaker is open, and another attempt would be made behind the one that opened it.
+    /// Its breaker is open, for whomever, and another attempt would be made behind the one that opened it.
     pub(crate) fn is_open(&self, model: &ModelRef) -> bool {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = (!known.is_empty()).then(|| known.get(&model.to_string())).flatten();
@@ -112,6 +119,7 @@ impl Known {
             is_open: kept.is_open,
             rests_until: now + kept.rests,
             on_trial_until: now + kept.on_trial,
+            only: kept.only,
         };
         (kept.model, known)
     }
@@ -131,8 +139,10 @@ mod tests {
             is_open,
             rests: second * rests,
             on_trial: second * on_trial,
+            only: None,
         };
-        assert_eq!(health.standing(&model), ModelStanding::Well);
+        let org = OrgId::new("a").unwrap();
+        assert_eq!(health.standing(&model, &org), ModelStanding::Well);
         for (known, at_once, later) in [
             (kept(false, 0, 0), ModelStanding::Doubtful, ModelStanding::Doubtful),
             (kept(false, 3, 0), ModelStanding::Rests(second * 3), ModelStanding::Doubtful),
@@ -141,12 +151,15 @@ mod tests {
         ] {
             let is_cut_short = known.is_open && known.on_trial.is_zero();
             health.replace([known]);
-            assert_eq!(health.standing(&model), at_once);
+            assert_eq!(health.standing(&model, &org), at_once);
             assert_eq!(health.is_open(&model), is_cut_short);
             tokio::time::advance(second * 3).await;
-            assert_eq!(health.standing(&model), later);
+            assert_eq!(health.standing(&model, &org), later);
         }
+        health.replace([ModelHealth { only: Some("a".into()), ..kept(true, 3, 0) }]);
+        assert_eq!(health.standing(&model, &org), ModelStanding::Rests(second * 3));
+        assert_eq!(health.standing(&model, &OrgId::new("b").unwrap()), ModelStanding::Well);
         health.set(&model, None);
-        assert_eq!(health.standing(&model), ModelStanding::Well);
+        assert_eq!(health.standing(&model, &org), ModelStanding::Well);
     }
 }

@@ -13,6 +13,7 @@ use futures::{StreamExt, future::join_all, stream::BoxStream};
 use protocol::{
     message::{Replay, Usage},
     model_names::ModelNames,
+    name::OrgId,
     run::LlmConfig,
     tool::{TaughtModel, ToolInfo, ToolSource},
 };
@@ -346,8 +347,8 @@ impl Models {
     }
 
     /// Whether a model may be asked, as far as this process knows.
-    pub fn standing(&self, model: &ModelRef) -> ModelStanding {
-        self.registry.health.standing(model)
+    pub fn standing(&self, model: &ModelRef, org: &OrgId) -> ModelStanding {
+        self.registry.health.standing(model, org)
     }
 
     /// What is kept of one model; none where it is well.

@@ -274,6 +274,9 @@ create table model_breakers (
     -- Failures in a row since `counted_from`.
     failures int not null,
     counted_from timestamptz not null default clock_timestamp(),
+    -- Whose the first of them was, and how many were of others; null where all are to wait.
+    first_org text,
+    others int not null default 0,
     -- Nobody asks it before.
     rests_until timestamptz,
     -- Somebody asks it on trial; others wait until then.

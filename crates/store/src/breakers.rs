@@ -1,9 +1,11 @@
-//! Models that failed lately, for all nodes: whether one rests, and who asks it first behind that. What
-//! counts as a failure is not known here; a model that is well has no row.
+//! Models that failed lately, for all nodes: whether one rests, for whom, and who asks it first behind
+//! that. What counts as a failure is not known here; a model that is well has no row.
 
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row, postgres::PgRow};
+
+use protocol::name::OrgId;
 
 use crate::{
     error::StoreError,
@@ -13,6 +15,9 @@ use crate::{
 
 /// Failures without an answer between them, on all nodes, that open a model's breaker.
 pub const BREAKER_FAILURES: i32 = 10;
+/// So many of them must be of other organisations than the first: else it rests for that one alone,
+/// whose prompts may be what makes it fail.
+const FAILURES_OF_OTHERS: i32 = 3;
 /// The time within which they count.
 pub const BREAKER_WINDOW: Duration = Duration::from_secs(30);
 /// How long nobody asks a model whose breaker has opened.
@@ -35,12 +40,14 @@ pub struct Breaker {
     pub rests: Duration,
     /// For so long somebody may ask it on trial.
     pub on_trial: Duration,
+    /// All of that is so for this organisation; none where it is so for all.
+    pub only: Option<String>,
 }
 
 /// What every statement here returns of a row.
 macro_rules! kept {
     () => {
-        " model, failures,
+        " model, failures, case when failures > 0 and others < 3 then first_org end as only_org,
           greatest(extract(epoch from rests_until - clock_timestamp()), 0)::float8 as rests_s,
           greatest(extract(epoch from trial_until - clock_timestamp()), 0)::float8 as on_trial_s"
     };
@@ -60,33 +67,52 @@ impl Store {
     }
 
     /// A model failed. While it rests, nothing more is counted: those calls were under way.
-    pub async fn model_failed(&self, model: &str) -> Result<Option<Breaker>, StoreError> {
+    pub async fn model_failed(
+        &self,
+        model: &str,
+        org_id: &OrgId,
+    ) -> Result<Option<Breaker>, StoreError> {
         let query = sqlx::query(concat!(
-            "insert into model_breakers as b (model, failures) values ($1, 1)
+            "insert into model_breakers as b (model, failures, first_org) values ($1, 1, $5)
              on conflict (model) do update
-             set failures = case
-                     when b.failures >= $2 then b.failures
-                     when b.counted_from < clock_timestamp() - make_interval(secs => $3) then 1
-                     else b.failures + 1 end,
-                 counted_from = case
-                     when b.failures < $2
-                          and b.counted_from < clock_timestamp() - make_interval(secs => $3)
-                     then clock_timestamp() else b.counted_from end,
-                 -- It opens; or it was open, and its trial has failed.
-                 rests_until = case
-                     when b.failures >= $2 and b.rests_until <= clock_timestamp()
-                          or b.failures = $2 - 1
-                             and b.counted_from >= clock_timestamp() - make_interval(secs => $3)
-                     then clock_timestamp() + make_interval(secs => $4)
-                     else b.rests_until end,
-                 trial_until = null
+             set (failures, counted_from, first_org, others, rests_until, trial_until) = (
+                 select case when n.begins then 1 else least(b.failures + 1, $2) end,
+                        case when n.begins then clock_timestamp() else b.counted_from end,
+                        -- A pause that was asked for goes on for all.
+                        case when not n.begins then b.first_org
+                             when b.rests_until > clock_timestamp() then null else $5 end,
+                        n.others,
+                        case when n.opens then clock_timestamp() + make_interval(secs => $4)
+                             else b.rests_until end,
+                        case when n.is_other and n.others < $6 then b.trial_until end
+                 from (
+                     select f.begins, f.is_other,
+                            case when f.begins then 0 when f.is_other then b.others + 1
+                                 else b.others end as others,
+                            case when f.begins then false
+                                 when b.failures < $2 then b.failures = $2 - 1
+                                 -- One more organisation than the one that it rests for already;
+                                 -- or it was on trial, and that has failed.
+                                 when f.is_other then b.others = $6 - 1
+                                 else b.rests_until <= clock_timestamp() end as opens
+                     from (
+                         select b.failures = 0 or b.failures < $2
+                                    and b.counted_from
+                                        < clock_timestamp() - make_interval(secs => $3) as begins,
+                                b.first_org is not null and b.others < $6 and b.first_org <> $5
+                                    as is_other
+                     ) f
+                 ) n
+             )
              returning",
             kept!()
         ))
         .bind(model)
         .bind(BREAKER_FAILURES)
         .bind(BREAKER_WINDOW.as_secs_f64())
-        .bind(BREAKER_OPEN.as_secs_f64());
+        .bind(BREAKER_OPEN.as_secs_f64())
+        .bind(org_id.as_str())
+        .bind(FAILURES_OF_OTHERS);
         self.changed(query).await
     }
 
@@ -100,7 +126,8 @@ impl Store {
             "insert into model_breakers as b (model, failures, rests_until)
              values ($1, 0, clock_timestamp() + make_interval(secs => $2))
              on conflict (model) do update
-             set rests_until = greatest(b.rests_until, excluded.rests_until), trial_until = null
+             set rests_until = greatest(b.rests_until, excluded.rests_until), trial_until = null,
+                 first_org = null
              returning",
             kept!()
         ))
@@ -189,5 +216,6 @@ fn breaker(row: &PgRow) -> Result<Breaker, sqlx::Error> {
         is_open: failures >= BREAKER_FAILURES,
         rests: seconds("rests_s")?,
         on_trial: seconds("on_trial_s")?,
+        only: row.try_get("only_org")?,
     })
 }

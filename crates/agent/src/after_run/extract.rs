@@ -19,7 +19,7 @@ const TASK_MAX_CHARS: usize = 200;
 const SENTENCE_MAX_WIDTH: usize = 400;
 /// How much of a task or an answer is looked at, in bytes.
 const LOOKED_AT_MAX_BYTES: usize = 16 * 1024;
-/// Words of task and answer together that must be new.
+/// Words of task and answer together that must be new; of a task alone, that it must have.
 const NEWS_MIN: usize = 3;
 /// The marks before an item of a list, and before a quotation.
 const MARKS: [&str; 4] = ["- ", "* ", "• ", "> "];
@@ -66,8 +66,8 @@ impl KnownTexts {
     }
 }
 
-/// The memory of a run: sentences of its task and its answer. None where the answer says nothing
-/// that was not known.
+/// The memory of a run: sentences of its task and its answer. Where the answer says nothing new
+/// ("Noted."), what the task tells; none where that is known, too, or is a question.
 pub(super) fn extract(task: &str, answer: &str, known: &KnownTexts) -> Option<String> {
     let says = |one: &Sentence<'_>| !Gist::of(one.text).is_within(&COURTESY);
     let task: Vec<_> = plain_sentences(task).into_iter().filter(says).collect();
@@ -76,10 +76,15 @@ pub(super) fn extract(task: &str, answer: &str, known: &KnownTexts) -> Option<St
         .filter(|one| says(one) && known.lacks(one.text))
         .collect();
     // What answers a greeting is one.
-    if task.is_empty() || answer.is_empty() {
+    if task.is_empty() {
         return None;
     }
-    let new: Vec<_> = task.iter().copied().filter(|one| known.lacks(one.text)).collect();
+    let mut new: Vec<_> = task.iter().copied().filter(|one| known.lacks(one.text)).collect();
+    if answer.is_empty() {
+        new.retain(|one| !is_question(one.text));
+        let told = fitting(&new, TEXT_MAX_CHARS);
+        return (Gist::of(&told).news_count(&[]) >= NEWS_MIN).then_some(told);
+    }
     let news = [fitting(&new, TASK_MAX_CHARS), fitting(&answer, TEXT_MAX_CHARS)].join("\n");
     if Gist::of(&news).news_count(&known.gists) < NEWS_MIN {
         return None;
@@ -89,6 +94,11 @@ pub(super) fn extract(task: &str, answer: &str, known: &KnownTexts) -> Option<St
     let asked = fitting(&task, TASK_MAX_CHARS);
     let answered = fitting(&answer, TEXT_MAX_CHARS - asked.chars().count() - 1);
     Some(format!("{asked}\n{answered}").trim().to_owned())
+}
+
+fn is_question(text: &str) -> bool {
+    let end = text.trim_end_matches(['”', '’', '"', '\'', ' ']);
+    end.ends_with(['?', '？']) || end.trim_end_matches(['。', '.']).ends_with(['吗', '呢'])
 }
 
 /// A sentence, and the line that it stands in.
@@ -301,6 +311,25 @@ mod tests {
                 The museum opens at nine."#]],
         );
         check("…", "```\ncode\n```", &[], expect!["nothing"]);
+    }
+
+    #[test]
+    fn what_a_task_tells_is_kept_whatever_the_answer_is() {
+        check(
+            "My customer number is 4711 and my car is a red Volvo. Is that all right?",
+            "Noted.",
+            &[],
+            expect!["My customer number is 4711 and my car is a red Volvo."],
+        );
+        check(
+            "The code of room 13 is 9921.",
+            "OK, I have written that down for you.",
+            &["The code of room 12 is 4711.\nOK, I have written that down for you."],
+            expect!["The code of room 13 is 9921."],
+        );
+        check("车位号是十五，在地下二层。", "好的。", &[], expect!["车位号是十五，在地下二层。"]);
+        check("我的车停在哪里呢？", "好的。", &[], expect!["nothing"]);
+        check("Where did I leave the red Volvo?", "Noted.", &[], expect!["nothing"]);
     }
 
     #[test]

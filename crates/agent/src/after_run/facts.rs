@@ -12,6 +12,7 @@ use model::{
 };
 use protocol::{
     message::{Message, Usage},
+    name::OrgId,
     run::{RunError, RunLimits},
 };
 use serde_json::json;
@@ -102,7 +103,7 @@ async fn ask(
     let parts = &runtime.parts;
     let agent = parts.agents.get(&run.agent_id).cloned().unwrap_or_default();
     let list = parts.models.resolve(run.llm_config.as_ref(), agent.model.as_ref())?;
-    let model = first_ready(&runtime.gate, &list);
+    let model = first_ready(&runtime.gate, &list, &run.scope.org_id);
     let limits = agent.limits().lowered_by(run.limits.unwrap_or_default());
     let zone = agent.zone(run.timezone.as_ref(), &parts.zone);
     let today = zone.at(run.ended_at).date();
@@ -162,8 +163,8 @@ async fn settle(
 }
 
 /// The first model that may be asked, or the first.
-fn first_ready<'a>(gate: &ModelGate, list: &'a ModelList) -> &'a ModelRef {
-    let is_ready = |model: &&ModelRef| gate.standing(model).may_be_asked();
+fn first_ready<'a>(gate: &ModelGate, list: &'a ModelList, org: &OrgId) -> &'a ModelRef {
+    let is_ready = |model: &&ModelRef| gate.standing(model, org).may_be_asked();
     list.iter().find(is_ready).unwrap_or(&list.first)
 }
 

@@ -412,7 +412,7 @@ impl ActiveRun<'_> {
                         has_said = false;
                         self.recorder.void_text(step);
                     }
-                    runtime.gate.failed(&self.model, &error).await;
+                    runtime.gate.failed(&self.model, &self.claim.scope.org_id, &error).await;
                     if self.is_given_up(&error, asking) {
                         return Ok(Asked::Failed { error, has_said });
                     }
@@ -427,12 +427,12 @@ impl ActiveRun<'_> {
                 }
                 Some(Ok(ChatEvent::Done(response))) => {
                     self.recorder.end_text(step);
-                    runtime.gate.answered(&self.model).await;
+                    runtime.gate.answered(&self.model, &self.claim.scope.org_id).await;
                     return Ok(Asked::Answered(response));
                 }
                 Some(Err(error)) => {
                     self.recorder.cut_delta(step);
-                    runtime.gate.failed(&self.model, &error).await;
+                    runtime.gate.failed(&self.model, &self.claim.scope.org_id, &error).await;
                     return Ok(Asked::Failed { error, has_said });
                 }
                 None => {

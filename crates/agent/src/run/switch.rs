@@ -22,6 +22,10 @@ use super::{active::ActiveRun, stop::StopReason};
 /// A wait that lasts longer is told in a warning.
 const QUIET_WAIT: Duration = Duration::from_secs(1);
 
+/// A call that a model began to rest under is made so often again: what fails each time it is tried may
+/// be at fault itself.
+const RESTS_MAX: u32 = 3;
+
 /// How soon a run that waits for one of several models looks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -32,6 +36,8 @@ pub(super) struct Asking {
     tried: Vec<ModelRef>,
     /// Why the one at hand is among them, while another that rests is waited for.
     failed: Option<ModelError>,
+    /// How often it was given up because the model began to rest.
+    rests: u32,
     /// How long it has waited.
     waited: Duration,
     has_told: bool,
@@ -44,7 +50,8 @@ impl ActiveRun<'_> {
         let before = self.state.model.as_deref();
         let gone_on = list.iter().find(|model| before == Some(model.to_string().as_str()));
         let gate = &self.runtime.gate;
-        let ready = || list.iter().find(|model| gate.standing(model).may_be_asked());
+        let org = &self.claim.scope.org_id;
+        let ready = || list.iter().find(|model| gate.standing(model, org).may_be_asked());
         self.model = gone_on.or_else(ready).unwrap_or(&list.first).clone();
         self.state.model = (!list.others.is_empty()).then(|| self.model.to_string());
         self.models = list;
@@ -60,17 +67,18 @@ impl ActiveRun<'_> {
         let gate = &self.runtime.gate;
         loop {
             let failed = asking.failed.clone();
-            let rests = match (&failed, gate.standing(&self.model).rests()) {
-                (Some(_), _) => LOOK_AGAIN,
-                (None, Some(left)) => left,
-                (None, None) => {
-                    let tokens = self.take_turn(tools, asking).await?;
-                    match gate.enter(&self.model).await {
-                        Ok(()) => return Ok(tokens),
-                        Err(left) => left,
+            let rests =
+                match (&failed, gate.standing(&self.model, &self.claim.scope.org_id).rests()) {
+                    (Some(_), _) => LOOK_AGAIN,
+                    (None, Some(left)) => left,
+                    (None, None) => {
+                        let tokens = self.take_turn(tools, asking).await?;
+                        match gate.enter(&self.model, &self.claim.scope.org_id).await {
+                            Ok(()) => return Ok(tokens),
+                            Err(left) => left,
+                        }
                     }
-                }
-            };
+                };
             let trouble = failed.as_ref().map_or(Trouble::Rests(rests), Trouble::Failed);
             match fallback(trouble, self.others(asking)) {
                 Fallback::Switch(reason) => {
@@ -93,10 +101,14 @@ impl ActiveRun<'_> {
     /// What is done about a failed call.
     pub(super) fn fallback(&self, error: &ModelError, asking: &mut Asking) -> Fallback {
         let fallback = fallback(Trouble::Failed(error), self.others(asking));
-        if fallback == Fallback::Wait && *error != ModelError::Resting {
+        if fallback != Fallback::Wait {
+            return fallback;
+        }
+        if *error != ModelError::Resting {
             asking.failed = Some(error.clone());
         }
-        fallback
+        asking.rests += 1;
+        if asking.rests > RESTS_MAX { Fallback::Fail } else { Fallback::Wait }
     }
 
     /// Whether the run had better go to another model now than wait for the next attempt.
@@ -105,7 +117,7 @@ impl ActiveRun<'_> {
         if matches!(error, ModelError::Timeout { .. }) && others.ready {
             return true; // Silence has cost enough.
         }
-        let rests = self.runtime.gate.standing(&self.model).rests();
+        let rests = self.runtime.gate.standing(&self.model, &self.claim.scope.org_id).rests();
         let next = rests.map(|left| fallback(Trouble::Rests(left), others));
         matches!(next, Some(Fallback::Switch(_)))
     }
@@ -153,8 +165,8 @@ impl ActiveRun<'_> {
 
     /// The models that may be asked instead, in their order.
     fn candidates<'a>(&'a self, asking: &'a Asking) -> impl Iterator<Item = &'a ModelRef> {
-        let gate = &self.runtime.gate;
-        self.untried(asking).filter(|model| gate.standing(model).may_be_asked())
+        let (gate, org) = (&self.runtime.gate, &self.claim.scope.org_id);
+        self.untried(asking).filter(|model| gate.standing(model, org).may_be_asked())
     }
 
     fn untried<'a>(&'a self, asking: &'a Asking) -> impl Iterator<Item = &'a ModelRef> {

@@ -489,3 +489,29 @@ impl Schedule {
         (self.failed.load(Ordering::SeqCst), self.late.load(Ordering::SeqCst))
     }
 }
+
+/// A prompt may be what makes a model fail. The run that asks on trial again and again comes to an end.
+#[tokio::test]
+async fn a_run_under_which_its_model_rests_each_time_fails() {
+    let script = Scripted::new(|_| down());
+    let world = World::new(script.clone()).await;
+    for _ in 0..BREAKER_FAILURES {
+        world.store.model_failed("scripted/script", &world.scope.org_id).await.unwrap();
+    }
+    let worker = world.worker();
+    let run_id = world.create(&CreateRun::new("x")).await;
+    let run = tokio::select! {
+        run = world.ended(run_id) => run,
+        () = async {
+            let mut changes = world.store.watch_breakers();
+            loop {
+                world.end_rests().await;
+                changes.woken().await;
+            }
+        } => unreachable!(),
+    };
+    worker.stop(PATIENCE).await;
+    assert_eq!(run.status, RunStatus::Failed);
+    assert_eq!(run.error.unwrap().code, RunErrorCode::ModelError);
+    assert_eq!(script.requests().len(), 4, "asked on trial, and three times again");
+}

@@ -58,7 +58,7 @@ pub(super) async fn checks(config: &Config, models: &Models) -> Vec<Check> {
 
 /// A model that failed lately, on whichever node.
 pub(super) fn breaker(kept: &Breaker) -> Check {
-    let Breaker { model, failures, is_open, rests, on_trial } = kept;
+    let Breaker { model, failures, is_open, rests, on_trial, only } = kept;
     let fix = "see what its provider says in the warnings of runs; it is asked again by itself";
     let state = match (is_open, rests.is_zero(), on_trial.is_zero()) {
         (_, false, _) => format!("it rests for {} s", rests.as_secs_f64().ceil()),
@@ -67,7 +67,9 @@ pub(super) fn breaker(kept: &Breaker) -> Check {
         (false, true, _) => "it is asked as before".to_owned(),
     };
     let failures = counted(u64::from(*failures), "failure");
-    Check::odd("model", format!("{model}: {failures} in a row; {state}"), fix)
+    let whose = only.as_ref().map(|only| format!(", of `{only}`")).unwrap_or_default();
+    let whom = if only.is_some() { " for it" } else { "" };
+    Check::odd("model", format!("{model}: {failures} in a row{whose}; {state}{whom}"), fix)
 }
 
 /// What all nodes together may ask of a provider.
@@ -212,6 +214,7 @@ mod tests {
                 is_open,
                 rests: seconds(rests),
                 on_trial: seconds(on_trial),
+                only: None,
             };
             expected.assert_eq(&breaker(&kept).found);
         };

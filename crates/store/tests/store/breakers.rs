@@ -20,10 +20,39 @@ async fn kept(store: &Store) -> Option<(u32, bool, bool, bool)> {
     kept.first().map(flags)
 }
 
-async fn fail(store: &Store, times: i32) {
-    for _ in 0..times {
-        store.model_failed("p/m").await.unwrap();
+/// Of organisations by turns.
+async fn fail_for(store: &Store, orgs: &[&str], times: i32) {
+    for org in orgs.iter().cycle().take(usize::try_from(times).unwrap()) {
+        store.model_failed("p/m", &org.parse().unwrap()).await.unwrap();
     }
+}
+
+async fn fail(store: &Store, times: i32) {
+    fail_for(store, &["a", "b"], times).await;
+}
+
+/// For whom alone all that is kept is so.
+async fn only(store: &Store) -> Option<String> {
+    store.breakers().await.unwrap()[0].only.clone()
+}
+
+#[tokio::test]
+async fn failures_of_one_organisation_alone_let_the_model_rest_for_nobody_else() {
+    let (store, database) = fresh_with_database().await;
+    let most = u32::try_from(BREAKER_FAILURES).unwrap();
+    fail_for(&store, &["a"], BREAKER_FAILURES - 1).await;
+    fail_for(&store, &["b"], 1).await;
+    assert_eq!(kept(&store).await, Some((most, true, true, false)));
+    assert_eq!(only(&store).await.as_deref(), Some("a"));
+
+    let mut admin = PgConnection::connect(&database.admin_url).await.unwrap();
+    let rested = "update model_breakers set rests_until = clock_timestamp()";
+    sqlx::query(rested).execute(&mut admin).await.unwrap();
+    fail_for(&store, &["b"], 1).await;
+    assert_eq!(kept(&store).await, Some((most, true, false, false)), "not for the second failure");
+    fail_for(&store, &["c"], 1).await;
+    assert_eq!(kept(&store).await, Some((most, true, true, false)), "it fails for others, too");
+    assert_eq!(only(&store).await, None);
 }
 
 #[tokio::test]
