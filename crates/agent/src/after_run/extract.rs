@@ -71,19 +71,20 @@ impl KnownTexts {
 pub(super) fn extract(task: &str, answer: &str, known: &KnownTexts) -> Option<String> {
     let says = |one: &Sentence<'_>| !Gist::of(one.text).is_within(&COURTESY);
     let task: Vec<_> = plain_sentences(task).into_iter().filter(says).collect();
-    let answer: Vec<_> = plain_sentences(answer)
-        .into_iter()
-        .filter(|one| says(one) && known.lacks(one.text))
-        .collect();
+    let said = plain_sentences(answer);
     // What answers a greeting is one.
-    if task.is_empty() {
+    if task.is_empty() || said.is_empty() {
         return None;
     }
+    let is_new = |one: &Sentence<'_>| says(one) && known.lacks(one.text);
+    let answer: Vec<_> = said.into_iter().filter(is_new).collect();
     let mut new: Vec<_> = task.iter().copied().filter(|one| known.lacks(one.text)).collect();
     if answer.is_empty() {
         new.retain(|one| !is_question(one.text));
         let told = fitting(&new, TEXT_MAX_CHARS);
-        return (Gist::of(&told).news_count(&[]) >= NEWS_MIN).then_some(told);
+        let gist = Gist::of(&told);
+        let is_worth_it = gist.news_count(&[]) >= NEWS_MIN && gist.news_count(&known.gists) > 0;
+        return is_worth_it.then_some(told);
     }
     let news = [fitting(&new, TASK_MAX_CHARS), fitting(&answer, TEXT_MAX_CHARS)].join("\n");
     if Gist::of(&news).news_count(&known.gists) < NEWS_MIN {
