@@ -668,14 +668,14 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
     with new as (
-        select *, coalesce(embedding_model = (select embedder from memory_embedder), true)
+        select *, coalesce(embedding_model = (select embedder from memory_embedder where is_only), true)
                   as is_in_force
         from jsonb_to_recordset(p_chunks)
              as n (memory_id uuid, parent_id uuid, position int, ordinal int, chunk_text text,
                    length int, embedding_model text, vector int, terms jsonb)
     ), used as (
         update memory_embedder set is_used = true
-        where not is_used and embedder in (select embedding_model from new)
+        where is_only and not is_used and embedder in (select embedding_model from new)
     ), chunks as (
         insert into memory_chunks (org_id, user_id, project_id, memory_id, parent_id, position,
                                    ordinal, chunk_text, length, embedding, embedding_model,
