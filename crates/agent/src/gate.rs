@@ -156,7 +156,7 @@ impl ModelGate {
         request: ChatRequest,
         org: &OrgId,
     ) -> Option<Result<ChatResponse, ModelError>> {
-        let model = ModelRef { provider: request.provider.clone(), model: request.model.clone() };
+        let model = request.model_ref();
         let tokens = request.estimated_tokens();
         if let Some(turnstile) = self.turnstile(&model)
             && tokio::time::timeout(MODEL_WAIT_MAX, turnstile.pass(org, tokens)).await.is_err()

@@ -88,7 +88,8 @@ impl ChatRequest {
         Usage { reasoning_tokens, ..usage }
     }
 
-    pub(crate) fn model_ref(&self) -> ModelRef {
+    /// The model that it asks.
+    pub fn model_ref(&self) -> ModelRef {
         ModelRef { provider: self.provider.clone(), model: self.model.clone() }
     }
 }

@@ -30,7 +30,7 @@ impl SentPrompt {
         if self.messages == 0 {
             return None;
         }
-        if self.model != model_of(request) {
+        if self.model != request.model_ref().to_string() {
             return Some(CacheLoss::ModelSwitched);
         }
         if self.tools != request.tools.digest() {
@@ -44,7 +44,7 @@ impl SentPrompt {
     pub(super) fn answered(&mut self, request: &ChatRequest, usage: Usage, grew: bool) -> bool {
         let is_lost = grew && self.was_cached && usage.cached_tokens == 0;
         *self = Self {
-            model: model_of(request),
+            model: request.model_ref().to_string(),
             tools: request.tools.digest().to_owned(),
             messages: request.messages.len(),
             words: words_of(request, request.messages.len()),
@@ -63,10 +63,6 @@ impl SentPrompt {
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
-}
-
-fn model_of(request: &ChatRequest) -> String {
-    format!("{}/{}", request.provider, request.model)
 }
 
 fn words_of(request: &ChatRequest, messages: usize) -> String {
